@@ -1,0 +1,77 @@
+package dataset
+
+import (
+	"fmt"
+
+	"glassnet/internal/kernel"
+	"glassnet/internal/usererr"
+	"glassnet/matrix"
+)
+
+// View is a selection of a set's examples in some order; it copies nothing. A
+// batch is a View too.
+type View struct {
+	Set   *Set
+	Index []int32 // example i of the view is example Index[i] of the set
+}
+
+// All returns the view of every example of s in the set's own order.
+func All(s *Set) View {
+	index := make([]int32, s.Len())
+	for i := range index {
+		index[i] = int32(i)
+	}
+	return View{s, index}
+}
+
+// Len is the number of examples in the view.
+func (v View) Len() int { return len(v.Index) }
+
+// Slice returns examples [lo, hi) of the view, sharing its index.
+func (v View) Slice(lo, hi int) View { return View{v.Set, v.Index[lo:hi]} }
+
+// Label returns the label of example i of the view.
+func (v View) Label(i int) uint8 { return v.Set.Labels[v.Index[i]] }
+
+// PerClass counts the examples of each class.
+func (v View) PerClass() []int {
+	counts := make([]int, v.Set.Classes)
+	for _, i := range v.Index {
+		counts[v.Set.Labels[i]]++
+	}
+	return counts
+}
+
+// Split divides the examples of s, put into the given order, into a validation
+// set (the first of them) and a training set (the rest). share is the validation
+// set's share, in [0, 1); it is an error when either part would be empty though
+// share asks for it.
+func Split(s *Set, order []int32, share float64) (fit, validation View, err error) {
+	n := int(share * float64(len(order)))
+	switch {
+	case !(share >= 0 && share < 1):
+		return View{}, View{}, usererr.New("validation share %v, want a number in [0, 1)", share)
+	case share > 0 && n == 0:
+		return View{}, View{}, usererr.New("validation share %v of %d examples is no example", share, len(order))
+	case len(order) == n:
+		return View{}, View{}, usererr.New("no examples to train on: %d in all, %d for validation", len(order), n)
+	}
+	return View{s, order[n:]}, View{s, order[:n]}, nil
+}
+
+// Gather fills x with the pixels of batch, one example per row, as numbers in
+// [0, 1] (byte/255 rounded to float32), and labels with their labels. It returns
+// the parts of both that the batch fills. Shapes: x [>= batch, features], labels
+// [>= batch]. It panics when they are too small or the features differ.
+func Gather[T matrix.Float](x matrix.Matrix[T], labels []uint8, batch View) (matrix.Matrix[T], []uint8) {
+	if x.Cols != batch.Set.Features() || x.Rows < batch.Len() || len(labels) < batch.Len() {
+		panic(fmt.Sprintf("dataset.Gather: %d examples of %d features into %v and %d labels",
+			batch.Len(), batch.Set.Features(), x, len(labels)))
+	}
+	x, labels = x.Head(batch.Len()), labels[:batch.Len()]
+	for i, example := range batch.Index {
+		kernel.Intensities(x.Row(i), batch.Set.Image(int(example)))
+		labels[i] = batch.Set.Labels[example]
+	}
+	return x, labels
+}

@@ -1,0 +1,3 @@
+// Package elementary holds the scalar functions whose bits must not depend on
+// the machine.
+package elementary

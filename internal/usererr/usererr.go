@@ -1,0 +1,37 @@
+// Package usererr marks the errors that a user can mend: a wrong flag, a bad
+// file, an impossible value. The command line answers them with exit code 2 and
+// prints them as one line; every other error is the program's own failure.
+package usererr
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Error is an error in what the user gave. Hint, when not empty, says what to
+// do next.
+type Error struct {
+	err  error
+	Hint string
+}
+
+// New formats like fmt.Errorf, %w included.
+func New(format string, args ...any) *Error {
+	return &Error{err: fmt.Errorf(format, args...)}
+}
+
+// Try returns a copy of e that carries the hint.
+func (e *Error) Try(format string, args ...any) *Error {
+	return &Error{err: e.err, Hint: fmt.Sprintf(format, args...)}
+}
+
+func (e *Error) Error() string { return e.err.Error() }
+
+func (e *Error) Unwrap() error { return e.err }
+
+// Find returns the outermost user error in err's chain, and whether there is one.
+func Find(err error) (*Error, bool) {
+	var e *Error
+	ok := errors.As(err, &e)
+	return e, ok
+}

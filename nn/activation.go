@@ -1,0 +1,107 @@
+package nn
+
+import (
+	"glassnet/internal/elementary"
+	"glassnet/matrix"
+)
+
+// Activation applies one function to every pre-activation. It has no parameters.
+type Activation[T matrix.Float] struct {
+	width int
+	kind  string
+	// value fills y with f(x); slope fills dx with g·f'(x), given x and y = f(x).
+	value func(y, x []T)
+	slope func(dx, g, x, y []T)
+}
+
+// NewReLU returns the rectifier y = max(x, 0) (Nair and Hinton 2010).
+func NewReLU[T matrix.Float](width int) *Activation[T] {
+	return &Activation[T]{width, KindReLU, relu[T], reluSlope[T]}
+}
+
+// NewSigmoid returns the logistic function y = 1/(1 + e^-x).
+func NewSigmoid[T matrix.Float](width int) *Activation[T] {
+	return &Activation[T]{width, KindSigmoid, sigmoid[T], sigmoidSlope[T]}
+}
+
+// NewTanh returns the hyperbolic tangent y = (e^x - e^-x)/(e^x + e^-x).
+func NewTanh[T matrix.Float](width int) *Activation[T] {
+	return &Activation[T]{width, KindTanh, tanh[T], tanhSlope[T]}
+}
+
+// relu is written so that NaN passes: it must be seen in the cost, not hidden.
+func relu[T matrix.Float](y, x []T) {
+	for i, v := range x {
+		if v <= 0 {
+			v = 0
+		}
+		y[i] = v
+	}
+}
+
+// reluSlope: f'(x) is 1 for x > 0 and 0 below. At the corner, where no derivative
+// exists, it takes 0, as is usual.
+func reluSlope[T matrix.Float](dx, g, x, _ []T) {
+	for i, v := range x {
+		d := g[i]
+		if v <= 0 {
+			d = 0
+		}
+		dx[i] = d
+	}
+}
+
+func sigmoid[T matrix.Float](y, x []T) {
+	for i, v := range x {
+		y[i] = elementary.Sigmoid(v)
+	}
+}
+
+// sigmoidSlope: f'(x) = y·(1 - y).
+func sigmoidSlope[T matrix.Float](dx, g, _, y []T) {
+	for i, v := range y {
+		dx[i] = T(g[i] * T(v*(1-v)))
+	}
+}
+
+func tanh[T matrix.Float](y, x []T) {
+	for i, v := range x {
+		y[i] = elementary.Tanh(v)
+	}
+}
+
+// tanhSlope: f'(x) = 1 - y² = (1 - y)·(1 + y); the product keeps its precision
+// where y is close to 1.
+func tanhSlope[T matrix.Float](dx, g, _, y []T) {
+	for i, v := range y {
+		dx[i] = T(g[i] * T((1-v)*(1+v)))
+	}
+}
+
+// Spec implements Layer.
+func (a *Activation[T]) Spec() LayerSpec { return LayerSpec{Kind: a.kind} }
+
+// Widths implements Layer.
+func (a *Activation[T]) Widths() (in, out int) { return a.width, a.width }
+
+// Params implements Layer.
+func (a *Activation[T]) Params() []*Param[T] { return nil }
+
+// NewCache implements Layer.
+func (a *Activation[T]) NewCache(o CacheOptions) *Cache[T] { return newCache[T](o, a.width, a.width) }
+
+// Forward computes y[i, j] = f(x[i, j]); shapes x, y [batch, width].
+func (a *Activation[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
+	y := c.begin(a, x, mode)
+	a.value(y.Data, x.Data)
+	return y
+}
+
+// Backward computes dCost/dx[i, j] = dCost/dy[i, j]·f'(x[i, j]).
+func (a *Activation[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
+	c.beginBackward(a, gradOut)
+	if c.wantsGradIn() {
+		a.slope(c.GradIn.Data, gradOut.Data, c.In.Data, c.Out.Data)
+	}
+	return c.GradIn
+}

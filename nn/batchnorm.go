@@ -1,0 +1,199 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	"glassnet/internal/kernel"
+	"glassnet/matrix"
+)
+
+// BatchNorm is batch normalisation (Ioffe and Szegedy, "Batch Normalization",
+// 2015, Algorithm 1): each feature is brought to mean 0 and variance 1 over the
+// examples of the batch, then scaled by gamma and shifted by beta, which are
+// trained.
+//
+// In Train mode the batch needs two examples or more; the running mean and
+// variance move towards the batch's, the variance in its unbiased form (n/(n-1)),
+// as the paper uses for inference. In Eval mode the running ones are used, and
+// nothing is written.
+type BatchNorm[T matrix.Float] struct {
+	width                   int
+	options                 BatchNormOptions
+	gamma, beta             *Param[T]
+	runningMean, runningVar *Param[T]
+	params                  []*Param[T]
+}
+
+// BatchNormOptions are the hyperparameters of a BatchNorm.
+type BatchNormOptions struct {
+	// Epsilon is added to the variance inside the root. In (0, 1].
+	Epsilon float64
+	// Decay is the share of the old value that a running statistic keeps:
+	// running = Decay·running + (1 - Decay)·batch. In [0, 1).
+	Decay float64
+}
+
+// DefaultBatchNorm returns the usual options, epsilon 1e-5 and decay 0.9.
+func DefaultBatchNorm() BatchNormOptions { return BatchNormOptions{Epsilon: 1e-5, Decay: 0.9} }
+
+// What a BatchNorm keeps in its cache, in this order. Mean, variance and inverse
+// standard deviation are [1, width], those that the pass used; x-hat is
+// [batch, width].
+const (
+	keptMean = iota
+	keptVariance
+	keptInverse
+	keptXHat
+)
+
+// NewBatchNorm returns a BatchNorm over width features with gamma 1, beta 0,
+// running mean 0 and running variance 1. It panics when an option is out of range.
+func NewBatchNorm[T matrix.Float](width int, o BatchNormOptions) *BatchNorm[T] {
+	if !(o.Epsilon > 0 && o.Epsilon <= 1) || !(o.Decay >= 0 && o.Decay < 1) {
+		panic(fmt.Sprintf("nn.NewBatchNorm: %+v, want epsilon in (0, 1] and decay in [0, 1)", o))
+	}
+	b := &BatchNorm[T]{
+		width: width, options: o,
+		gamma:       newParam[T]("gamma", Scale, width),
+		beta:        newParam[T]("beta", Shift, width),
+		runningMean: newParam[T]("running_mean", Statistic, width),
+		runningVar:  newParam[T]("running_variance", Statistic, width),
+	}
+	for j := range width {
+		b.gamma.Value[j], b.runningVar.Value[j] = 1, 1
+	}
+	b.params = []*Param[T]{b.gamma, b.beta, b.runningMean, b.runningVar}
+	return b
+}
+
+// Spec implements Layer.
+func (b *BatchNorm[T]) Spec() LayerSpec {
+	return LayerSpec{Kind: KindBatchNorm, Epsilon: b.options.Epsilon, Decay: b.options.Decay}
+}
+
+// Widths implements Layer.
+func (b *BatchNorm[T]) Widths() (in, out int) { return b.width, b.width }
+
+// Params implements Layer.
+func (b *BatchNorm[T]) Params() []*Param[T] { return b.params }
+
+// NewCache implements Layer.
+func (b *BatchNorm[T]) NewCache(o CacheOptions) *Cache[T] {
+	c := newCache[T](o, b.width, b.width)
+	c.keep("mean", 1, b.width)
+	c.keep("variance", 1, b.width)
+	c.keep("inverse_std", 1, b.width)
+	c.keep("x_hat", o.Batch, b.width)
+	return c
+}
+
+// Forward computes, for each feature j over the n examples of the batch,
+//
+//	mean[j]     = 1/n Σ_i x[i, j]
+//	variance[j] = 1/n Σ_i (x[i, j] - mean[j])²
+//	x̂[i, j]     = (x[i, j] - mean[j]) / √(variance[j] + ε)
+//	y[i, j]     = gamma[j]·x̂[i, j] + beta[j]
+//
+// In Eval mode mean and variance are the running ones. Shapes: x, y [batch, width].
+func (b *BatchNorm[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
+	y := c.begin(b, x, mode)
+	c.Kept[keptXHat].Value = c.kept[keptXHat].Value.Head(x.Rows)
+	mean, variance := c.Kept[keptMean].Value.Data, c.Kept[keptVariance].Value.Data
+	inverse, xHat := c.Kept[keptInverse].Value.Data, c.Kept[keptXHat].Value
+
+	if mode == Train {
+		if x.Rows < 2 {
+			panic(fmt.Sprintf("nn: batch_norm: training batch of %d examples has no variance, want >= 2", x.Rows))
+		}
+		batchStatistics(mean, variance, x)
+		b.moveRunning(mean, variance, x.Rows)
+	} else {
+		copy(mean, b.runningMean.Value)
+		copy(variance, b.runningVar.Value)
+	}
+	for j, v := range variance {
+		inverse[j] = 1 / sqrt(v+T(b.options.Epsilon))
+	}
+	for i := range x.Rows {
+		xi, hi, yi := x.Row(i), xHat.Row(i), y.Row(i)
+		for j, v := range xi {
+			hi[j] = T(v-mean[j]) * inverse[j]
+			yi[j] = kernel.FMA(b.gamma.Value[j], hi[j], b.beta.Value[j])
+		}
+	}
+	return y
+}
+
+// batchStatistics computes mean and (biased) variance of each column, summed over
+// the rows from first to last and divided once.
+func batchStatistics[T matrix.Float](mean, variance []T, x matrix.Matrix[T]) {
+	n := T(x.Rows)
+	clear(mean)
+	kernel.AddColumns(mean, x.Data)
+	for j := range mean {
+		mean[j] /= n
+	}
+	clear(variance)
+	for i := range x.Rows {
+		for j, v := range x.Row(i) {
+			d := v - mean[j]
+			variance[j] = kernel.FMA(d, d, variance[j])
+		}
+	}
+	for j := range variance {
+		variance[j] /= n
+	}
+}
+
+// moveRunning moves the running statistics towards those of a batch of n.
+func (b *BatchNorm[T]) moveRunning(mean, variance []T, n int) {
+	keep, take := T(b.options.Decay), T(1-b.options.Decay)
+	unbiased := T(n) / T(n-1)
+	for j := range mean {
+		b.runningMean.Value[j] = kernel.FMA(keep, b.runningMean.Value[j], T(take*mean[j]))
+		b.runningVar.Value[j] = kernel.FMA(keep, b.runningVar.Value[j], T(take*T(variance[j]*unbiased)))
+	}
+}
+
+// Backward computes, for g = dCost/dy [batch, width] and n examples,
+//
+//	dCost/dgamma[j] = Σ_i g[i, j]·x̂[i, j]
+//	dCost/dbeta[j]  = Σ_i g[i, j]
+//	dCost/dx[i, j]  = gamma[j]/√(variance[j] + ε) ·
+//	                  (g[i, j] - dCost/dbeta[j]/n - x̂[i, j]·dCost/dgamma[j]/n)
+//
+// The three terms of dx are the direct path, the path through the mean and the
+// path through the variance. After an Eval pass, where both are constants, only
+// the direct one is there.
+func (b *BatchNorm[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
+	c.beginBackward(b, gradOut)
+	inverse, xHat := c.Kept[keptInverse].Value.Data, c.Kept[keptXHat].Value
+	gradGamma, gradBeta := b.gamma.Grad, b.beta.Grad
+	clear(gradGamma)
+	clear(gradBeta)
+	kernel.AddColumns(gradBeta, gradOut.Data)
+	for i := range gradOut.Rows {
+		hi := xHat.Row(i)
+		for j, g := range gradOut.Row(i) {
+			gradGamma[j] = kernel.FMA(g, hi[j], gradGamma[j])
+		}
+	}
+	if !c.wantsGradIn() {
+		return c.GradIn
+	}
+	n := T(gradOut.Rows)
+	for i := range gradOut.Rows {
+		hi, dx := xHat.Row(i), c.GradIn.Row(i)
+		for j, g := range gradOut.Row(i) {
+			if c.mode == Train {
+				g -= gradBeta[j] / n
+				g -= T(hi[j] * T(gradGamma[j]/n))
+			}
+			dx[j] = T(b.gamma.Value[j]*inverse[j]) * g
+		}
+	}
+	return c.GradIn
+}
+
+func sqrt[T matrix.Float](x T) T { return T(math.Sqrt(float64(x))) }

@@ -1,0 +1,151 @@
+package nn
+
+import (
+	"glassnet/internal/kernel"
+	"glassnet/matrix"
+)
+
+// Mode tells Forward what the pass is for. The zero value, Eval, writes nothing
+// to the network.
+type Mode uint8
+
+// The modes. They differ for batch normalisation only: Train normalises with the
+// batch's own statistics and moves the running ones, Eval uses the running ones.
+const (
+	Eval Mode = iota
+	Train
+)
+
+// Role says what a parameter is for. The L2 penalty reads it (weights only), the
+// optimiser skips statistics.
+type Role uint8
+
+// The roles.
+const (
+	Weight    Role = iota // factor of an input
+	Bias                  // summand of a pre-activation
+	Scale                 // gamma of a normalisation
+	Shift                 // beta of a normalisation
+	Statistic             // running mean or variance: kept, not trained
+)
+
+// Param is one named array of numbers that a layer owns.
+type Param[T matrix.Float] struct {
+	Name  string // "1.dense.weight": position, kind of layer, part; also the name in a model file
+	Role  Role
+	Shape []int // a dense weight is [in, out]
+	Value []T
+	Grad  []T // dCost/dValue; nil for a Statistic. Backward overwrites it.
+}
+
+func newParam[T matrix.Float](part string, role Role, shape ...int) *Param[T] {
+	size := 1
+	for _, s := range shape {
+		size *= s
+	}
+	p := &Param[T]{Name: part, Role: role, Shape: shape, Value: make([]T, size)}
+	if role != Statistic {
+		p.Grad = make([]T, size)
+	}
+	return p
+}
+
+// Layer is one step of the network: a function of a batch and of its own
+// parameters, and the gradient of that function beside it.
+//
+// A Layer owns parameters and hyperparameters only. All that belongs to one batch
+// lives in the Cache, so different goroutines may run Eval passes of one layer
+// through caches of their own.
+type Layer[T matrix.Float] interface {
+	// Spec describes the layer; Build makes an untrained twin of it.
+	Spec() LayerSpec
+
+	// Widths returns the features per example that go in and come out.
+	Widths() (in, out int)
+
+	// Params returns the layer's parameters in a fixed order.
+	Params() []*Param[T]
+
+	// NewCache returns room for batches of up to o.Batch examples.
+	NewCache(o CacheOptions) *Cache[T]
+
+	// Forward computes the layer's output for x [batch, in]. The result
+	// [batch, out] is c.Out and stays valid until c is used again.
+	// It panics when the shape of x does not fit.
+	Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T]
+
+	// Backward takes gradOut = dCost/dOut [batch, out] of the batch that c last
+	// saw, overwrites the gradients of the parameters and, where the cache has
+	// room for it, computes c.GradIn = dCost/dIn [batch, in]. The result is
+	// c.GradIn, empty when there is no room.
+	Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T]
+}
+
+// CacheOptions says what a Cache must hold.
+type CacheOptions struct {
+	Batch    int  // largest number of examples in one pass
+	Backward bool // room for a backward pass
+	GradIn   bool // room for the gradient of the layer's input too
+}
+
+// Cache is what one layer remembers of one batch. Everything in it may be read:
+// it is what the explorer shows.
+type Cache[T matrix.Float] struct {
+	In, Out         matrix.Matrix[T] // [batch, in], [batch, out]
+	GradOut, GradIn matrix.Matrix[T] // dCost/dOut, dCost/dIn, the same shapes
+	Kept            []Kept[T]        // intermediate values, such as batch norm's mean
+
+	mode       Mode
+	engine     *kernel.Engine[T]
+	transposed []T              // scratch for a weight matrix turned round
+	out        matrix.Matrix[T] // storage of Out and GradIn for a full batch
+	gradIn     matrix.Matrix[T]
+	kept       []Kept[T] // storage of Kept
+}
+
+// Kept is a named intermediate value of a pass.
+type Kept[T matrix.Float] struct {
+	Name  string
+	Value matrix.Matrix[T]
+}
+
+func newCache[T matrix.Float](o CacheOptions, in, out int) *Cache[T] {
+	c := &Cache[T]{engine: kernel.NewEngine[T](nil), out: matrix.New[T](o.Batch, out)}
+	if o.GradIn {
+		c.gradIn = matrix.New[T](o.Batch, in)
+	}
+	return c
+}
+
+// keep adds a [rows, cols] intermediate value; rows follow the batch when
+// perExample.
+func (c *Cache[T]) keep(name string, rows, cols int) {
+	k := Kept[T]{name, matrix.New[T](rows, cols)}
+	c.kept = append(c.kept, k)
+	c.Kept = append(c.Kept, k)
+}
+
+// begin prepares a forward pass of x through a layer of the given width.
+func (c *Cache[T]) begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
+	in, _ := layer.Widths()
+	if x.Cols != in || x.Rows > c.out.Rows {
+		panicShape(layer.Spec().Kind+".Forward", x, c.out.Rows, in)
+	}
+	c.In, c.Out, c.mode = x, c.out.Head(x.Rows), mode
+	c.GradOut, c.GradIn = matrix.Matrix[T]{}, matrix.Matrix[T]{}
+	return c.Out
+}
+
+// beginBackward prepares a backward pass; GradIn stays empty without room for it.
+func (c *Cache[T]) beginBackward(layer Layer[T], gradOut matrix.Matrix[T]) {
+	if gradOut.Rows != c.Out.Rows || gradOut.Cols != c.Out.Cols {
+		panicShape(layer.Spec().Kind+".Backward", gradOut, c.Out.Rows, c.Out.Cols)
+	}
+	c.GradOut = gradOut
+	if c.gradIn.Rows > 0 {
+		c.GradIn = c.gradIn.Head(gradOut.Rows)
+	}
+}
+
+// wantsGradIn reports whether this backward pass computes dCost/dIn.
+func (c *Cache[T]) wantsGradIn() bool { return c.GradIn.Data != nil }

@@ -1,0 +1,156 @@
+package nn
+
+import (
+	"fmt"
+
+	"glassnet/internal/elementary"
+	"glassnet/internal/kernel"
+	"glassnet/matrix"
+)
+
+// Loss compares logits with labels. Its cost is the mean over the examples.
+type Loss[T matrix.Float] interface {
+	// Name is the loss's name in files.
+	Name() string
+
+	// Forward fills c for logits [batch, classes] and one label per example,
+	// each < classes, and returns the mean loss in nats.
+	Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) (cost float64)
+
+	// Backward returns c.GradLogits = dCost/dLogits [batch, classes] of the
+	// batch that c last saw.
+	Backward(c *LossCache[T]) matrix.Matrix[T]
+}
+
+// LossCache is what a loss remembers of one batch.
+type LossCache[T matrix.Float] struct {
+	Logits        matrix.Matrix[T] // [batch, classes]
+	Probabilities matrix.Matrix[T] // [batch, classes], each row sums to 1
+	Losses        []T              // [batch], nats
+	Labels        []uint8          // [batch]
+	GradLogits    matrix.Matrix[T] // [batch, classes]
+
+	probabilities, gradLogits matrix.Matrix[T] // storage for a full batch
+	losses                    []T
+}
+
+// NewLossCache returns room for batches of up to batch examples.
+func NewLossCache[T matrix.Float](batch, classes int) *LossCache[T] {
+	return &LossCache[T]{
+		probabilities: matrix.New[T](batch, classes),
+		gradLogits:    matrix.New[T](batch, classes),
+		losses:        make([]T, batch),
+	}
+}
+
+func (c *LossCache[T]) begin(logits matrix.Matrix[T], labels []uint8) {
+	if logits.Cols != c.probabilities.Cols || logits.Rows > len(c.losses) || len(labels) != logits.Rows {
+		panic(fmt.Sprintf("nn: loss of logits %v and %d labels, want at most [%d, %d] and a label for each row",
+			logits, len(labels), len(c.losses), c.probabilities.Cols))
+	}
+	c.Logits, c.Labels = logits, labels
+	c.Probabilities, c.Losses = c.probabilities.Head(logits.Rows), c.losses[:logits.Rows]
+	c.GradLogits = matrix.Matrix[T]{}
+}
+
+// Correct returns how many examples have their label as the largest logit; the
+// first of equal ones counts.
+func (c *LossCache[T]) Correct() int {
+	n := 0
+	for i, label := range c.Labels {
+		if Argmax(c.Logits.Row(i)) == int(label) {
+			n++
+		}
+	}
+	return n
+}
+
+// Argmax returns the index of the largest value, the first of equal ones.
+func Argmax[T matrix.Float](v []T) int {
+	best := 0
+	for j, x := range v {
+		if x > v[best] {
+			best = j
+		}
+	}
+	return best
+}
+
+// Softmax fills p with the softmax of the logits z, p[j] = e^z[j] / Σ_k e^z[k],
+// and returns log Σ_k e^(z[k] - max z). The largest logit is subtracted first, so
+// that no exponential overflows; lengths must be equal.
+func Softmax[T matrix.Float](p, z []T) (logSum T) {
+	top := z[Argmax(z)]
+	var sum T
+	for j, v := range z {
+		p[j] = elementary.Exp(v - top)
+		sum += p[j]
+	}
+	for j := range p {
+		p[j] /= sum
+	}
+	return elementary.Log(sum)
+}
+
+// CrossEntropy is the cross entropy of the softmax of the logits:
+//
+//	p[i, j] = e^z[i, j] / Σ_k e^z[i, k]
+//	loss[i] = -ln p[i, label[i]] = ln Σ_k e^(z[i, k] - top) - (z[i, label] - top)
+//
+// with top the largest logit of the row. Equal logits give ln(classes): 2.302585
+// for ten digits.
+type CrossEntropy[T matrix.Float] struct{}
+
+// Name implements Loss.
+func (CrossEntropy[T]) Name() string { return LossCrossEntropy }
+
+// Forward implements Loss.
+func (CrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
+	c.begin(logits, labels)
+	for i, label := range labels {
+		z := logits.Row(i)
+		logSum := Softmax(c.Probabilities.Row(i), z)
+		c.Losses[i] = logSum - (z[label] - z[Argmax(z)])
+	}
+	return kernel.Sum(c.Losses) / float64(len(labels))
+}
+
+// Backward computes, for a batch of n,
+//
+//	dCost/dz[i, j] = (p[i, j] - [j = label[i]]) / n
+func (CrossEntropy[T]) Backward(c *LossCache[T]) matrix.Matrix[T] {
+	c.GradLogits = c.gradLogits.Head(len(c.Labels))
+	n := T(len(c.Labels))
+	for i, label := range c.Labels {
+		g := c.GradLogits.Row(i)
+		copy(g, c.Probabilities.Row(i))
+		g[label]--
+		for j := range g {
+			g[j] /= n
+		}
+	}
+	return c.GradLogits
+}
+
+// PublishedCrossEntropy is the cost of the published study:
+//
+//	loss[i] = -ln(p[i, label[i]] + 1e-8)
+//
+// The 1e-8 keeps the logarithm finite where p underflows. The study's gradient
+// ignores it and is that of CrossEntropy; the two differ by the factor
+// p/(p + 1e-8).
+type PublishedCrossEntropy[T matrix.Float] struct{ CrossEntropy[T] }
+
+// Name implements Loss.
+func (PublishedCrossEntropy[T]) Name() string { return LossPublishedCrossEntropy }
+
+// Forward implements Loss.
+func (PublishedCrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
+	c.begin(logits, labels)
+	for i, label := range labels {
+		p := c.Probabilities.Row(i)
+		Softmax(p, logits.Row(i))
+		c.Losses[i] = -elementary.Log(p[label] + 1e-8)
+	}
+	return kernel.Sum(c.Losses) / float64(len(labels))
+}

@@ -1,0 +1,124 @@
+package nn
+
+import (
+	"fmt"
+
+	"glassnet/internal/kernel"
+	"glassnet/internal/usererr"
+	"glassnet/matrix"
+)
+
+// Network is a chain of layers. It holds parameters only; what belongs to one
+// batch is in a Trace.
+type Network[T matrix.Float] struct {
+	in     int
+	layers []Layer[T]
+	params []*Param[T]
+}
+
+// New connects layers into a network for examples of in features, names their
+// parameters ("1.dense.weight": position from 1, kind, part), and returns an
+// error when a width does not fit the layer before or a layer occurs twice.
+func New[T matrix.Float](in int, layers ...Layer[T]) (*Network[T], error) {
+	if in < 1 {
+		return nil, usererr.New("network: input has %d features, want 1 or more", in)
+	}
+	n := &Network[T]{in: in, layers: layers}
+	width := in
+	seen := map[Layer[T]]int{}
+	for i, l := range layers {
+		kind := l.Spec().Kind
+		if first, twice := seen[l]; twice {
+			return nil, usererr.New("network: layer %d (%s) is layer %d again; each layer may occur once", i+1, kind, first)
+		}
+		seen[l] = i + 1
+		lin, lout := l.Widths()
+		if lin != width {
+			return nil, usererr.New("network: layer %d (%s) takes %d features, but the one before gives %d", i+1, kind, lin, width)
+		}
+		if lout < 1 {
+			return nil, usererr.New("network: layer %d (%s) gives %d features, want 1 or more", i+1, kind, lout)
+		}
+		width = lout
+		for _, p := range l.Params() {
+			p.Name = fmt.Sprintf("%d.%s.%s", i+1, kind, partOf(p.Name))
+			n.params = append(n.params, p)
+		}
+	}
+	if len(layers) == 0 {
+		return nil, usererr.New("network: no layers")
+	}
+	return n, nil
+}
+
+// partOf returns the last part of a parameter's name.
+func partOf(name string) string {
+	for i := len(name) - 1; i >= 0; i-- {
+		if name[i] == '.' {
+			return name[i+1:]
+		}
+	}
+	return name
+}
+
+// Layers returns the layers, first to last.
+func (n *Network[T]) Layers() []Layer[T] { return n.layers }
+
+// Params returns the parameters of all layers, first to last, statistics included.
+func (n *Network[T]) Params() []*Param[T] { return n.params }
+
+// Widths returns the features of an example and of its logits.
+func (n *Network[T]) Widths() (in, out int) {
+	_, out = n.layers[len(n.layers)-1].Widths()
+	return n.in, out
+}
+
+// Trace holds what every layer remembers of one batch.
+type Trace[T matrix.Float] struct {
+	Caches []*Cache[T] // one per layer
+}
+
+// TraceOptions says what a Trace has room for.
+type TraceOptions struct {
+	Batch    int  // largest number of examples in one pass
+	Backward bool // room for a backward pass
+	GradIn   bool // room for the gradient of the network's input too
+	Threads  int  // cores to use; 0 means 1
+}
+
+// NewTrace returns room for passes of up to o.Batch examples. A Trace serves one
+// caller at a time; any number of Traces may run Eval passes at once.
+func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
+	engine := kernel.NewEngine[T](kernel.NewPool(max(o.Threads, 1)))
+	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers))}
+	for i, l := range n.layers {
+		c := l.NewCache(CacheOptions{Batch: o.Batch, Backward: o.Backward, GradIn: o.GradIn || o.Backward && i > 0})
+		c.engine = engine
+		t.Caches[i] = c
+	}
+	return t
+}
+
+// Forward passes x [batch, in] through all layers and returns the logits
+// [batch, out], which stay valid until the trace is used again.
+func (n *Network[T]) Forward(t *Trace[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
+	for i, l := range n.layers {
+		x = l.Forward(t.Caches[i], x, mode)
+	}
+	return x
+}
+
+// Backward takes dCost/dLogits [batch, out] of the batch that t last saw and
+// overwrites the gradients of all parameters, last layer first. The result is
+// dCost/dIn [batch, in], empty unless the trace has room for it.
+func (n *Network[T]) Backward(t *Trace[T], gradLogits matrix.Matrix[T]) matrix.Matrix[T] {
+	g := gradLogits
+	for i := len(n.layers) - 1; i >= 0; i-- {
+		g = n.layers[i].Backward(t.Caches[i], g)
+	}
+	return g
+}
+
+func panicShape[T matrix.Float](operation string, got matrix.Matrix[T], rows, cols int) {
+	panic(fmt.Sprintf("nn: %s: got shape %v, want at most [%d, %d]", operation, got, rows, cols))
+}

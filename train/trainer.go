@@ -1,0 +1,193 @@
+// Package train turns a network and a data set into a trained network, in three
+// layers that can each be used alone: Step makes one update, Epochs passes over
+// the data again and again, Fit adds a stop rule and keeps the best weights.
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"glassnet/dataset"
+	"glassnet/internal/kernel"
+	"glassnet/internal/usererr"
+	"glassnet/matrix"
+	"glassnet/nn"
+	"glassnet/optim"
+	"glassnet/random"
+)
+
+// Options are what a Trainer needs beside the network. Loss, Penalty and Rule
+// have no default: a nil is an error.
+type Options[T matrix.Float] struct {
+	Loss    nn.Loss[T]
+	Penalty optim.Penalty[T]
+	Rule    optim.Rule[T]
+	Rate    float64 // learning rate, > 0
+	Batch   int     // examples per step, >= 1; 2 or more with batch normalisation
+	Threads int     // cores to use; 0 means 1
+
+	// Shuffle, when not nil, puts the training examples into a new order before
+	// each epoch. nil keeps one order for ever.
+	Shuffle *random.Stream
+
+	// LookEvery is the number of steps between looks at the validation set,
+	// counted within each epoch; 0 means one look at the epoch's end.
+	LookEvery int
+}
+
+// Trainer trains one network. It serves one caller at a time.
+type Trainer[T matrix.Float] struct {
+	net       *nn.Network[T]
+	o         Options[T]
+	optimizer *optim.Optimizer[T]
+	trace     *nn.Trace[T]
+	loss      *nn.LossCache[T]
+	x         matrix.Matrix[T]
+	labels    []uint8
+	evaluator *Evaluator[T]
+	epoch     int // epochs begun
+	steps     int // updates made
+}
+
+// New returns a Trainer for net.
+func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) {
+	in, classes := net.Widths()
+	switch {
+	case o.Loss == nil || o.Penalty == nil || o.Rule == nil:
+		return nil, fmt.Errorf("train.New: Loss, Penalty and Rule must all be given")
+	case !(o.Rate > 0) || math.IsInf(o.Rate, 0):
+		return nil, usererr.New("learning rate %v, want a finite number > 0", o.Rate)
+	case o.Batch < 1:
+		return nil, usererr.New("batch of %d examples, want 1 or more", o.Batch)
+	case o.Batch < 2 && hasBatchNorm(net):
+		return nil, usererr.New("batch of 1 example has no variance to normalise with, want 2 or more with batch normalisation")
+	case o.LookEvery < 0:
+		return nil, usererr.New("a look every %d steps, want 0 or more", o.LookEvery)
+	case o.Threads < 0:
+		return nil, usererr.New("%d threads, want 0 or more", o.Threads)
+	}
+	return &Trainer[T]{
+		net: net, o: o,
+		optimizer: optim.New(o.Rule, net.Params()),
+		trace:     net.NewTrace(nn.TraceOptions{Batch: o.Batch, Backward: true, Threads: o.Threads}),
+		loss:      nn.NewLossCache[T](o.Batch, classes),
+		x:         matrix.New[T](o.Batch, in),
+		labels:    make([]uint8, o.Batch),
+		evaluator: NewEvaluator(net, o.Loss, o.Threads),
+	}, nil
+}
+
+func hasBatchNorm[T matrix.Float](net *nn.Network[T]) bool {
+	for _, l := range net.Layers() {
+		if l.Spec().Kind == nn.KindBatchNorm {
+			return true
+		}
+	}
+	return false
+}
+
+// Trace returns what the layers remember of the last step.
+func (t *Trainer[T]) Trace() *nn.Trace[T] { return t.trace }
+
+// Cost is what a batch cost before its update.
+type Cost struct {
+	Data    float64 // mean loss over the batch, nats
+	Penalty float64 // on the weights
+	Correct int     // examples whose label had the largest logit
+}
+
+// DivergedError reports that training left the finite numbers.
+type DivergedError struct {
+	Epoch, Step int     // from 1: the step that could not be made
+	Rate        float64 // learning rate
+	What        string  // what was not finite
+}
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("training diverged in epoch %d at step %d (learning rate %v): %s", e.Epoch, e.Step, e.Rate, e.What)
+}
+
+// Step makes one update from one batch of at most Options.Batch examples:
+//
+//	logits = network(x), cost = mean loss + penalty, gradients by Backward, update
+//
+// It returns the cost before the update. When that is not finite, no parameter
+// changes and the error is a *DivergedError. A Step allocates nothing.
+func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
+	x, labels := dataset.Gather(t.x, t.labels, batch)
+	logits := t.net.Forward(t.trace, x, nn.Train)
+	data := t.o.Loss.Forward(t.loss, logits, labels)
+	t.net.Backward(t.trace, t.o.Loss.Backward(t.loss))
+	penalty := t.o.Penalty.Apply(t.net.Params(), nn.Train)
+	if total := data + penalty; math.IsNaN(total) || math.IsInf(total, 0) {
+		return Cost{}, t.diverged(fmt.Sprintf("the cost of the batch is %v", total))
+	}
+	if err := t.optimizer.Step(t.o.Rate); err != nil {
+		return Cost{}, t.diverged(err.Error())
+	}
+	t.steps++
+	return Cost{data, penalty, t.loss.Correct()}, nil
+}
+
+func (t *Trainer[T]) diverged(what string) error {
+	return &DivergedError{Epoch: t.epoch, Step: t.steps + 1, Rate: t.o.Rate, What: what}
+}
+
+// Evaluator measures a network on any number of examples. It serves one caller at
+// a time.
+type Evaluator[T matrix.Float] struct {
+	net    *nn.Network[T]
+	loss   nn.Loss[T]
+	trace  *nn.Trace[T]
+	cache  *nn.LossCache[T]
+	x      matrix.Matrix[T]
+	labels []uint8
+	losses []T
+}
+
+// evaluationBatch is how many examples are evaluated together; it changes speed,
+// not bits.
+const evaluationBatch = 512
+
+// NewEvaluator returns an Evaluator on the given number of threads (0 means 1).
+func NewEvaluator[T matrix.Float](net *nn.Network[T], loss nn.Loss[T], threads int) *Evaluator[T] {
+	in, classes := net.Widths()
+	return &Evaluator[T]{
+		net: net, loss: loss,
+		trace:  net.NewTrace(nn.TraceOptions{Batch: evaluationBatch, Threads: threads}),
+		cache:  nn.NewLossCache[T](evaluationBatch, classes),
+		x:      matrix.New[T](evaluationBatch, in),
+		labels: make([]uint8, evaluationBatch),
+	}
+}
+
+// Metrics is how a network does on a set of examples.
+type Metrics struct {
+	Cost     float64 // mean loss in nats, without the penalty
+	Accuracy float64 // share of examples whose label has the largest logit, in [0, 1]
+}
+
+// Evaluate measures the network on view in Eval mode. each, when not nil, is
+// called for every example in order with its probabilities, which are valid
+// during the call only. An empty view gives NaN.
+func (e *Evaluator[T]) Evaluate(view dataset.View, each func(i int, probabilities []T)) Metrics {
+	if cap(e.losses) < view.Len() {
+		e.losses = make([]T, view.Len())
+	}
+	losses := e.losses[:view.Len()]
+	correct := 0
+	for lo := 0; lo < view.Len(); lo += evaluationBatch {
+		hi := min(lo+evaluationBatch, view.Len())
+		x, labels := dataset.Gather(e.x, e.labels, view.Slice(lo, hi))
+		e.loss.Forward(e.cache, e.net.Forward(e.trace, x, nn.Eval), labels)
+		copy(losses[lo:hi], e.cache.Losses)
+		correct += e.cache.Correct()
+		if each != nil {
+			for i := range labels {
+				each(lo+i, e.cache.Probabilities.Row(i))
+			}
+		}
+	}
+	n := float64(view.Len())
+	return Metrics{Cost: kernel.Sum(losses) / n, Accuracy: float64(correct) / n}
+}
