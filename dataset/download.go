@@ -127,12 +127,11 @@ func newFetcher(dir string, o Options) *fetcher {
 		o:       o,
 		client: &http.Client{
 			Transport: &http.Transport{
-				Proxy:                 http.ProxyFromEnvironment,
-				DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
-				TLSHandshakeTimeout:   connectTimeout,
-				ResponseHeaderTimeout: idleTimeout,
-				ForceAttemptHTTP2:     true,
-				DisableCompression:    true, // the files are compressed already, and ranges count stored bytes
+				Proxy:               http.ProxyFromEnvironment,
+				DialContext:         (&net.Dialer{Timeout: connectTimeout}).DialContext,
+				TLSHandshakeTimeout: connectTimeout,
+				ForceAttemptHTTP2:   true,
+				DisableCompression:  true, // the files are compressed already, and ranges count stored bytes
 			},
 			CheckRedirect: func(req *http.Request, via []*http.Request) error {
 				if len(via) >= 10 {

@@ -112,6 +112,14 @@ func TestFetch(t *testing.T) {
 	}
 
 	// What is missing or damaged comes again, the rest stays.
+	os.Remove(cached(t, "mnist", fileNames[0]+".gz"))
+	m.asked = nil
+	if _, err := Load(context.Background(), "mnist", o); err != nil {
+		t.Errorf("Load with three files in the cache = %v, want nil", err)
+	}
+	if want := []string{fileNames[0] + ".gz"}; !slices.Equal(m.asked, want) {
+		t.Errorf("asked %q, want %q", m.asked, want)
+	}
 	os.Remove(cached(t, "mnist", fileNames[1]+".gz"))
 	save(t, cached(t, "mnist", fileNames[3]+".gz"), zip(files[1]))
 	m.asked = nil
@@ -275,17 +283,20 @@ func TestFetchNextMirror(t *testing.T) {
 			w.Header().Set("ETag", `"a"`)
 			sendHalf(w, r, zip(files[0]))
 		}, "the connection broke off after", tries},
-		{"hangs before the header", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "no data for 100ms", 1},
+		{"hangs before the header", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "no data for 500ms", 1},
 		{"hangs in the middle", func(w http.ResponseWriter, r *http.Request) {
 			w.Write([]byte("abc"))
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
-		}, "no data for 100ms", 1},
+		}, "no data for 500ms", 1},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
 			isolate(t)
-			idleTimeout = 100 * time.Millisecond
+			idleTimeout = old
+			if strings.HasPrefix(c.name, "hangs") {
+				idleTimeout = 500 * time.Millisecond
+			}
 			requests := 0
 			bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				requests++

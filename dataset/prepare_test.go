@@ -115,6 +115,8 @@ func TestPrepareDigit(t *testing.T) {
 		{"faint", seven(280, 560, 100, 116), 280, 560, []string{
 			"stretched grey levels 100..116 to 0..255",
 			"cropped to 90x280 at (70,70)", "scaled to 6x20", "centred by mass in 28x28, at (11,6)"}},
+		{"faint smudges", put(put(seven(280, 560, 0, 255), 0, 60, 60), -2, 60, 60), 280, 560, []string{
+			"cropped to 90x280 at (70,70)", "scaled to 6x20", "centred by mass in 28x28, at (11,6)"}},
 		{"small", seven(14, 14, 0, 255), 14, 14, nil},
 		{"one pixel", []byte{0, 0, 0, 0, 255, 0, 0, 0, 0}, 3, 3, []string{
 			"cropped to 1x1 at (1,1)", "scaled to 20x20", "centred by mass in 28x28, at (4,4)"}},

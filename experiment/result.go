@@ -152,9 +152,9 @@ type Comparison struct {
 	Difference *float64    `json:"difference"` // mean of b - a
 	CI95       [2]*float64 `json:"ci95"`
 	N          int         `json:"n"`
-	P          *float64    `json:"p"`      // paired t test, two-sided
-	PHolm      *float64    `json:"p_holm"` // corrected over the secondary comparisons; equal to P for the primary metric's
-	Primary    bool        `json:"primary"`
+	P          *float64    `json:"p"`       // paired t test, two-sided
+	PHolm      *float64    `json:"p_holm"`  // Holm-corrected within its family: the primary comparisons, or all others
+	Primary    bool        `json:"primary"` // of the primary metric and named as such in the study
 	Finding    string      `json:"finding"` // one sentence that follows from the numbers
 }
 
@@ -205,6 +205,7 @@ type Evidence struct {
 	WorstRelative float64         `json:"worst_relative"`
 	Failed        int             `json:"failed"`
 	Twin          string          `json:"twin"` // the layer put in its place for comparison
+	TwinChecks    []GradientCheck `json:"twin_checks"`
 	TwinWorst     float64         `json:"twin_worst_relative"`
 	TwinFailed    int             `json:"twin_failed"`
 	Tolerance     string          `json:"tolerance"`

@@ -129,8 +129,8 @@ func (h *hand) curve(control []vertex) []vertex {
 		for k := 1; k <= piecesPerSpan; k++ {
 			t := float64(k) / piecesPerSpan
 			line = append(line, vertex{
-				hermite(t, p.x, q.x, half*(q.x-before.x), half*(after.x-p.x)),
-				hermite(t, p.y, q.y, half*(q.y-before.y), half*(after.y-p.y)),
+				hermite(t, p.x, q.x, float64(half*(q.x-before.x)), float64(half*(after.x-p.x))),
+				hermite(t, p.y, q.y, float64(half*(q.y-before.y)), float64(half*(after.y-p.y))),
 				hermite(t, p.force, q.force, 0, 0), // flat at both ends: stays between them
 			})
 		}
@@ -199,13 +199,13 @@ func (h *hand) place(lines [][]vertex) {
 			}
 			q := line[i-1]
 			dx, dy := p.x-q.x, p.y-q.y
-			m := math.Sqrt(float64(dx*dx)+float64(dy*dy)) * (p.force + q.force) // length times thickness
+			m := float64(math.Sqrt(float64(dx*dx)+float64(dy*dy)) * (p.force + q.force)) // length times thickness
 			mass += m
 			massX += float64(m * (p.x + q.x) / 2)
 			massY += float64(m * (p.y + q.y) / 2)
 		}
 	}
-	reach := h.radius * force
+	reach := float64(h.radius * force)
 	scale := (h.size - float64(2*reach)) / max(right-left, bottom-top)
 	x := shift(h.dx-float64(scale*massX/mass), float64(scale*left)-reach, float64(scale*right)+reach)
 	y := shift(h.dy-float64(scale*massY/mass), float64(scale*top)-reach, float64(scale*bottom)+reach)

@@ -42,5 +42,5 @@ func (s *stream) between(low, high float64) float64 {
 // variance is 4/12, scaled. Its bounds keep the freak shapes out.
 func (s *stream) bell() float64 {
 	sum := s.uniform() + s.uniform() + s.uniform() + s.uniform()
-	return (sum - 2) * math.Sqrt(3)
+	return float64((sum - 2) * math.Sqrt(3))
 }

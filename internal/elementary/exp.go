@@ -2,12 +2,16 @@ package elementary
 
 import "math"
 
-// Exp64 returns e^x. Its error is below 0.5001 units in the last place, for
-// subnormal results too; e^-Inf is 0, and e^x is +Inf above 709.78 and 0
-// below -745.13.
+// roundToInteger, added to a number below 2^51 and subtracted again, leaves
+// its nearest integer: a sum of this size has no fraction bits.
+const roundToInteger = 0x1.8p52
+
+// Exp64 returns e^x, rounded from a head and a tail with a relative error below
+// 2^-68: less than 0.5001 ulp, subnormal results included. e^x is +Inf for
+// x > 709.78 and 0 for x < -745.13.
 func Exp64(x float64) float64 {
 	switch {
-	case x > 0x1.62e42fefa39efp9: // ln of the largest float64, rounded down
+	case x > 0x1.62e42fefa39efp9: // the last x whose e^x is finite
 		return math.Inf(1)
 	case x < -746: // e^x < 2^-1076
 		return 0
@@ -17,14 +21,14 @@ func Exp64(x float64) float64 {
 	head, tail, exponent := expParts(x)
 	y := head + tail
 	bits := int64(math.Float64bits(y)) + int64(exponent)<<52
-	if bits < 0x1p52 {
+	if bits < 1<<52 {
 		return subnormal(head, tail, exponent)
 	}
 	return math.Float64frombits(uint64(bits))
 }
 
-// expParts returns e^x = (head + tail)·2^exponent with a relative error below
-// 2^-68, for |x| <= 746. head is within 0.3 % of [1, 2), |tail| < 2^-16.
+// expParts returns e^x as (head + tail)·2^exponent, for |x| <= 746. head is
+// within 0.3 % of [1, 2) and |tail| < 2^-16.
 //
 // The method is that of P. T. P. Tang, "Table-driven implementation of the
 // exponential function in IEEE floating-point arithmetic", ACM TOMS 15 (1989):
@@ -32,37 +36,66 @@ func Exp64(x float64) float64 {
 //	k = round(128 x/ln 2),  x = k ln 2/128 + r,  |r| < 0.00271
 //	e^x = 2^(k div 128) · 2^((k mod 128)/128) · (1 + r + r²/2 + ... + r⁶/720)
 //
-// Products that must be exact have factors that are short enough: stepHead
-// has 35 bits and k 18; the table's heads have 29 bits and leading part r1 of
-// r has 24. What is rounded is below 2^-17, so its error is below 2^-69; r⁷/5040,
+// Where a product must be exact its factors are short: stepHead has 35 bits
+// and k 18; the table's heads have 29 bits and the leading part r1 of r has
+// 24. What is rounded is below 2^-17, so the error is below 2^-69; r⁷/5040,
 // the first term left out, is below 2^-71.
 func expParts(x float64) (head, tail float64, exponent int) {
-	const roundToInteger = 0x1.8p52 // a sum of this size has no fraction bits
 	n := (float64(x*stepsPerUnit) + roundToInteger) - roundToInteger
 	k := int(n)
 	a, b := x-float64(n*stepHead), float64(n*stepTail) // a is exact
 	r := a - b
 	rTail := (a - r) - b
 	r2 := float64(r * r)
-	q := rTail + float64(r2*((1.0/2+float64(r*(1.0/6)))+float64(r2*((1.0/24+float64(r*(1.0/120)))+float64(r2*(1.0/720))))))
+	q := rTail + float64(r2*((1.0/2+float64(r*(1.0/6)))+
+		float64(r2*((1.0/24+float64(r*(1.0/120)))+float64(r2*(1.0/720))))))
 
 	power := &expTable[k&127]
 	r1 := float64(float32(r))
-	rest := (r - r1) + q
-	product := float64(power.head * r1) // exact
-	head = power.head + product
-	tail = ((power.head - head) + product) + // exact
-		(power.tail + (float64(power.tail*r1) + float64((power.head+power.tail)*rest)))
+	rest := (r - r1) + q // 1 + r1 + rest = e^r
+	head, cut := fastTwoSum(power.head, float64(power.head*r1))
+	tail = cut + (power.tail + (float64(power.tail*r1) + float64((power.head+power.tail)*rest)))
 	return head, tail, k >> 7
 }
 
-// subnormal returns (head + tail)·2^exponent, head in (1/2, 2], rounded once to
-// a multiple of the smallest float64, for results below 2^-1022.
+// fastTwoSum returns a + b as the rounded sum and its exact error, for |a| >= |b|
+// (Dekker 1971; Muller et al., Handbook of Floating-Point Arithmetic, 4.3.1).
+func fastTwoSum(a, b float64) (sum, tail float64) {
+	sum = a + b
+	return sum, (a - sum) + b
+}
+
+// subnormal returns (head + tail)·2^exponent, below 2^-1022 and with head
+// between 0.99 and 2.01, rounded once to a multiple of the smallest float64.
 func subnormal(head, tail float64, exponent int) float64 {
-	// From base to 2 base, consecutive float64 differ by 2^(-1074-exponent):
-	// adding base rounds head to what the result can hold.
-	base := math.Float64frombits(uint64(1023-1022-exponent) << 52)
-	sum := base + head
-	sum += (head - (sum - base)) + tail // what was cut off decides once more
+	// From base to 2 base, neighbouring float64 differ by 2^(-1074-exponent), the
+	// spacing of the result. So base + head is rounded to that; what was cut off
+	// and the tail then decide once more, about at most one unit.
+	base := math.Float64frombits(uint64(1-exponent) << 52)
+	sum, cut := fastTwoSum(base, head)
+	sum += cut + tail
 	return math.Float64frombits(math.Float64bits(sum) - math.Float64bits(base))
+}
+
+// Exp32 returns e^x, computed in float64 to 2^-52 by the method of [Exp64] and
+// rounded. e^x is +Inf for x > 88.72 and 0 for x < -103.97.
+func Exp32(x float32) float32 {
+	switch {
+	case x > 89: // e^x > 2^128
+		return float32(math.Inf(1))
+	case x < -104: // e^x < 2^-150
+		return 0
+	case x != x:
+		return x
+	}
+	v := float64(x)
+	n := (float64(v*stepsPerUnit) + roundToInteger) - roundToInteger
+	k := int(n)
+	r := (v - float64(n*stepHead)) - float64(n*stepTail)
+	r2 := float64(r * r)
+	p := r + float64(r2*((1.0/2+float64(r*(1.0/6)))+float64(r2*(1.0/24+float64(r*(1.0/120))))))
+
+	power := &expTable[k&127]
+	y := power.head + (power.tail + float64((power.head+power.tail)*p))
+	return float32(math.Float64frombits(math.Float64bits(y) + uint64(k>>7)<<52))
 }

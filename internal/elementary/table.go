@@ -143,10 +143,12 @@ var expTable = [128]struct{ head, tail float64 }{
 	{0x1.fd3c22cp+00, -0x1.c2383bda2916dp-30},
 }
 
+type logEntry struct{ inverse, head, tail float64 }
+
 // logTable[i] belongs to the i-th of 128 intervals from logStart to 2 logStart:
 // inverse, of at most 10 bits, is near the reciprocal of its middle, and
 // -ln(inverse) = head + tail, head a multiple of 2^-42.
-var logTable = [128]struct{ inverse, head, tail float64 }{
+var logTable = [128]logEntry{
 	{0x1.738p+00, -0x1.7d4eeef5efp-02, 0x1.c9018f8f27d8fp-45},
 	{0x1.71p+00, -0x1.7664e1239ep-02, 0x1.0c4fb6aeb27afp-44},
 	{0x1.6fp+00, -0x1.70d42e2789p-02, -0x1.1aead337ee287p-45},

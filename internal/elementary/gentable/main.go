@@ -61,10 +61,10 @@ const (
 		power.Mul(power, root)
 	}
 
-	b.WriteString("}\n\n// logTable[i] belongs to the i-th of 128 intervals from logStart to 2 logStart:\n" +
+	b.WriteString("}\n\ntype logEntry struct{ inverse, head, tail float64 }\n\n// logTable[i] belongs to the i-th of 128 intervals from logStart to 2 logStart:\n" +
 		"// inverse, of at most 10 bits, is near the reciprocal of its middle, and\n" +
 		"// -ln(inverse) = head + tail, head a multiple of 2^-42.\n" +
-		"var logTable = [128]struct{ inverse, head, tail float64 }{\n")
+		"var logTable = [128]logEntry{\n")
 	for i := range 128 {
 		inverse := inverseOfInterval(i)
 		head, tail := split(new(big.Float).Neg(naturalLog(big.NewFloat(inverse))), 42)

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+
+	"glassnet/dataset"
+)
+
+// dataCmd shows, fetches or verifies data sets.
+type dataCmd struct {
+	List   dataListCmd   `cmd:"" default:"withargs" help:"Which data sets are here (the default)."`
+	Fetch  dataFetchCmd  `cmd:"" help:"Download MNIST into the cache."`
+	Verify dataVerifyCmd `cmd:"" help:"Check every file that is here against its checksum."`
+}
+
+type dataFolder struct {
+	Data string `placeholder:"DIR" help:"Folder of data sets, searched first."`
+}
+
+type dataListCmd struct{ dataFolder }
+
+// Run implements the command.
+func (c *dataListCmd) Run(s *session) error {
+	for _, set := range dataset.Status(s.ctx, dataset.Options{Dir: c.Data}) {
+		fmt.Fprintf(s.stdout, "%-13s %s (%s): %s\n", set.Name, set.Dir, set.Place, set.State)
+		for _, f := range set.Files {
+			fmt.Fprintf(s.stdout, "    %s  %d bytes  %s\n      sha256 of the content: %s\n", f.Path, f.Size, f.State, f.SHA256)
+		}
+	}
+	return s.ctx.Err()
+}
+
+type dataFetchCmd struct {
+	Quiet bool `help:"No progress."`
+}
+
+// Run implements the command.
+func (c *dataFetchCmd) Run(s *session) error {
+	bars := newMeter(s.stderr, c.Quiet)
+	dir, err := dataset.Fetch(s.ctx, dataset.Options{
+		Progress: bars.bytes,
+		Warn:     func(line string) { fmt.Fprintln(s.stderr, line) },
+	})
+	bars.close()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.stdout, "mnist: verified in %s\n", dir)
+	return nil
+}
+
+type dataVerifyCmd struct{ dataFolder }
+
+// Run implements the command.
+func (c *dataVerifyCmd) Run(s *session) error {
+	if err := dataset.Verify(s.ctx, dataset.Options{Dir: c.Data}); err != nil {
+		return err
+	}
+	fmt.Fprintln(s.stdout, "every data set that is here is verified")
+	return nil
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"glassnet/dataset"
+	"glassnet/experiment"
+	"glassnet/internal/usererr"
+	"glassnet/modelfile"
+	"glassnet/nn"
+)
+
+// evaluateCmd measures a model on the test set of a data set.
+type evaluateCmd struct {
+	Model string `arg:"" help:"A model.safetensors."`
+	dataFlags
+	speedFlags
+	JSON  bool `help:"Print JSON."`
+	Quiet bool `help:"No progress."`
+}
+
+// Run implements the command.
+func (c *evaluateCmd) Run(s *session) error {
+	threads, err := c.threads()
+	if err != nil {
+		return err
+	}
+	if err := c.apply(); err != nil {
+		return err
+	}
+	precision, _, facts, err := modelfile.Inspect(c.Model)
+	if err != nil {
+		return err
+	}
+	name := c.Dataset
+	if name == "" {
+		name = facts.Dataset
+	}
+	if name == "" {
+		return usererr.New("%s does not say which data set it was trained on", c.Model).Try("--dataset mnist")
+	}
+	data, err := c.load(s, name, c.Quiet || c.JSON)
+	if err != nil {
+		return err
+	}
+	if facts.Width > 0 && (data.Test.Width != facts.Width || data.Test.Height != facts.Height) {
+		return usererr.New("%s takes images of %dx%d, but those of %s are %dx%d",
+			c.Model, facts.Width, facts.Height, name, data.Test.Width, data.Test.Height)
+	}
+	var e experiment.Evaluation
+	if precision == "float64" {
+		e, err = evaluateAs[float64](c.Model, data, threads)
+	} else {
+		e, err = evaluateAs[float32](c.Model, data, threads)
+	}
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s.stdout, e)
+	}
+	printEvaluation(s.stdout, e)
+	return nil
+}
+
+func evaluateAs[T float32 | float64](path string, data *dataset.Data, threads int) (experiment.Evaluation, error) {
+	m, err := modelfile.Load[T](path)
+	if err != nil {
+		return experiment.Evaluation{}, err
+	}
+	in, classes := m.Net.Widths()
+	if in != data.Test.Features() || classes < data.Test.Classes {
+		return experiment.Evaluation{}, usererr.New("%s takes %d features and tells %d classes apart, but %s has %d and %d",
+			path, in, classes, data.Name, data.Test.Features(), data.Test.Classes)
+	}
+	loss, err := lossOf[T](m.Facts.Loss)
+	if err != nil {
+		return experiment.Evaluation{}, err
+	}
+	return experiment.Evaluate(m.Net, loss, data.Name, data.Test, threads, 0), nil
+}
+
+// lossOf returns the loss that a model was trained with, cross entropy when it
+// does not say.
+func lossOf[T float32 | float64](name string) (nn.Loss[T], error) {
+	if name == "" {
+		name = nn.LossCrossEntropy
+	}
+	return nn.NewLoss[T](name)
+}
+
+func printEvaluation(w io.Writer, e experiment.Evaluation) {
+	fmt.Fprintf(w, "%s, %d test examples: accuracy %s, cost %s\n\n", e.Dataset, e.Examples, decimals(e.Accuracy), decimals(e.Cost))
+	fmt.Fprintf(w, "class  precision  recall      F1  support\n")
+	for _, c := range e.PerClass {
+		fmt.Fprintf(w, "%5d  %9s  %6s  %6s  %7d\n", c.Class, decimals(c.Precision), decimals(c.Recall), decimals(c.F1), c.Support)
+	}
+	fmt.Fprintf(w, "\nconfusion: rows are labels, columns what the model says\n     ")
+	for c := range e.Confusion {
+		fmt.Fprintf(w, "%6d", c)
+	}
+	fmt.Fprintln(w)
+	for c, row := range e.Confusion {
+		fmt.Fprintf(w, "%5d", c)
+		for _, n := range row {
+			fmt.Fprintf(w, "%6d", n)
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}

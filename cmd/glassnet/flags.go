@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"glassnet/dataset"
+	"glassnet/internal/usererr"
+)
+
+// dataFlags say which data to use.
+type dataFlags struct {
+	Data    string `placeholder:"DIR" help:"Folder of data sets, searched first (it holds mnist/train-images-idx3-ubyte and so on)."`
+	Dataset string `placeholder:"NAME|PATH" help:"mnist, drawn-digits, or a folder with the four IDX files."`
+}
+
+// load finds, fetches or draws the data set; an empty name is MNIST, or
+// drawn-digits when MNIST cannot be had.
+func (f dataFlags) load(s *session, name string, quiet bool) (*dataset.Data, error) {
+	bars := newMeter(s.stderr, quiet)
+	defer bars.close()
+	return dataset.Load(s.ctx, name, dataset.Options{
+		Dir:      f.Data,
+		Progress: bars.bytes,
+		Warn:     func(line string) { fmt.Fprintln(s.stderr, line) },
+	})
+}
+
+// speedFlags change how fast something is done, never what comes out.
+type speedFlags struct {
+	Threads int `placeholder:"N" help:"Cores to use; all of them by default. The result does not depend on it."`
+	kernelFlag
+}
+
+func (f speedFlags) threads() (int, error) {
+	switch {
+	case f.Threads < 0 || f.Threads > 1024:
+		return 0, usererr.New("--threads %d, want 1 to 1024", f.Threads)
+	case f.Threads == 0:
+		return runtime.NumCPU(), nil
+	}
+	return f.Threads, nil
+}
+
+// outFlag is the folder for results.
+type outFlag struct {
+	Out string `placeholder:"DIR" help:"Folder for the results; must be new or empty. Default: glassnet-out/<what>-<UTC time>."`
+}
+
+// make creates the folder, or refuses one that holds something.
+func (f outFlag) make(what string) (string, error) {
+	dir := f.Out
+	if dir == "" {
+		dir = filepath.Join("glassnet-out", what+"-"+time.Now().UTC().Format("20060102-150405"))
+	}
+	entries, err := os.ReadDir(dir)
+	switch {
+	case err == nil && len(entries) > 0:
+		return "", usererr.New("--out %s exists and is not empty", dir).Try("another --out")
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return "", usererr.New("--out %s: %w", dir, pathCause(err))
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return "", usererr.New("--out %s: %w", dir, pathCause(err))
+	}
+	return dir, nil
+}
+
+func pathCause(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// commandLine is how to run the command again: the arguments without those that
+// name a place of this machine or change nothing but speed.
+func (s *session) commandLine() string {
+	var kept []string
+	for i := 0; i < len(s.args); i++ {
+		name, _, joined := strings.Cut(s.args[i], "=")
+		switch name {
+		case "--out", "--data", "--threads", "--kernel":
+			if !joined {
+				i++
+			}
+		case "--json", "--quiet":
+		default:
+			kept = append(kept, s.args[i])
+		}
+	}
+	return "glassnet " + strings.Join(kept, " ")
+}
+
+func interrupted(err error) bool { return errors.Is(err, context.Canceled) }
+
+func printf(w io.Writer, format string, args ...any) { fmt.Fprintf(w, format, args...) }

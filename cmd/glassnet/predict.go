@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"glassnet/dataset"
+	"glassnet/internal/usererr"
+	"glassnet/matrix"
+	"glassnet/modelfile"
+	"glassnet/nn"
+
+	"glassnet/internal/kernel"
+)
+
+// predictCmd tells the class of images.
+type predictCmd struct {
+	Model string   `arg:"" help:"A model.safetensors."`
+	Files []string `arg:"" name:"file" help:"PNG images of any size and colour mode, or IDX files of images (plain or .gz)."`
+	kernelFlag
+	JSON bool `help:"Print JSON."`
+}
+
+// prediction is one element of the JSON output.
+type prediction struct {
+	File          string    `json:"file"`
+	Index         int       `json:"index"`
+	Class         int       `json:"class"`
+	Probabilities []float64 `json:"probabilities"`
+	Preparation   []string  `json:"preparation"`
+}
+
+// Run implements the command.
+func (c *predictCmd) Run(s *session) error {
+	if err := c.apply(); err != nil {
+		return err
+	}
+	precision, _, facts, err := modelfile.Inspect(c.Model)
+	if err != nil {
+		return err
+	}
+	if facts.Width == 0 || facts.Height == 0 {
+		return usererr.New("%s does not say which size of image it takes", c.Model)
+	}
+	var classify func(pixels []byte) (int, []float64)
+	if precision == "float64" {
+		classify, err = classifier[float64](c.Model)
+	} else {
+		classify, err = classifier[float32](c.Model)
+	}
+	if err != nil {
+		return err
+	}
+	predictions := []prediction{}
+	for _, path := range c.Files {
+		images, err := readImages(path, facts)
+		if err != nil {
+			return err
+		}
+		for i, image := range images {
+			class, p := classify(image.Pixels)
+			predictions = append(predictions, prediction{path, i, class, p, image.Steps})
+		}
+	}
+	if c.JSON {
+		return printJSON(s.stdout, predictions)
+	}
+	for _, p := range predictions {
+		printPrediction(s, p)
+	}
+	return nil
+}
+
+// classifier loads a model and returns the function from pixels to the class and
+// the probabilities of all classes.
+func classifier[T matrix.Float](path string) (func([]byte) (int, []float64), error) {
+	m, err := modelfile.Load[T](path)
+	if err != nil {
+		return nil, err
+	}
+	in, classes := m.Net.Widths()
+	trace := m.Net.NewTrace(nn.TraceOptions{Batch: 1})
+	x, p := matrix.New[T](1, in), make([]T, classes)
+	return func(pixels []byte) (int, []float64) {
+		kernel.Intensities(x.Data, pixels)
+		logits := m.Net.Forward(trace, x, nn.Eval).Row(0)
+		nn.Softmax(p, logits)
+		wide := make([]float64, classes)
+		for i, v := range p {
+			wide[i] = float64(v)
+		}
+		return nn.Argmax(logits), wide
+	}, nil
+}
+
+// readImages reads a PNG, brought to the model's size, or the images of an IDX
+// file, which must have it.
+func readImages(path string, facts modelfile.Facts) ([]dataset.Prepared, error) {
+	f, size, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if strings.EqualFold(filepath.Ext(path), ".png") {
+		image, err := dataset.PreparePNG(f, path, facts.Width, facts.Height, facts.Digits)
+		return []dataset.Prepared{image}, err
+	}
+	idx, err := dataset.ReadImages(f, path, size)
+	if err != nil {
+		return nil, err
+	}
+	if idx.Width != facts.Width || idx.Height != facts.Height {
+		return nil, usererr.New("%s: images of %dx%d, want %dx%d as the model takes", path, idx.Width, idx.Height, facts.Width, facts.Height)
+	}
+	var images []dataset.Prepared
+	features := idx.Width * idx.Height
+	for i := range idx.Count {
+		images = append(images, dataset.Prepared{Pixels: idx.Pixels[i*features : (i+1)*features], Steps: []string{}})
+	}
+	return images, nil
+}
+
+func openRegular(path string) (f *os.File, size int64, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, usererr.New("%s: %w", path, pathCause(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, usererr.New("%s: not a regular file", path)
+	}
+	if f, err = os.Open(path); err != nil {
+		return nil, 0, usererr.New("%s: %w", path, pathCause(err))
+	}
+	return f, info.Size(), nil
+}
+
+func printPrediction(s *session, p prediction) {
+	fmt.Fprintf(s.stdout, "%s", p.File)
+	if p.Index > 0 || len(p.Preparation) == 0 {
+		fmt.Fprintf(s.stdout, " [%d]", p.Index)
+	}
+	fmt.Fprintf(s.stdout, ": %d\n", p.Class)
+	for _, step := range p.Preparation {
+		fmt.Fprintf(s.stdout, "  prepared: %s\n", step)
+	}
+	fmt.Fprint(s.stdout, " ")
+	for class, v := range p.Probabilities {
+		fmt.Fprintf(s.stdout, " %d:%.3f", class, v)
+	}
+	fmt.Fprintln(s.stdout)
+}

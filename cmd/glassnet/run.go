@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"glassnet/internal/kernel"
+	"glassnet/internal/usererr"
+	"glassnet/train"
+)
+
+// Exit codes: a contract that scripts rely on.
+const (
+	exitDone     = 0
+	exitFailed   = 1 // internal or I/O failure, or a promised check failed
+	exitUsage    = 2 // wrong usage, config or input
+	exitDiverged = 3
+)
+
+// commands is the command line: one field per subcommand.
+type commands struct {
+	Study    studyCmd    `cmd:"" help:"Run a study, print its table, write its report. Without a name: published, then corrected, in one report."`
+	Studies  studiesCmd  `cmd:"" help:"List the built-in studies."`
+	Train    trainCmd    `cmd:"" help:"Train one network and save it."`
+	Evaluate evaluateCmd `cmd:"" help:"Cost, accuracy and confusion matrix of a model on a data set."`
+	Predict  predictCmd  `cmd:"" help:"Class and probabilities for PNG images or IDX files."`
+	Data     dataCmd     `cmd:"" help:"Which data sets are here, where they came from, their checksums."`
+	Report   reportCmd   `cmd:"" help:"Write the report of finished studies again."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// session is what every subcommand runs in.
+type session struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+	args           []string // as typed, for the report
+}
+
+// errCheckFailed says that a promise was broken; its text has been printed.
+var errCheckFailed = errors.New("a promised check failed")
+
+// run executes one command line and returns its exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	var c commands
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("glassnet"),
+		kong.Description("Neural networks written from scratch, in a glass case."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		panic(err) // the struct above is wrong: every test would fail
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited // help was asked for and printed
+	}
+	if err != nil {
+		return fail(stderr, usererr.New("%w", err).Try("glassnet %s--help", commandOf(err)))
+	}
+	ctx, caught, stop := interruptible()
+	defer stop()
+	err = parsed.Run(&session{ctx: ctx, stdout: stdout, stderr: stderr, args: args})
+	if code := caught(); code != 0 {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			fail(stderr, err)
+		}
+		return code
+	}
+	return fail(stderr, err)
+}
+
+// commandOf returns the subcommand that a parse error belongs to, with a space.
+func commandOf(err error) string {
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context != nil && p.Context.Selected() != nil {
+		return p.Context.Selected().FullPath()[len("glassnet "):] + " "
+	}
+	return ""
+}
+
+// fail prints err, if any, as one line "error: ..." and at most one "try: ...",
+// and returns the exit code that it stands for.
+func fail(stderr io.Writer, err error) int {
+	var diverged *train.DivergedError
+	switch user, isUser := usererr.Find(err); {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errCheckFailed):
+		return exitFailed
+	case errors.As(err, &diverged):
+		fmt.Fprintf(stderr, "error: %s\ntry: a smaller --lr\n", oneLine(err))
+		return exitDiverged
+	case isUser:
+		fmt.Fprintf(stderr, "error: %s\n", oneLine(err))
+		if user.Hint != "" {
+			fmt.Fprintf(stderr, "try: %s\n", user.Hint)
+		}
+		return exitUsage
+	default:
+		fmt.Fprintf(stderr, "error: %s\n", oneLine(err))
+		return exitFailed
+	}
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// interruptible returns a context that the first SIGINT or SIGTERM ends, so that
+// finished work is saved and summarised; the second ends the program at once.
+// caught returns the exit code of the signal, 0 when there was none.
+func interruptible() (ctx context.Context, caught func() int, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var code atomic.Int32
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				first := code.Swap(map[bool]int32{true: 143, false: 130}[s == syscall.SIGTERM]) == 0
+				if !first {
+					os.Exit(int(code.Load()))
+				}
+				cancel()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() int { return int(code.Load()) }, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
+
+// kernelFlag chooses the implementation of the hot loops.
+type kernelFlag struct {
+	Kernel string `placeholder:"NAME" help:"Implementation of the hot loops: portable, avx2, avx512, neon. Default: the fastest here, or $GLASSNET_KERNEL."`
+}
+
+func (f kernelFlag) apply() error { return kernel.Use(f.Kernel) }

@@ -1,0 +1,254 @@
+package experiment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"glassnet/internal/usererr"
+	"glassnet/studies"
+)
+
+// Study is a question: a file that names experiments to compare.
+type Study struct {
+	Name     string   `toml:"name"`
+	Title    string   `toml:"title"`
+	Question string   `toml:"question"`
+	Notes    []string `toml:"notes"` // what a reader of the result must know, as sentences
+
+	Dataset   string   `toml:"dataset"`   // mnist, drawn-digits, or a folder with IDX files
+	Precision string   `toml:"precision"` // float32, float64
+	Seeds     []uint64 `toml:"seeds"`     // each experiment runs once with each
+
+	Primary        string       `toml:"primary_metric"`  // of the comparisons, named before the runs
+	Target         float64      `toml:"target_accuracy"` // validation accuracy that "to the target" means; 0: none
+	Comparisons    []Pair       `toml:"comparison"`
+	TimingRepeats  int          `toml:"timing_repeats"` // of the timing with nothing else running; 0: none
+	ShowsPublished bool         `toml:"shows_published_table"`
+	StreamOrder    []string     `toml:"stream_order"` // random = numpy-legacy: experiments in the order in which they draw from one stream
+	Experiments    []Definition `toml:"experiment"`
+}
+
+// Definition is one experiment of a study.
+type Definition struct {
+	Name string `toml:"name"`
+	Config
+}
+
+// Pair names two experiments to compare: b minus a.
+type Pair struct {
+	A       string `toml:"a"`
+	B       string `toml:"b"`
+	Primary bool   `toml:"primary"` // its primary metric is the study's main question
+}
+
+// studyFile is the form of a study on disk: [common] holds the settings that the
+// experiments share, each [[experiment]] what it does otherwise.
+type studyFile struct {
+	Study
+	Common Config `toml:"common"`
+}
+
+const (
+	maxStudyBytes  = 1 << 20
+	maxExperiments = 40
+	maxSeeds       = 1000
+	maxNameLength  = 64
+)
+
+// BuiltIn returns the names of the built-in studies in the order in which a
+// reader should meet them.
+func BuiltIn() []string { return studies.Names }
+
+// Load returns the built-in study of that name, or reads the study file at that
+// path. What the file says wrong is a user error naming file, place, got and want.
+func Load(nameOrPath string) (*Study, error) {
+	if slices.Contains(studies.Names, nameOrPath) {
+		text, err := studies.Read(nameOrPath)
+		if err != nil {
+			return nil, err
+		}
+		return Parse(nameOrPath, text)
+	}
+	if !strings.HasSuffix(nameOrPath, ".toml") {
+		return nil, usererr.New("unknown study %q, want one of %q or a file that ends in .toml", nameOrPath, studies.Names).
+			Try("glassnet studies")
+	}
+	text, err := readSmall(nameOrPath)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(nameOrPath, text)
+}
+
+// readSmall reads a regular file of at most maxStudyBytes.
+func readSmall(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, usererr.New("%s: %w", path, unwrapPath(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, usererr.New("%s: not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, usererr.New("%s: %w", path, unwrapPath(err))
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxStudyBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(text) > maxStudyBytes {
+		return nil, usererr.New("%s: more than %d bytes, want a TOML file of at most that", path, maxStudyBytes)
+	}
+	return text, nil
+}
+
+// unwrapPath drops the path that the os package puts before its errors.
+func unwrapPath(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// Parse reads the text of a study; name stands for it in errors.
+func Parse(name string, text []byte) (*Study, error) {
+	// Every key is checked once against the whole form, for the positions.
+	file := studyFile{Common: Default()}
+	file.Precision, file.Dataset, file.Primary = "float32", "mnist", "test_accuracy"
+	if err := decodeStrict(name, text, &file); err != nil {
+		return nil, err
+	}
+	// The experiments again: each starts from the common settings.
+	var raw struct {
+		Experiment []map[string]any `toml:"experiment"`
+	}
+	if err := toml.Unmarshal(text, &raw); err != nil {
+		return nil, usererr.New("%s: %w", name, err)
+	}
+	s := file.Study
+	for i, settings := range raw.Experiment {
+		own, err := toml.Marshal(settings)
+		if err != nil {
+			return nil, usererr.New("%s: experiment %d: %w", name, i+1, err)
+		}
+		d := Definition{Config: file.Common}
+		d.Hidden = slices.Clone(d.Hidden)
+		if _, given := settings["hidden"]; given {
+			d.Hidden = nil
+		}
+		if err := toml.Unmarshal(own, &d); err != nil {
+			return nil, usererr.New("%s: experiment %d: %w", name, i+1, err)
+		}
+		s.Experiments[i] = d
+	}
+	if err := s.validate(); err != nil {
+		return nil, usererr.New("%s: %w", name, err)
+	}
+	return &s, nil
+}
+
+// decodeStrict decodes TOML; an unknown key or a wrong type is a user error with
+// its line and column.
+func decodeStrict(name string, text []byte, into any) error {
+	decoder := toml.NewDecoder(strings.NewReader(string(text)))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(into)
+	var unknown *toml.StrictMissingError
+	var wrong *toml.DecodeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &unknown):
+		first := unknown.Errors[0]
+		line, column := first.Position()
+		return usererr.New("%s:%d:%d: unknown key %q", name, line, column, strings.Join(first.Key(), "."))
+	case errors.As(err, &wrong):
+		line, column := wrong.Position()
+		return usererr.New("%s:%d:%d: %s", name, line, column, oneLine(wrong.Error()))
+	}
+	return usererr.New("%s: %s", name, oneLine(err.Error()))
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+func (s *Study) validate() error {
+	names := make([]string, len(s.Experiments))
+	for i, e := range s.Experiments {
+		names[i] = e.Name
+	}
+	switch {
+	case s.Precision != "float32" && s.Precision != "float64":
+		return usererr.New("precision = %q, want %q or %q", s.Precision, "float32", "float64")
+	case s.Dataset == "":
+		return usererr.New("dataset is empty, want mnist, drawn-digits or a folder")
+	case len(s.Experiments) < 1 || len(s.Experiments) > maxExperiments:
+		return usererr.New("%d experiments, want 1 to %d", len(s.Experiments), maxExperiments)
+	case len(s.Seeds) < 1 || len(s.Seeds) > maxSeeds:
+		return usererr.New("%d seeds, want 1 to %d", len(s.Seeds), maxSeeds)
+	case !slices.Contains(metricNames(), s.Primary):
+		return usererr.New("primary_metric = %q, want one of %q", s.Primary, metricNames())
+	case !(s.Target >= 0 && s.Target < 1):
+		return usererr.New("target_accuracy = %v, want a number in [0, 1)", s.Target)
+	case s.TimingRepeats < 0 || s.TimingRepeats > 1000:
+		return usererr.New("timing_repeats = %d, want 0 to 1000", s.TimingRepeats)
+	}
+	for i, seed := range s.Seeds {
+		if slices.Contains(s.Seeds[:i], seed) {
+			return usererr.New("seeds has %d twice", seed)
+		}
+		if s.usesNumpy() && seed > 1<<32-1 {
+			return usererr.New("seed %d, want at most %d with random = %q", seed, uint32(1<<32-1), RandomNumpy)
+		}
+	}
+	for i, e := range s.Experiments {
+		if !validName(e.Name) {
+			return usererr.New("experiment %d: name = %q, want 1 to %d letters, digits, - or _", i+1, e.Name, maxNameLength)
+		}
+		if slices.Contains(names[:i], e.Name) {
+			return usererr.New("experiment %d: the name %q is taken", i+1, e.Name)
+		}
+		if err := e.Validate(); err != nil {
+			return usererr.New("experiment %d (%q): %w", i+1, e.Name, err)
+		}
+	}
+	for i, c := range s.Comparisons {
+		if !slices.Contains(names, c.A) || !slices.Contains(names, c.B) || c.A == c.B {
+			return usererr.New("comparison %d: a = %q, b = %q, want two of the experiments %q", i+1, c.A, c.B, names)
+		}
+	}
+	if len(s.StreamOrder) > 0 || s.usesNumpy() {
+		sorted, want := slices.Sorted(slices.Values(s.StreamOrder)), slices.Sorted(slices.Values(names))
+		if !slices.Equal(sorted, want) || !s.allNumpy() {
+			return usererr.New("stream_order = %q, want each of the experiments %q once, all with random = %q", s.StreamOrder, names, RandomNumpy)
+		}
+	}
+	if s.ShowsPublished && !slices.Equal(names, []string{"exp1", "exp2", "exp3"}) {
+		return usererr.New("shows_published_table with the experiments %q, want exp1, exp2, exp3", names)
+	}
+	return nil
+}
+
+func (s *Study) usesNumpy() bool {
+	return slices.ContainsFunc(s.Experiments, func(e Definition) bool { return e.Random == RandomNumpy })
+}
+
+func (s *Study) allNumpy() bool {
+	return !slices.ContainsFunc(s.Experiments, func(e Definition) bool { return e.Random != RandomNumpy })
+}
+
+// validName reports whether a name may become part of a folder's name.
+func validName(name string) bool {
+	ok := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+	}
+	return name != "" && len(name) <= maxNameLength && strings.IndexFunc(name, func(r rune) bool { return !ok(r) }) < 0
+}

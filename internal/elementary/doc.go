@@ -1,3 +1,0 @@
-// Package elementary holds the scalar functions whose bits must not depend on
-// the machine.
-package elementary

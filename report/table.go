@@ -1,0 +1,495 @@
+package report
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"glassnet/experiment"
+)
+
+// columns are the published table's, in its words.
+var columns = [...]string{"Exp. #", "Batch Norm", "L2 Norm", "# of Epochs", "# of Iterations",
+	"Train Accuracy", "Val Accuracy", "Test Accuracy", "Train Cost", "Val Cost", "Time (sec)"}
+
+// columnKeys are the keys of the columns' figures in Experiment.Summary.
+var columnKeys = [len(columns)]string{3: "epochs", 4: "steps", 5: "train_accuracy", 6: "val_accuracy",
+	7: "test_accuracy", 8: "train_cost", 9: "val_cost", 10: "seconds"}
+
+const (
+	colBatchNorm = 1
+	colL2        = 2
+	colTime      = len(columns) - 1
+)
+
+// figureCell is one field of the table: a figure, half of its 95 % interval when
+// there are several seeds, and whether it equals the published one above.
+type figureCell struct{ text, half, mark string }
+
+// resultRow is one row of the table: an experiment, or the published figures
+// under it.
+type resultRow struct {
+	cells     [len(columns)]figureCell
+	published bool
+	unequal   []string // published: columns whose figures differ
+}
+
+// severalSeeds says whether some experiment ran more than once, so that its
+// figures are means.
+func severalSeeds(r *experiment.Results) bool {
+	return slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool { return len(e.Runs) > 1 })
+}
+
+// resultRows is the table of a study.
+func resultRows(r *experiment.Results) []resultRow {
+	var rows []resultRow
+	for i := range r.Experiments {
+		e := &r.Experiments[i]
+		p := publishedRow(r, e.Name)
+		rows = append(rows, ourRow(r, e, p))
+		if p != nil {
+			rows = append(rows, theirRow(e, p))
+		}
+	}
+	return rows
+}
+
+// publishedRow is the published row of an experiment, nil if there is none.
+func publishedRow(r *experiment.Results, name string) *experiment.PublishedRow {
+	for i := range r.Published {
+		if r.Published[i].Experiment == name {
+			return &r.Published[i]
+		}
+	}
+	return nil
+}
+
+func ourRow(r *experiment.Results, e *experiment.Experiment, p *experiment.PublishedRow) resultRow {
+	var row resultRow
+	row.cells[0].text = clean(e.Name)
+	row.cells[colBatchNorm].text = batchNormText(r, e)
+	row.cells[colL2].text = l2Text(r, e)
+	for c, key := range columnKeys {
+		if key == "" {
+			continue
+		}
+		switch {
+		case severalSeeds(r):
+			row.cells[c] = meanCell(key, e.Summary[key])
+		case len(e.Runs) == 1:
+			row.cells[c].text = runFigure(r, &e.Runs[0], key)
+		default:
+			row.cells[c].text = missing
+		}
+	}
+	if p != nil && !severalSeeds(r) {
+		for _, f := range p.Figures {
+			if c := slices.Index(columns[:], f.Column); c > colL2 {
+				row.cells[c].text = clean(f.Ours)
+			}
+		}
+	}
+	return row
+}
+
+func theirRow(e *experiment.Experiment, p *experiment.PublishedRow) resultRow {
+	row := resultRow{published: true}
+	for c := range row.cells {
+		row.cells[c].text = missing
+	}
+	row.cells[0].text = "published"
+	row.cells[colBatchNorm].text = titleBool(e.Normalisation != "none")
+	row.cells[colL2].text = titleBool(e.L2 != 0)
+	for _, f := range p.Figures {
+		c := slices.Index(columns[:], f.Column)
+		if c < 0 {
+			continue
+		}
+		row.cells[c] = figureCell{text: clean(f.Published), mark: "="}
+		if !f.Equal {
+			row.cells[c].mark = "≠"
+			row.unequal = append(row.unequal, f.Column)
+		}
+	}
+	if p.Seconds > 0 {
+		row.cells[colTime].text = fixed(p.Seconds, 0)
+	}
+	return row
+}
+
+// batchNormText fills the column "Batch Norm". The published study calls its
+// normalisation per example so; elsewhere that has its honest name.
+func batchNormText(r *experiment.Results, e *experiment.Experiment) string {
+	if e.Normalisation == "published-per-example" && len(r.Published) == 0 {
+		return "per ex."
+	}
+	return titleBool(e.Normalisation != "none")
+}
+
+// l2Text fills the column "L2 Norm": in a study with strengths of its own lambda
+// is given too.
+func l2Text(r *experiment.Results, e *experiment.Experiment) string {
+	if e.L2 == 0 || len(r.Published) > 0 {
+		return titleBool(e.L2 != 0)
+	}
+	return "True " + lambdaText(e.L2)
+}
+
+func titleBool(b bool) string {
+	if b {
+		return "True"
+	}
+	return "False"
+}
+
+// runFigure prints a figure of a single run: accuracies rounded to three
+// decimals, and costs cut off after three where the published table is replayed.
+func runFigure(r *experiment.Results, run *experiment.Run, key string) string {
+	switch key {
+	case "epochs":
+		return fixed(float64(run.Epochs), 0)
+	case "steps":
+		return fixed(float64(run.Steps), 0)
+	case "seconds":
+		return secondsText(run.Seconds)
+	}
+	v, ok := number(map[string]*float64{
+		"train_accuracy": run.TrainAccuracy, "val_accuracy": run.ValAccuracy, "test_accuracy": run.TestAccuracy,
+		"train_cost": run.TrainCost, "val_cost": run.ValCost}[key])
+	switch {
+	case !ok:
+		return missing
+	case strings.HasSuffix(key, "_cost") && len(r.Published) > 0:
+		return cutOff(v, 3)
+	default:
+		return fixed(v, 3)
+	}
+}
+
+// meanCell prints a mean over seeds and half of its interval: four decimals,
+// since differences between means are small.
+func meanCell(key string, s experiment.Summary) figureCell {
+	mean, ok := number(s.Mean)
+	if !ok {
+		return figureCell{text: missing}
+	}
+	m := metricOf(key)
+	cell := figureCell{text: m.print(mean)}
+	if lo, hi, ok := interval(s.CI95); ok {
+		cell.half = m.print((hi - lo) / 2)
+	}
+	return cell
+}
+
+// tableNotes says what a reader of the table must know.
+func tableNotes(r *experiment.Results) []string {
+	var notes []string
+	if len(r.Published) > 0 {
+		notes = append(notes, "= equal to the published figure, ≠ not. The published seconds are from another machine.",
+			"Accuracies are rounded, costs are cut off after three decimals, as in the published table.")
+	}
+	if severalSeeds(r) {
+		notes = append(notes, fmt.Sprintf("Mean over %s; ± is half of the 95 %% interval of the mean (Student's t).", plural(len(r.Seeds), "seed")))
+	}
+	notes = append(notes, "Time: wall time of a run while other runs shared the cores.")
+	for i := range r.Experiments {
+		e := &r.Experiments[i]
+		for _, run := range e.Runs {
+			switch run.Stopped {
+			case "diverged":
+				notes = append(notes, fmt.Sprintf("%s, seed %d, diverged: %s", clean(e.Name), run.Seed, sentence(run.Diverged)))
+			case "interrupted":
+				notes = append(notes, fmt.Sprintf("%s, seed %d, was interrupted after %s.", clean(e.Name), run.Seed, plural(run.Steps, "step")))
+			}
+		}
+		if len(e.Runs) == 0 {
+			notes = append(notes, fmt.Sprintf("%s has no finished run.", clean(e.Name)))
+		}
+	}
+	return notes
+}
+
+// sentence cleans a text from a file and ends it with a full stop.
+func sentence(s string) string {
+	s = strings.TrimSpace(clean(s))
+	if s == "" {
+		return missing
+	}
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
+}
+
+// TableText renders a study's table for a terminal: the published table's
+// columns, aligned, at most 120 characters wide while names are short, with the
+// published figures and marks of equality under ours, or with half of the 95 %
+// interval under each mean, and the notes a reader needs.
+func TableText(r *experiment.Results) string {
+	var lines [][len(columns)]string
+	var head [2][len(columns)]string
+	for c, name := range columns {
+		first, second, found := cutLast(name)
+		if !found || c == 0 {
+			first, second = "", name
+		}
+		head[0][c], head[1][c] = first, second
+	}
+	for _, row := range resultRows(r) {
+		var line, below [len(columns)]string
+		hasHalf := false
+		for c, cell := range row.cells {
+			line[c] = cell.text
+			switch {
+			case cell.mark != "":
+				line[c] += " " + cell.mark
+			case c > colL2 && len(r.Published) > 0:
+				line[c] += "  " // keeps ours above the published figure
+			}
+			if cell.half != "" {
+				below[c], hasHalf = "±"+cell.half, true
+			}
+		}
+		if row.published {
+			line[0] = "  " + line[0]
+		}
+		lines = append(lines, line)
+		if hasHalf {
+			lines = append(lines, below)
+		}
+	}
+	var width [len(columns)]int
+	for _, line := range append(head[:], lines...) {
+		for c, s := range line {
+			width[c] = max(width[c], utf8.RuneCountInString(s))
+		}
+	}
+	var b strings.Builder
+	write := func(line [len(columns)]string) {
+		var text strings.Builder
+		for c, s := range line {
+			pad := strings.Repeat(" ", width[c]-utf8.RuneCountInString(s))
+			switch {
+			case c == 0:
+				text.WriteString(s + pad)
+			case c <= colL2:
+				text.WriteString("  " + s + pad)
+			default:
+				text.WriteString("  " + pad + s)
+			}
+		}
+		b.WriteString(strings.TrimRight(text.String(), " ") + "\n")
+	}
+	write(head[0])
+	write(head[1])
+	total := 2 * (len(columns) - 1)
+	for _, w := range width {
+		total += w
+	}
+	b.WriteString(strings.Repeat("-", total) + "\n")
+	for _, line := range lines {
+		write(line)
+	}
+	for _, note := range tableNotes(r) {
+		b.WriteString(wrap(note, 100, "  "))
+	}
+	return b.String()
+}
+
+// cutLast cuts s round its last space.
+func cutLast(s string) (before, after string, found bool) {
+	i := strings.LastIndex(s, " ")
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// wrap breaks text into lines of about width characters; lines after the first
+// begin with indent.
+func wrap(text string, width int, indent string) string {
+	var b strings.Builder
+	used := 0
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case used+1+n > width:
+			b.WriteString("\n" + indent)
+			used = utf8.RuneCountInString(indent)
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += n
+	}
+	return b.String() + "\n"
+}
+
+// TableCSV renders a study's table as CSV: the published table's columns without
+// thousands separators, then whose figures they are and which of them differ
+// from the published ones, or, for several seeds, half of each 95 % interval in
+// a column of its own.
+func TableCSV(r *experiment.Results) []byte {
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	several, published := severalSeeds(r), len(r.Published) > 0
+	head := slices.Clone(columns[:])
+	if several {
+		for _, name := range columns[colL2+1:] {
+			head = append(head, name+" ±")
+		}
+		head = append(head, "Runs")
+	}
+	if published {
+		head = append(head, "Figures Of", "Not Equal To Published")
+	}
+	w.Write(head) // a bytes.Buffer takes everything
+	runs := 0
+	for _, row := range resultRows(r) {
+		var record []string
+		for _, cell := range row.cells {
+			record = append(record, plainNumber(cell.text))
+		}
+		if several {
+			for _, cell := range row.cells[colL2+1:] {
+				record = append(record, plainNumber(cell.half))
+			}
+			count := ""
+			if !row.published {
+				count = strconv.Itoa(len(r.Experiments[runs].Runs))
+				runs++
+			}
+			record = append(record, count)
+		}
+		if published {
+			of := "glassnet"
+			if row.published {
+				of = "published"
+			}
+			record = append(record, of, strings.Join(row.unequal, "; "))
+		}
+		w.Write(record)
+	}
+	w.Flush()
+	return b.Bytes()
+}
+
+// plainNumber takes the thousands separators from a printed figure; what is
+// undefined becomes empty.
+func plainNumber(s string) string {
+	if s == missing {
+		return ""
+	}
+	if bare := strings.ReplaceAll(s, ",", ""); bare != s {
+		if _, err := strconv.ParseFloat(bare, 64); err == nil {
+			return bare
+		}
+	}
+	return s
+}
+
+// TableLaTeX renders a study's table as a tabular to be included in a document
+// that uses the package booktabs.
+func TableLaTeX(r *experiment.Results) []byte {
+	var b bytes.Buffer
+	b.WriteString(`% In the preamble: \usepackage{booktabs}, \usepackage{graphicx}. In the text: \input{results.tex}
+\resizebox{\linewidth}{!}{%
+\begin{tabular}{lll` + strings.Repeat("r", len(columns)-colL2-1) + "}\n\\toprule\n")
+	var head []string
+	for _, name := range columns {
+		head = append(head, latexEscape(name))
+	}
+	b.WriteString(strings.Join(head, " & ") + " \\\\\n\\midrule\n")
+	for _, row := range resultRows(r) {
+		var cells []string
+		for c, cell := range row.cells {
+			s := latexEscape(cell.text)
+			switch {
+			case cell.half != "":
+				s += ` $\pm$ ` + latexEscape(cell.half)
+			case cell.mark == "=":
+				s += ` $=$`
+			case cell.mark != "":
+				s += ` $\neq$`
+			case c > colL2 && len(r.Published) > 0:
+				s += ` $\phantom{=}$`
+			}
+			if row.published && c == 0 {
+				s = `\quad\emph{` + s + `}`
+			}
+			cells = append(cells, s)
+		}
+		b.WriteString(strings.Join(cells, " & ") + " \\\\\n")
+	}
+	b.WriteString("\\bottomrule\n\\end{tabular}}\n")
+	return b.Bytes()
+}
+
+var latexReplacer = strings.NewReplacer(
+	`\`, `\textbackslash{}`, `{`, `\{`, `}`, `\}`, `&`, `\&`, `%`, `\%`, `$`, `\$`, `#`, `\#`, `_`, `\_`,
+	`~`, `\textasciitilde{}`, `^`, `\textasciicircum{}`, `<`, `\textless{}`, `>`, `\textgreater{}`,
+	`"`, `\textquotedbl{}`, missing, `--`, "±", `$\pm$`, "µ", `$\mu$`, "λ", `$\lambda$`)
+
+func latexEscape(s string) string { return latexReplacer.Replace(s) }
+
+// SummaryText is what is printed after the table: how many published figures are
+// equal, and the paired comparisons with difference, 95 % interval and p, those
+// of the primary measure with their finding.
+func SummaryText(r *experiment.Results) string {
+	var b strings.Builder
+	if len(r.Published) > 0 {
+		b.WriteString(wrap(replaySentence(r), 100, "  "))
+	}
+	if len(r.Comparisons) > 0 {
+		b.WriteString("Paired by seed, difference B - A:\n")
+		var lines [][]string
+		for _, c := range r.Comparisons {
+			lines = append(lines, append([]string{clean(c.B) + " - " + clean(c.A)}, comparisonFigures(&c)...))
+		}
+		var width [6]int
+		for _, line := range lines {
+			for i, s := range line {
+				width[i] = max(width[i], utf8.RuneCountInString(s))
+			}
+		}
+		for i, c := range r.Comparisons {
+			name := metricOf(c.Metric).name
+			if i == 0 || r.Comparisons[i-1].Metric != c.Metric {
+				if c.Primary {
+					name += " (primary measure)"
+				}
+				b.WriteString(name + "\n")
+			}
+			l := lines[i]
+			fmt.Fprintf(&b, "  %-*s  %*s  [%*s]  n %*s  p %*s", width[0], l[0], width[1], l[1], width[2], l[2], width[3], l[3], width[4], l[4])
+			if !c.Primary {
+				fmt.Fprintf(&b, "  Holm %*s", width[5], l[5])
+			}
+			b.WriteString("\n")
+			if c.Primary && c.Finding != "" {
+				b.WriteString("    " + wrap(sentence(c.Finding), 96, "    "))
+			}
+		}
+	}
+	return b.String()
+}
+
+// comparisonFigures prints a comparison: difference, interval, n, p, p after
+// Holm's correction.
+func comparisonFigures(c *experiment.Comparison) []string {
+	m := metricOf(c.Metric)
+	difference, ci := missing, missing
+	if v, ok := number(c.Difference); ok {
+		difference = m.signed(v)
+	}
+	if lo, hi, ok := interval(c.CI95); ok {
+		ci = m.signed(lo) + ", " + m.signed(hi)
+	}
+	return []string{difference, ci, strconv.Itoa(c.N), pText(c.P), pText(c.PHolm)}
+}
