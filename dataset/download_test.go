@@ -376,6 +376,19 @@ func TestFetchErrors(t *testing.T) {
 	checkUserError(t, "Fetch without a home", err, "no cache folder")
 }
 
+func TestFinish(t *testing.T) {
+	p := part{dir: t.TempDir(), name: "f"}
+	var local *localError
+	if err := p.finish(); !errors.As(err, &local) {
+		t.Errorf("finish without a part = %v, want a local error", err)
+	}
+	save(t, p.path(), nil)
+	save(t, filepath.Join(p.dir, "f", "x"), nil)
+	if err := p.finish(); !errors.As(err, &local) {
+		t.Errorf("finish over a folder = %v, want a local error", err)
+	}
+}
+
 // Several at once: one downloads, the others wait for it.
 func TestFetchTogether(t *testing.T) {
 	files := fakeMNIST(t)

@@ -168,10 +168,9 @@ func loadFolder(ctx context.Context, dir string) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
+	data.Name, data.Origin = filepath.Base(dir), "found in "+dir
+	if abs, err := filepath.Abs(dir); err == nil {
+		data.Name = filepath.Base(abs) // "." has a name, too
 	}
-	data.Name, data.Origin = filepath.Base(abs), "found in "+dir
 	return data, nil
 }

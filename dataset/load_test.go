@@ -267,6 +267,19 @@ func TestLoadFolder(t *testing.T) {
 	}
 }
 
+func TestLoadCancelled(t *testing.T) {
+	files := fakeMNIST(t)
+	isolate(t)
+	saveAll(t, "data/mnist", files)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, name := range []string{"", "mnist", "data/mnist"} {
+		if _, err := Load(ctx, name, Options{}); err != context.Canceled {
+			t.Errorf("Load(%q) with a cancelled context = %v, want %v", name, err, context.Canceled)
+		}
+	}
+}
+
 func TestOpenRegular(t *testing.T) {
 	dir := t.TempDir()
 	_, err := openRegular(dir)
@@ -403,6 +416,20 @@ func TestLoadDrawnWithoutCache(t *testing.T) {
 	}
 	if len(*lines) != 1 || !strings.HasPrefix((*lines)[0], "the drawn digits are not kept for the next time: ") {
 		t.Errorf("warnings = %q, want one: not kept", *lines)
+	}
+
+	// A folder where a file of the set should be.
+	os.Remove(filepath.Join(root, "cache"))
+	save(t, cached(t, "drawn-digits", "seed-77", fileNames[1]+".gz", "x"), nil)
+	*lines = nil
+	if _, err := Load(context.Background(), "drawn-digits", o); err != nil || len(*lines) != 2 {
+		t.Errorf("Load with a folder in the cache = %v, warnings %q; want the set, two warnings", err, *lines)
+	}
+	if err := saveSet(t.TempDir(), &Data{Train: &Set{}, Test: &Set{}}); err == nil {
+		t.Error("saveSet of empty sets = nil, want an error")
+	}
+	if _, err := (&Data{Train: &Set{}, Test: &Set{}}).fingerprint(); err == nil {
+		t.Error("fingerprint of empty sets = nil, want an error")
 	}
 
 	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "LocalAppData"} {

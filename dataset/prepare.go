@@ -101,8 +101,8 @@ func toGrey(img image.Image, digit bool) (grey []byte, w, h int, steps []string)
 	grey = make([]byte, w*h)
 	alpha := make([]byte, w*h)
 	coloured := false
-	var opaque [256]int // how much of each grey level there is
-	covered := 0
+	var opaque [256]int64 // how much of each grey level there is
+	var covered int64
 	for i := range grey {
 		r, g, b, a := img.At(b.Min.X+i%w, b.Min.Y+i/w).RGBA() // multiplied by a, all 0..65535
 		alpha[i] = to8(a)
@@ -112,13 +112,13 @@ func toGrey(img image.Image, digit bool) (grey []byte, w, h int, steps []string)
 		coloured = coloured || r != g || g != b
 		luma := (19595*r + 38470*g + 7471*b + 1<<15) >> 16 // 0.299, 0.587, 0.114
 		grey[i] = to8(min(luma*0xffff/a, 0xffff))
-		opaque[grey[i]] += int(alpha[i])
-		covered += int(alpha[i])
+		opaque[grey[i]] += int64(alpha[i])
+		covered += int64(alpha[i])
 	}
 	if coloured {
 		steps = append(steps, "turned colours into grey levels")
 	}
-	whole := 255 * len(grey)
+	whole := 255 * int64(len(grey))
 	if covered == whole {
 		return grey, w, h, steps
 	}
@@ -143,7 +143,7 @@ func toGrey(img image.Image, digit bool) (grey []byte, w, h int, steps []string)
 func to8(v uint32) byte { return byte((v + 128) / 257) }
 
 // levelBelow returns the smallest level such that more than n lie at or below it.
-func levelBelow(count []int, n int) byte {
+func levelBelow(count []int64, n int64) byte {
 	for level, c := range count {
 		if n -= c; n < 0 {
 			return byte(level)
@@ -274,8 +274,8 @@ func isDigit(grey []byte, w, h, boxW, boxH int) bool {
 
 // borderLevel returns the median grey level of the outermost pixels.
 func borderLevel(grey []byte, w, h int) byte {
-	var count [256]int
-	n := 0
+	var count [256]int64
+	var n int64
 	for i, v := range grey {
 		if x, y := i%w, i/w; x == 0 || y == 0 || x == w-1 || y == h-1 {
 			count[v]++
@@ -300,11 +300,11 @@ func inkBox(grey []byte, w, h int, least byte) (x, y, boxW, boxH int) {
 
 // centreOfMass weighs pixel (x, y) with its grey level; the first pixel is (0, 0).
 func centreOfMass(grey []byte, w, h int) (x, y float64) {
-	var sum, sumX, sumY int
+	var sum, sumX, sumY int64
 	for i, v := range grey {
-		sum += int(v)
-		sumX += int(v) * (i % w)
-		sumY += int(v) * (i / w)
+		sum += int64(v)
+		sumX += int64(v) * int64(i%w)
+		sumY += int64(v) * int64(i/w)
 	}
 	return float64(sumX) / float64(sum), float64(sumY) / float64(sum)
 }

@@ -36,7 +36,7 @@ func (s *Study) Run(ctx context.Context, dir string, data *dataset.Data, o RunOp
 	if o.Seeds != nil {
 		study.Seeds = o.Seeds
 	}
-	if err := study.validate(); err != nil {
+	if err := study.Validate(); err != nil {
 		return nil, err
 	}
 	jobs, err := study.jobs(data)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -150,7 +151,7 @@ func Parse(name string, text []byte) (*Study, error) {
 		}
 		s.Experiments[i] = d
 	}
-	if err := s.validate(); err != nil {
+	if err := s.Validate(); err != nil {
 		return nil, usererr.New("%s: %w", name, err)
 	}
 	return &s, nil
@@ -173,14 +174,27 @@ func decodeStrict(name string, text []byte, into any) error {
 		return usererr.New("%s:%d:%d: unknown key %q", name, line, column, strings.Join(first.Key(), "."))
 	case errors.As(err, &wrong):
 		line, column := wrong.Position()
-		return usererr.New("%s:%d:%d: %s", name, line, column, oneLine(wrong.Error()))
+		return usererr.New("%s:%d:%d: %s", name, line, column, decodeMessage(wrong))
 	}
 	return usererr.New("%s: %s", name, oneLine(err.Error()))
 }
 
+// mismatch is how the decoder reports a value of the wrong type.
+var mismatch = regexp.MustCompile(`cannot decode TOML (.+) into .* of type (\S+)`)
+
+// decodeMessage says what is wrong in the words of the file, not of our structs.
+func decodeMessage(e *toml.DecodeError) string {
+	message := strings.TrimPrefix(oneLine(e.Error()), "toml: ")
+	if m := mismatch.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("%s: got a TOML %s, want %s", strings.Join(e.Key(), "."), m[1], m[2])
+	}
+	return message
+}
+
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-func (s *Study) validate() error {
+// Validate checks the study; the error names the first thing that is impossible.
+func (s *Study) Validate() error {
 	names := make([]string, len(s.Experiments))
 	for i, e := range s.Experiments {
 		names[i] = e.Name

@@ -121,7 +121,10 @@ func layout(a nn.Architecture) (tensors []tensor, out int, err error) {
 	return tensors, out, nil
 }
 
-const runningVariance = "running_variance"
+const (
+	runningVariance = "running_variance"
+	maxLayers       = 1 << 10 // nn.Build takes no more
+)
 
 // checkNumber checks number i of a tensor.
 func checkNumber(name string, i int, v float64) error {
@@ -292,7 +295,9 @@ func decodeArchitecture(text string) (a nn.Architecture, err error) {
 			}
 			return err
 		})
-		a.Layers = append(a.Layers, l)
+		if a.Layers = append(a.Layers, l); err == nil && len(a.Layers) > maxLayers {
+			err = j.errorf("more than %d layers", maxLayers)
+		}
 		return err
 	}
 	err = j.object("architecture", func(key string) error {

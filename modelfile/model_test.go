@@ -74,7 +74,10 @@ func encoded[T matrix.Float](t testing.TB, m *Model[T]) []byte {
 }
 
 // checkEqual compares two models bit for bit.
-func checkEqual[T matrix.Float](t testing.TB, got, want *Model[T]) {
+func checkEqual[T matrix.Float](t interface {
+	Helper()
+	Errorf(format string, args ...any)
+}, got, want *Model[T]) {
 	t.Helper()
 	if got.Facts != want.Facts {
 		t.Errorf("facts = %+v, want %+v", got.Facts, want.Facts)

@@ -83,7 +83,9 @@ func TestLosses(t *testing.T) {
 
 // truePublishedCrossEntropy has the gradient that the published study leaves out:
 // that of CrossEntropy times p/(p + 1e-8).
-type truePublishedCrossEntropy struct{ nn.PublishedCrossEntropy[float64] }
+type truePublishedCrossEntropy struct {
+	nn.PublishedCrossEntropy[float64]
+}
 
 func (l truePublishedCrossEntropy) Backward(c *nn.LossCache[float64]) matrix.Matrix[float64] {
 	g := l.PublishedCrossEntropy.Backward(c)

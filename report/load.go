@@ -28,8 +28,9 @@ const (
 // study is a finished study with all its files read.
 type study struct {
 	*experiment.Results
-	slug  string  // for file names and anchors, distinct within a report
-	files [][]run // [experiment][run], parallel to Experiments and their Runs
+	slug            string   // for file names and anchors, distinct within a report
+	experimentSlugs []string // the same for its experiments
+	files           [][]run  // [experiment][run], parallel to Experiments and their Runs
 }
 
 // run is what a run's folder holds. What an unfinished run did not leave is

@@ -2,10 +2,94 @@ package report
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"glassnet/experiment"
 )
+
+// This file holds the report's sentences. Each follows from the numbers: where
+// they come out otherwise, it says otherwise or is left out.
+
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// isReplay says whether a study replays the published table.
+func isReplay(s *study) bool { return len(s.Published) > 0 }
+
+func title(studies []*study) string {
+	if len(studies) == 1 {
+		if t := clean(studies[0].Title); t != "" {
+			return t
+		}
+		return "Study " + clean(studies[0].Study)
+	}
+	if isReplay(studies[0]) && slices.ContainsFunc(studies, func(s *study) bool { return !isReplay(s) }) {
+		return "A published study, replayed and asked again"
+	}
+	return fmt.Sprintf("Report of %d studies", len(studies))
+}
+
+func subtitle(studies []*study) string {
+	var names []string
+	for _, s := range studies {
+		names = append(names, clean(s.Study))
+	}
+	return "Report of glassnet over the finished " + map[bool]string{true: "study ", false: "studies "}[len(names) == 1] + join(names)
+}
+
+// join lists words: a, b and c.
+func join(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// notices say what must be known before anything else is read.
+func notices(studies []*study) []string {
+	var all []string
+	add := func(s string) {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	for _, s := range studies {
+		name := clean(s.Dataset.Name)
+		switch {
+		case s.Dataset.Fallback && isReplay(s):
+			add(fmt.Sprintf("MNIST could not be had. These studies ran on %s, a set of digits that the program draws itself: their figures cannot equal the published ones.", name))
+		case s.Dataset.Fallback:
+			add(fmt.Sprintf("MNIST could not be had. The study %s ran on %s, a set of digits that the program draws itself.", clean(s.Study), name))
+		case isReplay(s) && s.Dataset.Name != "mnist":
+			add(fmt.Sprintf("The study %s ran on %s, not on the MNIST of the published study: its figures cannot equal the published ones.", clean(s.Study), name))
+		}
+		if s.Interrupted {
+			add(fmt.Sprintf("The study %s was interrupted: this report shows what was finished until then.", clean(s.Study)))
+		}
+		diverged := 0
+		for _, e := range s.Experiments {
+			for _, r := range e.Runs {
+				if r.Stopped == "diverged" {
+					diverged++
+				}
+			}
+		}
+		if diverged > 0 {
+			verb := "were"
+			if diverged == 1 {
+				verb = "was"
+			}
+			add(fmt.Sprintf("In the study %s %s diverged and %s left out of means and comparisons.", clean(s.Study), plural(diverged, "run"), verb))
+		}
+	}
+	return all
+}
 
 // replayed counts the published figures and those that came out again.
 func replayed(r *experiment.Results) (equal, all int, different []string) {
@@ -14,10 +98,10 @@ func replayed(r *experiment.Results) (equal, all int, different []string) {
 			all++
 			if f.Equal {
 				equal++
-			} else {
-				different = append(different, fmt.Sprintf("%s %s: published %s, ours %s",
-					clean(row.Experiment), clean(f.Column), clean(f.Published), clean(f.Ours)))
+				continue
 			}
+			different = append(different, fmt.Sprintf("%s %s: published %s, ours %s",
+				clean(row.Experiment), clean(f.Column), clean(f.Published), orMissing(clean(f.Ours))))
 		}
 	}
 	return equal, all, different
@@ -28,13 +112,447 @@ func replaySentence(r *experiment.Results) string {
 	equal, all, different := replayed(r)
 	switch {
 	case all == 0:
-		return "No published figure could be compared: no experiment finished."
+		return "No published figure could be compared."
 	case r.Dataset.Name != "mnist":
-		return fmt.Sprintf("The data is %s, not the MNIST of the published study, so its figures cannot come out again; %d of %d happen to be equal.",
+		return fmt.Sprintf("The data is %s, not the MNIST of the published study, so the published figures cannot come out again; %d of %d are equal by chance.",
 			clean(r.Dataset.Name), equal, all)
 	case equal == all:
 		return fmt.Sprintf("All %d published figures come out again, digit for digit (the seconds aside: another machine).", all)
 	default:
-		return fmt.Sprintf("%d of %d published figures come out again; different: %s.", equal, all, strings.Join(different, "; "))
+		return fmt.Sprintf("%d of %d published figures come out again. Different: %s.", equal, all, strings.Join(different, "; "))
 	}
+}
+
+// shortAnswer says first what the whole report shows.
+func shortAnswer(studies []*study) []block {
+	var blocks []block
+	for _, s := range studies {
+		var points []string
+		if isReplay(s) {
+			blocks = append(blocks, block{Lead: replaySentence(s.Results)})
+			if at, beside := subject(s); at >= 0 && len(s.files[at]) > 0 {
+				points = append(points, "What the published table calls batch norm is not batch normalisation: each example is normalised by itself, across the units of a layer, and the backward pass leaves that out. "+growthProse(s, at, beside))
+				if e := s.files[at][0].evidence; e != nil {
+					points = append(points, gradientProse(clean(s.Experiments[at].Name), e))
+				}
+			}
+			points = append(points, smallPrint(s)...)
+			blocks = append(blocks, block{List: points})
+			continue
+		}
+		lead := clean(s.Question)
+		if lead == "" {
+			lead = "What the study " + clean(s.Study) + " shows:"
+		}
+		blocks = append(blocks, block{Lead: lead})
+		for _, c := range s.Comparisons {
+			if c.Primary && c.Finding != "" {
+				points = append(points, sentence(c.Finding))
+			}
+		}
+		if text := secondaryProse(s); text != "" && len(points) > 0 {
+			points = append(points, text)
+		}
+		if len(points) == 0 {
+			points = append(points, bestSentence(s))
+		}
+		if !severalSeeds(s.Results) {
+			points = append(points, anecdote)
+		}
+		blocks = append(blocks, block{List: points})
+	}
+	return blocks
+}
+
+const anecdote = "Each experiment ran once. One run has no spread, so differences between experiments show nothing yet: run the study with several seeds."
+
+// bestSentence ranks experiments by test accuracy where no comparison was asked
+// for.
+func bestSentence(s *study) string {
+	m := metricOf("test_accuracy")
+	best, worst := -1, -1
+	value := func(i int) float64 { v, _ := number(s.Experiments[i].Summary[m.key].Mean); return v }
+	for i := range s.Experiments {
+		if _, ok := number(s.Experiments[i].Summary[m.key].Mean); !ok {
+			continue
+		}
+		if best < 0 || value(i) > value(best) {
+			best = i
+		}
+		if worst < 0 || value(i) < value(worst) {
+			worst = i
+		}
+	}
+	switch {
+	case best < 0:
+		return "No run was finished, so there is no answer yet."
+	case len(s.Experiments) == 1 || best == worst:
+		return fmt.Sprintf("%s reaches a test accuracy of %s.", clean(s.Experiments[best].Name), m.print(value(best)))
+	}
+	return fmt.Sprintf("Test accuracy goes from %s (%s) to %s (%s).", m.print(value(worst)), clean(s.Experiments[worst].Name),
+		m.print(value(best)), clean(s.Experiments[best].Name))
+}
+
+// secondaryProse counts what the comparisons beside the main question show.
+func secondaryProse(s *study) string {
+	all, shown := 0, map[string]int{}
+	var order []string
+	for _, c := range s.Comparisons {
+		if c.Primary {
+			continue
+		}
+		all++
+		if p, ok := number(c.PHolm); ok && p < 0.05 {
+			if shown[c.Metric] == 0 {
+				order = append(order, c.Metric)
+			}
+			shown[c.Metric]++
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	if len(order) == 0 {
+		return fmt.Sprintf("Of %s beside the main question none shows a difference after Holm's correction.", plural(all, "comparison"))
+	}
+	total := 0
+	var parts []string
+	for _, key := range order {
+		total += shown[key]
+		parts = append(parts, fmt.Sprintf("%d in %s", shown[key], metricOf(key).name))
+	}
+	return fmt.Sprintf("Of %s beside the main question %d show a difference after Holm's correction: %s.", plural(all, "comparison"), total, join(parts))
+}
+
+func settingProse(studies []*study) string {
+	return "A study compares experiments; an experiment is one configuration, trained once with each seed. A training takes steps: in each the network sees one batch of examples and its weights change once. An epoch is one pass over the training examples."
+}
+
+func dataProse(d *experiment.DatasetInfo) string {
+	text := fmt.Sprintf("%s: grey images of %d x %d pixels in %d classes, from %s.", upperFirst(clean(d.Name)), d.Width, d.Height, d.Classes, orMissing(clean(d.Origin)))
+	if d.Name == "mnist" {
+		text = fmt.Sprintf("MNIST: handwritten digits as grey images of %d x %d pixels, from %s.", d.Width, d.Height, orMissing(clean(d.Origin)))
+	}
+	return text + " The validation examples are set aside from the training examples; they decide when training stops. The test examples are looked at once, when training is over."
+}
+
+const shapesProse = "A layer's arrays in both conventions. The outputs of the last layer become predictions by softmax: ten probabilities, say, that add up to 1."
+
+func curvesProse(s *study) string {
+	text := "Each figure shows one experiment: the cost on the training and on the validation examples, at the last look of each epoch."
+	if severalSeeds(s.Results) {
+		text += " Thin lines are single seeds, thick ones their mean, which ends with the epoch that all seeds reached."
+	}
+	return text
+}
+
+func curveAlt(s *study, i int) string {
+	return fmt.Sprintf("Training and validation cost by epoch of %s", clean(s.Experiments[i].Name))
+}
+
+// curveCaption says in numbers what the curve of an experiment's first run does.
+func curveCaption(s *study, i int) string {
+	e := &s.Experiments[i]
+	text := clean(e.Name) + ": cost by epoch"
+	if len(e.Runs) > 0 && e.Runs[0].TrainCostOf == "last_batch" {
+		text += "; the training cost is that of one batch, hence its jumps"
+	}
+	text += "."
+	best, last, ok := bestLook(&s.files[i][0])
+	if !ok {
+		return text
+	}
+	seed := ""
+	if len(e.Runs) > 1 {
+		seed = fmt.Sprintf(" (seed %d)", e.Runs[0].Seed)
+	}
+	if best.epoch == last.epoch {
+		return text + fmt.Sprintf(" The validation cost is lowest at the end: %s in epoch %s%s.", fixed(best.valCost, 3), fixed(float64(best.epoch), 0), seed)
+	}
+	return text + fmt.Sprintf(" The validation cost is lowest in epoch %s, %s, and ends at %s%s.",
+		fixed(float64(best.epoch), 0), fixed(best.valCost, 3), fixed(last.valCost, 3), seed)
+}
+
+// bestLook is the epoch with the lowest validation cost, and the last one.
+func bestLook(r *run) (best, last look, ok bool) {
+	for _, l := range r.epochs {
+		if drawable(l.valCost, false) && (!ok || l.valCost < best.valCost) {
+			best, ok = l, true
+		}
+	}
+	if ok {
+		last = r.last()
+	}
+	return best, last, ok && drawable(last.valCost, false)
+}
+
+func overlayCaption(s *study, name string) string {
+	if severalSeeds(s.Results) {
+		return name + " of all experiments, mean over the seeds."
+	}
+	return name + " of all experiments."
+}
+
+func comparisonProse(s *study) string {
+	text := "Dots are means, bars their 95 % intervals, pale dots single seeds."
+	if !severalSeeds(s.Results) {
+		text = "Each experiment ran once, so there is one dot each and no interval."
+	}
+	text += " For steps and seconds less is fewer or faster, which is an advantage only when accuracy does not pay for it."
+	if v, ok := number(s.Target); ok {
+		text += fmt.Sprintf(" The target is a validation accuracy of %s, named before the runs.", lambdaText(v))
+	}
+	return text + " Time per step is measured with nothing else running, the experiments taking turns."
+}
+
+func dotCaption(s *study, key string) string {
+	m := metricOf(key)
+	text := upperFirst(m.name)
+	if m.unit != "" {
+		text += " in " + m.unit
+	}
+	if key == s.Primary {
+		text += ", the primary measure"
+	}
+	text += fmt.Sprintf(" (%s).", m.better)
+	if key == "us_per_step" {
+		return text + " The dot is the median of the repeats, pale dots are the repeats."
+	}
+	if missed := missedTarget(s, key); missed != "" {
+		text += " " + missed
+	}
+	return text
+}
+
+// missedTarget says which experiments had runs that never reached the target.
+func missedTarget(s *study, key string) string {
+	if !strings.HasSuffix(key, "_to_target") {
+		return ""
+	}
+	var parts []string
+	for i := range s.Experiments {
+		e := &s.Experiments[i]
+		missed := 0
+		for k := range e.Runs {
+			if e.Runs[k].StepsToTarget == nil {
+				missed++
+			}
+		}
+		if missed > 0 {
+			parts = append(parts, fmt.Sprintf("%s in %d of %s", clean(e.Name), missed, plural(len(e.Runs), "run")))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "Never reached, and left out: " + join(parts) + "."
+}
+
+func timeProse(s *study) string {
+	text := "Wall time is of runs that shared the cores with others, so it says little about an experiment. Timed alone, experiments take turns; the last of our columns is that time per step, times the steps, without the looks at the validation set."
+	if isReplay(s) {
+		text += " The published seconds come from another machine and another program: they stand here to be seen, not to be compared."
+	}
+	return text
+}
+
+// confusionProse names the pair of classes that is confused most.
+func confusionProse(v *experiment.Evaluation) string {
+	most, from, to := 0, 0, 0
+	for label, r := range v.Confusion {
+		for predicted, n := range r {
+			if label != predicted && n > most {
+				most, from, to = n, label, predicted
+			}
+		}
+	}
+	var parts []string
+	if a, ok := number(v.Accuracy); ok {
+		parts = append(parts, fmt.Sprintf("%s of %s test examples are right.", percent(a), fixed(float64(v.Examples), 0)))
+	}
+	if most > 0 {
+		parts = append(parts, fmt.Sprintf("The most frequent mistake: %d taken for %d, %s.", from, to, times(most)))
+	}
+	never := []string{}
+	for _, c := range v.PerClass {
+		if c.Precision == nil && c.Support > 0 {
+			never = append(never, fmt.Sprint(c.Class))
+		}
+	}
+	if len(never) > 0 {
+		parts = append(parts, "Never predicted at all: "+join(never)+".")
+	}
+	return strings.Join(parts, " ")
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fixed(float64(n), 0) + " times"
+}
+
+const mistakesProse = "Wrong answers that the network is surest of. Some are hard for people too; others show what it has not learned."
+
+func evidenceIntro(s *study, name string) string {
+	if isReplay(s) {
+		return fmt.Sprintf("The published table says that batch norm halves the steps and costs thirteen points of accuracy. What ran there, and runs again here as %s, is something else. Three things are wrong with it:", name)
+	}
+	return fmt.Sprintf("%s uses the normalisation of the published study, which is not batch normalisation. Three things are wrong with it:", name)
+}
+
+func evidenceFaults(s *study, at int) []string {
+	faults := []string{
+		"The wrong axis. Batch normalisation takes mean and variance of one unit over the examples of a batch. Here they are taken of one example over the units of a layer, so that each example is scaled by itself. Mean and size of a layer's output are thrown away, and no scale and shift are learned that could bring them back.",
+		"A missing derivative. The backward pass hands the gradient on as though nothing had been normalised. Making all weights of a layer larger changes nothing behind the normalisation, so the true gradient has no part in that direction. The wrong one has, and each step follows it: the weights grow.",
+	}
+	if c := s.Experiments[at].Config; c.Stop == "published-criterion" {
+		faults = append(faults, fmt.Sprintf("A stop rule that fires on a coincidence. Training stops when two looks in a row differ by less than %s in validation cost, in either direction. That asks for no minimum: two values that happen to agree are enough, so the number of steps says nothing about how fast a network learns.", lambdaText(c.Criterion)))
+	}
+	return faults
+}
+
+// growthProse says what the weights of the published normalisation did.
+func growthProse(s *study, at, beside int) string {
+	name := clean(s.Experiments[at].Name)
+	first := &s.files[at][0]
+	if len(first.epochs) == 0 {
+		return ""
+	}
+	sum := first.last().sumOfW
+	if v, ok := number(s.Experiments[at].Runs[0].SumOfWeights); ok {
+		sum = v
+	}
+	text := fmt.Sprintf("The sum of all weights of %s ends at %s", name, scientific(sum, 6))
+	if beside >= 0 && len(s.Experiments[beside].Runs) > 0 {
+		if other, ok := number(s.Experiments[beside].Runs[0].SumOfWeights); ok {
+			text += fmt.Sprintf(", beside %s in %s", scientific(other, 3), clean(s.Experiments[beside].Name))
+			switch ratio := math.Abs(sum / other); {
+			case other == 0 || !drawable(ratio, false):
+			case ratio >= 10:
+				text += fmt.Sprintf(": %s times as much", scientific(ratio, 2))
+			default:
+				text += ": here the weights did not run away"
+			}
+		}
+	}
+	text += "."
+	growth, layer := 0.0, ""
+	for i, n := range first.norms {
+		from, to := first.epochs[0].norms[i], first.last().norms[i]
+		if from > 0 && drawable(to/from, false) && to/from > growth {
+			growth, layer = to/from, n
+		}
+	}
+	switch {
+	case growth >= 2:
+		text += fmt.Sprintf(" The norm of %s grows to %s times what it was after the first epoch, and nothing holds it.", clean(layer), scientific(growth, 2))
+	case layer != "":
+		text += " No layer's norm doubles after the first epoch."
+	}
+	return text
+}
+
+// gradientProse says how the gradient check came out.
+func gradientProse(name string, e *experiment.Evidence) string {
+	n := len(e.Checks)
+	if n == 0 {
+		return "The gradients of " + name + " were not checked."
+	}
+	var text string
+	if e.Failed > 0 {
+		text = fmt.Sprintf("Its gradient is wrong: of %s of %s checked against finite differences %d fail, the worst by a relative difference of %s.",
+			plural(n, "gradient"), name, e.Failed, scientific(e.WorstRelative, 2))
+	} else {
+		text = fmt.Sprintf("All %s of %s checked against finite differences are right, to a relative difference of %s.", plural(n, "gradient"), name, scientific(e.WorstRelative, 2))
+	}
+	if e.Twin == "" {
+		return text
+	}
+	if e.TwinFailed > 0 {
+		return text + fmt.Sprintf(" With %s in its place %d fail, the worst by %s.", clean(e.Twin), e.TwinFailed, scientific(e.TwinWorst, 2))
+	}
+	return text + fmt.Sprintf(" With %s in its place, in the same network, none fails (worst %s).", clean(e.Twin), scientific(e.TwinWorst, 2))
+}
+
+// stopProse shows the stop rule at work: what the last two looks of each run
+// were, and how far that is from the best.
+func stopProse(s *study) string {
+	var parts []string
+	for i := range s.Experiments {
+		e := &s.Experiments[i]
+		if len(s.files[i]) == 0 || e.Runs[0].Stopped != "criterion" || len(s.files[i][0].epochs) == 0 {
+			continue
+		}
+		r := &s.files[i][0]
+		best, last, ok := bestLook(r)
+		if !ok || !drawable(r.beforeLast.valCost, false) {
+			continue
+		}
+		part := fmt.Sprintf("%s stopped in epoch %s because two looks in a row differ by %s (%s and %s)", clean(e.Name),
+			fixed(float64(last.epoch), 0), scientific(math.Abs(last.valCost-r.beforeLast.valCost), 2),
+			fixed(r.beforeLast.valCost, 6), fixed(last.valCost, 6))
+		if best.epoch != last.epoch {
+			part += fmt.Sprintf("; its lowest validation cost was %s, in epoch %s", fixed(best.valCost, 3), fixed(float64(best.epoch), 0))
+		}
+		parts = append(parts, part+".")
+	}
+	if len(parts) == 0 {
+		return "No run of this study was stopped by that rule."
+	}
+	return "The stop rule at work: " + strings.Join(parts, " ")
+}
+
+// smallPrint says what the published rows cannot show.
+func smallPrint(s *study) []string {
+	var points []string
+	for i := range s.Experiments {
+		e := &s.Experiments[i]
+		if e.L2 == 0 || len(e.Runs) == 0 {
+			continue
+		}
+		penalty, okPenalty := number(e.Runs[0].Penalty)
+		cost, okCost := number(e.Runs[0].ValCost)
+		if !okPenalty || !okCost {
+			continue
+		}
+		text := fmt.Sprintf("%s has an L2 penalty with lambda %s (the published study calls it L2 normalization). It ends at %s beside a validation cost of %s",
+			clean(e.Name), lambdaText(e.L2), scientific(penalty, 2), fixed(cost, 3))
+		if math.Abs(penalty) < 0.0005 {
+			text += ": it changes nothing that can be measured. What sets this row apart is its own random split and weights."
+		} else {
+			text += "."
+		}
+		points = append(points, text)
+	}
+	if !severalSeeds(s.Results) {
+		points = append(points, "One run each: there is no spread, so no conclusion about what batch norm or L2 do.")
+	}
+	return points
+}
+
+func orMissing(s string) string {
+	if s == "" {
+		return missing
+	}
+	return s
+}
+
+const reproduceProse = "These commands run the studies again. The same seed gives the same figures on any number of threads; only the seconds differ."
+
+var glossary = []term{
+	{"batch", "The examples that one step looks at together."},
+	{"batch normalisation", "A layer that brings each unit to mean 0 and variance 1 over the examples of a batch, then scales and shifts it by two learned numbers; for predictions it uses running averages (Ioffe and Szegedy, 2015)."},
+	{"confusion matrix", "How often each label (row) was predicted as each class (column)."},
+	{"cost", "The mean over examples of -ln(probability given to the label), in nats; 2.303 is guessing among ten classes. A penalty, where there is one, is said apart."},
+	{"epoch", "One pass over all training examples."},
+	{"gradient check", "Comparing a derivative from the backward pass with the slope measured by moving a weight a little up and down."},
+	{"Holm's correction", "Makes p values larger when many comparisons are made at once, so that chance alone is not taken for a finding."},
+	{"L2 penalty", "Lambda times the squares of the weights, added to the cost (the published study calls it L2 normalization)."},
+	{"look", "A moment in training at which cost and accuracy on the validation set are taken."},
+	{"paired by seed", "Two experiments are compared seed by seed: same split, and the same initial weights where shapes allow."},
+	{"precision, recall, F1", "Of the examples predicted as a class, the share that is right; of the examples of a class, the share that is found; the harmonic mean of both."},
+	{"seed", "The number from which all random choices of a run follow."},
+	{"step", "One update of the weights. The published table calls it iteration."},
+	{"95 % interval", "Where the mean over very many seeds would lie, judged by these few (Student's t)."},
 }

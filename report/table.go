@@ -89,7 +89,7 @@ func ourRow(r *experiment.Results, e *experiment.Experiment, p *experiment.Publi
 	if p != nil && !severalSeeds(r) {
 		for _, f := range p.Figures {
 			if c := slices.Index(columns[:], f.Column); c > colL2 {
-				row.cells[c].text = clean(f.Ours)
+				row.cells[c].text = orMissing(clean(f.Ours))
 			}
 		}
 	}
@@ -439,43 +439,49 @@ var latexReplacer = strings.NewReplacer(
 func latexEscape(s string) string { return latexReplacer.Replace(s) }
 
 // SummaryText is what is printed after the table: how many published figures are
-// equal, and the paired comparisons with difference, 95 % interval and p, those
-// of the primary measure with their finding.
+// equal, and the paired comparisons in the primary measure with difference, 95 %
+// interval, p and p after Holm's correction; under those that are the study's main
+// question, the finding in words.
 func SummaryText(r *experiment.Results) string {
 	var b strings.Builder
 	if len(r.Published) > 0 {
 		b.WriteString(wrap(replaySentence(r), 100, "  "))
 	}
-	if len(r.Comparisons) > 0 {
-		b.WriteString("Paired by seed, difference B - A:\n")
-		var lines [][]string
+	var shown []experiment.Comparison
+	rest := 0
+	for _, primary := range []bool{true, false} {
 		for _, c := range r.Comparisons {
-			lines = append(lines, append([]string{clean(c.B) + " - " + clean(c.A)}, comparisonFigures(&c)...))
-		}
-		var width [6]int
-		for _, line := range lines {
-			for i, s := range line {
-				width[i] = max(width[i], utf8.RuneCountInString(s))
+			switch {
+			case c.Primary != primary:
+			case c.Primary || c.Metric == r.Primary:
+				shown = append(shown, c)
+			default:
+				rest++
 			}
 		}
-		for i, c := range r.Comparisons {
-			name := metricOf(c.Metric).name
-			if i == 0 || r.Comparisons[i-1].Metric != c.Metric {
-				if c.Primary {
-					name += " (primary measure)"
-				}
-				b.WriteString(name + "\n")
-			}
-			l := lines[i]
-			fmt.Fprintf(&b, "  %-*s  %*s  [%*s]  n %*s  p %*s", width[0], l[0], width[1], l[1], width[2], l[2], width[3], l[3], width[4], l[4])
-			if !c.Primary {
-				fmt.Fprintf(&b, "  Holm %*s", width[5], l[5])
-			}
-			b.WriteString("\n")
-			if c.Primary && c.Finding != "" {
-				b.WriteString("    " + wrap(sentence(c.Finding), 96, "    "))
-			}
+	}
+	if len(shown) > 0 {
+		fmt.Fprintf(&b, "Paired by seed, difference B - A in %s:\n", metricOf(r.Primary).name)
+	}
+	var lines [][]string
+	var width [6]int
+	for _, c := range shown {
+		line := append([]string{clean(c.B) + " - " + clean(c.A)}, comparisonFigures(&c)...)
+		for i, s := range line {
+			width[i] = max(width[i], utf8.RuneCountInString(s))
 		}
+		lines = append(lines, line)
+	}
+	for i, c := range shown {
+		l := lines[i]
+		fmt.Fprintf(&b, "  %-*s  %*s  [%*s]  n %*s  p %*s  Holm %*s\n",
+			width[0], l[0], width[1], l[1], width[2], l[2], width[3], l[3], width[4], l[4], width[5], l[5])
+		if c.Primary && c.Finding != "" {
+			b.WriteString("    " + wrap(sentence(c.Finding), 96, "    "))
+		}
+	}
+	if rest > 0 {
+		fmt.Fprintf(&b, "%s of other measures: in the report.\n", plural(rest, "comparison"))
 	}
 	return b.String()
 }

@@ -89,7 +89,7 @@ func (c *studyCmd) adapt(study *experiment.Study) error {
 		}
 		study.Notes = append(study.Notes, fmt.Sprintf("Every run was cut short at %d epochs (--epochs): these are not the study's full figures.", c.Epochs))
 	}
-	return nil
+	return study.Validate()
 }
 
 // datasetOf returns the data set to load; "" lets MNIST be replaced when it

@@ -33,7 +33,7 @@ func (a wide) plus(b wide) wide { // of equal exponents
 }
 
 func (a wide) times(b wide) wide {
-	product := a.head * b.head
+	product := float64(a.head * b.head)
 	tail := math.FMA(a.head, b.head, -product)
 	result := twoSum(product, tail+(a.head*b.tail+a.tail*b.head))
 	result.exponent = a.exponent + b.exponent
@@ -157,7 +157,7 @@ func bigExp(x float64) *big.Float {
 
 func wideExp(x float64) wide {
 	k := math.Round(x / math.Ln2)
-	r := twoSum(x, -k*ln2Part1).plus(wide{-k * ln2Part2, 0, 0}).plus(wide{-k * ln2Part3, 0, 0})
+	r := twoSum(x, float64(-k*ln2Part1)).plus(wide{float64(-k * ln2Part2), 0, 0}).plus(wide{float64(-k * ln2Part3), 0, 0})
 	r = wide{r.head / 64, r.tail / 64, 0}
 	sum := wideOne
 	for n := 13; n > 0; n-- { // Horner: 1 + r/1 (1 + r/2 (1 + ...))
@@ -192,7 +192,7 @@ func wideSigmoid(x float64) wide {
 
 func wideTanh(x float64) wide {
 	if math.Abs(x) < 0x1p-20 { // x - x³/3 + 2x⁵/15
-		cube := x * x * x
+		cube := float64(x * x * x)
 		return twoSum(x, -cube/3+2*cube*x*x/15)
 	}
 	e := wideExp(-2 * math.Abs(x)).plain()

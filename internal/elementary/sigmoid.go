@@ -65,11 +65,11 @@ func Sigmoid32(x float32) float32 {
 // Tanh32 returns the hyperbolic tangent of x, computed in float64 to 2^-41 and
 // rounded.
 func Tanh32(x float32) float32 {
-	v := float64(x)
-	size := math.Abs(v)
-	if size < 0x1p-12 { // the next term of the series is 2x⁵/15
+	if -0x1p-12 < x && x < 0x1p-12 { // the next term of the series is 2x⁵/15
+		v := float64(x)
 		return float32(v * (1 - float64(v*v)*(1.0/3)))
 	}
-	e := Exp64(-2 * size)
+	v := float64(x)
+	e := Exp64(-2 * math.Abs(v))
 	return float32(math.Copysign((1-e)/(1+e), v))
 }

@@ -18,13 +18,17 @@ const prec = 300
 
 func main() {
 	log.SetFlags(0)
-	source, err := generate()
-	if err == nil {
-		err = os.WriteFile("table.go", source, 0o644)
-	}
-	if err != nil {
+	if err := write("table.go"); err != nil {
 		log.Fatalf("gentable: %v", err)
 	}
+}
+
+func write(path string) error {
+	source, err := generate()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, source, 0o644)
 }
 
 // generate returns the gofmt-ed source of table.go.
