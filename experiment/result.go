@@ -153,7 +153,7 @@ type Comparison struct {
 	CI95       [2]*float64 `json:"ci95"`
 	N          int         `json:"n"`
 	P          *float64    `json:"p"`       // paired t test, two-sided
-	PHolm      *float64    `json:"p_holm"`  // Holm-corrected within its family: the primary comparisons, or all others
+	PHolm      *float64    `json:"p_holm"`  // Holm-corrected within its family: the primary comparisons, those of times, or all others
 	Primary    bool        `json:"primary"` // of the primary metric and named as such in the study
 	Finding    string      `json:"finding"` // one sentence that follows from the numbers
 }

@@ -18,6 +18,7 @@ type metric struct {
 	unit    string
 	digits  int
 	shared  bool // wall time of runs that share the cores: summarised, not compared
+	timed   bool // changes from one timing to the next
 	derived bool // the same for all seeds of an experiment: nothing to pair
 }
 
@@ -30,7 +31,7 @@ var metrics = []metric{
 	{name: "train_cost", of: func(r *Run) *float64 { return r.TrainCost }, words: "training cost", digits: 4},
 	{name: "steps", of: func(r *Run) *float64 { return finite(float64(r.Steps)) }, words: "number of training steps", unit: " steps"},
 	{name: "steps_to_target", of: func(r *Run) *float64 { return r.StepsToTarget }, words: "number of steps to the target accuracy", unit: " steps"},
-	{name: "seconds_to_target", of: func(r *Run) *float64 { return r.SecondsToTarget }, words: "time to the target accuracy", unit: " s", digits: 2},
+	{name: "seconds_to_target", of: func(r *Run) *float64 { return r.SecondsToTarget }, words: "time to the target accuracy", unit: " s", digits: 2, timed: true},
 	{name: "epochs", of: func(r *Run) *float64 { return finite(float64(r.Epochs)) }, words: "number of epochs", derived: true},
 	{name: "penalty", of: func(r *Run) *float64 { return r.Penalty }, words: "penalty", digits: 4, derived: true},
 	{name: "sum_of_weights", of: func(r *Run) *float64 { return r.SumOfWeights }, words: "sum of weights", digits: 4, derived: true},
@@ -75,11 +76,25 @@ func summarise(r *Results, s Study) {
 			}
 		}
 	}
-	holm(r.Comparisons, true)
-	holm(r.Comparisons, false)
+	// Three families, so that the p values of times, which no two machines
+	// share, change none of the others.
+	var primary, secondary, timed []*Comparison
+	for i := range r.Comparisons {
+		switch c := &r.Comparisons[i]; {
+		case c.Primary:
+			primary = append(primary, c)
+		case metricOf(c).timed:
+			timed = append(timed, c)
+		default:
+			secondary = append(secondary, c)
+		}
+	}
+	holm(primary)
+	holm(secondary)
+	holm(timed)
 	for i := range r.Comparisons {
 		c := &r.Comparisons[i]
-		c.Finding = finding(c, metrics[slices.IndexFunc(metrics, func(m metric) bool { return m.name == c.Metric })])
+		c.Finding = finding(c, metricOf(c))
 	}
 }
 
@@ -144,16 +159,15 @@ func compare(a, b *Experiment, m metric) Comparison {
 	return c
 }
 
-// holm corrects the p values of one family, the primary comparisons or all the
-// others, by Holm's step-down method (Holm 1979): the k-th smallest of n is
-// multiplied by n-k+1, and none may be smaller than the one before it.
-func holm(all []Comparison, primary bool) {
-	var family []*Comparison
-	for i := range all {
-		if all[i].Primary == primary && all[i].P != nil {
-			family = append(family, &all[i])
-		}
-	}
+func metricOf(c *Comparison) metric {
+	return metrics[slices.IndexFunc(metrics, func(m metric) bool { return m.name == c.Metric })]
+}
+
+// holm corrects the p values of one family of comparisons by Holm's step-down
+// method (Holm 1979): the k-th smallest of n is multiplied by n-k+1, and none may
+// be smaller than the one before it.
+func holm(comparisons []*Comparison) {
+	family := slices.DeleteFunc(comparisons, func(c *Comparison) bool { return c.P == nil })
 	slices.SortStableFunc(family, func(a, b *Comparison) int {
 		switch {
 		case *a.P < *b.P:

@@ -1,7 +1,7 @@
 // Package modelfile stores networks as safetensors files and reads them back. It
 // trusts no file: whatever the bytes, reading ends with a model that is whole and
-// finite or with an error of one line, and takes no more memory than the numbers
-// that really are in the file need.
+// finite or with an error of one line, and no network is allocated before the
+// file is known to have all of its numbers.
 //
 // # The file
 //

@@ -40,6 +40,12 @@ func Example() {
 		}
 	}
 	// Output:
+	// step   0: cost 0.7575, 3 of 4 right
+	// step 100: cost 0.0909, 4 of 4 right
+	// step 200: cost 0.0190, 4 of 4 right
+	// step 300: cost 0.0096, 4 of 4 right
+	// step 400: cost 0.0062, 4 of 4 right
+	// step 500: cost 0.0045, 4 of 4 right
 }
 
 func ExampleBatchNorm() {
@@ -58,4 +64,13 @@ func ExampleBatchNorm() {
 		fmt.Printf("%s %.4f\n", p.Name, p.Value)
 	}
 	// Output:
+	// [-1.2247 -0.9258]
+	// [ 0.0000 -0.4629]
+	// [ 1.2247  1.3887]
+	// mean of the batch [2.0000 300.0000]
+	// variance of the batch [0.6667 46666.6667]
+	// gamma [1.0000 1.0000]
+	// beta [0.0000 0.0000]
+	// running_mean [0.2000 30.0000]
+	// running_variance [1.0000 7000.9000]
 }

@@ -59,7 +59,7 @@ func (b *builder) figure(name string, c drawn, alt, caption string) figure {
 
 // digits puts examples on a sheet.
 func (b *builder) digits(name string, all []experiment.Digit, d *experiment.DatasetInfo, columns int, alt, caption string) *digits {
-	s := &digits{Path: "plots/" + name + ".png", Alt: alt, Caption: caption}
+	s := &digits{Path: "plots/" + name + ".png", Alt: alt, Caption: caption, Columns: columns}
 	data, err := sheet(all, d.Width, d.Height, columns)
 	for _, one := range all {
 		image := digit{Alt: fmt.Sprintf("example %d, label %d", one.Index, one.Label)}
@@ -228,20 +228,7 @@ func listText(values []int, empty string) string {
 func (b *builder) data(s *study) []block {
 	d := &s.Dataset
 	blocks := []block{{Text: dataProse(d)}}
-	t := table{Caption: fmt.Sprintf("Examples of %s per part and class, in the split of the first run.", clean(d.Name)),
-		Head: []string{"Class", "Training", "Validation", "Test"}, Numeric: []bool{false, true, true, true}}
-	count := func(n int) string { return fixed(float64(n), 0) }
-	for _, c := range d.PerClass {
-		t.Rows = append(t.Rows, cells(strconv.Itoa(c.Class), count(c.Train), count(c.Validation), count(c.Test)))
-	}
-	total := cells("all", count(d.Examples.Train), count(d.Examples.Validation), count(d.Examples.Test))
-	total.Class = "total"
-	t.Rows = append(t.Rows, total)
-	if len(d.PerClass) > 20 {
-		blocks = append(blocks, block{Details: &details{Summary: "Examples per part and class", Blocks: []block{{Table: &t}}}})
-	} else {
-		blocks = append(blocks, block{Table: &t})
-	}
+	blocks = append(blocks, classTable(d))
 	if len(d.Samples) > 0 {
 		columns := 12
 		if d.Classes > 0 && len(d.Samples)%d.Classes == 0 {
@@ -255,6 +242,34 @@ func (b *builder) data(s *study) []block {
 			fmt.Sprintf("A few training examples of each class of %s, dark on light.", clean(d.Name)))})
 	}
 	return blocks
+}
+
+// classTable counts the examples of each class in each part: few classes stand
+// side by side, many below each other and folded.
+func classTable(d *experiment.DatasetInfo) block {
+	t := table{Caption: fmt.Sprintf("Examples of %s per part and class, in the split of the first run.", clean(d.Name)),
+		Head: []string{"Class", "Training", "Validation", "Test"}, Numeric: []bool{false, true, true, true}}
+	count := func(n int) string { return fixed(float64(n), 0) }
+	for _, c := range d.PerClass {
+		t.Rows = append(t.Rows, cells(strconv.Itoa(c.Class), count(c.Train), count(c.Validation), count(c.Test)))
+	}
+	t.Rows = append(t.Rows, cells("all", count(d.Examples.Train), count(d.Examples.Validation), count(d.Examples.Test)))
+	if len(d.PerClass) > 12 {
+		t.Rows[len(t.Rows)-1].Class = "total"
+		return block{Details: &details{Summary: "Examples per part and class", Blocks: []block{{Table: &t}}}}
+	}
+	turned := table{Caption: t.Caption, Head: []string{t.Head[0]}, Numeric: []bool{false}}
+	for part := 1; part < 4; part++ {
+		r := cells(t.Head[part])
+		for _, c := range t.Rows {
+			r.Cells = append(r.Cells, c.Cells[part])
+		}
+		turned.Rows = append(turned.Rows, r)
+	}
+	for _, c := range t.Rows {
+		turned.Head, turned.Numeric = append(turned.Head, c.Cells[0].Text), append(turned.Numeric, true)
+	}
+	return block{Table: &turned}
 }
 
 // shapeTables gives a network's shapes twice: as this program stores them, rows
@@ -339,6 +354,9 @@ func resultBlocks(s *study) []block {
 		Head: columns[:], Notes: tableNotes(s.Results)}
 	for c := range columns {
 		t.Numeric = append(t.Numeric, c > colL2)
+	}
+	if len(s.Published) > 0 {
+		t.Class = "results marked"
 	}
 	for _, r := range resultRows(s.Results) {
 		var line row
@@ -427,7 +445,7 @@ func (b *builder) curves(s *study) []block {
 				t.label, v.label = "training", "validation"
 				thick = append(thick, t, v)
 			} else {
-				t.paint, t.width, v.paint, v.width = grid, 0.7, tint, 0.7
+				t.paint, t.width, v.paint, v.width = faint, 0.7, tint, 0.7
 				thin = append(thin, t, v)
 			}
 		}
@@ -491,7 +509,52 @@ func (b *builder) comparison(s *study) []block {
 	if len(s.Experiments) < 2 || len(s.Published) > 0 && !severalSeeds(s.Results) {
 		return nil
 	}
-	blocks := []block{{Text: comparisonProse(s)}}
+	var blocks []block
+	var findings []string
+	primary, secondary := comparisonTable(), comparisonTable()
+	primary.Caption = fmt.Sprintf("The main question: differences in %s, the primary measure.", metricOf(s.Primary).name)
+	secondary.Caption = "All other comparisons. Their p values are corrected together by Holm's method."
+	for _, c := range s.Comparisons {
+		line := append([]string{metricOf(c.Metric).name, clean(c.B) + " − " + clean(c.A)}, comparisonFigures(&c)...)
+		line = append(line, metricOf(c.Metric).better)
+		if c.Primary {
+			primary.Rows = append(primary.Rows, cells(line...))
+			if c.Finding != "" {
+				findings = append(findings, sentence(c.Finding))
+			}
+		} else {
+			secondary.Rows = append(secondary.Rows, cells(line...))
+		}
+	}
+	if len(findings) > 0 {
+		blocks = append(blocks, block{List: findings})
+	}
+	blocks = append(blocks, block{Text: comparisonProse(s)})
+	if figures := b.dotFigures(s); len(figures) > 0 {
+		blocks = append(blocks, block{Figures: figures})
+	}
+	if len(primary.Rows) > 0 {
+		blocks = append(blocks, block{Table: primary})
+	}
+	if len(secondary.Rows) > 0 {
+		var texts []string
+		for _, c := range s.Comparisons {
+			if !c.Primary && c.Finding != "" {
+				texts = append(texts, sentence(c.Finding))
+			}
+		}
+		blocks = append(blocks, block{Text: secondaryProse(s)}, block{Details: &details{
+			Summary: fmt.Sprintf("The other %s as a table", plural(len(secondary.Rows), "comparison")), Blocks: []block{{Table: secondary}}}})
+		if len(texts) > 0 {
+			blocks = append(blocks, block{Details: &details{Summary: "The same in words", Blocks: []block{{List: texts}}}})
+		}
+	}
+	return blocks
+}
+
+// dotFigures are the dot plots of a study: one per measure, and the paired
+// differences of the primary one.
+func (b *builder) dotFigures(s *study) []figure {
 	var figures []figure
 	keys := []string{s.Primary}
 	for _, key := range []string{"test_accuracy", "steps", "steps_to_target", "us_per_step", "seconds_to_target"} {
@@ -510,40 +573,7 @@ func (b *builder) comparison(s *study) []block {
 			fmt.Sprintf("Paired differences in %s with their 95 %% intervals", metricOf(s.Primary).name),
 			fmt.Sprintf("Paired differences in %s, B − A, with 95 %% intervals (not corrected for how many there are). An interval across the dashed line at 0 leaves the direction open.", metricOf(s.Primary).name)))
 	}
-	if len(figures) > 0 {
-		blocks = append(blocks, block{Figures: figures})
-	}
-	var findings []string
-	primary, secondary := comparisonTable(), comparisonTable()
-	primary.Caption = fmt.Sprintf("The main question: differences in %s, the primary measure.", metricOf(s.Primary).name)
-	secondary.Caption = "All other comparisons. Their p values are corrected together by Holm's method."
-	for _, c := range s.Comparisons {
-		line := append([]string{metricOf(c.Metric).name, clean(c.B) + " − " + clean(c.A)}, comparisonFigures(&c)...)
-		line = append(line, metricOf(c.Metric).better)
-		if c.Primary {
-			primary.Rows = append(primary.Rows, cells(line...))
-			findings = append(findings, sentence(c.Finding))
-		} else {
-			secondary.Rows = append(secondary.Rows, cells(line...))
-		}
-	}
-	if len(findings) > 0 {
-		blocks = append(blocks, block{List: findings}, block{Table: primary})
-	}
-	if len(secondary.Rows) > 0 {
-		var texts []string
-		for _, c := range s.Comparisons {
-			if !c.Primary && c.Finding != "" {
-				texts = append(texts, sentence(c.Finding))
-			}
-		}
-		blocks = append(blocks, block{Text: secondaryProse(s)}, block{Details: &details{
-			Summary: fmt.Sprintf("The other %s as a table", plural(len(secondary.Rows), "comparison")), Blocks: []block{{Table: secondary}}}})
-		if len(texts) > 0 {
-			blocks = append(blocks, block{Details: &details{Summary: "The same in words", Blocks: []block{{List: texts}}}})
-		}
-	}
-	return blocks
+	return figures
 }
 
 func comparisonTable() *table {

@@ -74,6 +74,7 @@ type digits struct {
 	Path    string // of the sheet as one PNG
 	Alt     string
 	Caption string
+	Columns int
 	Images  []digit
 }
 

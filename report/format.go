@@ -80,10 +80,19 @@ func cutOff(v float64, decimals int) string {
 func scientific(v float64, digits int) string {
 	s := strconv.FormatFloat(v, 'e', digits-1, 64)
 	_, power, _ := strings.Cut(s, "e")
-	if p, _ := strconv.Atoi(power); p >= -3 && p < 6 {
+	if p, _ := strconv.Atoi(power); p >= -4 && p < 6 {
 		return fixed(v, max(digits-1-p, 0))
 	}
 	return s
+}
+
+// about prints v > 0 rounded to two significant digits: 23,000.
+func about(v float64) string {
+	rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'e', 1, 64), 64)
+	if err != nil {
+		rounded = v
+	}
+	return scientific(rounded, 2)
 }
 
 // lambdaText prints a setting as its file would: 1e-3, 0.009.

@@ -29,7 +29,8 @@ var (
 	ink   = paint{"#1F2429", "--ink"}
 	muted = paint{"#626B74", "--muted"}
 	grid  = paint{"#E4E7EB", "--grid"}
-	plain = paint{"#8A929A", "--plain"} // what belongs to no experiment: training cost, single seeds
+	plain = paint{"#8A929A", "--plain"} // what belongs to no experiment: training cost
+	faint = paint{"#C6CCD2", "--faint"} // the same of single seeds
 
 	series = []paint{
 		{"#0072B2", "--s1"}, {"#D55E00", "--s2"}, {"#009E73", "--s3"}, {"#CC79A7", "--s4"},
@@ -96,9 +97,10 @@ type dotRow struct {
 }
 
 const (
-	chartWidth  = vg.Length(480)
-	chartHeight = vg.Length(300)
-	margin      = vg.Length(8)
+	chartWidth  = vg.Length(440)
+	chartHeight = vg.Length(270)
+	margin      = vg.Length(6)
+	textSize    = vg.Length(12.5)
 )
 
 func fontOf(size vg.Length, bold bool) font.Font {
@@ -122,9 +124,9 @@ func newPlot() *plot.Plot {
 		a.LineStyle = draw.LineStyle{Color: muted.color(), Width: 0.8}
 		a.Tick.LineStyle = draw.LineStyle{Color: muted.color(), Width: 0.8}
 		a.Tick.Length = 4
-		a.Tick.Label.Font, a.Tick.Label.Color = fontOf(11.5, false), muted.color()
-		a.Label.TextStyle.Font, a.Label.TextStyle.Color = fontOf(11.5, false), muted.color()
-		a.Label.Padding = 3
+		a.Tick.Label.Font, a.Tick.Label.Color = fontOf(textSize, false), muted.color()
+		a.Label.TextStyle.Font, a.Label.TextStyle.Color = fontOf(textSize, false), muted.color()
+		a.Label.Padding = 2
 	}
 	p.Y.LineStyle.Width, p.Y.Tick.LineStyle.Width, p.Y.Tick.Length, p.Y.Padding = 0, 0, 0, 3
 	g := plotter.NewGrid()
@@ -196,7 +198,7 @@ func (c *chart) render() (svg, png []byte, err error) {
 	}
 	height := chartHeight
 	if c.square {
-		height = 400
+		height = 380
 	}
 	return drawPlot(p, height, c.title, c.yLabel, legend)
 }
@@ -239,7 +241,7 @@ func (c *dotChart) render() (svg, png []byte, err error) {
 	p.Y.Tick.Label.Color, p.Y.Padding = ink.color(), 6
 	p.X.Label.Text = c.xLabel
 	p.Add(dots{c.rows, c.zero})
-	return drawPlot(p, 64+26*vg.Length(len(c.rows)), c.title, "", nil)
+	return drawPlot(p, 60+29*vg.Length(len(c.rows)), c.title, "", nil)
 }
 
 // dots draws the rows of a dotChart.
@@ -258,7 +260,7 @@ func (d dots) Plot(c draw.Canvas, p *plot.Plot) {
 		at := y(float64(-i))
 		for _, v := range row.singles {
 			if drawable(v, false) {
-				c.DrawGlyph(draw.GlyphStyle{Color: row.tint.color(), Radius: 3, Shape: draw.CircleGlyph{}}, vg.Point{X: x(v), Y: at})
+				c.DrawGlyph(draw.GlyphStyle{Color: row.tint.color(), Radius: 2.6, Shape: draw.CircleGlyph{}}, vg.Point{X: x(v), Y: at - 8})
 			}
 		}
 		if drawable(row.lo, false) && drawable(row.hi, false) {
@@ -269,7 +271,7 @@ func (d dots) Plot(c draw.Canvas, p *plot.Plot) {
 			}
 		}
 		if drawable(row.value, false) {
-			c.DrawGlyph(draw.GlyphStyle{Color: row.paint.color(), Radius: 4.5, Shape: draw.CircleGlyph{}}, vg.Point{X: x(row.value), Y: at})
+			c.DrawGlyph(draw.GlyphStyle{Color: row.paint.color(), Radius: 4.2, Shape: draw.CircleGlyph{}}, vg.Point{X: x(row.value), Y: at})
 		}
 	}
 }
@@ -277,8 +279,8 @@ func (d dots) Plot(c draw.Canvas, p *plot.Plot) {
 // drawPlot puts title, label of the y axis and legend above the plot, from the
 // left edge on, and draws all of it as SVG and as PNG.
 func drawPlot(p *plot.Plot, height vg.Length, title, yLabel string, legend []curve) (svg, png []byte, err error) {
-	const line = vg.Length(17)
-	legendStyle := styleOf(11.5, false, ink)
+	const line = vg.Length(18)
+	legendStyle := styleOf(textSize, false, ink)
 	type placed struct {
 		curve
 		x, row vg.Length
@@ -308,7 +310,7 @@ func drawPlot(p *plot.Plot, height vg.Length, title, yLabel string, legend []cur
 		dc.SetColor(paper.color())
 		dc.Fill(dc.Rectangle.Path())
 		y := height - margin - 12
-		dc.FillText(styleOf(13, true, ink), vg.Point{X: margin, Y: y}, title)
+		dc.FillText(styleOf(13.5, true, ink), vg.Point{X: margin, Y: y}, title)
 		for _, e := range entries {
 			at := y - line*(e.row+1)
 			if e.points {
@@ -319,7 +321,7 @@ func drawPlot(p *plot.Plot, height vg.Length, title, yLabel string, legend []cur
 			dc.FillText(legendStyle, vg.Point{X: e.x + 24, Y: at}, e.label)
 		}
 		if yLabel != "" {
-			dc.FillText(styleOf(11.5, false, muted), vg.Point{X: margin, Y: height - top - 2}, yLabel)
+			dc.FillText(styleOf(textSize, false, muted), vg.Point{X: margin, Y: height - top - 2}, yLabel)
 		}
 		p.Draw(draw.Crop(dc, margin, -margin-4, margin, -top-10))
 	}
@@ -348,7 +350,7 @@ func inline(svg []byte, alt string) template.HTML {
 	viewBox, _, _ = strings.Cut(viewBox, `"`)
 	_, body, _ := strings.Cut(s, ">")
 	var pairs []string
-	for _, list := range [][]paint{{paper, ink, muted, grid, plain}, series, tints} {
+	for _, list := range [][]paint{{paper, ink, muted, grid, plain, faint}, series, tints} {
 		for _, p := range list {
 			for _, property := range []string{"fill:", "stroke:"} {
 				pairs = append(pairs, property+p.hex, property+"var("+p.variable+")")

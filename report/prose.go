@@ -308,7 +308,7 @@ func comparisonProse(s *study) string {
 func dotCaption(s *study, key string) string {
 	m := metricOf(key)
 	text := upperFirst(m.name)
-	if m.unit != "" {
+	if !strings.Contains(m.name, m.unit) {
 		text += " in " + m.unit
 	}
 	if key == s.Primary {
@@ -404,7 +404,7 @@ func evidenceIntro(s *study, name string) string {
 func evidenceFaults(s *study, at int) []string {
 	faults := []string{
 		"The wrong axis. Batch normalisation takes mean and variance of one unit over the examples of a batch. Here they are taken of one example over the units of a layer, so that each example is scaled by itself. Mean and size of a layer's output are thrown away, and no scale and shift are learned that could bring them back.",
-		"A missing derivative. The backward pass hands the gradient on as though nothing had been normalised. Making all weights of a layer larger changes nothing behind the normalisation, so the true gradient has no part in that direction. The wrong one has, and each step follows it: the weights grow.",
+		"A missing derivative. The backward pass hands the gradient on as though nothing had been normalised. Making all weights and biases of a layer larger by one factor changes nothing behind the normalisation, which divides the factor out again, so the true gradient has no part in that direction. The wrong one has, and each step follows it.",
 	}
 	if c := s.Experiments[at].Config; c.Stop == "published-criterion" {
 		faults = append(faults, fmt.Sprintf("A stop rule that fires on a coincidence. Training stops when two looks in a row differ by less than %s in validation cost, in either direction. That asks for no minimum: two values that happen to agree are enough, so the number of steps says nothing about how fast a network learns.", lambdaText(c.Criterion)))
@@ -430,7 +430,7 @@ func growthProse(s *study, at, beside int) string {
 			switch ratio := math.Abs(sum / other); {
 			case other == 0 || !drawable(ratio, false):
 			case ratio >= 10:
-				text += fmt.Sprintf(": %s times as much", scientific(ratio, 2))
+				text += fmt.Sprintf(": %s times as much", about(ratio))
 			default:
 				text += ": here the weights did not run away"
 			}
@@ -446,7 +446,7 @@ func growthProse(s *study, at, beside int) string {
 	}
 	switch {
 	case growth >= 2:
-		text += fmt.Sprintf(" The norm of %s grows to %s times what it was after the first epoch, and nothing holds it.", clean(layer), scientific(growth, 2))
+		text += fmt.Sprintf(" The norm of %s grows to %s times what it was after the first epoch, and nothing holds it.", clean(layer), about(growth))
 	case layer != "":
 		text += " No layer's norm doubles after the first epoch."
 	}

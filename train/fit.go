@@ -113,6 +113,8 @@ func (t *Trainer[T]) check(fit, validation dataset.View) error {
 		return usererr.New("a look every %d steps never comes: an epoch has %d", t.o.LookEvery, steps)
 	case validation.Len() > 0 && validation.Set.Features() != in:
 		return usererr.New("validation examples have %d features, but the network takes %d", validation.Set.Features(), in)
+	case validation.Len() > 0 && validation.Set.Classes > classes:
+		return usererr.New("validation examples have %d classes, but the network tells %d apart", validation.Set.Classes, classes)
 	}
 	return nil
 }

@@ -111,8 +111,9 @@ func (e *DivergedError) Error() string {
 //
 //	logits = network(x), cost = mean loss + penalty, gradients by Backward, update
 //
-// It returns the cost before the update. When that is not finite, no parameter
-// changes and the error is a *DivergedError. A Step allocates nothing.
+// It returns the cost before the update. When that is not finite, nothing that is
+// trained changes (running statistics have seen the batch) and the error is a
+// *DivergedError. A Step allocates nothing.
 func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 	x, labels := dataset.Gather(t.x, t.labels, batch)
 	logits := t.net.Forward(t.trace, x, nn.Train)

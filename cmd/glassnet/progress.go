@@ -105,7 +105,7 @@ func (m *meter) run(p experiment.Progress) {
 	defer m.mu.Unlock()
 	r, known := m.runs[p.Run]
 	if !known {
-		r = &runBar{last: time.Now()}
+		r = &runBar{}
 		m.runs[p.Run] = r
 		if m.bars != nil {
 			r.bar = m.bars.AddBar(int64(p.MaxEpochs),

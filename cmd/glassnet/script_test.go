@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -12,7 +13,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -46,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"samefiles":   samefiles,
 			"one-line":    oneLineOf,
 			"nothing-but": nothingBut,
+			"interrupt":   interrupt,
 		},
 	})
 }
@@ -67,6 +72,39 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if code != want {
 		ts.Fatalf("glassnet %q: exit code %d, want %d", args[1:], code, want)
+	}
+}
+
+// interrupt SIGNAL CODE ARGS... runs glassnet until it says that a training is
+// under way, sends the signal, and demands the exit code within seconds.
+func interrupt(ts *testscript.TestScript, _ bool, args []string) {
+	signal := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM}[args[0]]
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	program, err := os.Executable()
+	ts.Check(err)
+	cmd := exec.Command(program, args[2:]...)
+	cmd.Args[0] = "glassnet" // how testscript.Main tells the command from the tests
+	cmd.Dir = ts.Getenv("WORK")
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"))
+	stderr, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	began := time.Now()
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		if strings.Contains(lines.Text(), "epoch") || time.Since(began) > time.Minute {
+			break
+		}
+	}
+	sent := time.Now()
+	ts.Check(cmd.Process.Signal(signal))
+	_, _ = io.Copy(io.Discard, stderr)
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		ts.Fatalf("exit code %d after SIG%s, want %d", got, args[0], want)
+	}
+	if took := time.Since(sent); took > 10*time.Second {
+		ts.Fatalf("ended %v after SIG%s, want seconds", took, args[0])
 	}
 }
 

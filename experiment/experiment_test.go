@@ -1,0 +1,565 @@
+package experiment
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"glassnet/dataset"
+	"glassnet/dataset/drawn"
+	"glassnet/internal/usererr"
+	"glassnet/nn"
+	"glassnet/train"
+)
+
+// digits draws a small data set.
+func digits(t *testing.T, trainSize, testSize int) *dataset.Data {
+	t.Helper()
+	set := func(first, n int) *dataset.Set {
+		pixels, labels, err := drawn.Draw(context.Background(), 7, first, n, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &dataset.Set{Width: drawn.Width, Height: drawn.Height, Classes: 10, Pixels: pixels, Labels: labels}
+	}
+	return &dataset.Data{Name: "handful", Origin: "drawn for a test", Train: set(0, trainSize), Test: set(trainSize, testSize)}
+}
+
+const small = `
+name = "small"
+title = "Small"
+question = "?"
+seeds = [1, 2, 3]
+target_accuracy = 0.2
+timing_repeats = 2
+[common]
+hidden = [8]
+learning_rate = 0.1
+batch = 32
+epochs = 4
+[[experiment]]
+name = "plain"
+[[experiment]]
+name = "bn"
+normalisation = "batch"
+[[comparison]]
+a = "plain"
+b = "bn"
+primary = true
+`
+
+func parse(t *testing.T, text string) *Study {
+	t.Helper()
+	s, err := Parse("test.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestBuiltInStudies(t *testing.T) {
+	for _, name := range BuiltIn() {
+		s, err := Load(name)
+		if err != nil {
+			t.Errorf("Load(%s): %v", name, err)
+			continue
+		}
+		if s.Name != name || s.Title == "" || s.Question == "" {
+			t.Errorf("study %s: name %q, title %q, question %q", name, s.Name, s.Title, s.Question)
+		}
+	}
+}
+
+func TestExperimentsStartFromCommonSettings(t *testing.T) {
+	s := parse(t, `
+seeds = [1]
+[common]
+hidden = [9, 4]
+epochs = 7
+l2 = 0.5
+[[experiment]]
+name = "a"
+[[experiment]]
+name = "b"
+hidden = []
+l2 = 0.0
+shuffle = false
+`)
+	a, b := s.Experiments[0], s.Experiments[1]
+	if !slices.Equal(a.Hidden, []int{9, 4}) || a.Epochs != 7 || a.L2 != 0.5 || !a.Shuffle || a.Batch != 128 {
+		t.Errorf("experiment a = %+v, want the common settings over the defaults", a)
+	}
+	if len(b.Hidden) != 0 || b.Epochs != 7 || b.L2 != 0 || b.Shuffle {
+		t.Errorf("experiment b = %+v, want its own hidden = [], l2 = 0, shuffle = false", b)
+	}
+}
+
+func TestStudyErrors(t *testing.T) {
+	const head = "seeds = [1]\n"
+	const one = "[[experiment]]\nname = \"a\"\n"
+	const two = one + "[[experiment]]\nname = \"b\"\n"
+	for name, test := range map[string]struct{ text, want string }{
+		"unknown key":          {head + "colour = 1\n" + one, `test.toml:2:1: unknown key "colour"`},
+		"unknown key within":   {head + one + "hiden = [1]\n", `test.toml:4:1: unknown key "experiment.hiden"`},
+		"wrong type":           {head + one + "epochs = \"many\"\n", "test.toml:4:10: experiment.epochs: got a TOML string, want int"},
+		"syntax":               {"seeds = [1\n", "test.toml:1:"},
+		"duplicate key":        {head + head + one, "test.toml:"},
+		"bad UTF-8":            {"title = \"\xff\"\n", "test.toml:1:"},
+		"NUL":                  {"title = \"\x00\"\n", "test.toml:1:"},
+		"huge integer":         {head + one + "epochs = 99999999999999999999\n", "test.toml:4:"},
+		"negative seed":        {"seeds = [-1]\n" + one, "test.toml:1:"},
+		"no experiments":       {head, "0 experiments, want 1 to 40"},
+		"no seeds":             {one, "0 seeds, want 1 to 1000"},
+		"seed twice":           {"seeds = [3, 3]\n" + one, "seeds has 3 twice"},
+		"precision":            {head + "precision = \"float16\"\n" + one, `precision = "float16"`},
+		"dataset":              {head + "dataset = \"\"\n" + one, "dataset is empty"},
+		"primary metric":       {head + "primary_metric = \"beauty\"\n" + one, `primary_metric = "beauty", want one of`},
+		"target":               {head + "target_accuracy = 1.0\n" + one, "target_accuracy = 1, want"},
+		"timing repeats":       {head + "timing_repeats = -1\n" + one, "timing_repeats = -1, want 0 to 1000"},
+		"no name":              {head + "[[experiment]]\nepochs = 1\n", `experiment 1: name = ""`},
+		"name is a path":       {head + "[[experiment]]\nname = \"../x\"\n", `experiment 1: name = "../x"`},
+		"name twice":           {head + one + one, `experiment 2: the name "a" is taken`},
+		"comparison":           {head + two + "[[comparison]]\na = \"a\"\nb = \"c\"\n", `comparison 1: a = "a", b = "c", want two of`},
+		"compared with itself": {head + two + "[[comparison]]\na = \"a\"\nb = \"a\"\n", "comparison 1"},
+		"stream order":         {head + "stream_order = [\"a\"]\n" + two, "stream_order"},
+		"numpy without order":  {head + one + "random = \"numpy-legacy\"\n", "stream_order"},
+		"numpy seed":           {"seeds = [4294967296]\nstream_order = [\"a\"]\n" + one + "random = \"numpy-legacy\"\n", "want at most 4294967295"},
+		"published names":      {head + "shows_published_table = true\n" + two, "want exp1, exp2, exp3"},
+		"hidden layers":        {head + one + "hidden = [" + strings.Repeat("1,", 65) + "]\n", "hidden has 65 layers"},
+		"hidden units":         {head + one + "hidden = [0]\n", "hidden[0] = 0 units"},
+		"activation":           {head + one + "activation = \"gelu\"\n", `activation = "gelu", want one of`},
+		"normalisation":        {head + one + "normalisation = \"layer\"\n", `normalisation = "layer"`},
+		"place":                {head + one + "place = \"beside\"\n", `place = "beside"`},
+		"init":                 {head + one + "init = \"ones\"\n", `init = "ones"`},
+		"loss":                 {head + one + "loss = \"hinge\"\n", `loss = "hinge"`},
+		"l2 form":              {head + one + "l2_form = \"l1\"\n", `l2_form = "l1"`},
+		"rule":                 {head + one + "rule = \"magic\"\n", `rule = "magic"`},
+		"stop":                 {head + one + "stop = \"soon\"\n", `stop = "soon"`},
+		"random":               {head + one + "random = \"dice\"\n", `random = "dice"`},
+		"l2":                   {head + one + "l2 = -1.0\n", "l2 = -1, want"},
+		"l2 NaN":               {head + one + "l2 = nan\n", "l2 = NaN, want"},
+		"rate 0":               {head + one + "learning_rate = 0.0\n", "learning_rate = 0, want a number > 0"},
+		"rate huge":            {head + one + "learning_rate = 1e9\n", "learning_rate = 1e+09, want"},
+		"rate inf":             {head + one + "learning_rate = inf\n", "learning_rate = +Inf, want"},
+		"batch":                {head + one + "batch = 0\n", "batch = 0, want 1 to"},
+		"epochs":               {head + one + "epochs = -1\n", "epochs = -1, want 1 to"},
+		"epochs max":           {head + one + "epochs = 9223372036854775807\n", "epochs = 9.223372036854776e+18, want 1 to"},
+		"validation":           {head + one + "validation = 1.0\n", "validation = 1, want a share"},
+		"look every":           {head + one + "look_every = -1\n", "look_every = -1, want"},
+		"patience":             {head + one + "patience = -1\n", "patience = -1, want"},
+		"min improvement":      {head + one + "min_improvement = -1.0\n", "min_improvement = -1, want"},
+		"criterion":            {head + one + "criterion = -1.0\n", "criterion = -1, want"},
+		"batch norm of one":    {head + one + "normalisation = \"batch\"\nbatch = 1\n", "has no variance"},
+		"stop unvalidated":     {head + one + "stop = \"patience\"\nvalidation = 0.0\n", "looks at the validation cost"},
+		"patience 0":           {head + one + "stop = \"patience\"\npatience = 0\n", "patience = 0 with stop"},
+		"criterion 0":          {head + one + "stop = \"published-criterion\"\ncriterion = 0.0\n", "criterion = 0 with stop"},
+		"numpy init":           {head + "stream_order = [\"a\"]\n" + one + "random = \"numpy-legacy\"\ninit = \"zeros\"\n", `init = "zeros" with random`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse("test.toml", []byte(test.text))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("Parse = %v, want an error with %q", err, test.want)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error has several lines: %v", err)
+			}
+			if _, ok := usererr.Find(err); !ok {
+				t.Errorf("%v is not a user error", err)
+			}
+			if !strings.HasPrefix(err.Error(), "test.toml") {
+				t.Errorf("%v does not name the file", err)
+			}
+		})
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	dir := t.TempDir()
+	big := filepath.Join(dir, "big.toml")
+	if err := os.WriteFile(big, make([]byte, maxStudyBytes+1), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(dir, "folder.toml")
+	if err := os.Mkdir(folder, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"nothing":                          `unknown study "nothing"`,
+		filepath.Join(dir, "missing.toml"): "no such file",
+		folder:                             "not a regular file",
+		big:                                "more than 1048576 bytes",
+		"/dev/zero.toml":                   "no such file",
+	} {
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load(%s) = %v, want an error with %q", path, err, want)
+		} else if _, ok := usererr.Find(err); !ok {
+			t.Errorf("Load(%s): %v is not a user error", path, err)
+		}
+	}
+}
+
+func TestLoadSettings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.toml")
+	for text, want := range map[string]string{
+		"epochs = 3\nseed = 9\n": "",
+		"epochs = 0\n":           "epochs = 0, want",
+		"precision = \"half\"\n": `precision = "half"`,
+		"who = 1\n":              "config.toml:1:1: unknown key",
+		"random = \"numpy-legacy\"\nseed = 4294967296\n": "want at most 4294967295",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		s := Settings{Precision: "float32", Seed: 1, Config: Default()}
+		err := LoadSettings(path, &s)
+		if want == "" {
+			if err != nil || s.Epochs != 3 || s.Seed != 9 || s.Batch != 128 {
+				t.Errorf("LoadSettings(%q) = %+v, %v", text, s, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("LoadSettings(%q) = %v, want an error with %q", text, err, want)
+		}
+	}
+	if err := LoadSettings(path+"x", &Settings{}); err == nil {
+		t.Error("LoadSettings of no file = nil, want an error")
+	}
+}
+
+// Runs side by side leave the same files as runs one after the other, and every
+// number of results.json but times is the same.
+func TestStudySideBySide(t *testing.T) {
+	data := digits(t, 300, 100)
+	s := parse(t, small)
+	dirs := [2]string{t.TempDir(), t.TempDir()}
+	var results [2]*Results
+	for i, threads := range []int{1, 3} {
+		var err error
+		if results[i], err = s.Run(context.Background(), dirs[i], data, RunOptions{Threads: threads}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range results[0].Experiments {
+		for _, run := range e.Runs {
+			for _, name := range []string{"model.safetensors", "history.csv", "config.toml", "evaluation.json"} {
+				a, err := os.ReadFile(filepath.Join(dirs[0], run.Dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := os.ReadFile(filepath.Join(dirs[1], run.Dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if string(a) != string(b) {
+					t.Errorf("%s/%s differs between 1 and 3 threads", run.Dir, name)
+				}
+			}
+		}
+	}
+	for i, c := range results[0].Comparisons {
+		other := results[1].Comparisons[i]
+		if c.Metric != "seconds_to_target" && c.Finding != other.Finding {
+			t.Errorf("findings differ: %q and %q", c.Finding, other.Finding)
+		}
+	}
+	r := results[0]
+	if got := r.Dataset.Examples; got != (Examples{240, 60, 100}) {
+		t.Errorf("examples = %+v, want 240, 60, 100", got)
+	}
+	e := r.Experiments[1]
+	if e.Timing == nil || e.Timing.MicrosPerStep <= 0 || len(e.Timing.Samples) != 2 || e.Timing.MicrosPerLook <= 0 {
+		t.Errorf("timing = %+v, want 2 positive samples", e.Timing)
+	}
+	if s := e.Summary["test_accuracy"]; s.N != 3 || s.Mean == nil || s.SD == nil || *s.CI95[0] > *s.Mean {
+		t.Errorf("summary of test accuracy = %+v, want 3 runs with mean, sd and interval", s)
+	}
+	if run := e.Runs[0]; run.StepsToTarget == nil || run.SecondsToTarget == nil || *run.StepsToTarget > float64(run.Steps) {
+		t.Errorf("steps to a validation accuracy of 0.2 = %v, seconds %v", run.StepsToTarget, run.SecondsToTarget)
+	}
+
+	// results.json reads back to what Run returned.
+	text, err := os.ReadFile(filepath.Join(dirs[0], "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Results
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(back.Experiments[0].Summary["val_cost"].N), "3"; got != want {
+		t.Errorf("results.json: n of val_cost = %s, want %s", got, want)
+	}
+}
+
+// The same seed starts every experiment from the same split and weights.
+func TestSeedsArePaired(t *testing.T) {
+	data := digits(t, 100, 10)
+	s := parse(t, small)
+	jobs, err := s.jobs(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := prepare[float32](data, jobs[0].settings, jobs[0].draw, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bn, err := prepare[float32](data, jobs[3].settings, jobs[3].draw, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if jobs[0].settings.Seed != jobs[3].settings.Seed || !slices.Equal(plain.fit.Index, bn.fit.Index) {
+		t.Error("experiments of one seed have other splits")
+	}
+	if a, b := plain.net.Params()[0], bn.net.Params()[0]; a.Role != nn.Weight || !slices.Equal(a.Value, b.Value) {
+		t.Error("experiments of one seed have other first weights")
+	}
+}
+
+func TestInterruptedStudyIsSummarised(t *testing.T) {
+	data := digits(t, 300, 100)
+	s := parse(t, strings.Replace(small, "epochs = 4", "epochs = 100000", 1))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	dir := t.TempDir()
+	var looks atomic.Int32
+	r, err := s.Run(ctx, dir, data, RunOptions{Threads: 2, Progress: func(Progress) {
+		if looks.Add(1) == 4 {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) || r == nil || !r.Interrupted {
+		t.Fatalf("Run = %v, %v; want results marked as interrupted and context.Canceled", r, err)
+	}
+	begun := 0
+	for _, e := range r.Experiments {
+		for _, run := range e.Runs {
+			begun++
+			if run.Stopped != train.StoppedInterrupted || run.Steps == 0 {
+				t.Errorf("run %s: stopped %q after %d steps, want interrupted", run.Dir, run.Stopped, run.Steps)
+			}
+			if _, err := os.Stat(filepath.Join(dir, run.Dir, "model.safetensors")); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := e.Summary["test_accuracy"].N; n != 0 {
+			t.Errorf("%s: %d interrupted runs counted in the summary", e.Name, n)
+		}
+	}
+	if begun == 0 || begun > 2 {
+		t.Errorf("%d runs begun, want the 1 or 2 that were running", begun)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "results.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDivergedRunIsInTheTable(t *testing.T) {
+	data := digits(t, 100, 20)
+	s := parse(t, strings.NewReplacer("learning_rate = 0.1", "learning_rate = 1000.0\nactivation = \"tanh\"\nl2 = 900.0", "timing_repeats = 2", "timing_repeats = 1").Replace(small))
+	r, err := s.Run(context.Background(), t.TempDir(), data, RunOptions{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range r.Experiments[0].Runs {
+		if run.Stopped != train.StoppedDiverged || !strings.Contains(run.Diverged, "learning rate 1000") {
+			t.Errorf("run stopped %q (%q), want diverged with its rate", run.Stopped, run.Diverged)
+		}
+	}
+	if c := r.Comparisons[0]; c.N != 0 || !strings.Contains(c.Finding, "no seed has a figure") {
+		t.Errorf("comparison of diverged runs = %+v", c)
+	}
+}
+
+func TestRunFailsWhereItCannotWrite(t *testing.T) {
+	data := digits(t, 100, 20)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parse(t, small).Run(context.Background(), file, data, RunOptions{Threads: 1}); err == nil {
+		t.Error("Run into a file = nil, want an error")
+	}
+	if _, err := Train(context.Background(), file, data, Settings{Precision: "float32", Config: Default()}, TrainOptions{}); err == nil {
+		t.Error("Train into a file = nil, want an error")
+	}
+	if _, err := Train(context.Background(), t.TempDir(), data, Settings{Precision: "half", Config: Default()}, TrainOptions{}); err == nil {
+		t.Error("Train with precision half = nil, want an error")
+	}
+}
+
+func TestTrainWithNumpyNumbers(t *testing.T) {
+	data := digits(t, 100, 20)
+	c := Default()
+	c.Random, c.Epochs = RandomNumpy, 1
+	for _, precision := range []string{"float32", "float64"} {
+		dir := t.TempDir()
+		run, err := Train(context.Background(), dir, data, Settings{Precision: precision, Seed: 42, Config: c}, TrainOptions{Threads: 1})
+		if err != nil || run.Steps != 1 {
+			t.Errorf("Train = %+v, %v; want 1 step", run, err)
+		}
+	}
+}
+
+// The gradient check of the published normalisation fails, that of batch
+// normalisation in its place passes: what the report shows is measured.
+func TestEvidence(t *testing.T) {
+	data := digits(t, 400, 50)
+	c := Default()
+	c.Normalisation, c.Place, c.Epochs, c.Batch = NormalisationPublished, PlaceAfter, 3, 20
+	dir := t.TempDir()
+	if _, err := Train(context.Background(), dir, data, Settings{Precision: "float64", Seed: 3, Config: c}, TrainOptions{Threads: 1}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "evidence.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e Evidence
+	if err := json.Unmarshal(text, &e); err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Checks) < 30 || e.Failed < len(e.Checks)/2 {
+		t.Errorf("published normalisation: %d of %d gradient checks fail, want most", e.Failed, len(e.Checks))
+	}
+	if len(e.TwinChecks) < 30 || e.TwinFailed != 0 {
+		t.Errorf("batch normalisation: %d of %d gradient checks fail (worst %v), want none", e.TwinFailed, len(e.TwinChecks), e.TwinWorst)
+	}
+}
+
+func TestScores(t *testing.T) {
+	got := scores([][]int{{3, 1, 0}, {2, 4, 0}, {0, 0, 0}})
+	want := []struct{ precision, recall, f1 float64 }{{3.0 / 5, 3.0 / 4, 6.0 / 9}, {4.0 / 5, 4.0 / 6, 8.0 / 11}}
+	for c, w := range want {
+		if *got[c].Precision != w.precision || *got[c].Recall != w.recall || *got[c].F1 != w.f1 {
+			t.Errorf("class %d: %v %v %v, want %+v", c, *got[c].Precision, *got[c].Recall, *got[c].F1, w)
+		}
+	}
+	if got[2].Precision != nil || got[2].Recall != nil || got[2].F1 != nil {
+		t.Error("a class without examples has scores, want undefined")
+	}
+}
+
+// The figures of R's t.test(c(1,2,4), paired with c(2,4,5)): difference 1.333,
+// sd 0.577, t = 4, p = 0.0572, interval -0.1009 to 2.7676.
+func TestPairedComparison(t *testing.T) {
+	experiment := func(values ...float64) *Experiment {
+		e := &Experiment{Name: "e"}
+		for i := range values {
+			e.Runs = append(e.Runs, Run{Seed: uint64(i), TestAccuracy: &values[i]})
+		}
+		return e
+	}
+	a, b := experiment(1, 2, 4), experiment(2, 4, 5)
+	slices.Reverse(b.Runs) // pairs go by seed, not by place
+	c := compare(a, b, metrics[0])
+	for what, pair := range map[string][2]float64{
+		"difference": {*c.Difference, 4.0 / 3}, "p": {*c.P, 0.05719}, "low": {*c.CI95[0], -0.1009}, "high": {*c.CI95[1], 2.7676},
+	} {
+		if math.Abs(pair[0]-pair[1]) > 1e-4 {
+			t.Errorf("%s = %v, want %v", what, pair[0], pair[1])
+		}
+	}
+	if c := compare(a, a, metrics[0]); *c.P != 1 {
+		t.Errorf("an experiment against itself: p = %v, want 1", *c.P)
+	}
+	shifted := compare(experiment(1, 2), experiment(2, 3), metrics[0])
+	if shifted.P != nil {
+		t.Errorf("a constant difference: p = %v, want undefined", *shifted.P)
+	}
+}
+
+func TestHolm(t *testing.T) {
+	var family []*Comparison
+	for _, p := range []float64{0.04, 0.01, 0.03} {
+		family = append(family, &Comparison{P: &p})
+	}
+	undefined := &Comparison{}
+	holm(append(slices.Clone(family), undefined))
+	for i, want := range []float64{0.06, 0.03, 0.06} {
+		if math.Abs(*family[i].PHolm-want) > 1e-12 {
+			t.Errorf("corrected p %d = %v, want %v", i, *family[i].PHolm, want)
+		}
+	}
+	if undefined.PHolm != nil {
+		t.Error("a comparison without p has a corrected one")
+	}
+}
+
+func TestFindingsFollowFromTheNumbers(t *testing.T) {
+	m := metrics[0]
+	p, low, high, difference, lower := 0.01, 0.002, 0.02, 0.011, -0.011
+	for name, test := range map[string]struct {
+		c    Comparison
+		p    float64
+		want string
+	}{
+		"higher":        {Comparison{A: "x", B: "y", N: 5, Difference: &difference}, 0.01, "Test accuracy is higher for y than for x"},
+		"lower":         {Comparison{A: "x", B: "y", N: 5, Difference: &lower}, 0.00001, "Test accuracy is lower for y than for x"},
+		"no difference": {Comparison{A: "x", B: "y", N: 5, Difference: &difference}, 0.05, "no difference between x and y that 5 seeds can show"},
+		"one pair":      {Comparison{A: "x", B: "y", N: 1}, 0, "one pair shows nothing"},
+		"none":          {Comparison{A: "x", B: "y"}, 0, "no seed has a figure"},
+	} {
+		if test.c.N > 1 {
+			test.c.P, test.c.PHolm, test.c.CI95 = &p, &test.p, [2]*float64{&low, &high}
+		}
+		if got := finding(&test.c, m); !strings.Contains(got, test.want) {
+			t.Errorf("%s: %q, want %q in it", name, got, test.want)
+		}
+	}
+	exact := finding(&Comparison{A: "x", B: "y", N: 3, Difference: &difference}, m)
+	if !strings.Contains(exact, "exactly") {
+		t.Errorf("constant difference: %q", exact)
+	}
+}
+
+func TestPublishedFiguresAreCutOffAndRounded(t *testing.T) {
+	v := 0.07489
+	if got := cutOff(&v); got != "0.074" {
+		t.Errorf("cutOff(%v) = %s, want 0.074", v, got)
+	}
+	if got := rounded(&v); got != "0.075" {
+		t.Errorf("rounded(%v) = %s, want 0.075", v, got)
+	}
+	for n, want := range map[int]string{5: "5", 999: "999", 1000: "1,000", 91425: "91,425", 1234567: "1,234,567"} {
+		if got := thousands(n); got != want {
+			t.Errorf("thousands(%d) = %s, want %s", n, got, want)
+		}
+	}
+	if cutOff(nil) != "" || rounded(nil) != "" {
+		t.Error("an undefined figure prints something")
+	}
+	if rows := comparePublished(make([]Experiment, 3)); rows[0].AllEqual {
+		t.Error("no runs at all are equal to the published ones")
+	}
+}
+
+func TestMedian(t *testing.T) {
+	if got := median([]float64{3, 1, 2}); got != 2 {
+		t.Errorf("median of 3 = %v, want 2", got)
+	}
+	if got := median([]float64{4, 1, 2, 3}); got != 2.5 {
+		t.Errorf("median of 4 = %v, want 2.5", got)
+	}
+}
+
+func TestShapes(t *testing.T) {
+	c := Default()
+	c.Normalisation = NormalisationBatch
+	got := shapes(c, 784, 10)
+	if len(got) != 10 {
+		t.Fatalf("%d layers, want 10", len(got))
+	}
+	if d := got[0]; !slices.Equal(d.Weight, []int{784, 20}) || d.Bias != nil || d.Parameters != 784*20 {
+		t.Errorf("first layer = %+v, want a dense layer without bias", d)
+	}
+	if last := got[9]; !slices.Equal(last.Bias, []int{10}) || !slices.Equal(last.Activation, []int{128, 10}) {
+		t.Errorf("last layer = %+v", last)
+	}
+}

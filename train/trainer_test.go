@@ -1,0 +1,433 @@
+package train_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"glassnet/dataset"
+	"glassnet/matrix"
+	"glassnet/nn"
+	"glassnet/optim"
+	"glassnet/random"
+	"glassnet/train"
+)
+
+func TestNewRefuses(t *testing.T) {
+	plain, normed := network[float32](t, describe(false, 4, 3, 2), 1), network[float32](t, describe(true, 4, 3, 2), 1)
+	tests := []struct {
+		name   string
+		net    *nn.Network[float32]
+		change func(o *train.Options[float32])
+		want   string
+	}{
+		{"rate 0", plain, func(o *train.Options[float32]) { o.Rate = 0 }, "learning rate 0, want a finite number > 0"},
+		{"negative rate", plain, func(o *train.Options[float32]) { o.Rate = -1 }, "learning rate -1"},
+		{"rate NaN", plain, func(o *train.Options[float32]) { o.Rate = math.NaN() }, "learning rate NaN"},
+		{"infinite rate", plain, func(o *train.Options[float32]) { o.Rate = math.Inf(1) }, "learning rate +Inf"},
+		{"batch 0", plain, func(o *train.Options[float32]) { o.Batch = 0 }, "batch of 0 examples, want 1 or more"},
+		{"batch 1 with batch norm", normed, func(o *train.Options[float32]) { o.Batch = 1 }, "batch of 1 example has no variance to normalise with, want 2 or more with batch normalisation"},
+		{"looks", plain, func(o *train.Options[float32]) { o.LookEvery = -1 }, "a look every -1 steps, want 0 or more"},
+		{"threads", plain, func(o *train.Options[float32]) { o.Threads = -1 }, "-1 threads, want 0 or more"},
+	}
+	for _, test := range tests {
+		o := options[float32](0.1, 2)
+		test.change(&o)
+		_, err := train.New(test.net, o)
+		wantUserError(t, test.name, err, test.want)
+	}
+	for i := range 3 {
+		o := options[float32](0.1, 2)
+		switch i {
+		case 0:
+			o.Loss = nil
+		case 1:
+			o.Penalty = nil
+		case 2:
+			o.Rule = nil
+		}
+		if _, err := train.New(plain, o); err == nil || err.Error() != "train.New: Loss, Penalty and Rule must all be given" {
+			t.Errorf("New without one of the three: error %v", err)
+		}
+	}
+	o := options[float32](0.1, 1)
+	if _, err := train.New(plain, o); err != nil {
+		t.Errorf("New with batch 1 and no batch norm: %v", err)
+	}
+}
+
+// A step is forward, backward, penalty and update, and returns the cost before it.
+func TestStep(t *testing.T) {
+	set := images(6, 3, 3, 1)
+	view := dataset.All(set).Slice(1, 5)
+	net, twin := network[float64](t, describe(false, 9, 5, 3), 1), network[float64](t, describe(false, 9, 5, 3), 1)
+	o := options[float64](0.5, 4)
+	o.Penalty = optim.NewL2[float64](0.1)
+	tr := newTrainer(t, net, o)
+	got, err := tr.Step(view)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	x, labels := dataset.Gather(matrix.New[float64](4, 9), make([]uint8, 4), view)
+	trace, cache := twin.NewTrace(nn.TraceOptions{Batch: 4, Backward: true}), nn.NewLossCache[float64](4, 3)
+	loss := nn.CrossEntropy[float64]{}
+	want := train.Cost{Data: loss.Forward(cache, twin.Forward(trace, x, nn.Train), labels), Correct: cache.Correct()}
+	twin.Backward(trace, loss.Backward(cache))
+	var squares float64
+	for _, p := range twin.Params() {
+		for i, w := range p.Value {
+			if p.Role == nn.Weight {
+				squares += w * w
+				p.Grad[i] += 0.1 * w
+			}
+			p.Value[i] = w - 0.5*p.Grad[i]
+		}
+	}
+	want.Penalty = 0.05 * squares
+	if got.Data != want.Data || got.Correct != want.Correct || !near(got.Penalty, want.Penalty, 1e-15) {
+		t.Errorf("Step gives %+v, want %+v", got, want)
+	}
+	for i, v := range values(twin) {
+		if w := values(net)[i]; !near(w, v, 1e-15) {
+			t.Fatalf("parameter %d is %v after the step, want %v", i, w, v)
+		}
+	}
+	if c := tr.Trace().Caches[0]; !slices.Equal(c.In.Data, x.Data) || c.Out.Rows != 4 {
+		t.Errorf("the trace's first cache holds %v and %v, want the batch", c.In, c.Out)
+	}
+}
+
+// A step allocates nothing: the batch gathered from bytes, every layer, the loss,
+// the penalty and the update, on one thread and on two, for full and short
+// batches.
+func TestStepAllocatesNothing(t *testing.T) {
+	t.Run("float32", testStepAllocatesNothing[float32])
+	t.Run("float64", testStepAllocatesNothing[float64])
+}
+
+func testStepAllocatesNothing[T matrix.Float](t *testing.T) {
+	view := dataset.All(images(32+7, 28, 10, 1))
+	for _, test := range []struct {
+		name   string
+		net    nn.Architecture
+		lambda float64
+	}{
+		{"784-20-7-5-10", describe(false, 784, 20, 7, 5, 10), 0},
+		{"784-512-256-10", describe(false, 784, 512, 256, 10), 0},
+		{"784-64-32-10 with batch norm and L2", describe(true, 784, 64, 32, 10), 1e-3},
+	} {
+		for threads := 1; threads <= 2; threads++ {
+			o := options[T](0.001, 32)
+			o.Penalty, o.Threads = optim.NewL2[T](test.lambda), threads
+			tr := newTrainer(t, network[T](t, test.net, 1), o)
+			if n := testing.AllocsPerRun(2, func() {
+				for _, batch := range []dataset.View{view.Slice(0, 32), view.Slice(32, 39)} {
+					if _, err := tr.Step(batch); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}); n != 0 {
+				t.Errorf("%s on %d threads: a full and a short step make %v allocations, want 0", test.name, threads, n)
+			}
+		}
+	}
+}
+
+// The number of threads does not change a bit, nor does running twice.
+func TestSameBitsOnAnyNumberOfThreads(t *testing.T) {
+	t.Run("float32", testSameBits[float32])
+	t.Run("float64", testSameBits[float64])
+}
+
+func testSameBits[T matrix.Float](t *testing.T) {
+	all := dataset.All(images(400, 28, 10, 1))
+	after := func(threads int) ([]T, train.Look) {
+		net := network[T](t, describe(true, 784, 64, 32, 10), 1)
+		o := options[T](0.1, 32)
+		o.Penalty, o.Threads, o.Shuffle = optim.NewL2[T](1e-3), threads, random.New(1, random.Shuffle)
+		tr := newTrainer(t, net, o)
+		var last train.Look
+		for look, err := range tr.Epochs(context.Background(), 3, all.Slice(0, 310), all.Slice(310, 400)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = look
+		}
+		return values(net), last
+	}
+	want, wantLook := after(1)
+	if wantLook.Step != 30 {
+		t.Fatalf("%d steps, want 30", wantLook.Step)
+	}
+	for _, threads := range []int{1, 2, 3} {
+		got, look := after(threads)
+		if !slices.Equal(got, want) {
+			t.Errorf("after 30 steps on %d threads the parameters differ from those on 1", threads)
+		}
+		if look != wantLook {
+			t.Errorf("on %d threads the last look is %+v, want %+v", threads, look, wantLook)
+		}
+	}
+}
+
+// One cost of an epoch is the mean over its examples, whatever the size of the
+// last batch.
+func TestEpochCostIsTheMeanOverExamples(t *testing.T) {
+	set := images(37, 5, 4, 1)
+	net := network[float64](t, describe(false, 25, 8, 4), 1)
+	want := train.NewEvaluator(net, nn.Loss[float64](nn.CrossEntropy[float64]{}), 1).Evaluate(dataset.All(set), nil)
+	before := values(net, nn.Weight)
+	for _, batch := range []int{1, 5, 36, 37, 100} {
+		tr := newTrainer(t, net, options[float64](still, batch))
+		for look, err := range tr.Epochs(context.Background(), 1, dataset.All(set), dataset.View{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !near(look.TrainCost, want.Cost, 1e-12) || look.TrainAccuracy != want.Accuracy {
+				t.Errorf("batch of %d: cost and accuracy of the epoch %v, %v; want the mean over the examples %v, %v",
+					batch, look.TrainCost, look.TrainAccuracy, want.Cost, want.Accuracy)
+			}
+			if steps := (37 + batch - 1) / batch; look.Step != steps {
+				t.Errorf("batch of %d: %d steps, want %d", batch, look.Step, steps)
+			}
+			if !math.IsNaN(look.Validation.Cost) || !math.IsNaN(look.Validation.Accuracy) {
+				t.Errorf("validation %+v without a validation set, want NaN", look.Validation)
+			}
+		}
+	}
+	if !slices.Equal(values(net, nn.Weight), before) {
+		t.Fatal("the weights moved: the test is void")
+	}
+}
+
+// With batch normalisation a last batch of one example is left out; without, it
+// is trained.
+func TestLastBatchOfOne(t *testing.T) {
+	for _, test := range []struct {
+		batchNorm       bool
+		examples, batch int
+		steps           int
+	}{
+		{true, 65, 64, 1}, {true, 129, 64, 2}, {true, 66, 64, 2}, {true, 64, 64, 1}, {true, 3, 2, 1}, {true, 2, 64, 1},
+		{false, 65, 64, 2}, {false, 3, 2, 2}, {false, 1, 64, 1}, {false, 3, 1, 3},
+	} {
+		net := network[float32](t, describe(test.batchNorm, 9, 5, 3), 1)
+		tr := newTrainer(t, net, options[float32](0.1, test.batch))
+		steps := 0
+		for look, err := range tr.Epochs(context.Background(), 1, dataset.All(images(test.examples, 3, 3, 1)), dataset.View{}) {
+			if err != nil {
+				t.Fatalf("%+v: %v", test, err)
+			}
+			steps = look.Step
+		}
+		if steps != test.steps {
+			t.Errorf("batch norm %v, %d examples in batches of %d: %d steps, want %d", test.batchNorm, test.examples, test.batch, steps, test.steps)
+		}
+	}
+	net := network[float32](t, describe(true, 9, 5, 3), 1)
+	m := train.NewEvaluator(net, nn.Loss[float32](nn.CrossEntropy[float32]{}), 1).Evaluate(dataset.All(images(1, 3, 3, 1)), nil)
+	if math.IsNaN(m.Cost) {
+		t.Errorf("evaluating one example with batch norm: %+v", m)
+	}
+}
+
+// A learning rate of a million does not last long. The step that fails leaves all
+// that is trained as it was; the running statistics have seen its batch.
+func TestDivergence(t *testing.T) {
+	set := images(64, 5, 4, 1)
+	for _, batchNorm := range []bool{false, true} {
+		net := network[float32](t, describe(batchNorm, 25, 16, 16, 4), 1)
+		o := options[float32](1e6, 16)
+		o.Penalty = optim.NewL2[float32](1e-3)
+		tr := newTrainer(t, net, o)
+		var before []float32
+		var err error
+		step := 0
+		for err == nil && step < 1000 {
+			before = values(net, trained...)
+			step++
+			_, err = tr.Step(dataset.All(set).Slice(step%4*16, step%4*16+16))
+		}
+		var diverged *train.DivergedError
+		if !errors.As(err, &diverged) {
+			t.Fatalf("batch norm %v: no divergence after %d steps, error %v", batchNorm, step, err)
+		}
+		if diverged.Rate != 1e6 || diverged.Step != step {
+			t.Errorf("batch norm %v: %+v, want step %d and rate 1e6", batchNorm, diverged, step)
+		}
+		if strings.Contains(err.Error(), "the cost of the batch") && !slices.Equal(values(net, trained...), before) {
+			t.Errorf("batch norm %v: the step that failed (%v) changed parameters", batchNorm, err)
+		}
+		t.Logf("batch norm %v: %v", batchNorm, err)
+	}
+}
+
+// The cost that is not finite is seen before the update.
+func TestDivergedStepChangesNothing(t *testing.T) {
+	set := images(8, 5, 4, 1)
+	for _, huge := range []float32{3e38, float32(math.Inf(1)), float32(math.NaN())} {
+		net := network[float32](t, describe(false, 25, 6, 4), 1)
+		copy(net.Params()[3].Value, []float32{huge, -huge, huge, -huge}) // the difference overflows
+		before := values(net)
+		tr := newTrainer(t, net, options[float32](0.1, 8))
+		_, err := tr.Step(dataset.All(set))
+		var diverged *train.DivergedError
+		if !errors.As(err, &diverged) || !strings.HasPrefix(diverged.What, "the cost of the batch is ") {
+			t.Errorf("biases of ±%v: error %v, want one of the cost", huge, err)
+			continue
+		}
+		for i, v := range values(net) {
+			if v != before[i] && v == v {
+				t.Errorf("biases of ±%v: parameter %d became %v, was %v", huge, i, v, before[i])
+			}
+		}
+	}
+}
+
+func TestDivergedErrorText(t *testing.T) {
+	set := images(64, 5, 4, 1)
+	tr := newTrainer(t, network[float32](t, describe(false, 25, 16, 4), 1), options[float32](1e38, 16))
+	var looks int
+	for look, err := range tr.Epochs(context.Background(), 5, dataset.All(set), dataset.View{}) {
+		looks++
+		var diverged *train.DivergedError
+		if !errors.As(err, &diverged) {
+			t.Fatalf("look %+v, error %v; want divergence", look, err)
+		}
+		want := fmt.Sprintf("training diverged in epoch %d at step %d (learning rate 1e+38): %s", look.Epoch, look.Step+1, diverged.What)
+		if err.Error() != want || look.Epoch != 1 || look.Step != diverged.Step-1 {
+			t.Errorf("error %q after %d steps of epoch %d, want %q", err, look.Step, look.Epoch, want)
+		}
+		if !strings.Contains(diverged.What, "is not finite after the update") && !strings.Contains(diverged.What, "the cost of the batch is") {
+			t.Errorf("error %q does not say what diverged", err)
+		}
+	}
+	if looks != 1 {
+		t.Errorf("%d looks, want the error alone", looks)
+	}
+}
+
+// Training reads the caller's data and order, and writes neither.
+func TestCallersDataIsLeftAlone(t *testing.T) {
+	set := images(50, 5, 4, 1)
+	fit := dataset.View{Set: set, Index: random.New(5, "test").Permutation(50)}
+	order, pixels, labels := slices.Clone(fit.Index), bytes.Clone(set.Pixels), bytes.Clone(set.Labels)
+	o := options[float32](0.1, 8)
+	o.Shuffle = random.New(1, random.Shuffle)
+	tr := newTrainer(t, network[float32](t, describe(false, 25, 8, 4), 1), o)
+	for _, err := range tr.Epochs(context.Background(), 3, fit, fit.Slice(0, 10)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(fit.Index, order) {
+		t.Errorf("the order became %v, was %v", fit.Index, order)
+	}
+	if !bytes.Equal(set.Pixels, pixels) || !bytes.Equal(set.Labels, labels) {
+		t.Error("pixels or labels changed")
+	}
+}
+
+// spy notes the labels of each batch.
+type spy struct {
+	nn.CrossEntropy[float64]
+	batches *[]string
+}
+
+func (s spy) Forward(c *nn.LossCache[float64], logits matrix.Matrix[float64], labels []uint8) float64 {
+	*s.batches = append(*s.batches, fmt.Sprint(labels))
+	return s.CrossEntropy.Forward(c, logits, labels)
+}
+
+// Each epoch visits every example once, in an order of its own; without Shuffle
+// in the caller's.
+func TestOrderOfExamples(t *testing.T) {
+	set := images(10, 3, 10, 1)
+	for i := range set.Labels {
+		set.Labels[i] = uint8(i)
+	}
+	run := func(shuffle *random.Stream) []string {
+		var batches []string
+		o := options[float64](0.1, 4)
+		o.Loss, o.Shuffle = spy{batches: &batches}, shuffle
+		for _, err := range newTrainer(t, network[float64](t, describe(false, 9, 10), 1), o).Epochs(context.Background(), 2, dataset.All(set), dataset.View{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return batches
+	}
+	if got, want := run(nil), []string{"[0 1 2 3]", "[4 5 6 7]", "[8 9]", "[0 1 2 3]", "[4 5 6 7]", "[8 9]"}; !slices.Equal(got, want) {
+		t.Errorf("without Shuffle the batches are %v, want %v", got, want)
+	}
+	shuffled := run(random.New(1, random.Shuffle))
+	if slices.Equal(shuffled[:3], shuffled[3:]) {
+		t.Errorf("both epochs have the order %v", shuffled[:3])
+	}
+	for epoch := range 2 {
+		seen := strings.Fields(strings.NewReplacer("[", "", "]", "").Replace(strings.Join(shuffled[3*epoch:3*epoch+3], " ")))
+		slices.Sort(seen)
+		if got := strings.Join(seen, ""); got != "0123456789" {
+			t.Errorf("epoch %d visits %v, want each example once", epoch+1, shuffled[3*epoch:3*epoch+3])
+		}
+	}
+	if again := run(random.New(1, random.Shuffle)); !slices.Equal(again, shuffled) {
+		t.Errorf("the same seed gives the orders %v and %v", shuffled, again)
+	}
+	if other := run(random.New(2, random.Shuffle)); slices.Equal(other, shuffled) {
+		t.Errorf("seeds 1 and 2 give the same order %v", shuffled)
+	}
+}
+
+func TestEvaluate(t *testing.T) {
+	set := images(700, 5, 4, 1) // more than are evaluated together
+	net := network[float64](t, describe(true, 25, 8, 4), 1)
+	loss := nn.Loss[float64](nn.CrossEntropy[float64]{})
+	e := train.NewEvaluator(net, loss, 1)
+	var indices []int
+	var cost, correct float64
+	got := e.Evaluate(dataset.All(set), func(i int, p []float64) {
+		indices = append(indices, i)
+		var sum float64
+		for _, v := range p {
+			sum += v
+		}
+		if len(p) != 4 || !near(sum, 1, 1e-12) {
+			t.Fatalf("probabilities of example %d are %v", i, p)
+		}
+		cost -= math.Log(p[set.Labels[i]])
+		if nn.Argmax(p) == int(set.Labels[i]) {
+			correct++
+		}
+	})
+	if !near(got.Cost, cost/700, 1e-12) || got.Accuracy != correct/700 {
+		t.Errorf("Evaluate = %+v, want cost %v and accuracy %v", got, cost/700, correct/700)
+	}
+	for i, index := range indices {
+		if index != i {
+			t.Fatalf("call %d is for example %d", i, index)
+		}
+	}
+	if len(indices) != 700 {
+		t.Errorf("called for %d examples, want 700", len(indices))
+	}
+	if again := e.Evaluate(dataset.All(set), nil); again != got {
+		t.Errorf("Evaluate again = %+v, want %+v", again, got)
+	}
+	if threaded := train.NewEvaluator(net, loss, 2).Evaluate(dataset.All(set), nil); threaded != got {
+		t.Errorf("on 2 threads %+v, want %+v", threaded, got)
+	}
+	view := dataset.All(set)
+	if n := testing.AllocsPerRun(5, func() { e.Evaluate(view, nil) }); n != 0 {
+		t.Errorf("Evaluate makes %v allocations, want 0 after the first call", n)
+	}
+	if empty := e.Evaluate(dataset.View{}, nil); !math.IsNaN(empty.Cost) || !math.IsNaN(empty.Accuracy) {
+		t.Errorf("Evaluate of an empty view = %+v, want NaN", empty)
+	}
+}
