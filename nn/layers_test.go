@@ -72,6 +72,21 @@ func TestLayers(t *testing.T) {
 	}
 }
 
+// A corner is 0 on both sides of it, and what is not a number passes: it must be
+// seen in the cost.
+func TestReLUAtItsCorner(t *testing.T) {
+	a := nn.NewReLU[float32](4)
+	c := a.NewCache(nn.CacheOptions{Batch: 1, Backward: true, GradIn: true})
+	y := a.Forward(c, matrix.FromRows([]float32{-1, 0, 2, float32(math.NaN())}), nn.Eval)
+	if y.At(0, 0) != 0 || y.At(0, 1) != 0 || y.At(0, 2) != 2 || y.At(0, 3) == y.At(0, 3) {
+		t.Errorf("ReLU of -1, 0, 2, NaN = %v, want 0, 0, 2, NaN", y.Data)
+	}
+	dx := a.Backward(c, matrix.FromRows([]float32{5, 5, 5, 5}))
+	if dx.At(0, 0) != 0 || dx.At(0, 1) != 0 || dx.At(0, 2) != 5 {
+		t.Errorf("gradient at -1, 0, 2 = %v, want 0, 0, 5", dx.Data[:3])
+	}
+}
+
 func TestLosses(t *testing.T) {
 	t.Run("CrossEntropy", func(t *testing.T) {
 		nntest.TestLoss(t, nntest.Loss{Loss: nn.CrossEntropy[float64]{}, Loss32: nn.CrossEntropy[float32]{}})

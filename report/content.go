@@ -237,7 +237,7 @@ func (b *builder) data(s *study) []block {
 				columns *= 2
 			}
 		}
-		blocks = append(blocks, block{Digits: b.digits(s.slug+"-samples", d.Samples, d, columns,
+		blocks = append(blocks, block{Digits: b.digits(s.slug+"-samples", d.Samples[:min(len(d.Samples), maxSamples)], d, columns,
 			fmt.Sprintf("A few training examples of each class of %s", clean(d.Name)),
 			fmt.Sprintf("A few training examples of each class of %s, dark on light.", clean(d.Name)))})
 	}
@@ -291,7 +291,7 @@ func shapeTables(s *study, e *experiment.Experiment) []table {
 		return fmt.Sprintf("%s_%d (%d, %d)", letter, l, rows, columns)
 	}
 	for i, l := range e.Layers {
-		ours.Rows = append(ours.Rows, cells(strconv.Itoa(l.Layer), clean(l.Kind), shape(l.Weight), shape(l.Bias), shape(l.Activation), fixed(float64(l.Parameters), 0)))
+		ours.Rows = append(ours.Rows, cells(strconv.Itoa(l.Layer), kindText(l.Kind), shape(l.Weight), shape(l.Bias), shape(l.Activation), fixed(float64(l.Parameters), 0)))
 		parameters += l.Parameters
 		if len(l.Weight) == 2 && len(l.Activation) == 2 {
 			if group == 0 {
@@ -375,9 +375,12 @@ func resultBlocks(s *study) []block {
 	return append(blocks, block{Table: t})
 }
 
-// maxPoints is how many points of a curve are drawn: more would only make the
-// file larger.
-const maxPoints = 1000
+// What is drawn at most: more would only make the files larger.
+const (
+	maxPoints  = 1000 // of a curve
+	maxSingles = 20   // curves of single seeds
+	maxSamples = 2048
+)
 
 // byEpoch is a run's curve of a measure over its epochs, thinned to maxPoints.
 func byEpoch(r *run, of func(look) float64) (xys []xy) {
@@ -392,6 +395,20 @@ func byEpoch(r *run, of func(look) float64) (xys []xy) {
 
 func validationCost(l look) float64 { return l.valCost }
 func trainingCost(l look) float64   { return l.trainCost }
+
+// finished are an experiment's runs that came to an end of their own, or all if
+// none did.
+func finished(s *study, i int) (runs []run) {
+	for k, r := range s.Experiments[i].Runs {
+		if r.Stopped != "interrupted" && r.Stopped != "diverged" {
+			runs = append(runs, s.files[i][k])
+		}
+	}
+	if runs == nil {
+		return s.files[i]
+	}
+	return runs
+}
 
 // meanByEpoch is the mean of several runs' curves, as far as all of them go.
 func meanByEpoch(runs []run, of func(look) float64) (mean []xy) {
@@ -437,7 +454,7 @@ func (b *builder) curves(s *study) []block {
 		e, runs := &s.Experiments[i], s.files[i]
 		full, tint, dashes := stroke(i)
 		var thin, thick []curve
-		for k := range runs {
+		for k := range min(len(runs), maxSingles) {
 			single := len(runs) == 1
 			t := curve{xys: byEpoch(&runs[k], trainingCost), paint: plain, width: 1.1}
 			v := curve{xys: byEpoch(&runs[k], validationCost), paint: full, width: 1.8}
@@ -452,9 +469,9 @@ func (b *builder) curves(s *study) []block {
 		all := slices.Clone(thin)
 		if len(runs) > 1 {
 			thick = []curve{
-				{label: "training, mean", xys: meanByEpoch(runs, trainingCost), paint: plain, width: 1.8},
-				{label: "validation, mean", xys: meanByEpoch(runs, validationCost), paint: full, width: 2},
-				{label: "validation, each seed", paint: tint, width: 0.7},
+				{label: "training, mean", xys: meanByEpoch(finished(s, i), trainingCost), paint: plain, width: 1.8},
+				{label: "validation, mean", xys: meanByEpoch(finished(s, i), validationCost), paint: full, width: 2},
+				{label: seedsLabel(len(runs)), paint: tint, width: 0.7},
 			}
 		}
 		all = append(all, thick...)
@@ -466,7 +483,7 @@ func (b *builder) curves(s *study) []block {
 			&chart{title: clean(e.Name), yLabel: costLabel(logarithmic), xLabel: "epoch", curves: all, logY: logarithmic, fromZero: true, wholeX: true},
 			curveAlt(s, i), curveCaption(s, i)))
 		for j, of := range []func(look) float64{validationCost, trainingCost} {
-			c := curve{label: clean(e.Name), xys: meanByEpoch(runs, of), paint: full, width: 1.6, dashes: dashes}
+			c := curve{label: clean(e.Name), xys: meanByEpoch(finished(s, i), of), paint: full, width: 1.6, dashes: dashes}
 			if j == 0 {
 				validation = append(validation, c)
 			} else {
@@ -494,6 +511,13 @@ func (b *builder) curves(s *study) []block {
 		blocks = append(blocks, block{Figures: overlays})
 	}
 	return blocks
+}
+
+func seedsLabel(runs int) string {
+	if runs > maxSingles {
+		return fmt.Sprintf("validation, first %d seeds", maxSingles)
+	}
+	return "validation, each seed"
 }
 
 func costLabel(logarithmic bool) string {
@@ -857,7 +881,7 @@ func (b *builder) evidence(s *study) []block {
 	var sums, norms []curve
 	for i := range s.Experiments {
 		if s.Experiments[i].Normalisation == "published-per-example" || i == beside || len(s.Published) > 0 {
-			for k := range s.files[i] {
+			for k := range min(len(s.files[i]), maxSingles) {
 				full, _, dashes := stroke(i)
 				c := curve{xys: byEpoch(&s.files[i][k], func(l look) float64 { return math.Abs(l.sumOfW) }), paint: full, width: 1.8, dashes: dashes}
 				if k == 0 {
@@ -912,9 +936,9 @@ func (b *builder) gradients(s *study, at int, e *experiment.Evidence) []block {
 		}
 		return xys
 	}
-	curves := []curve{{label: clean(e.Layer), xys: points(e.Checks), paint: series[1], points: true}}
+	curves := []curve{{label: kindText(e.Layer), xys: points(e.Checks), paint: series[1], points: true}}
 	if len(e.TwinChecks) > 0 {
-		curves = append(curves, curve{label: clean(e.Twin), xys: points(e.TwinChecks), paint: series[0], points: true})
+		curves = append(curves, curve{label: kindText(e.Twin), xys: points(e.TwinChecks), paint: series[0], points: true})
 	}
 	name := clean(s.Experiments[at].Name)
 	t := &table{Caption: fmt.Sprintf("Gradients of %s: what Backward says against the slope that is measured. Tolerance: %s.", name, clean(e.Tolerance)),
@@ -930,7 +954,7 @@ func (b *builder) gradients(s *study, at int, e *experiment.Evidence) []block {
 	if anyDrawable(curves, false) {
 		blocks = append(blocks, block{Figures: []figure{b.figure(fmt.Sprintf("%s-gradients-%s", s.slug, slugOf(s, at)),
 			&chart{title: "Gradients: Backward against finite differences", yLabel: "dCost/dw by Backward", xLabel: "dCost/dw measured by finite differences", curves: curves, square: true},
-			fmt.Sprintf("Scatter plot of analytic against numeric gradients of %s and of %s in its place", clean(e.Layer), clean(e.Twin)),
+			fmt.Sprintf("Scatter plot of analytic against numeric gradients of %s and of %s in its place", kindText(e.Layer), kindText(e.Twin)),
 			"Each dot is one weight. A right gradient lies on the dashed line.")}})
 	}
 	if len(t.Rows) > 8 {

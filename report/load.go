@@ -23,6 +23,8 @@ const (
 	maxJSON    = 64 << 20
 	maxHistory = 256 << 20
 	maxEpochs  = 1_000_000
+
+	maxExperiments = 100
 )
 
 // study is a finished study with all its files read.
@@ -79,8 +81,8 @@ func load(dir string) (*study, error) {
 
 // check refuses results that the report could not show.
 func check(r *experiment.Results) error {
-	if len(r.Experiments) == 0 {
-		return errors.New("experiments: got none, want at least 1")
+	if n := len(r.Experiments); n == 0 || n > maxExperiments {
+		return fmt.Errorf("experiments: got %d, want 1 to %d", n, maxExperiments)
 	}
 	d := &r.Dataset
 	for _, digit := range d.Samples {
@@ -185,24 +187,20 @@ func readJSON(path string, into any) error {
 
 // open opens a regular file of at most limit bytes.
 func open(path string, limit int64) (*os.File, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, usererr.New("%q: %w", path, os.ErrNotExist).Try("give the folder of a finished study: one that holds results.json and runs/")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open %q: %w", path, errors.Unwrap(err))
-	}
-	info, err := f.Stat()
+	info, err := os.Stat(path) // before it is opened: opening a pipe may wait for ever
 	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, usererr.New("%q: %w", path, os.ErrNotExist).Try("give the folder of a finished study: one that holds results.json and runs/")
 	case err != nil:
+		return nil, usererr.New("%q: %w", path, errors.Unwrap(err))
 	case !info.Mode().IsRegular():
-		err = usererr.New("%q: got no regular file, want one", path)
+		return nil, usererr.New("%q: got no regular file, want one", path)
 	case info.Size() > limit:
-		err = usererr.New("%q: got %d bytes, want at most %d", path, info.Size(), limit)
+		return nil, usererr.New("%q: got %d bytes, want at most %d", path, info.Size(), limit)
 	}
+	f, err := os.Open(path)
 	if err != nil {
-		f.Close()
-		return nil, err
+		return nil, usererr.New("%q: %w", path, errors.Unwrap(err))
 	}
 	return f, nil
 }

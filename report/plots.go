@@ -360,7 +360,7 @@ func inline(svg []byte, alt string) template.HTML {
 	pairs = append(pairs, "font-family:Liberation Sans,Arial,Helvetica,sans-serif;font-variant:normal;", "",
 		"font-weight:normal;font-style:normal;", "", "font-style:normal;", "")
 	body = strings.NewReplacer(pairs...).Replace(body)
-	return template.HTML(fmt.Sprintf(`<svg class="plot" role="img" aria-label="%s" viewBox="%s" xmlns="http://www.w3.org/2000/svg">`,
+	return template.HTML(fmt.Sprintf(`<svg class="plot" role="img" aria-label="%s" viewBox="%s">`,
 		html.EscapeString(alt), viewBox) + body)
 }
 

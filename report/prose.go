@@ -59,12 +59,13 @@ func notices(studies []*study) []string {
 			all = append(all, s)
 		}
 	}
+	replayFallback := slices.ContainsFunc(studies, func(s *study) bool { return isReplay(s) && s.Dataset.Fallback })
 	for _, s := range studies {
 		name := clean(s.Dataset.Name)
 		switch {
 		case s.Dataset.Fallback && isReplay(s):
-			add(fmt.Sprintf("MNIST could not be had. These studies ran on %s, a set of digits that the program draws itself: their figures cannot equal the published ones.", name))
-		case s.Dataset.Fallback:
+			add(fmt.Sprintf("MNIST could not be had. This report is on %s, a set of digits that the program draws itself: its figures cannot equal the published ones.", name))
+		case s.Dataset.Fallback && !replayFallback:
 			add(fmt.Sprintf("MNIST could not be had. The study %s ran on %s, a set of digits that the program draws itself.", clean(s.Study), name))
 		case isReplay(s) && s.Dataset.Name != "mnist":
 			add(fmt.Sprintf("The study %s ran on %s, not on the MNIST of the published study: its figures cannot equal the published ones.", clean(s.Study), name))
@@ -470,9 +471,9 @@ func gradientProse(name string, e *experiment.Evidence) string {
 		return text
 	}
 	if e.TwinFailed > 0 {
-		return text + fmt.Sprintf(" With %s in its place %d fail, the worst by %s.", clean(e.Twin), e.TwinFailed, scientific(e.TwinWorst, 2))
+		return text + fmt.Sprintf(" With %s in its place %d fail, the worst by %s.", kindText(e.Twin), e.TwinFailed, scientific(e.TwinWorst, 2))
 	}
-	return text + fmt.Sprintf(" With %s in its place, in the same network, none fails (worst %s).", clean(e.Twin), scientific(e.TwinWorst, 2))
+	return text + fmt.Sprintf(" With %s in its place, in the same network, none fails (worst %s).", kindText(e.Twin), scientific(e.TwinWorst, 2))
 }
 
 // stopProse shows the stop rule at work: what the last two looks of each run
@@ -530,6 +531,9 @@ func smallPrint(s *study) []string {
 	}
 	return points
 }
+
+// kindText is a layer's kind in words: batch norm.
+func kindText(kind string) string { return clean(strings.ReplaceAll(kind, "_", " ")) }
 
 func orMissing(s string) string {
 	if s == "" {

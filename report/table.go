@@ -191,6 +191,9 @@ func tableNotes(r *experiment.Results) []string {
 	if len(r.Published) > 0 {
 		notes = append(notes, "= equal to the published figure, ≠ not. The published seconds are from another machine.",
 			"Accuracies are rounded, costs are cut off after three decimals, as in the published table.")
+		if severalSeeds(r) {
+			notes[1] = "The marks are of the first seed alone, its accuracies rounded and its costs cut off after three decimals."
+		}
 	}
 	if severalSeeds(r) {
 		notes = append(notes, fmt.Sprintf("Mean over %s; ± is half of the 95 %% interval of the mean (Student's t).", plural(len(r.Seeds), "seed")))

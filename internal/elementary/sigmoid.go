@@ -22,7 +22,7 @@ func Sigmoid64(x float64) float64 {
 	return quotient(1, 0, below, belowTail+eTail)
 }
 
-// Tanh64 returns the hyperbolic tangent of x with an error below 0.501 ulp; it
+// Tanh64 returns the hyperbolic tangent of x with an error below 0.503 ulp; it
 // is ±1 from |x| = 19.07 on, and Tanh64(-x) = -Tanh64(x).
 //
 // With E = e^(-2|x|) as head and tail, |tanh x| = (1-E)/(1+E). For |x| < 0.0013

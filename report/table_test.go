@@ -1,0 +1,154 @@
+package report
+
+import (
+	"encoding/csv"
+	"math"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"glassnet/experiment"
+)
+
+// oddResults has what tables seldom meet.
+func oddResults() *experiment.Results {
+	f := correctedFixture()
+	r := &f.results
+	r.Experiments[0].Name = "50%_of\x1b&more"
+	r.Experiments[0].Runs[1].Stopped, r.Experiments[0].Runs[1].Diverged = "diverged", "cost is not finite in epoch 2, step 400, rate 3"
+	r.Experiments[1].Summary["val_cost"] = experiment.Summary{}
+	r.Experiments[2].Summary["seconds"] = experiment.Summary{Mean: ptr(3), N: 1}
+	r.Experiments[3].Normalisation = "published-per-example"
+	r.Experiments[3].Runs, r.Experiments[3].Summary = nil, nil
+	r.Comparisons[0].P, r.Comparisons[0].CI95 = ptr(0.00001), [2]*float64{}
+	return r
+}
+
+func TestTables(t *testing.T) {
+	for name, r := range map[string]*experiment.Results{"published": &publishedFixture().results, "corrected": &correctedFixture().results, "odd": oddResults()} {
+		t.Run(name, func(t *testing.T) {
+			text := TableText(r)
+			golden(t, "table-"+name+".txt", []byte(text+SummaryText(r)))
+			golden(t, "table-"+name+".csv", TableCSV(r))
+			golden(t, "table-"+name+".tex", TableLaTeX(r))
+			for _, line := range strings.Split(text, "\n") {
+				if n := utf8.RuneCountInString(line); n > 120 {
+					t.Errorf("line of %d characters, want at most 120: %s", n, line)
+				}
+			}
+			records, err := csv.NewReader(strings.NewReader(string(TableCSV(r)))).ReadAll()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(records[0][:len(columns)], "|"); got != strings.Join(columns[:], "|") {
+				t.Errorf("CSV columns %s", got)
+			}
+			for _, record := range records[1:] {
+				if strings.Contains(record[4], ",") {
+					t.Errorf("CSV steps %q have a separator", record[4])
+				}
+			}
+		})
+	}
+}
+
+// The published figures are quoted as they were printed, whatever the run holds.
+func TestTableQuotesPublishedFigures(t *testing.T) {
+	r := &publishedFixture().results
+	f := &r.Published[0].Figures[4]
+	f.Ours, f.Equal = "0.935", false
+	text := TableText(r)
+	want(t, "TableText", text, "0.935", "0.934 ≠", "91,425 =")
+	want(t, "SummaryText", SummaryText(r), "20 of 21", "exp1 Test Accuracy: published 0.934, ours 0.935")
+	want(t, "TableLaTeX", string(TableLaTeX(r)), `0.934 $\neq$`)
+	want(t, "TableCSV", string(TableCSV(r)), "published,Test Accuracy")
+	r.Experiments[0].Runs = append(r.Experiments[0].Runs, r.Experiments[0].Runs[0])
+	want(t, "TableText of two seeds", TableText(r), "The marks are of the first seed alone")
+	r.Published[0].Figures[0].Column = "unknown"
+	want(t, "TableText", TableText(r), "exp1")
+}
+
+func TestSingleRunFigures(t *testing.T) {
+	r := &publishedFixture().results
+	run := &experiment.Run{Epochs: 1234, Steps: 91425, TrainAccuracy: ptr(0.97356), TrainCost: ptr(0.0748), ValCost: nil, TestAccuracy: ptr(math.NaN()), Seconds: 3.14159}
+	plain := &experiment.Results{}
+	tests := []struct {
+		results   *experiment.Results
+		key, want string
+	}{
+		{r, "epochs", "1,234"}, {r, "steps", "91,425"}, {r, "train_accuracy", "0.974"}, {r, "train_cost", "0.074"}, {plain, "train_cost", "0.075"},
+		{r, "val_cost", missing}, {r, "test_accuracy", missing}, {r, "seconds", "3.14"},
+	}
+	for _, test := range tests {
+		if got := runFigure(test.results, run, test.key); got != test.want {
+			t.Errorf("runFigure(%q) = %q, want %q", test.key, got, test.want)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	tests := []struct{ call, got, want string }{
+		{"fixed(1234567.891, 2)", fixed(1234567.891, 2), "1,234,567.89"},
+		{"fixed(-0.0001, 3)", fixed(-0.0001, 3), "0.000"},
+		{"fixed(-1234, 0)", fixed(-1234, 0), "-1,234"},
+		{"fixed(1e20, 3)", fixed(1e20, 3), "1.00e+20"},
+		{"cutOff(0.29, 3)", cutOff(0.29, 3), "0.290"},
+		{"cutOff(0.2979999, 3)", cutOff(0.2979999, 3), "0.297"},
+		{"cutOff(12, 3)", cutOff(12, 3), "12.000"},
+		{"scientific(0, 3)", scientific(0, 3), "0.00"},
+		{"scientific(3.2e-9, 2)", scientific(3.2e-9, 2), "3.2e-09"},
+		{"scientific(517531.2, 6)", scientific(517531.2, 6), "517,531"},
+		{"scientific(0.0999, 2)", scientific(0.0999, 2), "0.10"},
+		{"about(22613)", about(22613), "23,000"},
+		{"about(Inf)", about(math.Inf(1)), "+Inf"},
+		{"lambdaText(1e-3)", lambdaText(1e-3), "1e-3"},
+		{"lambdaText(1e-8)", lambdaText(1e-8), "1e-8"},
+		{"lambdaText(0.009)", lambdaText(0.009), "0.009"},
+		{"lambdaText(0.3)", lambdaText(0.3), "0.3"},
+		{"secondsText(257.4)", secondsText(257.4), "257"},
+		{"secondsText(25.74)", secondsText(25.74), "25.7"},
+		{"pText(nil)", pText(nil), missing},
+		{"pText(1e-6)", pText(ptr(1e-6)), "<0.0001"},
+		{"pText(0.0321)", pText(ptr(0.0321)), "0.0321"},
+		{"plural(1)", plural(1, "run"), "1 run"},
+		{"plural(2000)", plural(2000, "run"), "2,000 runs"},
+		{"clean", clean("a\x1b[0m\n\u202e\xff ü"), "a\\x1b[0m\\n\\u202e\uFFFD ü"},
+		{"shorten", shorten("abcdef", 4), "abc…"},
+		{"slug", slug("  A b/../C_"), "a-b-c"},
+		{"slug of nothing", slug("…"), "unnamed"},
+		{"slug of much", slug(strings.Repeat("ab", 90)), strings.Repeat("ab", 32)},
+		{"distinct", strings.Join(distinct([]string{"A", "a", "a-2"}), " "), "a a-2 a-2-2"},
+		{"wrap", wrap("aa bb cc dd", 5, "  "), "aa bb\n  cc\n  dd\n"},
+		{"join", join([]string{"a", "b", "c"}), "a, b and c"},
+		{"sentence", sentence(" "), missing},
+		{"plainNumber", plainNumber("a,b"), "a,b"},
+		{"stopText", stopText(&experiment.Config{Stop: "none"}), "after the last epoch"},
+	}
+	for _, test := range tests {
+		if test.got != test.want {
+			t.Errorf("%s = %q, want %q", test.call, test.got, test.want)
+		}
+	}
+}
+
+func TestMetricsAreDescribed(t *testing.T) {
+	for _, key := range []string{"test_accuracy", "test_cost", "epochs", "steps", "steps_to_target", "best_step", "best_epoch", "seconds_to_target", "seconds", "us_per_step"} {
+		if m := metricOf(key); m.better == "" || m.name == "" || m.key != key {
+			t.Errorf("metricOf(%q) = %+v, want a name and a direction", key, m)
+		}
+	}
+	if m := metricOf("some_thing"); m.name != "some thing" || m.signed(0.5) != "+0.5000" || m.signed(-0.5) != "-0.5000" {
+		t.Errorf("metricOf(some_thing) = %+v", m)
+	}
+	run := experiment.Run{}
+	for _, key := range []string{"epochs", "steps", "seconds"} {
+		if valueOf(&run, key) == nil {
+			t.Errorf("valueOf(%q) is nil", key)
+		}
+	}
+	for _, key := range []string{"train_accuracy", "val_accuracy", "test_accuracy", "train_cost", "val_cost", "test_cost", "penalty", "sum_of_weights", "us_per_step", "steps_to_target", "seconds_to_target", "unknown"} {
+		if valueOf(&run, key) != nil {
+			t.Errorf("valueOf(%q) of an empty run is not nil", key)
+		}
+	}
+}
