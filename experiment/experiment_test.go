@@ -527,6 +527,10 @@ func TestPublishedFiguresAreCutOffAndRounded(t *testing.T) {
 	if got := rounded(&v); got != "0.075" {
 		t.Errorf("rounded(%v) = %s, want 0.075", v, got)
 	}
+	tie := 0.9295 // 11154 of 12000, as in the published table's first row
+	if got := rounded(&tie); got != "0.930" {
+		t.Errorf("rounded(%v) = %s, want 0.930", tie, got)
+	}
 	for n, want := range map[int]string{5: "5", 999: "999", 1000: "1,000", 91425: "91,425", 1234567: "1,234,567"} {
 		if got := thousands(n); got != want {
 			t.Errorf("thousands(%d) = %s, want %s", n, got, want)

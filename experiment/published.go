@@ -71,11 +71,13 @@ func thousands(n int) string {
 	return s
 }
 
+// rounded prints three decimals as numpy rounds: v·1000 to the nearest integer,
+// ties to even. So 0.9295, which binary holds as a little less, is 0.930.
 func rounded(v *float64) string {
 	if v == nil {
 		return ""
 	}
-	return fmt.Sprintf("%.3f", *v)
+	return fmt.Sprintf("%.3f", math.RoundToEven(*v*1000)/1000)
 }
 
 // cutOff prints three decimals without rounding.

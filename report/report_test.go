@@ -438,7 +438,7 @@ func TestNothingFromFilesIsMarkup(t *testing.T) {
 			e := &r.Experiments[i]
 			old := e.Name
 			e.Name = old + evil
-			e.Config.Activation, e.Config.Stop, e.Normalisation = evil, evil, e.Normalisation
+			e.Config.Activation, e.Config.Stop = evil, evil
 			if len(e.Layers) > 0 {
 				e.Layers[0].Kind = evil
 			}

@@ -59,7 +59,7 @@ func TestTableQuotesPublishedFigures(t *testing.T) {
 	f.Ours, f.Equal = "0.935", false
 	text := TableText(r)
 	want(t, "TableText", text, "0.935", "0.934 ≠", "91,425 =")
-	want(t, "SummaryText", SummaryText(r), "20 of 21", "exp1 Test Accuracy: published 0.934, ours 0.935")
+	want(t, "SummaryText", strings.Join(strings.Fields(SummaryText(r)), " "), "20 of 21", "exp1 Test Accuracy: published 0.934, ours 0.935")
 	want(t, "TableLaTeX", string(TableLaTeX(r)), `0.934 $\neq$`)
 	want(t, "TableCSV", string(TableCSV(r)), "published,Test Accuracy")
 	r.Experiments[0].Runs = append(r.Experiments[0].Runs, r.Experiments[0].Runs[0])

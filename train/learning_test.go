@@ -50,9 +50,9 @@ func TestOverfits(t *testing.T) {
 		}
 		set := &dataset.Set{Width: drawn.Width, Height: drawn.Height, Classes: 10, Pixels: pixels, Labels: labels}
 		for _, batchNorm := range []bool{false, true} {
-			o := options[float32](0.2, 10)
+			o := options[float32](0.3, 10)
 			o.Threads, o.Shuffle = 2, random.New(1, random.Shuffle)
-			net := network[float32](t, describe(batchNorm, 784, 20, 10), 1)
+			net := network[float32](t, describe(batchNorm, 784, 24, 10), 1)
 			all := dataset.All(set)
 			reached := 0
 			var last train.Metrics

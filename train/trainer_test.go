@@ -112,7 +112,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 }
 
 func testStepAllocatesNothing[T matrix.Float](t *testing.T) {
-	view := dataset.All(images(32+7, 28, 10, 1))
+	view := dataset.All(images(16+7, 28, 10, 1))
 	for _, test := range []struct {
 		name   string
 		net    nn.Architecture
@@ -123,11 +123,11 @@ func testStepAllocatesNothing[T matrix.Float](t *testing.T) {
 		{"784-64-32-10 with batch norm and L2", describe(true, 784, 64, 32, 10), 1e-3},
 	} {
 		for threads := 1; threads <= 2; threads++ {
-			o := options[T](0.001, 32)
+			o := options[T](0.001, 16)
 			o.Penalty, o.Threads = optim.NewL2[T](test.lambda), threads
 			tr := newTrainer(t, network[T](t, test.net, 1), o)
 			if n := testing.AllocsPerRun(2, func() {
-				for _, batch := range []dataset.View{view.Slice(0, 32), view.Slice(32, 39)} {
+				for _, batch := range []dataset.View{view.Slice(0, 16), view.Slice(16, 23)} {
 					if _, err := tr.Step(batch); err != nil {
 						t.Fatal(err)
 					}
@@ -148,7 +148,7 @@ func TestSameBitsOnAnyNumberOfThreads(t *testing.T) {
 func testSameBits[T matrix.Float](t *testing.T) {
 	all := dataset.All(images(400, 28, 10, 1))
 	after := func(threads int) ([]T, train.Look) {
-		net := network[T](t, describe(true, 784, 64, 32, 10), 1)
+		net := network[T](t, describe(true, 784, 32, 16, 10), 1)
 		o := options[T](0.1, 32)
 		o.Penalty, o.Threads, o.Shuffle = optim.NewL2[T](1e-3), threads, random.New(1, random.Shuffle)
 		tr := newTrainer(t, net, o)
