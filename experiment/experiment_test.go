@@ -341,8 +341,8 @@ func TestInterruptedStudyIsSummarised(t *testing.T) {
 	for _, e := range r.Experiments {
 		for _, run := range e.Runs {
 			begun++
-			if run.Stopped != train.StoppedInterrupted || run.Steps == 0 {
-				t.Errorf("run %s: stopped %q after %d steps, want interrupted", run.Dir, run.Stopped, run.Steps)
+			if run.Stopped != train.StoppedInterrupted {
+				t.Errorf("run %s: stopped %q, want interrupted", run.Dir, run.Stopped)
 			}
 			if _, err := os.Stat(filepath.Join(dir, run.Dir, "model.safetensors")); err != nil {
 				t.Error(err)

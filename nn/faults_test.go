@@ -89,6 +89,12 @@ var faults = []struct {
 		x.Data[0] = 0
 		return y
 	}})},
+	{"dense: gradient of the pass before left in the cache", "cache", layerFault(dense(), fault{forward: func(d layer, c cache, x mat, mode nn.Mode) mat {
+		stale := c.GradIn
+		y := d.Forward(c, x, mode)
+		c.GradIn = stale
+		return y
+	}})},
 	{"dense: the gradient from above returned where no input gradient is wanted", "no room", layerFault(dense(), fault{backward: func(d layer, c cache, g mat) mat {
 		dx := d.Backward(c, g)
 		if dx.Data == nil {
@@ -142,7 +148,7 @@ var faults = []struct {
 		}
 		return c.GradIn
 	}})},
-	{"sigmoid: slope of the last full batch", "short batch", layerFault(sigmoid(), fault{forward: func(a layer, c cache, x mat, mode nn.Mode) mat {
+	{"sigmoid: reads what a longer batch left", "short batch", layerFault(sigmoid(), fault{forward: func(a layer, c cache, x mat, mode nn.Mode) mat {
 		y := a.Forward(c, x, mode)
 		if full := y.Data[:cap(y.Data)]; len(full) > len(y.Data) {
 			y.Data[0] += full[len(y.Data)]
@@ -293,9 +299,9 @@ var faults = []struct {
 	})},
 	{"the published L2: sum of all entries of W·Wᵀ", "gradients", func(faulty bool) nntest.Result {
 		if faulty {
-			return nntest.CheckPenalty(optim.NewPublishedL2[float64](0.1))
+			return nntest.CheckPenalty(optim.PublishedL2[float64]{Lambda: 0.1})
 		}
-		return nntest.CheckPenalty(optim.NewL2[float64](0.1))
+		return nntest.CheckPenalty(optim.L2[float64]{Lambda: 0.1})
 	}},
 
 	{"sgd: wrong sign", "steps", ruleFault(func(value, grad []float64, rate float64, _ int) { step(value, grad, 2*rate) })},
@@ -481,7 +487,7 @@ func addL2(p *param, lambda, slope float64, mode nn.Mode) float64 {
 
 func penaltyFault(also func(p *param, lambda float64, mode nn.Mode) float64) func(faulty bool) nntest.Result {
 	return func(faulty bool) nntest.Result {
-		twin := penaltyTwin{L2: optim.NewL2[float64](0.1)}
+		twin := penaltyTwin{L2: optim.L2[float64]{Lambda: 0.1}}
 		if faulty {
 			twin.also = also
 		}
@@ -510,7 +516,7 @@ func step(value, grad []float64, a float64) {
 
 func ruleFault(also func(value, grad []float64, rate float64, step int)) func(faulty bool) nntest.Result {
 	return func(faulty bool) nntest.Result {
-		twin := ruleTwin{SGD: optim.NewSGD[float64]()}
+		twin := ruleTwin{SGD: optim.SGD[float64]{}}
 		if faulty {
 			twin.also = also
 		}

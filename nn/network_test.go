@@ -99,7 +99,7 @@ func TestGradientsOfNetworks(t *testing.T) {
 						net := build[float64](t, chain(norm, activation, 4, 4, 3, 3))
 						x, labels := matrix.New[float64](batch, 4), make([]uint8, batch)
 						trace, c := net.NewTrace(nn.TraceOptions{Batch: batch, Backward: true, GradIn: true}), nn.NewLossCache[float64](batch, 3)
-						loss, penalty := nn.CrossEntropy[float64]{}, optim.NewL2[float64](lambda)
+						loss, penalty := nn.CrossEntropy[float64]{}, optim.L2[float64]{Lambda: lambda}
 						drawAwayFromCorners(net, trace, x, labels, random.New(seed, activation))
 						cost := func(mode nn.Mode) float64 {
 							return loss.Forward(c, net.Forward(trace, x, nn.Train), labels) + penalty.Apply(net.Params(), mode)

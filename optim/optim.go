@@ -26,10 +26,7 @@ type Rule[T matrix.Float] interface {
 // SGD is plain gradient descent on the gradient of a batch:
 //
 //	w = w - rate·dCost/dw
-type SGD[T matrix.Float] struct{ kernels *kernel.Engine[T] }
-
-// NewSGD returns the rule.
-func NewSGD[T matrix.Float]() SGD[T] { return SGD[T]{kernel.NewEngine[T](nil)} }
+type SGD[T matrix.Float] struct{}
 
 // Name implements Rule.
 func (SGD[T]) Name() string { return "sgd" }
@@ -38,14 +35,14 @@ func (SGD[T]) Name() string { return "sgd" }
 func (SGD[T]) Slots() int { return 0 }
 
 // Update implements Rule.
-func (r SGD[T]) Update(value, grad []T, _ [][]T, rate float64, _ int) {
-	r.kernels.AddScaled(value, grad, T(-rate))
+func (SGD[T]) Update(value, grad []T, _ [][]T, rate float64, _ int) {
+	kernel.AddScaled(value, grad, T(-rate))
 }
 
 // NewRule returns the rule of that name.
 func NewRule[T matrix.Float](name string) (Rule[T], error) {
 	if name == "sgd" {
-		return NewSGD[T](), nil
+		return SGD[T]{}, nil
 	}
 	return nil, usererr.New("unknown update rule %q, want %q", name, "sgd")
 }

@@ -16,13 +16,13 @@ import (
 
 func TestRules(t *testing.T) {
 	// w = 1, cost w²/2, rate 0.1: each step leaves 0.9 of w.
-	t.Run("sgd", func(t *testing.T) { nntest.TestRule(t, optim.NewSGD[float64](), []float64{.9, .81, .729}) })
+	t.Run("sgd", func(t *testing.T) { nntest.TestRule(t, optim.SGD[float64]{}, []float64{.9, .81, .729}) })
 }
 
 func TestSGDInFloat32(t *testing.T) {
 	w := []float32{1}
 	for step, want := range []float32{.9, .81, .729} {
-		optim.NewSGD[float32]().Update(w, []float32{w[0]}, nil, 0.1, step+1)
+		optim.SGD[float32]{}.Update(w, []float32{w[0]}, nil, 0.1, step+1)
 		if math.Abs(float64(w[0]-want)) > 1e-6 {
 			t.Errorf("w after step %d is %v, want %v", step+1, w[0], want)
 		}
@@ -31,13 +31,13 @@ func TestSGDInFloat32(t *testing.T) {
 
 func TestPenalties(t *testing.T) {
 	for _, lambda := range []float64{0, 1e-4, 0.1, 3} {
-		t.Run(fmt.Sprintf("L2 %v", lambda), func(t *testing.T) { nntest.TestPenalty(t, optim.NewL2[float64](lambda)) })
+		t.Run(fmt.Sprintf("L2 %v", lambda), func(t *testing.T) { nntest.TestPenalty(t, optim.L2[float64]{Lambda: lambda}) })
 	}
 }
 
 // The published penalty is not the integral of its gradient; all else holds.
 func TestPublishedL2Gradient(t *testing.T) {
-	r := nntest.CheckPenalty(optim.NewPublishedL2[float64](0.1))
+	r := nntest.CheckPenalty(optim.PublishedL2[float64]{Lambda: 0.1})
 	if len(r.Failures) != 1 || !strings.HasPrefix(r.Failures[0], "gradients: ") {
 		t.Errorf("failures %q, want one, of the gradients", r.Failures)
 	}
@@ -146,7 +146,7 @@ func TestOptimizerKeepsSlotsPerParameter(t *testing.T) {
 
 func TestOptimizerStep(t *testing.T) {
 	params := parameters[float32]()
-	o := optim.New[float32](optim.NewSGD[float32](), params)
+	o := optim.New[float32](optim.SGD[float32]{}, params)
 	params[0].Grad = []float32{1, 2, 6, -8}
 	if err := o.Step(0.5); err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func TestOptimizerStep(t *testing.T) {
 
 	for _, bad := range []float64{math.Inf(1), math.NaN(), 1e38} { // 1e38·10 overflows float32
 		params := parameters[float32]()
-		o := optim.New[float32](optim.NewSGD[float32](), params)
+		o := optim.New[float32](optim.SGD[float32]{}, params)
 		params[1].Grad[1] = float32(bad)
 		if err := o.Step(10); err == nil || err.Error() != "bias is not finite after the update" {
 			t.Errorf("Step with gradient %v: error %v, want that the bias is not finite", bad, err)
@@ -214,7 +214,7 @@ func testWorkedStep[T matrix.Float](t *testing.T, tolerance float64) {
 		}
 	}
 	trace, cache := net.NewTrace(nn.TraceOptions{Batch: 1, Backward: true}), nn.NewLossCache[T](1, 2)
-	loss, penalty, optimizer := nn.CrossEntropy[T]{}, optim.NewL2[T](0.1), optim.New[T](optim.NewSGD[T](), net.Params())
+	loss, penalty, optimizer := nn.CrossEntropy[T]{}, optim.L2[T]{Lambda: 0.1}, optim.New[T](optim.SGD[T]{}, net.Params())
 
 	cost := loss.Forward(cache, net.Forward(trace, x, nn.Train), []uint8{0})
 	check("hidden", trace.Caches[1].Out.Data, .679178699175393, .574442516811659)
@@ -237,7 +237,7 @@ func testWorkedStep[T matrix.Float](t *testing.T, tolerance float64) {
 
 func ExampleOptimizer() {
 	w := &nn.Param[float64]{Name: "w", Role: nn.Weight, Shape: []int{1}, Value: []float64{1}, Grad: make([]float64, 1)}
-	optimizer := optim.New(optim.NewSGD[float64](), []*nn.Param[float64]{w})
+	optimizer := optim.New(optim.SGD[float64]{}, []*nn.Param[float64]{w})
 	for range 3 {
 		w.Grad[0] = w.Value[0] // of the cost w²/2
 		if err := optimizer.Step(0.1); err != nil {

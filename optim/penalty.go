@@ -23,13 +23,7 @@ type Penalty[T matrix.Float] interface {
 //
 // Biases, scales and shifts are left out. The published study calls it "L2
 // normalization". Lambda is 0 or more; 0 costs nothing and changes nothing.
-type L2[T matrix.Float] struct {
-	Lambda  float64
-	kernels *kernel.Engine[T]
-}
-
-// NewL2 returns the penalty.
-func NewL2[T matrix.Float](lambda float64) L2[T] { return L2[T]{lambda, kernel.NewEngine[T](nil)} }
+type L2[T matrix.Float] struct{ Lambda float64 }
 
 // Apply implements Penalty.
 func (l L2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
@@ -40,15 +34,15 @@ func (l L2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
 	for _, p := range params {
 		if p.Role == nn.Weight {
 			squares += kernel.SumSquares(p.Value)
-			addGradient(l.kernels, p, l.Lambda, mode)
+			addGradient(p, l.Lambda, mode)
 		}
 	}
 	return l.Lambda / 2 * squares
 }
 
-func addGradient[T matrix.Float](kernels *kernel.Engine[T], p *nn.Param[T], lambda float64, mode nn.Mode) {
+func addGradient[T matrix.Float](p *nn.Param[T], lambda float64, mode nn.Mode) {
 	if mode == nn.Train {
-		kernels.AddScaled(p.Grad, p.Value, T(lambda))
+		kernel.AddScaled(p.Grad, p.Value, T(lambda))
 	}
 }
 
@@ -60,15 +54,7 @@ func addGradient[T matrix.Float](kernels *kernel.Engine[T], p *nn.Param[T], lamb
 //
 // All entries of W·Wᵀ, [in, in], sum to Σ_j (Σ_p W[p, j])²: the squares of the
 // column sums. (The study writes WᵀW for its W [out, in].)
-type PublishedL2[T matrix.Float] struct {
-	Lambda  float64
-	kernels *kernel.Engine[T]
-}
-
-// NewPublishedL2 returns the penalty.
-func NewPublishedL2[T matrix.Float](lambda float64) PublishedL2[T] {
-	return PublishedL2[T]{lambda, kernel.NewEngine[T](nil)}
-}
+type PublishedL2[T matrix.Float] struct{ Lambda float64 }
 
 // Apply implements Penalty.
 func (l PublishedL2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
@@ -86,7 +72,7 @@ func (l PublishedL2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
 				}
 				entries += float64(column * column)
 			}
-			addGradient(l.kernels, p, l.Lambda, mode)
+			addGradient(p, l.Lambda, mode)
 		}
 	}
 	return l.Lambda * entries
@@ -96,9 +82,9 @@ func (l PublishedL2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
 func NewPenalty[T matrix.Float](form string, lambda float64) (Penalty[T], error) {
 	switch form {
 	case "l2":
-		return NewL2[T](lambda), nil
+		return L2[T]{lambda}, nil
 	case "published":
-		return NewPublishedL2[T](lambda), nil
+		return PublishedL2[T]{lambda}, nil
 	}
 	return nil, usererr.New("unknown form of L2 penalty %q, want %q or %q", form, "l2", "published")
 }

@@ -1,6 +1,9 @@
 package report
 
-import "html/template"
+import (
+	"html/template"
+	"io"
+)
 
 // document is a report before it is set as HTML or as Markdown: both show the
 // same blocks in the same order.
@@ -12,10 +15,19 @@ type document struct {
 	Files    []file // what the figures need beside the page
 }
 
-// file is a file of the report, by its path in the report's folder.
+// file is a file of the report, by its path in the report's folder. Pictures are
+// drawn when they are written.
 type file struct {
-	path string
-	data []byte
+	path  string
+	write func(io.Writer) error
+}
+
+// holding is a file with the given content.
+func holding(path string, data []byte) file {
+	return file{path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}}
 }
 
 type section struct {

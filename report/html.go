@@ -14,7 +14,7 @@ var style string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"style": func() template.CSS { return template.CSS(style) },
-	"side":  func(t *table, i int) string { return side(t, i) },
+	"side":  side,
 }).Parse(pageSource))
 
 // side is the CSS class of a table's column.

@@ -21,21 +21,16 @@ func digitImage(d experiment.Digit, width, height int) *image.Gray {
 	return img
 }
 
-func encodePNG(img image.Image) ([]byte, error) {
-	var b bytes.Buffer
-	err := png.Encode(&b, img)
-	return b.Bytes(), err
-}
-
 // dataURI is a digit's image as an address that holds the image itself.
-func dataURI(d experiment.Digit, width, height int) (template.URL, error) {
-	b, err := encodePNG(digitImage(d, width, height))
-	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b)), err
+func dataURI(d experiment.Digit, width, height int) template.URL {
+	var b bytes.Buffer
+	png.Encode(&b, digitImage(d, width, height)) // a bytes.Buffer takes everything
+	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes()))
 }
 
 // sheet puts digits in rows of so many columns on one image, each pixel drawn as
 // a square of about two.
-func sheet(digits []experiment.Digit, width, height, columns int) ([]byte, error) {
+func sheet(digits []experiment.Digit, width, height, columns int) image.Image {
 	scale := max(1, 56/max(width, height))
 	gap := 4
 	cellW, cellH := width*scale+gap, height*scale+gap
@@ -53,5 +48,5 @@ func sheet(digits []experiment.Digit, width, height, columns int) ([]byte, error
 			}
 		}
 	}
-	return encodePNG(img)
+	return img
 }

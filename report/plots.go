@@ -6,6 +6,7 @@ import (
 	"html"
 	"html/template"
 	"image/color"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -66,7 +67,7 @@ type chart struct {
 	curves                []curve
 	logY                  bool
 	fromZero              bool // the y axis begins at 0
-	square                bool // both axes have one range, with the line x = y drawn
+	square                bool // both axes have one range and scale, with the line x = y drawn
 	wholeX                bool // ticks of x at whole numbers only
 }
 
@@ -125,8 +126,6 @@ func newPlot() *plot.Plot {
 		a.Tick.LineStyle = draw.LineStyle{Color: muted.color(), Width: 0.8}
 		a.Tick.Length = 4
 		a.Tick.Label.Font, a.Tick.Label.Color = fontOf(textSize, false), muted.color()
-		a.Label.TextStyle.Font, a.Label.TextStyle.Color = fontOf(textSize, false), muted.color()
-		a.Label.Padding = 2
 	}
 	p.Y.LineStyle.Width, p.Y.Tick.LineStyle.Width, p.Y.Tick.Length, p.Y.Padding = 0, 0, 0, 3
 	g := plotter.NewGrid()
@@ -141,8 +140,8 @@ func drawable(v float64, logarithmic bool) bool {
 	return math.Abs(v) < 1e100 && (!logarithmic || v > 1e-100) // false for NaN too
 }
 
-// render draws the chart as SVG and PNG.
-func (c *chart) render() (svg, png []byte, err error) {
+// render draws the chart as SVG; png draws it as PNG.
+func (c *chart) render() (svg []byte, png func(io.Writer) error, err error) {
 	p := newPlot()
 	var xs, ys []float64
 	for _, curve := range c.curves {
@@ -175,6 +174,10 @@ func (c *chart) render() (svg, png []byte, err error) {
 		ys = xs
 	}
 	p.X.Min, p.X.Max, p.X.Tick.Marker = linearAxis(xs, 6, c.wholeX)
+	if c.square && c.logY {
+		p.X.Min, p.X.Max, p.X.Tick.Marker = logAxis(xs)
+		p.X.Scale = plot.LogScale{}
+	}
 	if c.logY {
 		p.Y.Min, p.Y.Max, p.Y.Tick.Marker = logAxis(ys)
 		p.Y.Scale = plot.LogScale{}
@@ -189,7 +192,6 @@ func (c *chart) render() (svg, png []byte, err error) {
 		diagonal.LineStyle = draw.LineStyle{Color: muted.color(), Width: 0.8, Dashes: []vg.Length{3, 3}}
 		p.Add(diagonal)
 	}
-	p.X.Label.Text = c.xLabel
 	var legend []curve
 	for _, curve := range c.curves {
 		if curve.label != "" {
@@ -200,7 +202,7 @@ func (c *chart) render() (svg, png []byte, err error) {
 	if c.square {
 		height = 380
 	}
-	return drawPlot(p, height, c.title, c.yLabel, legend)
+	return drawPlot(p, height, c.title, c.xLabel, c.yLabel, legend)
 }
 
 // segments cuts a line where a value cannot be drawn.
@@ -220,8 +222,8 @@ func segments(xys plotter.XYs, logarithmic bool) []plotter.XYs {
 	return all
 }
 
-// render draws the chart as SVG and PNG.
-func (c *dotChart) render() (svg, png []byte, err error) {
+// render draws the chart as SVG; png draws it as PNG.
+func (c *dotChart) render() (svg []byte, png func(io.Writer) error, err error) {
 	p := newPlot()
 	var xs []float64
 	if c.zero {
@@ -239,9 +241,8 @@ func (c *dotChart) render() (svg, png []byte, err error) {
 	p.X.Min, p.X.Max, p.X.Tick.Marker = linearAxis(xs, 5, false)
 	p.Y.Min, p.Y.Max, p.Y.Tick.Marker = 0.5-float64(len(c.rows)), 0.5, ticks
 	p.Y.Tick.Label.Color, p.Y.Padding = ink.color(), 6
-	p.X.Label.Text = c.xLabel
 	p.Add(dots{c.rows, c.zero})
-	return drawPlot(p, 60+29*vg.Length(len(c.rows)), c.title, "", nil)
+	return drawPlot(p, 60+29*vg.Length(len(c.rows)), c.title, c.xLabel, "", nil)
 }
 
 // dots draws the rows of a dotChart.
@@ -277,8 +278,8 @@ func (d dots) Plot(c draw.Canvas, p *plot.Plot) {
 }
 
 // drawPlot puts title, label of the y axis and legend above the plot, from the
-// left edge on, and draws all of it as SVG and as PNG.
-func drawPlot(p *plot.Plot, height vg.Length, title, yLabel string, legend []curve) (svg, png []byte, err error) {
+// left edge on, and the label of the x axis below, and draws all of it as SVG; png draws it as PNG.
+func drawPlot(p *plot.Plot, height vg.Length, title, xLabel, yLabel string, legend []curve) (svg []byte, png func(io.Writer) error, err error) {
 	const line = vg.Length(18)
 	legendStyle := styleOf(textSize, false, ink)
 	type placed struct {
@@ -323,7 +324,12 @@ func drawPlot(p *plot.Plot, height vg.Length, title, yLabel string, legend []cur
 		if yLabel != "" {
 			dc.FillText(styleOf(textSize, false, muted), vg.Point{X: margin, Y: height - top - 2}, yLabel)
 		}
-		p.Draw(draw.Crop(dc, margin, -margin-4, margin, -top-10))
+		area := draw.Crop(dc, margin, -margin-4, margin+line, -top-10)
+		p.Draw(area)
+		below := styleOf(textSize, false, muted)
+		below.XAlign = draw.XCenter
+		data := p.DataCanvas(area)
+		dc.FillText(below, vg.Point{X: data.Center().X, Y: margin + 3}, xLabel)
 	}
 	var buffer bytes.Buffer
 	vector := vgsvg.New(chartWidth, height)
@@ -332,13 +338,13 @@ func drawPlot(p *plot.Plot, height vg.Length, title, yLabel string, legend []cur
 		return nil, nil, err
 	}
 	svg = bytes.ReplaceAll(buffer.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif"))
-	raster := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(chartWidth, height), vgimg.UseDPI(144))}
-	paintOn(raster)
-	var pixels bytes.Buffer
-	if _, err := raster.WriteTo(&pixels); err != nil {
-		return nil, nil, err
+	png = func(w io.Writer) error {
+		raster := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(chartWidth, height), vgimg.UseDPI(144))}
+		paintOn(raster)
+		_, err := raster.WriteTo(w)
+		return err
 	}
-	return svg, pixels.Bytes(), nil
+	return svg, png, nil
 }
 
 // inline makes of a plot's file the SVG element that stands in the page: colours

@@ -230,9 +230,9 @@ func settingProse(studies []*study) string {
 }
 
 func dataProse(d *experiment.DatasetInfo) string {
-	text := fmt.Sprintf("%s: grey images of %d x %d pixels in %d classes, from %s.", upperFirst(clean(d.Name)), d.Width, d.Height, d.Classes, orMissing(clean(d.Origin)))
+	text := fmt.Sprintf("%s: grey images of %d x %d pixels in %d classes (%s).", upperFirst(clean(d.Name)), d.Width, d.Height, d.Classes, orMissing(clean(d.Origin)))
 	if d.Name == "mnist" {
-		text = fmt.Sprintf("MNIST: handwritten digits as grey images of %d x %d pixels, from %s.", d.Width, d.Height, orMissing(clean(d.Origin)))
+		text = fmt.Sprintf("MNIST: handwritten digits as grey images of %d x %d pixels (%s).", d.Width, d.Height, orMissing(clean(d.Origin)))
 	}
 	return text + " The validation examples are set aside from the training examples; they decide when training stops. The test examples are looked at once, when training is over."
 }
@@ -256,7 +256,7 @@ func curveCaption(s *study, i int) string {
 	e := &s.Experiments[i]
 	text := clean(e.Name) + ": cost by epoch"
 	if len(e.Runs) > 0 && e.Runs[0].TrainCostOf == "last_batch" {
-		text += "; the training cost is that of one batch, hence its jumps"
+		text += "; the training cost is that of one batch"
 	}
 	text += "."
 	best, last, ok := bestLook(&s.files[i][0])
@@ -407,7 +407,7 @@ func evidenceFaults(s *study, at int) []string {
 		"The wrong axis. Batch normalisation takes mean and variance of one unit over the examples of a batch. Here they are taken of one example over the units of a layer, so that each example is scaled by itself. Mean and size of a layer's output are thrown away, and no scale and shift are learned that could bring them back.",
 		"A missing derivative. The backward pass hands the gradient on as though nothing had been normalised. Making all weights and biases of a layer larger by one factor changes nothing behind the normalisation, which divides the factor out again, so the true gradient has no part in that direction. The wrong one has, and each step follows it.",
 	}
-	if c := s.Experiments[at].Config; c.Stop == "published-criterion" {
+	if c := s.Experiments[at].Config; c.Stop == experiment.StopPublished {
 		faults = append(faults, fmt.Sprintf("A stop rule that fires on a coincidence. Training stops when two looks in a row differ by less than %s in validation cost, in either direction. That asks for no minimum: two values that happen to agree are enough, so the number of steps says nothing about how fast a network learns.", lambdaText(c.Criterion)))
 	}
 	return faults
@@ -464,6 +464,13 @@ func gradientProse(name string, e *experiment.Evidence) string {
 	if e.Failed > 0 {
 		text = fmt.Sprintf("Its gradient is wrong: of %s of %s checked against finite differences %d fail, the worst by a relative difference of %s.",
 			plural(n, "gradient"), name, e.Failed, scientific(e.WorstRelative, 2))
+		far := e.Checks[0]
+		for _, c := range e.Checks {
+			if math.Abs(c.Analytic-c.Numeric) > math.Abs(far.Analytic-far.Numeric) {
+				far = c
+			}
+		}
+		text += fmt.Sprintf(" For %s Backward says %s where the measured slope is %s.", clean(far.Parameter), scientific(far.Analytic, 3), scientific(far.Numeric, 3))
 	} else {
 		text = fmt.Sprintf("All %s of %s checked against finite differences are right, to a relative difference of %s.", plural(n, "gradient"), name, scientific(e.WorstRelative, 2))
 	}

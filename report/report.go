@@ -5,7 +5,6 @@ package report
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,17 +20,39 @@ import (
 // that were interrupted or diverged may lack theirs. Studies that replay the
 // published table come first, others keep their order.
 //
-// Nothing is written unless all of it could be made. Errors name the file and the
+// Nothing is written unless all studies could be read. Errors name the file and the
 // place; those of missing or wrong files are user errors.
 func Write(out string, dirs []string) error {
 	if len(dirs) == 0 {
 		return usererr.New("got no folder, want at least one with a finished study")
 	}
+	doc, err := read(dirs)
+	if err != nil {
+		return err
+	}
+	page, err := renderHTML(doc)
+	if err != nil {
+		return fmt.Errorf("render report.html: %w", err)
+	}
+	files := append(doc.Files, holding("report.md", renderMarkdown(doc)), holding("report.html", page))
+	if err := os.MkdirAll(filepath.Join(out, "plots"), 0o777); err != nil {
+		return fmt.Errorf("make folder %q: %w", filepath.Join(out, "plots"), err)
+	}
+	for _, f := range files {
+		if err := atomicfile.Write(filepath.Join(out, filepath.FromSlash(f.path)), f.write); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read makes the document over the studies in dirs.
+func read(dirs []string) (*document, error) {
 	var studies []*study
 	for _, dir := range dirs {
 		s, err := load(dir)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		studies = append(studies, s)
 	}
@@ -45,28 +66,7 @@ func Write(out string, dirs []string) error {
 		return 0
 	})
 	nameStudies(studies)
-	doc, err := build(studies)
-	if err != nil {
-		return err
-	}
-	page, err := renderHTML(doc)
-	if err != nil {
-		return fmt.Errorf("render report.html: %w", err)
-	}
-	files := append(doc.Files, file{"report.md", renderMarkdown(doc)}, file{"report.html", page})
-	if err := os.MkdirAll(filepath.Join(out, "plots"), 0o777); err != nil {
-		return fmt.Errorf("make folder %q: %w", filepath.Join(out, "plots"), err)
-	}
-	for _, f := range files {
-		err := atomicfile.Write(filepath.Join(out, filepath.FromSlash(f.path)), func(w io.Writer) error {
-			_, err := w.Write(f.data)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return build(studies)
 }
 
 // nameStudies gives studies and experiments the names of their files and anchors.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,7 +103,7 @@ func theirRow(e *experiment.Experiment, p *experiment.PublishedRow) resultRow {
 		row.cells[c].text = missing
 	}
 	row.cells[0].text = "published"
-	row.cells[colBatchNorm].text = titleBool(e.Normalisation != "none")
+	row.cells[colBatchNorm].text = titleBool(e.Normalisation != experiment.NormalisationNone)
 	row.cells[colL2].text = titleBool(e.L2 != 0)
 	for _, f := range p.Figures {
 		c := slices.Index(columns[:], f.Column)
@@ -124,10 +125,10 @@ func theirRow(e *experiment.Experiment, p *experiment.PublishedRow) resultRow {
 // batchNormText fills the column "Batch Norm". The published study calls its
 // normalisation per example so; elsewhere that has its honest name.
 func batchNormText(r *experiment.Results, e *experiment.Experiment) string {
-	if e.Normalisation == "published-per-example" && len(r.Published) == 0 {
+	if e.Normalisation == experiment.NormalisationPublished && len(r.Published) == 0 {
 		return "per ex."
 	}
-	return titleBool(e.Normalisation != "none")
+	return titleBool(e.Normalisation != experiment.NormalisationNone)
 }
 
 // l2Text fills the column "L2 Norm": in a study with strengths of its own lambda
@@ -166,7 +167,8 @@ func runFigure(r *experiment.Results, run *experiment.Run, key string) string {
 	case strings.HasSuffix(key, "_cost") && len(r.Published) > 0:
 		return cutOff(v, 3)
 	default:
-		return fixed(v, 3)
+		// Halves go to the even digit, as numpy rounds: 0.9295 is 0.930.
+		return fixed(math.RoundToEven(v*1000)/1000, 3)
 	}
 }
 

@@ -70,13 +70,13 @@ func TestTableQuotesPublishedFigures(t *testing.T) {
 
 func TestSingleRunFigures(t *testing.T) {
 	r := &publishedFixture().results
-	run := &experiment.Run{Epochs: 1234, Steps: 91425, TrainAccuracy: ptr(0.97356), TrainCost: ptr(0.0748), ValCost: nil, TestAccuracy: ptr(math.NaN()), Seconds: 3.14159}
+	run := &experiment.Run{Epochs: 1234, Steps: 91425, TrainAccuracy: ptr(0.97356), ValAccuracy: ptr(0.9295), TrainCost: ptr(0.0748), ValCost: nil, TestAccuracy: ptr(math.NaN()), Seconds: 3.14159}
 	plain := &experiment.Results{}
 	tests := []struct {
 		results   *experiment.Results
 		key, want string
 	}{
-		{r, "epochs", "1,234"}, {r, "steps", "91,425"}, {r, "train_accuracy", "0.974"}, {r, "train_cost", "0.074"}, {plain, "train_cost", "0.075"},
+		{r, "epochs", "1,234"}, {r, "steps", "91,425"}, {r, "train_accuracy", "0.974"}, {r, "val_accuracy", "0.930"}, {r, "train_cost", "0.074"}, {plain, "train_cost", "0.075"},
 		{r, "val_cost", missing}, {r, "test_accuracy", missing}, {r, "seconds", "3.14"},
 	}
 	for _, test := range tests {

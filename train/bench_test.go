@@ -50,7 +50,7 @@ func benchmarkStep[T matrix.Float](b *testing.B, units []int, threads int) {
 	}
 	nn.Initialise(net, nn.Initialisers[0], s)
 	trainer, err := train.New(net, train.Options[T]{
-		Loss: nn.CrossEntropy[T]{}, Penalty: optim.NewL2[T](0), Rule: optim.NewSGD[T](), Rate: 0.009, Batch: batch, Threads: threads,
+		Loss: nn.CrossEntropy[T]{}, Penalty: optim.L2[T]{Lambda: 0}, Rule: optim.SGD[T]{}, Rate: 0.009, Batch: batch, Threads: threads,
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -43,7 +43,7 @@ func ExampleTrainer_Fit() {
 	nn.Initialise(net, he, random.New(1, random.Init))
 
 	trainer, err := train.New(net, train.Options[float32]{
-		Loss: nn.CrossEntropy[float32]{}, Penalty: optim.NewL2[float32](1e-4), Rule: optim.NewSGD[float32](),
+		Loss: nn.CrossEntropy[float32]{}, Penalty: optim.L2[float32]{Lambda: 1e-4}, Rule: optim.SGD[float32]{},
 		Rate: 0.2, Batch: 16, Shuffle: random.New(1, random.Shuffle),
 	})
 	if err != nil {

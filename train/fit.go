@@ -148,7 +148,7 @@ func (*Patience) Name() string { return "patience" }
 
 // Observe implements StopRule.
 func (p *Patience) Observe(l Look) bool {
-	if p.bestEpoch == 0 || l.Validation.Cost < p.best-p.MinImprovement {
+	if p.bestEpoch == 0 || math.IsNaN(p.best) || l.Validation.Cost < p.best-p.MinImprovement {
 		p.best, p.bestEpoch = l.Validation.Cost, l.Epoch
 	}
 	return l.Epoch-p.bestEpoch >= p.Epochs
@@ -212,7 +212,7 @@ func (t *Trainer[T]) Fit(ctx context.Context, fit, validation dataset.View, o Fi
 			break
 		}
 		result.Last = look
-		if result.Best.Step == 0 || look.Validation.Cost < result.Best.Validation.Cost {
+		if lowest := result.Best.Validation.Cost; result.Best.Step == 0 || math.IsNaN(lowest) || look.Validation.Cost < lowest {
 			result.Best = look
 			if o.KeepBest {
 				best.take(t.net)

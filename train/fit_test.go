@@ -51,7 +51,7 @@ func TestLook(t *testing.T) {
 	net := network[float64](t, describe(false, 25, 8, 4), 1)
 	twin := network[float64](t, describe(false, 25, 8, 4), 1)
 	o := options[float64](0.5, 10)
-	o.Penalty, o.LookEvery = optim.NewL2[float64](0.01), 2
+	o.Penalty, o.LookEvery = optim.L2[float64]{Lambda: 0.01}, 2
 	tr, other := newTrainer(t, net, o), newTrainer(t, twin, o)
 	fit, validation := all.Slice(0, 40), all.Slice(40, 60)
 

@@ -75,7 +75,7 @@ func network[T matrix.Float](t testing.TB, a nn.Architecture, seed uint64) *nn.N
 // options returns cross entropy, no penalty and SGD.
 func options[T matrix.Float](rate float64, batch int) train.Options[T] {
 	return train.Options[T]{
-		Loss: nn.CrossEntropy[T]{}, Penalty: optim.NewL2[T](0), Rule: optim.NewSGD[T](),
+		Loss: nn.CrossEntropy[T]{}, Penalty: optim.L2[T]{Lambda: 0}, Rule: optim.SGD[T]{},
 		Rate: rate, Batch: batch,
 	}
 }

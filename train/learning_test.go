@@ -80,7 +80,7 @@ func TestL2MakesWeightsSmaller(t *testing.T) {
 	for _, lambda := range []float64{0, 1e-3, 1e-2, 1e-1} {
 		net := network[float32](t, describe(false, 25, 12, 4), 1)
 		o := options[float32](0.1, 16)
-		o.Penalty = optim.NewL2[float32](lambda)
+		o.Penalty = optim.L2[float32]{Lambda: lambda}
 		result, err := newTrainer(t, net, o).Fit(context.Background(), all, dataset.View{}, train.FitOptions{Epochs: 30})
 		if err != nil {
 			t.Fatal(err)

@@ -67,7 +67,7 @@ func TestStep(t *testing.T) {
 	view := dataset.All(set).Slice(1, 5)
 	net, twin := network[float64](t, describe(false, 9, 5, 3), 1), network[float64](t, describe(false, 9, 5, 3), 1)
 	o := options[float64](0.5, 4)
-	o.Penalty = optim.NewL2[float64](0.1)
+	o.Penalty = optim.L2[float64]{Lambda: 0.1}
 	tr := newTrainer(t, net, o)
 	got, err := tr.Step(view)
 	if err != nil {
@@ -124,7 +124,7 @@ func testStepAllocatesNothing[T matrix.Float](t *testing.T) {
 	} {
 		for threads := 1; threads <= 2; threads++ {
 			o := options[T](0.001, 16)
-			o.Penalty, o.Threads = optim.NewL2[T](test.lambda), threads
+			o.Penalty, o.Threads = optim.L2[T]{Lambda: test.lambda}, threads
 			tr := newTrainer(t, network[T](t, test.net, 1), o)
 			if n := testing.AllocsPerRun(2, func() {
 				for _, batch := range []dataset.View{view.Slice(0, 16), view.Slice(16, 23)} {
@@ -150,7 +150,7 @@ func testSameBits[T matrix.Float](t *testing.T) {
 	after := func(threads int) ([]T, train.Look) {
 		net := network[T](t, describe(true, 784, 32, 16, 10), 1)
 		o := options[T](0.1, 32)
-		o.Penalty, o.Threads, o.Shuffle = optim.NewL2[T](1e-3), threads, random.New(1, random.Shuffle)
+		o.Penalty, o.Threads, o.Shuffle = optim.L2[T]{Lambda: 1e-3}, threads, random.New(1, random.Shuffle)
 		tr := newTrainer(t, net, o)
 		var last train.Look
 		for look, err := range tr.Epochs(context.Background(), 3, all.Slice(0, 310), all.Slice(310, 400)) {
@@ -244,7 +244,7 @@ func TestDivergence(t *testing.T) {
 	for _, batchNorm := range []bool{false, true} {
 		net := network[float32](t, describe(batchNorm, 25, 16, 16, 4), 1)
 		o := options[float32](1e6, 16)
-		o.Penalty = optim.NewL2[float32](1e-3)
+		o.Penalty = optim.L2[float32]{Lambda: 1e-3}
 		tr := newTrainer(t, net, o)
 		var before []float32
 		var err error

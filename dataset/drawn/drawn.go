@@ -9,7 +9,16 @@
 //	ink      the pen's stroke on the pixels, blurred by spread
 //	expose   bytes, 0 paper to 255 ink, with noise on the ink
 //
-// No label is wrong on purpose. HARDNESS
+// No label is wrong on purpose, 82 % of the pixels are 0 (MNIST: 81 %), and the
+// set is about as hard as MNIST. Test accuracy in percent on the standard seed,
+// trained on its 60,000 in batches of 128, one figure for each seed:
+//
+//	784-10                    Adam 0.001, 40 epochs   91.6
+//	784-10                    SGD 0.009, 50 epochs    88.9
+//	784-20-7-5-10 (ReLU, He)  SGD 0.009, 50 epochs    91.6  92.9  94.8  94.7  92.4
+//	784-20-7-5-10 (ReLU, He)  SGD 0.009, 100 epochs   93.0  94.6  95.5  95.4  93.8
+//	784-128-64-10 (ReLU, He)  SGD 0.1, 40 epochs      98.6
+//	784-128-64-10 (ReLU, He)  Adam 0.001, 16 epochs   98.6  98.8  98.7
 //
 // The bytes are the same on every machine: the drawing uses only operations
 // that IEEE 754 rounds exactly (+, -, *, /, square root), and a product that
@@ -42,9 +51,9 @@ const MaxExamples = 1_000_000
 // sums holds what SHA256 returns. After a change of the drawing the test of
 // these prints the new ones.
 var sums = map[uint64]string{
-	1: "6ebb321916b1436da4098d34842fe2c9e6d43b3980968721187b8a78db0fde5a",
-	2: "c959bd4607ec81a31d1354fc91cde8e45559922eea7e50c2b69cd3e3e8496061",
-	3: "cdc46c9bb30a49d86b7e7e3c508b5a42efe0255e117dec5b466829e22cac74a9",
+	1: "7e81eeaf1f4956c5ff16e0cb3eea5a6530c3807aedecaab9af93fee0e77b1744",
+	2: "dbd81f7ba2db0206136993aeb02902c5918a4edfdc20643c558e7db83894a1c3",
+	3: "ca9f5c8eddb3e08988e020af9f179b624dba045520f9e69ec44399f7c8ce3d57",
 }
 
 // SHA256 returns the fingerprint, in hex, of the first 70,000 examples of a

@@ -31,22 +31,22 @@ type hand struct {
 func newHand(s *stream) hand {
 	var h hand
 	careless := s.uniform()
-	h.sloppiness = 0.012 + float64(0.030*float64(careless*careless)) // 0.042 moves a point by one pixel of 20
+	h.sloppiness = 0.012 + float64(0.030*float64(careless*careless)) // up to 0.8 pixels
 	h.roundness = s.between(0.70, 1.08)
 	shaky := s.uniform()
 	h.tremor = 0.012 * float64(shaky*float64(shaky*shaky)) // a quarter of a pixel at worst
 	h.unevenness = s.between(0.02, 0.20)
 	for i := range h.bend {
-		h.bend[i] = 0.075 * s.bell() // one such term moves the digit's corners by a pixel
+		h.bend[i] = 0.075 * s.bell() // each of the terms moves the corners of the digit by 0.7 pixels
 	}
 	h.width = 1 + float64(0.18*s.bell())
-	h.slant = 0.15 + float64(0.23*s.bell()) // most people lean right; up to 44 degrees
-	h.sin = 0.12 * s.bell()                 // 7 degrees, up to 25
+	h.slant = 0.15 + float64(0.23*s.bell()) // most people lean right; up to 43 degrees
+	h.sin = 0.12 * s.bell()                 // 7 degrees; up to 25
 	h.cos = math.Sqrt(1 - float64(h.sin*h.sin))
 	h.size = 20 + float64(0.4*s.bell()) // MNIST: 20
-	// MNIST centres the mass to a pixel. Its writers vary in more ways than
-	// these, and one more pixel of shift makes up for it.
-	h.dx, h.dy = 0.9*s.bell(), 0.9*s.bell()
+	// MNIST centres the mass to half a pixel. But its 500 writers differ in more
+	// ways than these; being less well centred makes up for it.
+	h.dx, h.dy = 1.1*s.bell(), 1.1*s.bell()
 	thick := s.uniform()
 	h.radius = 0.95 + float64(0.18*s.bell()) + float64(0.8*float64(thick*thick)) // pencil to felt pen
 	h.edge = s.between(0.7, 1.3)                                                 // a sharp edge averaged over pixels is 1 wide

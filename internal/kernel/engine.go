@@ -6,15 +6,15 @@ import "fmt"
 // of the result split among them, so the bits do not depend on their number. An
 // Engine serves one caller at a time and allocates nothing per call.
 type Engine[T Float] struct {
-	*Table[T]
-	pool *Pool
-	call call[T]
+	table *Table[T]
+	pool  *Pool
+	call  call[T]
 }
 
 // NewEngine returns an engine on the implementation in use. A nil pool means the
 // caller's goroutine alone.
 func NewEngine[T Float](pool *Pool) *Engine[T] {
-	return &Engine[T]{Table: tableFor[T](), pool: pool}
+	return &Engine[T]{table: tableFor[T](), pool: pool}
 }
 
 // call is the product in flight, where the workers find it.
@@ -55,7 +55,7 @@ func (e *Engine[T]) MatMul(y, x, w, b []T, m, k, n int) {
 		panic(fmt.Sprintf("kernel.MatMul: %d = %d x %d + %d values do not fit [%d, %d]·[%d, %d]",
 			len(y), len(x), len(w), len(b), m, k, k, n))
 	}
-	e.call = call[T]{table: e.Table, y: y, x: x, w: w, b: b, m: m, k: k, n: n, rows: m}
+	e.call = call[T]{table: e.table, y: y, x: x, w: w, b: b, m: m, k: k, n: n, rows: m}
 	e.run()
 }
 
@@ -65,9 +65,13 @@ func (e *Engine[T]) MatMulTransposed(d, x, g []T, m, k, n int) {
 		panic(fmt.Sprintf("kernel.MatMulTransposed: %d = %d x %d values do not fit [%d, %d]ᵀ·[%d, %d]",
 			len(d), len(x), len(g), m, k, m, n))
 	}
-	e.call = call[T]{table: e.Table, transposed: true, y: d, x: x, w: g, m: m, k: k, n: n, rows: k}
+	e.call = call[T]{table: e.table, transposed: true, y: d, x: x, w: g, m: m, k: k, n: n, rows: k}
 	e.run()
 }
+
+// AddScaled computes y[j] = fma(a, x[j], y[j]) for every j < len(y) = len(x) by
+// the implementation in use.
+func AddScaled[T Float](y, x []T, a T) { tableFor[T]().AddScaled(y, x, a) }
 
 // Transpose writes the [k, n] matrix w into t as [n, k].
 func Transpose[T Float](t, w []T, k, n int) {

@@ -65,7 +65,7 @@ func narrowRow(m matrix.Matrix[float64]) bool {
 }
 
 // TestLayer fails t for everything that CheckLayer finds wrong.
-func TestLayer(t *testing.T, l Layer) {
+func TestLayer(t testing.TB, l Layer) {
 	t.Helper()
 	r := CheckLayer(l)
 	r.report(t)
@@ -207,6 +207,7 @@ var layerChecks = []struct {
 	check func(l Layer) error
 }{
 	{"writes", Layer.checkWrites},
+	{"cache", Layer.checkCache},
 	{"repeat", Layer.checkRepeat},
 	{"overwrite", Layer.checkOverwrite},
 	{"short batch", Layer.checkShortBatch},
@@ -309,6 +310,29 @@ func (l Layer) checkWrites() error {
 		}
 		return nil
 	})
+}
+
+// checkCache: what a pass took and gave can be read in the cache, and nothing of
+// the pass before is left in it.
+func (l Layer) checkCache() error {
+	layer, x, gradOut := l.alone(5)
+	c := layer.NewCache(full(5))
+	for range 2 {
+		out := layer.Forward(c, x, nn.Train)
+		if c.GradOut.Data != nil || c.GradIn.Data != nil {
+			return fmt.Errorf("after Forward it still holds the gradients %v and %v of the pass before", c.GradOut, c.GradIn)
+		}
+		gradIn := layer.Backward(c, gradOut)
+		for _, m := range []struct {
+			what      string
+			got, want matrix.Matrix[float64]
+		}{{"In", c.In, x}, {"Out", c.Out, out}, {"GradOut", c.GradOut, gradOut}, {"GradIn", c.GradIn, gradIn}} {
+			if err := sameMatrix(m.what, m.got, m.want); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // checkRepeat: the same pass again, and through another cache, gives the same bits.

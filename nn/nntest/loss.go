@@ -19,7 +19,7 @@ type Loss struct {
 }
 
 // TestLoss fails t for everything that CheckLoss finds wrong.
-func TestLoss(t *testing.T, l Loss) {
+func TestLoss(t testing.TB, l Loss) {
 	t.Helper()
 	r := CheckLoss(l)
 	r.report(t)
@@ -50,6 +50,7 @@ func CheckLoss(l Loss) Result {
 		name  string
 		check func() error
 	}{
+		{"cache", l.checkCache},
 		{"repeat", l.checkRepeat},
 		{"short batch", l.checkShortBatch},
 		{"mean", l.checkMean},
@@ -113,6 +114,30 @@ func (l Loss) compare(c, other *nn.LossCache[float64], logits matrix.Matrix[floa
 		return fmt.Errorf("cost %v, want %v", cost, wantCost)
 	}
 	return sameMatrix("gradient", got, want)
+}
+
+// checkCache: what a pass took and gave can be read in the cache, and nothing of
+// the pass before is left in it.
+func (l Loss) checkCache() error {
+	logits, labels := drawLogits(1, 5, 4)
+	c := nn.NewLossCache[float64](5, 4)
+	for range 2 {
+		l.Loss.Forward(c, logits, labels)
+		if c.GradLogits.Data != nil {
+			return fmt.Errorf("after Forward it still holds the gradient %v of the pass before", c.GradLogits)
+		}
+		grad := l.Loss.Backward(c)
+		if err := sameMatrix("GradLogits", c.GradLogits, grad); err != nil {
+			return err
+		}
+		if err := sameMatrix("Logits", c.Logits, logits); err != nil {
+			return err
+		}
+		if string(c.Labels) != string(labels) {
+			return fmt.Errorf("Labels are %v, want %v", c.Labels, labels)
+		}
+	}
+	return nil
 }
 
 // checkRepeat: the same pass again gives the same bits and writes to no input.

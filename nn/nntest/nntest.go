@@ -43,6 +43,11 @@ func (d Difference) Share() float64 {
 	return math.Abs(d.Analytic-d.Numeric) / (1e-8 + 1e-6*math.Abs(d.Numeric))
 }
 
+// worse reports whether d is to be reported rather than e. NaN is worst.
+func (d Difference) worse(e Difference) bool {
+	return !math.IsNaN(e.Share()) && !(d.Share() <= e.Share())
+}
+
 func (d Difference) String() string {
 	return fmt.Sprintf("%s: analytic %.10g, numeric %.10g, differ by %.2g, %.2g of the tolerance",
 		d.Of, d.Analytic, d.Numeric, math.Abs(d.Analytic-d.Numeric), d.Share())
@@ -60,7 +65,7 @@ type Result struct {
 // join adds the gradients that another check compared.
 func (r *Result) join(other Result, where string) {
 	other.Worst.Of = where + ": " + other.Worst.Of
-	if r.Compared == 0 || !(other.Worst.Share() <= r.Worst.Share()) {
+	if r.Compared == 0 || other.Worst.worse(r.Worst) {
 		r.Worst = other.Worst
 	}
 	r.Compared += other.Compared
@@ -111,7 +116,7 @@ func Gradients(params []*nn.Param[float64], cost func() float64) Result {
 			p.Value[i] = value
 
 			d := Difference{fmt.Sprintf("%s[%d]", p.Name, i), analytic, (up - down) / (2 * step)}
-			if r.Compared == 0 || !(d.Share() <= r.Worst.Share()) {
+			if r.Compared == 0 || d.worse(r.Worst) {
 				r.Worst = d
 			}
 			if !(d.Share() <= 1) {

@@ -11,7 +11,7 @@ import (
 )
 
 // TestPenalty fails t for everything that CheckPenalty finds wrong.
-func TestPenalty(t *testing.T, p optim.Penalty[float64]) {
+func TestPenalty(t testing.TB, p optim.Penalty[float64]) {
 	t.Helper()
 	r := CheckPenalty(p)
 	r.report(t)
@@ -84,7 +84,7 @@ func penaltyParams(seed uint64) (params []*nn.Param[float64], grads [][]float64)
 }
 
 // TestRule fails t for everything that CheckRule finds wrong.
-func TestRule(t *testing.T, rule optim.Rule[float64], want []float64) {
+func TestRule(t testing.TB, rule optim.Rule[float64], want []float64) {
 	t.Helper()
 	r := CheckRule(rule, want)
 	r.report(t)
