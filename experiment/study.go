@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,8 +18,8 @@ import (
 
 // Study is a question: a file that names experiments to compare.
 type Study struct {
-	Name     string   `toml:"name"`
-	Title    string   `toml:"title"`
+	Name     string   `toml:"name"`  // of its folder; the file's name when not given
+	Title    string   `toml:"title"` // the name when not given
 	Question string   `toml:"question"`
 	Notes    []string `toml:"notes"` // what a reader of the result must know, as sentences
 
@@ -136,6 +137,12 @@ func Parse(name string, text []byte) (*Study, error) {
 		return nil, usererr.New("%s: %w", name, err)
 	}
 	s := file.Study
+	if s.Name == "" {
+		s.Name = strings.TrimSuffix(filepath.Base(name), ".toml")
+	}
+	if s.Title == "" {
+		s.Title = s.Name
+	}
 	for i, settings := range raw.Experiment {
 		own, err := toml.Marshal(settings)
 		if err != nil {
@@ -200,6 +207,8 @@ func (s *Study) Validate() error {
 		names[i] = e.Name
 	}
 	switch {
+	case !validName(s.Name):
+		return usererr.New("name = %q, want 1 to %d letters, digits, - or _", s.Name, maxNameLength)
 	case s.Precision != "float32" && s.Precision != "float64":
 		return usererr.New("precision = %q, want %q or %q", s.Precision, "float32", "float64")
 	case s.Dataset == "":

@@ -28,7 +28,7 @@ const (
 
 // commands is the command line: one field per subcommand.
 type commands struct {
-	Study    studyCmd    `cmd:"" help:"Run a study, print its table, write its report. Without a name: published, then corrected, in one report."`
+	Study    studyCmd    `cmd:"" help:"Run studies, print their tables, write their report. Without a name: published."`
 	Studies  studiesCmd  `cmd:"" help:"List the built-in studies."`
 	Train    trainCmd    `cmd:"" help:"Train one network and save it."`
 	Evaluate evaluateCmd `cmd:"" help:"Cost, accuracy and confusion matrix of a model on a data set."`

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"glassnet/dataset"
 	"glassnet/experiment"
@@ -14,24 +15,24 @@ import (
 	"glassnet/report"
 )
 
-// studyCmd runs one study, or the two that answer the published question.
+// studyCmd runs studies, each into a table, all into one report.
 type studyCmd struct {
-	Study string `arg:"" optional:"" name:"name|file.toml" help:"A built-in study (see glassnet studies) or a study file of your own."`
+	Studies []string `arg:"" optional:"" name:"name|file.toml" help:"Built-in studies (see glassnet studies) or study files of your own. Several share one report. Without a name: published."`
 	dataFlags
 	outFlag
 	speedFlags
 	Seed      *uint64 `placeholder:"N" help:"First seed, in place of the study's own; a study of several seeds uses N, N+1, ..."`
 	Precision string  `placeholder:"TYPE" help:"float32 or float64, in place of the study's own."`
 	Epochs    int     `placeholder:"N" help:"At most N epochs per run, in place of the study's own limit: a quick look. The figures are then not the study's."`
-	JSON      bool    `help:"Print results.json instead of the table (without a name: an array of both)."`
+	JSON      bool    `help:"Print results.json instead of the table (several studies: an array)."`
 	Quiet     bool    `help:"No progress."`
 }
 
 // Run implements the command.
 func (c *studyCmd) Run(s *session) error {
-	names := []string{c.Study}
-	if c.Study == "" {
-		names = []string{"published", "corrected"}
+	names := c.Studies
+	if len(names) == 0 {
+		names = defaultStudies
 	}
 	var studies []*experiment.Study
 	for _, name := range names {
@@ -42,6 +43,9 @@ func (c *studyCmd) Run(s *session) error {
 		if err := c.adapt(study); err != nil {
 			return err
 		}
+		if slices.ContainsFunc(studies, func(s *experiment.Study) bool { return s.Name == study.Name }) {
+			return usererr.New("two studies have the name %q, but each needs a folder of its own", study.Name)
+		}
 		studies = append(studies, study)
 	}
 	threads, err := c.threads()
@@ -51,9 +55,9 @@ func (c *studyCmd) Run(s *session) error {
 	if err := c.apply(); err != nil {
 		return err
 	}
-	what := studies[0].Name
-	if len(studies) > 1 {
-		what = "study"
+	what := "study"
+	if c.alone() {
+		what = studies[0].Name
 	}
 	data, err := c.load(s, c.datasetOf(studies[0]), c.Quiet || c.JSON)
 	if err != nil {
@@ -65,6 +69,13 @@ func (c *studyCmd) Run(s *session) error {
 	}
 	return c.runAll(s, studies, data, out, threads)
 }
+
+// defaultStudies is what runs without a name. The study corrected belongs here
+// too; with the portable kernels it takes longer than a first look should.
+var defaultStudies = []string{"published"}
+
+// alone reports whether one study was named, whose folder is then --out itself.
+func (c *studyCmd) alone() bool { return len(c.Studies) == 1 }
 
 // adapt puts the flags in place of what the study says.
 func (c *studyCmd) adapt(study *experiment.Study) error {
@@ -111,7 +122,7 @@ func (c *studyCmd) runAll(s *session, studies []*experiment.Study, data *dataset
 	var failure error
 	for _, study := range studies {
 		dir := out
-		if len(studies) > 1 {
+		if !c.alone() {
 			dir = filepath.Join(out, study.Name)
 		}
 		meter.note(fmt.Sprintf("study %s: %d runs on %s", study.Name, len(study.Experiments)*len(study.Seeds), data.Name))
@@ -165,15 +176,18 @@ func (c *studyCmd) print(w io.Writer, all []*experiment.Results, out string) err
 	if c.JSON {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
-		if c.Study == "" {
-			return encoder.Encode(all)
+		if c.alone() {
+			return encoder.Encode(all[0])
 		}
-		return encoder.Encode(all[0])
+		return encoder.Encode(all)
 	}
 	for _, r := range all {
 		fmt.Fprintf(w, "%s\n\n%s\n%s\n", r.Title, report.TableText(r), report.SummaryText(r))
 	}
 	fmt.Fprintf(w, "report: %s\n", filepath.Join(out, "report.html"))
+	if len(c.Studies) == 0 {
+		fmt.Fprintln(w, "next: glassnet study published corrected also answers the published question properly, in about half an hour")
+	}
 	return nil
 }
 
@@ -212,7 +226,7 @@ func (studiesCmd) Run(s *session) error {
 
 // reportCmd writes the report of finished studies again.
 type reportCmd struct {
-	Dirs []string `arg:"" name:"dir" help:"Folders of finished studies, each with a results.json; a folder of the default command holds two."`
+	Dirs []string `arg:"" name:"dir" help:"Folders of finished studies, each with a results.json; a folder that holds several will do."`
 	Out  string   `placeholder:"DIR" help:"Where to write report.html, report.md and plots/. Default: the first DIR."`
 }
 
@@ -237,13 +251,16 @@ func (c *reportCmd) Run(s *session) error {
 	return nil
 }
 
-// studyFolders returns dir when it holds a study, or the studies that the default
-// command left in it.
+// studyFolders returns dir when it holds a study, and the folders in it that do.
 func studyFolders(dir string) ([]string, error) {
 	var found []string
-	for _, d := range []string{dir, filepath.Join(dir, "published"), filepath.Join(dir, "corrected")} {
-		if _, err := os.Stat(filepath.Join(d, "results.json")); err == nil {
-			found = append(found, d)
+	below, err := filepath.Glob(filepath.Join(dir, "*", "results.json"))
+	if err != nil {
+		return nil, usererr.New("%s: %w", dir, err)
+	}
+	for _, file := range append([]string{filepath.Join(dir, "results.json")}, below...) {
+		if _, err := os.Stat(file); err == nil {
+			found = append(found, filepath.Dir(file))
 		}
 	}
 	if len(found) == 0 {

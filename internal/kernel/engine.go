@@ -9,17 +9,24 @@ type Engine[T Float] struct {
 	table *Table[T]
 	pool  *Pool
 	call  call[T]
+
+	scratch []Scratch[T] // one per thread
 }
 
 // NewEngine returns an engine on the implementation in use. A nil pool means the
 // caller's goroutine alone.
 func NewEngine[T Float](pool *Pool) *Engine[T] {
-	return &Engine[T]{table: tableFor[T](), pool: pool}
+	threads := 1
+	if pool != nil {
+		threads = pool.threads
+	}
+	return &Engine[T]{table: tableFor[T](), pool: pool, scratch: make([]Scratch[T], threads)}
 }
 
 // call is the product in flight, where the workers find it.
 type call[T Float] struct {
 	table      *Table[T]
+	scratch    []Scratch[T]
 	transposed bool
 	y, x, w, b []T
 	m, k, n    int
@@ -29,7 +36,7 @@ type call[T Float] struct {
 func (c *call[T]) part(i, parts int) {
 	lo, hi := c.rows*i/parts, c.rows*(i+1)/parts
 	if c.transposed {
-		c.table.TransposedProduct(c.y, c.x, c.w, c.m, c.k, c.n, lo, hi)
+		c.table.TransposedProduct(&c.scratch[i], c.y, c.x, c.w, c.m, c.k, c.n, lo, hi)
 	} else {
 		c.table.Product(c.y, c.x, c.w, c.b, c.k, c.n, lo, hi)
 	}
@@ -65,7 +72,7 @@ func (e *Engine[T]) MatMulTransposed(d, x, g []T, m, k, n int) {
 		panic(fmt.Sprintf("kernel.MatMulTransposed: %d = %d x %d values do not fit [%d, %d]ᵀ·[%d, %d]",
 			len(d), len(x), len(g), m, k, m, n))
 	}
-	e.call = call[T]{table: e.table, transposed: true, y: d, x: x, w: g, m: m, k: k, n: n, rows: k}
+	e.call = call[T]{table: e.table, scratch: e.scratch, transposed: true, y: d, x: x, w: g, m: m, k: k, n: n, rows: k}
 	e.run()
 }
 

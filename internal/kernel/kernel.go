@@ -48,7 +48,7 @@ type Table[T Float] struct {
 	// g [m, n], d [k, n]:
 	//
 	//	d[p, j] = Σ_i x[i, p]·g[i, j]
-	TransposedProduct func(d, x, g []T, m, k, n, lo, hi int)
+	TransposedProduct func(s *Scratch[T], d, x, g []T, m, k, n, lo, hi int)
 }
 
 // implementation is what one name stands for.

@@ -9,40 +9,51 @@ import (
 
 // The portable tables: plain Go for every CPU, and the reference that all other
 // implementations are compared with bit for bit. The products are written once,
-// over the AddScaled of their number type.
+// over the inner loops of their number type.
 var (
-	portable32 = portable(addScaled32)
-	portable64 = portable(addScaled64)
+	portable32 = portable(inner[float32]{addScaled32, addScaledAt32})
+	portable64 = portable(inner[float64]{addScaled64, nil})
 )
 
-func portable[T Float](addScaled func(y, x []T, a T)) Table[T] {
-	return Table[T]{
-		AddScaled: addScaled,
-		Product: func(y, x, w, b []T, k, n, lo, hi int) {
-			product(addScaled, y, x, w, b, k, n, lo, hi)
-		},
-		TransposedProduct: func(d, x, g []T, m, k, n, lo, hi int) {
-			transposedProduct(addScaled, d, x, g, m, k, n, lo, hi)
-		},
-	}
+// inner holds the inner loops of the products.
+type inner[T Float] struct {
+	// addScaled computes y[j] = fma(a, x[j], y[j]) for every j.
+	addScaled func(y, x []T, a T)
+	// addScaledAt computes y[at[t]] = fma(a, x[t], y[at[t]]) for every t. It is
+	// nil where leaving out zeros does not pay.
+	addScaledAt func(y []T, at []int32, x []T, a T)
 }
 
-// blockRows is how many rows of the result are built together: few enough to
-// stay in the first-level cache, enough to reuse each row of the other factor.
-const blockRows = 8
+func portable[T Float](in inner[T]) Table[T] {
+	return Table[T]{AddScaled: in.addScaled, Product: in.product, TransposedProduct: in.transposedProduct}
+}
+
+const (
+	// blockRows is how many rows of y are built together when w is too large for
+	// the second-level cache: few enough to stay in the first, enough to reuse
+	// each row of w.
+	blockRows = 8
+	// cached is the number of elements that the second-level cache surely holds.
+	cached = 1 << 15
+	// blockElements is how much of d is built together.
+	blockElements = 1 << 14
+)
 
 // product adds one scaled row of w after the other to each row of y:
 // y[i, :] = Σ_p x[i, p]·w[p, :], so every element is summed in increasing p.
 // Zero inputs (81 % of MNIST's pixels, about half of a ReLU's outputs) are skipped.
-func product[T Float](addScaled func(y, x []T, a T), y, x, w, b []T, k, n, lo, hi int) {
-	for first := lo; first < hi; first += blockRows {
-		last := min(first+blockRows, hi)
+func (in inner[T]) product(y, x, w, b []T, k, n, lo, hi int) {
+	rows := blockRows
+	if k*n <= cached {
+		rows = 1
+	}
+	for first := lo; first < hi; first += rows {
+		last := min(first+rows, hi)
 		clear(y[first*n : last*n])
 		for p := range k {
-			row := w[p*n : p*n+n]
 			for i := first; i < last; i++ {
 				if a := x[i*k+p]; a != 0 {
-					addScaled(y[i*n:i*n+n], row, a)
+					in.addScaled(y[i*n:i*n+n], w[p*n:p*n+n], a)
 				}
 			}
 		}
@@ -54,22 +65,55 @@ func product[T Float](addScaled func(y, x []T, a T), y, x, w, b []T, k, n, lo, h
 
 // transposedProduct adds one scaled row of g after the other to each row of d:
 // d[p, :] = Σ_i x[i, p]·g[i, :], so every element is summed in increasing i.
-func transposedProduct[T Float](addScaled func(y, x []T, a T), d, x, g []T, m, k, n, lo, hi int) {
-	for first := lo; first < hi; first += blockRows {
-		last := min(first+blockRows, hi)
-		clear(d[first*n : last*n])
-		for i := range m {
-			row := g[i*n : i*n+n]
-			for p := first; p < last; p++ {
-				if a := x[i*k+p]; a != 0 {
-					addScaled(d[p*n:p*n+n], row, a)
+// Zero inputs are skipped, and zeros of g (the gradient of a unit that its ReLU
+// has switched off) where addScaledAt makes that pay.
+func (in inner[T]) transposedProduct(s *Scratch[T], d, x, g []T, m, k, n, lo, hi int) {
+	clear(d[lo*n : hi*n])
+	rows := max(blockRows, blockElements/max(n, 1))
+	for first := lo; first < hi; first += rows {
+		last := min(first+rows, hi)
+		for left := 0; left < n; left += blockColumns {
+			right := min(left+blockColumns, n)
+			for i := range m {
+				row := g[i*n+left : i*n+right]
+				count := len(row)
+				if in.addScaledAt != nil {
+					count = s.nonzeros(row)
+				}
+				for p := first; p < last; p++ {
+					a := x[i*k+p]
+					switch {
+					case a == 0:
+					case count == len(row):
+						in.addScaled(d[p*n+left:p*n+right], row, a)
+					default:
+						in.addScaledAt(d[p*n+left:p*n+right], s.at[:count], s.value[:count], a)
+					}
 				}
 			}
 		}
-		for p := first; p < last; p++ {
-			addBias(d[p*n:p*n+n], nil)
+	}
+	addBias(d[lo*n:hi*n], nil)
+}
+
+// blockColumns is how many columns of d are built together.
+const blockColumns = 256
+
+// Scratch is what one thread needs to compute a product.
+type Scratch[T Float] struct {
+	at    [blockColumns]int32
+	value [blockColumns]T
+}
+
+// nonzeros lists the values of row that are not 0, and where they are.
+func (s *Scratch[T]) nonzeros(row []T) (count int) {
+	for j, v := range row {
+		if v != 0 {
+			s.at[count], s.value[count] = int32(j), v
+			count++
 		}
 	}
+	return count
 }
 
 // addBias adds b, or +0 when b is nil, once; either turns a sum of -0 into +0.
@@ -99,6 +143,16 @@ func addScaled32(y, x []float32, a float32) {
 	x = x[:len(y)]
 	for j := range y {
 		y[j] = elementary.FMA32(a, x[j], y[j])
+	}
+}
+
+// addScaledAt32 computes y[at[t]] = fma(a, x[t], y[at[t]]). A sum with a zero
+// product is exact, which FMA32 has to find out the long way: leaving those out
+// makes a step on ReLU networks about twice as fast.
+func addScaledAt32(y []float32, at []int32, x []float32, a float32) {
+	x = x[:len(at)]
+	for t, j := range at {
+		y[j] = elementary.FMA32(a, x[t], y[j])
 	}
 }
 
