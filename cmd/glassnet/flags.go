@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -101,5 +100,3 @@ func (s *session) commandLine() string {
 }
 
 func interrupted(err error) bool { return errors.Is(err, context.Canceled) }
-
-func printf(w io.Writer, format string, args ...any) { fmt.Fprintf(w, format, args...) }

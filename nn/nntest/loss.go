@@ -134,7 +134,7 @@ func (l Loss) checkCache() error {
 			return err
 		}
 		if string(c.Labels) != string(labels) {
-			return fmt.Errorf("Labels are %v, want %v", c.Labels, labels)
+			return fmt.Errorf("cached labels are %v, want %v", c.Labels, labels)
 		}
 	}
 	return nil
