@@ -17,6 +17,7 @@ import (
 	"glassnet/dataset/drawn"
 	"glassnet/internal/usererr"
 	"glassnet/nn"
+	"glassnet/studies"
 	"glassnet/train"
 )
 
@@ -567,4 +568,29 @@ func TestShapes(t *testing.T) {
 	if last := got[9]; !slices.Equal(last.Bias, []int{10}) || !slices.Equal(last.Activation, []int{128, 10}) {
 		t.Errorf("last layer = %+v", last)
 	}
+}
+
+// Whatever a study file holds, it is a study or a user error.
+func FuzzParse(f *testing.F) {
+	f.Add(small)
+	for _, name := range BuiltIn() {
+		text, err := studies.Read(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Add("seeds = [1]\n[[experiment]]\nname = 1979-05-27T07:32:00Z\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := Parse("fuzz.toml", []byte(text))
+		if err != nil {
+			if _, ok := usererr.Find(err); !ok || strings.Contains(err.Error(), "\n") {
+				t.Errorf("Parse(%q): %q, want a user error on one line", text, err)
+			}
+			return
+		}
+		if err := s.Validate(); err != nil {
+			t.Errorf("Parse(%q) gives a study that is not valid: %v", text, err)
+		}
+	})
 }
