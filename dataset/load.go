@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -155,6 +156,15 @@ func readMNIST(ctx context.Context, paths [4]string, origin string) (*Data, erro
 	return data, nil
 }
 
+// mnistFingerprint is the Data.SHA256 of MNIST.
+func mnistFingerprint() string {
+	var sums [4][]byte
+	for i, text := range mnistSums {
+		sums[i], _ = hex.DecodeString(text) // constants: TestMNISTFingerprint
+	}
+	return fingerprint(sums)
+}
+
 func loadFolder(ctx context.Context, dir string) (*Data, error) {
 	info, err := os.Stat(dir)
 	if err != nil || !info.IsDir() {
@@ -171,6 +181,10 @@ func loadFolder(ctx context.Context, dir string) (*Data, error) {
 	data.Name, data.Origin = filepath.Base(dir), "found in "+dir
 	if abs, err := filepath.Abs(dir); err == nil {
 		data.Name = filepath.Base(abs) // "." has a name, too
+	}
+	// The names of the known sets mean those sets and no others.
+	if known := data.Name == "mnist" || data.Name == "drawn-digits"; known && data.SHA256 != mnistFingerprint() {
+		data.Name = "folder-" + data.Name
 	}
 	return data, nil
 }

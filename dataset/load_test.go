@@ -495,3 +495,9 @@ func TestFallback(t *testing.T) {
 		t.Errorf("warnings = %q, want %q", *lines, want)
 	}
 }
+
+func TestMNISTFingerprint(t *testing.T) {
+	if got, want := mnistFingerprint(), "e9914cff2ade526da2ab1ac60c072f9173cc53e35b9411692de8207cb1b9009d"; got != want {
+		t.Errorf("mnistFingerprint() = %s, want %s, which loading MNIST gave", got, want)
+	}
+}

@@ -65,13 +65,14 @@ func Default() Config {
 
 // Bounds on settings: far beyond use, far below what exhausts the machine.
 const (
-	maxHidden   = 64
-	maxUnits    = 1 << 16
-	maxBatch    = 1 << 16
-	maxEpochs   = 1_000_000
-	maxRate     = 1e3
-	maxLambda   = 1e3
-	maxPatience = maxEpochs
+	maxHidden       = 64
+	maxUnits        = 1 << 16
+	maxBatch        = 1 << 16
+	maxEpochs       = 1_000_000
+	maxRate         = 1e3
+	maxLambda       = 1e3
+	maxPatience     = maxEpochs
+	maxBatchNumbers = 1 << 28 // of one layer's outputs: 2 GiB in float64
 )
 
 // Validate checks every setting and names the first that is impossible, with what
@@ -127,7 +128,10 @@ func (c Config) Validate() error {
 			return usererr.New("%s = %v, want %s", number.key, number.got, number.wantText)
 		}
 	}
+	widest := slices.Max(append([]int{1}, c.Hidden...))
 	switch {
+	case c.Batch*widest > maxBatchNumbers:
+		return usererr.New("batch = %d with a layer of %d units is %d numbers, want at most %d", c.Batch, widest, c.Batch*widest, maxBatchNumbers)
 	case c.Normalisation == NormalisationBatch && c.Batch < 2:
 		return usererr.New("batch = 1 has no variance, want 2 or more with normalisation = %q", NormalisationBatch)
 	case c.Stop != StopNone && c.Validation == 0:

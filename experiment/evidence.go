@@ -107,7 +107,7 @@ func checkGradients(net *nn.Network[float64], x matrix.Matrix[float64], labels [
 			p.Value[i] = w
 			checks = append(checks, GradientCheck{
 				Parameter: fmt.Sprintf("%s[%d, %d]", p.Name, i/p.Shape[1], i%p.Shape[1]),
-				Analytic:  analytic, Numeric: (up - down) / (2 * h),
+				Analytic:  finite(analytic), Numeric: finite((up - down) / (2 * h)),
 			})
 		}
 	}
@@ -135,16 +135,21 @@ func largest(v []float64, n int) []int {
 }
 
 // judge returns the largest relative difference, |a - n| / max(|a|, |n|), and how
-// many checks are outside the tolerance.
-func judge(checks []GradientCheck) (worst float64, failed int) {
+// many checks are outside the tolerance; one without a finite number is.
+func judge(checks []GradientCheck) (worst *float64, failed int) {
+	largest := 0.0
 	for _, c := range checks {
-		difference := math.Abs(c.Analytic - c.Numeric)
-		if scale := max(math.Abs(c.Analytic), math.Abs(c.Numeric)); scale > 0 {
-			worst = max(worst, difference/scale)
+		if c.Analytic == nil || c.Numeric == nil {
+			failed++
+			continue
 		}
-		if difference > checkAbsolute+checkRelative*math.Abs(c.Numeric) {
+		difference := math.Abs(*c.Analytic - *c.Numeric)
+		if scale := max(math.Abs(*c.Analytic), math.Abs(*c.Numeric)); scale > 0 {
+			largest = max(largest, difference/scale)
+		}
+		if !(difference <= checkAbsolute+checkRelative*math.Abs(*c.Numeric)) {
 			failed++
 		}
 	}
-	return worst, failed
+	return finite(largest), failed
 }

@@ -122,6 +122,10 @@ type Run struct {
 	Stopped         string   `json:"stopped"`            // criterion, patience, max_epochs, interrupted, diverged
 	Diverged        string   `json:"diverged,omitempty"` // epoch, step and rate at which it did
 	Dir             string   `json:"dir"`                // relative to the study's folder, e.g. runs/exp1-seed42
+
+	// Of a single training (result.json); a study says them once for all runs.
+	Dataset  string `json:"dataset,omitempty"`
+	Fallback bool   `json:"fallback,omitempty"` // MNIST was wanted and could not be had
 }
 
 // Timing is an experiment's speed with nothing else running: medians over
@@ -202,20 +206,20 @@ type ClassScore struct {
 type Evidence struct {
 	Layer         string          `json:"layer"`  // kind of layer that was checked
 	Checks        []GradientCheck `json:"checks"` // some parameters of the trained network before the layer
-	WorstRelative float64         `json:"worst_relative"`
+	WorstRelative *float64        `json:"worst_relative"`
 	Failed        int             `json:"failed"`
 	Twin          string          `json:"twin"` // the layer put in its place for comparison
 	TwinChecks    []GradientCheck `json:"twin_checks"`
-	TwinWorst     float64         `json:"twin_worst_relative"`
+	TwinWorst     *float64        `json:"twin_worst_relative"`
 	TwinFailed    int             `json:"twin_failed"`
 	Tolerance     string          `json:"tolerance"`
 }
 
 // GradientCheck compares one gradient with its finite difference.
 type GradientCheck struct {
-	Parameter string  `json:"parameter"` // "1.dense.weight[380, 4]"
-	Analytic  float64 `json:"analytic"`
-	Numeric   float64 `json:"numeric"`
+	Parameter string   `json:"parameter"` // "1.dense.weight[380, 4]"
+	Analytic  *float64 `json:"analytic"`
+	Numeric   *float64 `json:"numeric"`
 }
 
 // History columns of runs/<run>/history.csv, one row per look: always

@@ -149,13 +149,15 @@ func prepare[T matrix.Float](data *dataset.Data, s Settings, d draw, threads int
 	}
 	o := train.Options[T]{
 		Loss: r.loss, Penalty: r.penalty, Rule: rule, Rate: s.LearningRate,
-		Batch: s.Batch, Threads: threads, LookEvery: s.LookEvery,
+		Batch: min(s.Batch, r.fit.Len()), Threads: threads, LookEvery: s.LookEvery,
 	}
 	if s.Shuffle {
 		o.Shuffle = random.New(s.Seed, random.Shuffle)
 	}
-	r.trainer, err = train.New(r.net, o)
-	return &r, err
+	if r.trainer, err = train.New(r.net, o); err != nil {
+		return nil, err
+	}
+	return &r, r.trainer.Check(r.fit, r.validation)
 }
 
 func setWeights[T matrix.Float](net *nn.Network[T], weights [][]float64) {
@@ -193,7 +195,8 @@ func Train(ctx context.Context, dir string, data *dataset.Data, s Settings, o Tr
 		d = streamsDraw(s.Seed, data.Train.Len())
 	}
 	run, err := runOne(ctx, dir, data, s, d, 0, o)
-	if run.Steps > 0 || run.Stopped != "" {
+	run.Dataset, run.Fallback = data.Name, data.Fallback
+	if run.Stopped != "" {
 		if werr := writeJSON(filepath.Join(dir, "result.json"), run); werr != nil {
 			return run, werr
 		}
@@ -243,15 +246,19 @@ func runTyped[T matrix.Float](ctx context.Context, dir string, data *dataset.Dat
 	})
 	var diverged *train.DivergedError
 	if failure != nil && !errors.As(failure, &diverged) && result.Stopped != train.StoppedInterrupted {
-		return run, failure
+		return Run{}, failure
 	}
 	if diverged != nil {
 		run.Diverged = diverged.Error()
 	}
 	run.Epochs, run.Steps, run.Stopped = result.Epochs, result.Steps, result.Stopped
+	run.TrainCostOf = "training_set"
+	if s.Stop == StopPublished {
+		run.TrainCostOf = "last_batch"
+	}
 	measure(&run, r, data, s, result, o.Threads)
 	if err := finish(dir, data, s, r, result, history, o.Threads); err != nil {
-		return run, err
+		return Run{}, err
 	}
 	run.Seconds = time.Since(started).Seconds()
 	if o.Progress != nil {
@@ -284,12 +291,14 @@ func progressOf(name string, s Settings, l train.Look, validated bool) Progress 
 // costs over them too, but under the published stop rule those of the last look,
 // penalty included, as the published table prints them.
 func measure[T matrix.Float](run *Run, r *ready[T], data *dataset.Data, s Settings, result train.Result, threads int) {
+	if !allFinite(r.net) {
+		return // no figure of such a network means anything
+	}
 	e := train.NewEvaluator(r.net, r.loss, threads)
 	fit, test := e.Evaluate(r.fit, nil), e.Evaluate(dataset.All(data.Test), nil)
 	validation := e.Evaluate(r.validation, nil)
 	run.TrainAccuracy, run.ValAccuracy, run.TestAccuracy = finite(fit.Accuracy), finite(validation.Accuracy), finite(test.Accuracy)
 	run.TrainCost, run.ValCost, run.TestCost = finite(fit.Cost), finite(validation.Cost), finite(test.Cost)
-	run.TrainCostOf = "training_set"
 	run.Penalty = finite(r.penalty.Apply(r.net.Params(), nn.Eval))
 	run.SumOfWeights = finite(sumOfWeights(r.net))
 	if s.Stop == StopPatience {
@@ -297,7 +306,7 @@ func measure[T matrix.Float](run *Run, r *ready[T], data *dataset.Data, s Settin
 	}
 	if s.Stop == StopPublished {
 		last := result.Last
-		run.TrainCost, run.TrainCostOf = finite(last.Batch.Data+last.Batch.Penalty), "last_batch"
+		run.TrainCost = finite(last.Batch.Data + last.Batch.Penalty)
 		run.ValCost = finite(last.Validation.Cost + last.Penalty)
 		if last.Step == 0 {
 			run.TrainCost, run.ValCost = nil, nil
@@ -339,7 +348,7 @@ func finish[T matrix.Float](dir string, data *dataset.Data, s Settings, r *ready
 	if err := writeJSON(filepath.Join(dir, "evaluation.json"), evaluation); err != nil {
 		return err
 	}
-	if s.Normalisation == NormalisationPublished {
+	if s.Normalisation == NormalisationPublished && r.fit.Len() > 1 { // its twin, batch norm, needs two examples
 		evidence, err := checkPublishedNorm(r, s)
 		if err != nil {
 			return err

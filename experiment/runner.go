@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -17,9 +18,8 @@ import (
 	"glassnet/train"
 )
 
-// RunOptions say how a study is run; none of them changes its numbers but Seeds.
+// RunOptions say how a study is run; none of them changes its numbers.
 type RunOptions struct {
-	Seeds    []uint64       // nil: the study's own
 	Threads  int            // cores to use, >= 1
 	Command  string         // for the report: how to run this study again
 	Progress func(Progress) // may be nil; called from several goroutines, one at a time
@@ -32,45 +32,47 @@ type RunOptions struct {
 // finished is summarised and written, and the error is ctx's.
 func (s *Study) Run(ctx context.Context, dir string, data *dataset.Data, o RunOptions) (*Results, error) {
 	started := time.Now()
-	study := *s
-	if o.Seeds != nil {
-		study.Seeds = o.Seeds
-	}
-	if err := study.Validate(); err != nil {
+	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	jobs, err := study.jobs(data)
+	jobs, err := s.jobs(data)
 	if err != nil {
 		return nil, err
 	}
-	results := study.describe(data, jobs[0].draw.order, o)
+	results, err := s.describe(data, jobs[0], o)
+	if err != nil {
+		return nil, err
+	}
 	results.Started = started.UTC().Truncate(time.Second)
 
-	runs, err := study.runAll(ctx, dir, data, jobs, o)
+	runs, err := s.runAll(ctx, dir, data, jobs, o)
 	if err != nil {
 		return nil, err
 	}
-	for i := range study.Experiments {
-		for k := range study.Seeds {
-			if run := runs[i*len(study.Seeds)+k]; run.Stopped != "" {
+	for i := range s.Experiments {
+		for k := range s.Seeds {
+			if run := runs[i*len(s.Seeds)+k]; run.Stopped != "" {
 				results.Experiments[i].Runs = append(results.Experiments[i].Runs, run)
 			}
 		}
 	}
-	results.Interrupted = ctx.Err() != nil
-	if !results.Interrupted && study.TimingRepeats > 0 {
+	if ctx.Err() == nil && s.TimingRepeats > 0 {
 		if o.Note != nil {
 			o.Note("timing each experiment alone")
 		}
-		if err := study.time(ctx, data, jobs, o.Threads, results); err != nil {
+		if err := s.time(ctx, data, jobs, o.Threads, results); err != nil {
 			return nil, err
 		}
 	}
-	summarise(results, study)
-	if study.ShowsPublished {
+	results.Interrupted = ctx.Err() != nil
+	summarise(results, s)
+	if s.ShowsPublished {
 		results.Published = comparePublished(results.Experiments)
 	}
 	results.Seconds = time.Since(started).Seconds()
+	if err := os.MkdirAll(dir, 0o777); err != nil { // no run may have begun
+		return nil, err
+	}
 	if err := writeJSON(filepath.Join(dir, "results.json"), results); err != nil {
 		return nil, err
 	}
@@ -84,8 +86,17 @@ type job struct {
 	draw     draw
 }
 
-// jobs lists all runs, experiment by experiment, each with the random numbers it
-// starts from.
+// drawn returns the numbers that the run starts from.
+func (j job) drawn(data *dataset.Data) draw {
+	if j.draw.order != nil {
+		return j.draw
+	}
+	return streamsDraw(j.settings.Seed, data.Train.Len())
+}
+
+// jobs lists all runs, experiment by experiment. Those that share one stream of
+// numpy's generator get their numbers here, in the stream's order; all others
+// draw theirs when they begin.
 func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 	jobs := make([]job, 0, len(s.Experiments)*len(s.Seeds))
 	for _, e := range s.Experiments {
@@ -96,9 +107,6 @@ func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 			}
 			if err := j.settings.Validate(); err != nil {
 				return nil, usererr.New("experiment %q: %w", e.Name, err)
-			}
-			if !s.usesNumpy() {
-				j.draw = streamsDraw(seed, data.Train.Len())
 			}
 			jobs = append(jobs, j)
 		}
@@ -146,11 +154,12 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 				}
 				j := jobs[i]
 				folder := filepath.Join("runs", j.name)
-				run, err := runOne(failed, filepath.Join(dir, folder), data, j.settings, j.draw, s.Target,
+				run, err := runOne(failed, filepath.Join(dir, folder), data, j.settings, j.drawn(data), s.Target,
 					TrainOptions{Threads: o.Threads / abreast, Name: j.name, Progress: report})
 				run.Dir = filepath.ToSlash(folder)
 				runs[i] = run
-				if err != nil && run.Stopped == "" {
+				var diverged *train.DivergedError
+				if err != nil && !errors.As(err, &diverged) && !errors.Is(err, context.Canceled) {
 					fail(fmt.Errorf("%s: %w", j.name, err))
 				}
 			}
@@ -164,7 +173,11 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 }
 
 // describe fills what is known of a study before it runs.
-func (s *Study) describe(data *dataset.Data, order []int32, o RunOptions) *Results {
+func (s *Study) describe(data *dataset.Data, first job, o RunOptions) (*Results, error) {
+	fit, validation, err := dataset.Split(data.Train, first.drawn(data).order, first.settings.Validation)
+	if err != nil {
+		return nil, err
+	}
 	r := &Results{
 		Study: s.Name, Title: s.Title, Question: s.Question, Notes: s.Notes,
 		Dataset: DatasetInfo{
@@ -178,7 +191,6 @@ func (s *Study) describe(data *dataset.Data, order []int32, o RunOptions) *Resul
 	if s.Target > 0 {
 		r.Target = &s.Target
 	}
-	fit, validation, _ := dataset.Split(data.Train, order, s.Experiments[0].Validation)
 	test := dataset.All(data.Test)
 	r.Dataset.Examples = Examples{fit.Len(), validation.Len(), test.Len()}
 	fitCounts, validationCounts, testCounts := fit.PerClass(), validation.PerClass(), test.PerClass()
@@ -191,7 +203,7 @@ func (s *Study) describe(data *dataset.Data, order []int32, o RunOptions) *Resul
 			Layers: shapes(e.Config, data.Train.Features(), data.Train.Classes), Runs: []Run{},
 		})
 	}
-	return r
+	return r, nil
 }
 
 // shapes lists the layers of a network with the shapes of their arrays.
@@ -233,23 +245,31 @@ func samples(s *dataset.Set, perClass int) []Digit {
 
 // time measures each experiment with nothing else running: a fresh network makes
 // a few steps and one look at the validation set. Experiments take turns, so that
-// a machine that changes its speed spoils none of them alone.
+// a machine that changes its speed spoils none of them alone. One that diverges
+// within those steps has no timing.
 func (s *Study) time(ctx context.Context, data *dataset.Data, jobs []job, threads int, results *Results) error {
 	samples := make([][]speed, len(s.Experiments))
 	for range s.TimingRepeats {
 		for i := range s.Experiments {
 			if ctx.Err() != nil {
-				return nil // the timing is left out; Run reports the interruption
+				return nil // without a timing; Run reports the interruption
 			}
-			measured, err := timeOne(ctx, data, jobs[i*len(s.Seeds)], threads)
-			if err != nil {
+			measured, err := timeOne(data, jobs[i*len(s.Seeds)], threads)
+			var diverged *train.DivergedError
+			switch {
+			case errors.As(err, &diverged):
+			case err != nil:
 				return err
+			default:
+				samples[i] = append(samples[i], measured)
 			}
-			samples[i] = append(samples[i], measured)
 		}
 	}
 	for i := range samples {
-		t := &Timing{Repeats: s.TimingRepeats, Threads: threads}
+		if len(samples[i]) == 0 {
+			continue
+		}
+		t := &Timing{Repeats: len(samples[i]), Threads: threads}
 		var looks []float64
 		for _, m := range samples[i] {
 			t.Samples = append(t.Samples, m.step)
@@ -258,11 +278,12 @@ func (s *Study) time(ctx context.Context, data *dataset.Data, jobs []job, thread
 		t.MicrosPerStep, t.MicrosPerLook = median(t.Samples), median(looks)
 		e := &results.Experiments[i]
 		e.Timing = t
+		fit := data.Train.Len() - int(e.Config.Validation*float64(data.Train.Len()))
 		for k := range e.Runs {
 			run := &e.Runs[k]
 			run.MicrosPerStep = &t.MicrosPerStep
 			if run.StepsToTarget != nil {
-				looks := *run.StepsToTarget / float64(stepsBetweenLooks(e.Config, results.Dataset.Examples.Train))
+				looks := *run.StepsToTarget / float64(stepsBetweenLooks(e.Config, fit))
 				run.SecondsToTarget = finite((*run.StepsToTarget*t.MicrosPerStep + looks*t.MicrosPerLook) / 1e6)
 			}
 		}
@@ -284,43 +305,40 @@ type speed struct{ step, look float64 }
 // timedSteps is how many steps one timing makes, after a few to warm up.
 const timedSteps, warmUpSteps = 60, 5
 
-func timeOne(ctx context.Context, data *dataset.Data, j job, threads int) (speed, error) {
+func timeOne(data *dataset.Data, j job, threads int) (speed, error) {
 	if j.settings.Precision == "float64" {
-		return timeTyped[float64](ctx, data, j, threads)
+		return timeTyped[float64](data, j, threads)
 	}
-	return timeTyped[float32](ctx, data, j, threads)
+	return timeTyped[float32](data, j, threads)
 }
 
-func timeTyped[T kernel.Float](_ context.Context, data *dataset.Data, j job, threads int) (speed, error) {
-	r, err := prepare[T](data, j.settings, j.draw, threads)
+func timeTyped[T kernel.Float](data *dataset.Data, j job, threads int) (speed, error) {
+	r, err := prepare[T](data, j.settings, j.drawn(data), threads)
 	if err != nil {
 		return speed{}, err
 	}
-	batches := r.fit.Len() / j.settings.Batch
+	batch := min(j.settings.Batch, r.fit.Len())
+	batches := r.fit.Len() / batch
+	evaluator := train.NewEvaluator(r.net, r.loss, threads)
 	var start time.Time
 	for i := range warmUpSteps + timedSteps {
 		if i == warmUpSteps {
 			start = time.Now()
 		}
-		lo := 0
-		if batches > 0 {
-			lo = i % batches * j.settings.Batch
-		}
-		_, err := r.trainer.Step(r.fit.Slice(lo, min(lo+j.settings.Batch, r.fit.Len())))
-		var diverged *train.DivergedError
-		if errors.As(err, &diverged) {
-			break // its speed until then is still its speed
-		}
-		if err != nil {
+		lo := i % batches * batch
+		if _, err := r.trainer.Step(r.fit.Slice(lo, lo+batch)); err != nil {
 			return speed{}, err
 		}
 	}
-	m := speed{step: float64(time.Since(start).Nanoseconds()) / 1e3 / timedSteps}
+	m := speed{step: microseconds(start) / timedSteps}
+	evaluator.Evaluate(r.validation, nil) // to warm up
 	start = time.Now()
-	train.NewEvaluator(r.net, r.loss, threads).Evaluate(r.validation, nil)
-	m.look = float64(time.Since(start).Nanoseconds()) / 1e3
+	evaluator.Evaluate(r.validation, nil)
+	m.look = microseconds(start)
 	return m, nil
 }
+
+func microseconds(since time.Time) float64 { return float64(time.Since(since).Nanoseconds()) / 1e3 }
 
 func median(v []float64) float64 {
 	sorted := slices.Sorted(slices.Values(v))

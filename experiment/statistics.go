@@ -49,7 +49,7 @@ func metricNames() []string {
 
 // summarise fills the summaries of all experiments and the comparisons that the
 // study asks for.
-func summarise(r *Results, s Study) {
+func summarise(r *Results, s *Study) {
 	for i := range r.Experiments {
 		e := &r.Experiments[i]
 		e.Summary = map[string]Summary{}
@@ -147,8 +147,9 @@ func compare(a, b *Experiment, m metric) Comparison {
 	if c.N < 2 {
 		return c
 	}
-	if *s.SD == 0 {
-		// All pairs differ by the same amount: no spread to test against.
+	if *s.SD <= 1e-12*math.Abs(*s.Mean) {
+		// All pairs differ by the same amount, but for rounding: there is no
+		// spread to test against.
 		if *s.Mean == 0 {
 			c.P = finite(1)
 		}

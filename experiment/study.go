@@ -247,6 +247,10 @@ func (s *Study) Validate() error {
 		if !slices.Contains(names, c.A) || !slices.Contains(names, c.B) || c.A == c.B {
 			return usererr.New("comparison %d: a = %q, b = %q, want two of the experiments %q", i+1, c.A, c.B, names)
 		}
+		a, b := s.Experiments[slices.Index(names, c.A)], s.Experiments[slices.Index(names, c.B)]
+		if a.Validation != b.Validation {
+			return usererr.New("comparison %d: %q has validation = %v, %q has %v; runs are paired by their split, want the same", i+1, c.A, a.Validation, c.B, b.Validation)
+		}
 	}
 	if len(s.StreamOrder) > 0 || s.usesNumpy() {
 		sorted, want := slices.Sorted(slices.Values(s.StreamOrder)), slices.Sorted(slices.Values(names))

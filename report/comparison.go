@@ -17,9 +17,10 @@ func (b *builder) comparison(s *study) []block {
 	var blocks []block
 	var findings []string
 	primary, secondary := comparisonTable(), comparisonTable()
-	primary.Caption = fmt.Sprintf("The main question: differences in %s, the primary measure.", metricOf(s.Primary).name)
-	secondary.Caption = "All other comparisons. Their p values are corrected together by Holm's method."
-	for _, c := range s.Comparisons {
+	primary.Caption = fmt.Sprintf("The main question: differences in %s, the primary measure. Their p values are corrected among themselves by Holm's method.", metricOf(s.Primary).name)
+	secondary.Caption = "All other comparisons. Holm's method corrects the p values of the seconds to the target, which no two machines share, among themselves, and those of all other rows among themselves."
+	comparisons := withFigures(s.Results)
+	for _, c := range comparisons {
 		line := append([]string{metricOf(c.Metric).name, clean(c.B) + " − " + clean(c.A)}, comparisonFigures(&c)...)
 		line = append(line, metricOf(c.Metric).better)
 		if c.Primary {
@@ -43,7 +44,7 @@ func (b *builder) comparison(s *study) []block {
 	}
 	if len(secondary.Rows) > 0 {
 		var texts []string
-		for _, c := range s.Comparisons {
+		for _, c := range comparisons {
 			if !c.Primary && c.Finding != "" {
 				texts = append(texts, sentence(c.Finding))
 			}
@@ -55,6 +56,18 @@ func (b *builder) comparison(s *study) []block {
 		}
 	}
 	return blocks
+}
+
+// withFigures are a study's comparisons without those for which no seed has both
+// figures, such as the steps to a target where there is none. The main question
+// stays in any case: its finding says what is missing.
+func withFigures(r *experiment.Results) (all []experiment.Comparison) {
+	for _, c := range r.Comparisons {
+		if c.N > 0 || c.Primary {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // dotFigures are the dot plots of a study: one per measure, and the paired
@@ -112,7 +125,7 @@ func dotsOf(s *study, key string) *dotChart {
 			}
 			if len(e.Runs) > 1 {
 				for k := range e.Runs {
-					if v, ok := number(valueOf(&e.Runs[k], key)); ok {
+					if v, ok := number(valueOf(&e.Runs[k], key)); ok && completed(&e.Runs[k]) {
 						r.singles = append(r.singles, v)
 					}
 				}
@@ -153,8 +166,6 @@ func valueOf(r *experiment.Run, key string) *float64 {
 		return r.SumOfWeights
 	case "seconds":
 		return &r.Seconds
-	case "us_per_step":
-		return r.MicrosPerStep
 	case "steps_to_target":
 		return r.StepsToTarget
 	case "seconds_to_target":
@@ -198,18 +209,17 @@ func timeBlocks(s *study) []block {
 	}
 	for i := range s.Experiments {
 		e := &s.Experiments[i]
-		var steps, seconds float64
-		for _, r := range e.Runs {
-			steps += float64(r.Steps) / float64(len(e.Runs))
-			seconds += r.Seconds / float64(len(e.Runs))
-		}
+		steps, okSteps := number(e.Summary["steps"].Mean)
 		line := []string{clean(e.Name), missing, missing, missing, missing}
-		if len(e.Runs) > 0 {
-			line[1], line[2] = fixed(steps, 0), secondsText(seconds)
+		if okSteps {
+			line[1] = fixed(steps, 0)
+		}
+		if seconds, ok := number(e.Summary["seconds"].Mean); ok {
+			line[2] = secondsText(seconds)
 		}
 		if e.Timing != nil {
 			line[3] = fixed(e.Timing.MicrosPerStep, 1)
-			if len(e.Runs) > 0 {
+			if okSteps {
 				line[4] = secondsText(steps * e.Timing.MicrosPerStep / 1e6)
 			}
 		}

@@ -90,7 +90,9 @@ func (b *builder) evidence(s *study) []block {
 func (b *builder) gradients(s *study, at int, e *experiment.Evidence) []block {
 	points := func(checks []experiment.GradientCheck) (xys []xy) {
 		for _, c := range checks {
-			if x, y := math.Abs(c.Numeric), math.Abs(c.Analytic); drawable(x, true) && drawable(y, true) {
+			x, okX := number(c.Numeric)
+			y, okY := number(c.Analytic)
+			if x, y = math.Abs(x), math.Abs(y); okX && okY && drawable(x, true) && drawable(y, true) {
 				xys = append(xys, xy{X: x, Y: y})
 			}
 		}
@@ -104,11 +106,13 @@ func (b *builder) gradients(s *study, at int, e *experiment.Evidence) []block {
 	t := &table{Caption: fmt.Sprintf("Gradients of %s: what Backward says against the slope that is measured. Tolerance: %s.", name, clean(e.Tolerance)),
 		Head: []string{"Parameter", "Backward", "Measured slope", "Relative difference"}, Numeric: []bool{false, true, true, true}}
 	for _, c := range e.Checks {
-		relative := 0.0
-		if scale := max(math.Abs(c.Analytic), math.Abs(c.Numeric)); scale > 0 {
-			relative = math.Abs(c.Analytic-c.Numeric) / scale
+		relative := distance(c)
+		if !math.IsInf(relative, 1) {
+			if scale := max(math.Abs(*c.Analytic), math.Abs(*c.Numeric)); scale > 0 {
+				relative /= scale
+			}
 		}
-		t.Rows = append(t.Rows, cells(clean(c.Parameter), scientific(c.Analytic, 4), scientific(c.Numeric, 4), scientific(relative, 2)))
+		t.Rows = append(t.Rows, cells(clean(c.Parameter), scientificOr(c.Analytic, 4), scientificOr(c.Numeric, 4), scientificOr(&relative, 2)))
 	}
 	blocks := []block{{Text: gradientProse(name, e)}}
 	if anyDrawable(curves, true) {

@@ -211,7 +211,7 @@ func publishedFixture() *fixture {
 	f := newFixture()
 	r := &f.results
 	*r = experiment.Results{Study: "published", Title: "The published study, replayed", Question: "Does the published table come out again, and what does it show?",
-		Dataset: fixtureDataset(), Precision: "float64", Threads: 2, Machine: machine(), Glassnet: "0.1.0", Command: "glassnet study published",
+		Dataset: fixtureDataset(), Precision: "float64", Threads: 2, Machine: machine(), Glassnet: "0.1.0", Command: "glassnet study published --out 'a b'",
 		Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Seconds: 312.5, Seeds: []uint64{42}, Primary: "test_accuracy",
 		Notes: []string{"The published study calls its normalisation batch norm; it is not."}}
 	rows := []struct {
@@ -244,12 +244,12 @@ func publishedFixture() *fixture {
 		r.Experiments, r.Published = append(r.Experiments, e), append(r.Published, p)
 	}
 	evidence := &experiment.Evidence{Layer: "published_norm", Twin: "batch_norm", Tolerance: "|analytic - numeric| <= 1e-08 + 1e-06 |numeric|",
-		WorstRelative: 1.73, Failed: 36, TwinWorst: 3.2e-9}
+		WorstRelative: ptr(1.73), Failed: 36, TwinWorst: ptr(3.2e-9)}
 	n := noise(5)
 	for i := range 36 {
 		numeric := 0.02 * n.next()
-		evidence.Checks = append(evidence.Checks, experiment.GradientCheck{Parameter: fmt.Sprintf("%d.dense.weight[%d, %d]", 1+i/12*3, 380+i, i%5), Analytic: 0.3*numeric + 0.01*n.next(), Numeric: numeric})
-		evidence.TwinChecks = append(evidence.TwinChecks, experiment.GradientCheck{Parameter: "twin", Analytic: numeric, Numeric: numeric * (1 + 1e-9)})
+		evidence.Checks = append(evidence.Checks, experiment.GradientCheck{Parameter: fmt.Sprintf("%d.dense.weight[%d, %d]", 1+i/12*3, 380+i, i%5), Analytic: ptr(0.3*numeric + 0.01*n.next()), Numeric: ptr(numeric)})
+		evidence.TwinChecks = append(evidence.TwinChecks, experiment.GradientCheck{Parameter: "twin", Analytic: ptr(numeric), Numeric: ptr(numeric * (1 + 1e-9))})
 	}
 	f.evidence["runs/exp2-seed42"] = evidence
 	return f
@@ -258,12 +258,12 @@ func publishedFixture() *fixture {
 // summaries takes means and rough intervals over runs.
 func summaries(runs []experiment.Run) map[string]experiment.Summary {
 	all := map[string]experiment.Summary{}
-	for _, key := range []string{"epochs", "steps", "train_accuracy", "val_accuracy", "test_accuracy", "train_cost", "val_cost", "test_cost", "seconds", "steps_to_target", "seconds_to_target", "us_per_step"} {
+	for _, key := range []string{"epochs", "steps", "train_accuracy", "val_accuracy", "test_accuracy", "train_cost", "val_cost", "test_cost", "seconds", "steps_to_target", "seconds_to_target"} {
 		var s experiment.Summary
 		var values []float64
 		sum := 0.0
 		for i := range runs {
-			if v := valueOf(&runs[i], key); v != nil && runs[i].Stopped != "diverged" && runs[i].Stopped != "interrupted" {
+			if v := valueOf(&runs[i], key); v != nil && completed(&runs[i]) {
 				values, sum = append(values, *v), sum+*v
 			}
 		}

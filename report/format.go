@@ -64,17 +64,6 @@ func fixed(v float64, decimals int) string {
 	return sign + whole + fraction
 }
 
-// cutOff prints v with so many decimals, the rest cut off and not rounded: the
-// published table prints its costs so.
-func cutOff(v float64, decimals int) string {
-	// The shortest decimal form that reads back as v is the one to cut: 0.29 is
-	// stored a little below 0.29 and must not become 0.289.
-	s := strconv.FormatFloat(v, 'f', -1, 64)
-	whole, fraction, _ := strings.Cut(s, ".")
-	fraction = (fraction + strings.Repeat("0", decimals))[:decimals]
-	return whole + "." + fraction
-}
-
 // scientific prints v with so many significant digits: plainly where that is
 // short, else as 1.2e-08.
 func scientific(v float64, digits int) string {
@@ -84,6 +73,14 @@ func scientific(v float64, digits int) string {
 		return fixed(v, max(digits-1-p, 0))
 	}
 	return s
+}
+
+// scientificOr prints the figure p points to, if there is a finite one.
+func scientificOr(p *float64, digits int) string {
+	if v, ok := number(p); ok {
+		return scientific(v, digits)
+	}
+	return missing
 }
 
 // about prints v > 0 rounded to two significant digits: 23,000.
@@ -156,10 +153,6 @@ func metricOf(key string) metric {
 		return metric{key, "steps until training stopped", "steps", 0, "lower is fewer"}
 	case "steps_to_target":
 		return metric{key, "steps to the target accuracy", "steps", 0, "lower is fewer"}
-	case "best_step":
-		return metric{key, "steps to the weights kept", "steps", 0, "lower is fewer"}
-	case "best_epoch":
-		return metric{key, "epochs to the weights kept", "epochs", 1, "lower is fewer"}
 	case "seconds_to_target":
 		return metric{key, "seconds to the target accuracy, timed alone", "s", 2, "lower is faster"}
 	case "seconds":

@@ -119,7 +119,7 @@ func checkDigit(digit experiment.Digit, d *experiment.DatasetInfo) error {
 // loadRun reads the files of one run. A run that was interrupted or diverged may
 // lack some.
 func loadRun(out *run, studyDir string, r *experiment.Results, facts *experiment.Run) error {
-	unfinished := facts.Stopped == "interrupted" || facts.Stopped == "diverged"
+	unfinished := !completed(facts)
 	dir := filepath.Join(studyDir, filepath.FromSlash(facts.Dir))
 	path := filepath.Join(dir, "history.csv")
 	if err := loadHistory(out, path); err != nil && !(unfinished && errors.Is(err, os.ErrNotExist)) {

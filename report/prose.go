@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -198,7 +199,7 @@ func bestSentence(s *study) string {
 func secondaryProse(s *study) string {
 	all, shown := 0, map[string]int{}
 	var order []string
-	for _, c := range s.Comparisons {
+	for _, c := range withFigures(s.Results) {
 		if c.Primary {
 			continue
 		}
@@ -303,6 +304,9 @@ func comparisonProse(s *study) string {
 	if v, ok := number(s.Target); ok {
 		text += fmt.Sprintf(" The target is a validation accuracy of %s, named before the runs.", lambdaText(v))
 	}
+	if missed := unreached(s.Results); missed != "" {
+		text += " " + missed
+	}
 	return text + " Time per step is measured with nothing else running, the experiments taking turns."
 }
 
@@ -315,7 +319,10 @@ func dotCaption(s *study, key string) string {
 	if key == s.Primary {
 		text += ", the primary measure"
 	}
-	text += fmt.Sprintf(" (%s).", m.better)
+	if m.better != "" {
+		text += fmt.Sprintf(" (%s)", m.better)
+	}
+	text += "."
 	if key == "us_per_step" {
 		return text + " The dot is the median of the repeats, pale dots are the repeats."
 	}
@@ -323,6 +330,17 @@ func dotCaption(s *study, key string) string {
 		text += " " + missed
 	}
 	return text
+}
+
+// unreached says so where there is a target that no run reached.
+func unreached(r *experiment.Results) string {
+	v, ok := number(r.Target)
+	if !ok || slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool {
+		return slices.ContainsFunc(e.Runs, func(r experiment.Run) bool { return r.StepsToTarget != nil })
+	}) {
+		return ""
+	}
+	return fmt.Sprintf("No run reached the target, validation accuracy %s: there are no steps and seconds to it.", lambdaText(v))
 }
 
 // missedTarget says which experiments had runs that never reached the target.
@@ -461,26 +479,51 @@ func gradientProse(name string, e *experiment.Evidence) string {
 		return "The gradients of " + name + " were not checked."
 	}
 	var text string
-	if e.Failed > 0 {
-		text = fmt.Sprintf("Its gradient is wrong: of %s of %s checked against finite differences %d fail, the worst by a relative difference of %s.",
-			plural(n, "gradient"), name, e.Failed, scientific(e.WorstRelative, 2))
-		far := e.Checks[0]
-		for _, c := range e.Checks {
-			if math.Abs(c.Analytic-c.Numeric) > math.Abs(far.Analytic-far.Numeric) {
-				far = c
-			}
-		}
-		text += fmt.Sprintf(" For %s Backward says %s where the measured slope is %s.", clean(far.Parameter), scientific(far.Analytic, 3), scientific(far.Numeric, 3))
+	if undefined, failed := failures(e.Checks, e.Failed); failed > 0 {
+		text = fmt.Sprintf("Its gradient is wrong: of %s of %s checked against finite differences %d fail, %s.",
+			plural(n, "gradient"), name, failed, worstText(undefined, "a relative difference of ", e.WorstRelative))
+		far := slices.MaxFunc(e.Checks, func(a, b experiment.GradientCheck) int { return cmp.Compare(distance(a), distance(b)) })
+		text += fmt.Sprintf(" For %s Backward says %s where the measured slope is %s.", clean(far.Parameter), scientificOr(far.Analytic, 3), scientificOr(far.Numeric, 3))
 	} else {
-		text = fmt.Sprintf("All %s of %s checked against finite differences are right, to a relative difference of %s.", plural(n, "gradient"), name, scientific(e.WorstRelative, 2))
+		text = fmt.Sprintf("All %s of %s checked against finite differences are right, to a relative difference of %s.", plural(n, "gradient"), name, scientificOr(e.WorstRelative, 2))
 	}
 	if e.Twin == "" {
 		return text
 	}
-	if e.TwinFailed > 0 {
-		return text + fmt.Sprintf(" With %s in its place %d fail, the worst by %s.", kindText(e.Twin), e.TwinFailed, scientific(e.TwinWorst, 2))
+	if undefined, failed := failures(e.TwinChecks, e.TwinFailed); failed > 0 {
+		return text + fmt.Sprintf(" With %s in its place %d fail, %s.", kindText(e.Twin), failed, worstText(undefined, "", e.TwinWorst))
 	}
-	return text + fmt.Sprintf(" With %s in its place, in the same network, none fails (worst %s).", kindText(e.Twin), scientific(e.TwinWorst, 2))
+	return text + fmt.Sprintf(" With %s in its place, in the same network, none fails (worst %s).", kindText(e.Twin), scientificOr(e.TwinWorst, 2))
+}
+
+// distance is how far a gradient is from its finite difference: infinite where one
+// of them is undefined.
+func distance(c experiment.GradientCheck) float64 {
+	analytic, okAnalytic := number(c.Analytic)
+	numeric, okNumeric := number(c.Numeric)
+	if !okAnalytic || !okNumeric {
+		return math.Inf(1)
+	}
+	return math.Abs(analytic - numeric)
+}
+
+// failures counts the undefined among checks, and all that fail: those are among
+// them.
+func failures(checks []experiment.GradientCheck, counted int) (undefined, failed int) {
+	for _, c := range checks {
+		if math.IsInf(distance(c), 1) {
+			undefined++
+		}
+	}
+	return undefined, max(undefined, counted)
+}
+
+// worstText says how badly checks fail.
+func worstText(undefined int, by string, worst *float64) string {
+	if undefined > 0 {
+		return fmt.Sprintf("%d of them without a finite number", undefined)
+	}
+	return "the worst by " + by + scientificOr(worst, 2)
 }
 
 // stopProse shows the stop rule at work: what the last two looks of each run
@@ -558,7 +601,7 @@ var glossary = []term{
 	{"cost", "The mean over examples of -ln(probability given to the label), in nats; 2.303 is guessing among ten classes. A penalty, where there is one, is said apart."},
 	{"epoch", "One pass over all training examples."},
 	{"gradient check", "Comparing a derivative from the backward pass with the slope measured by moving a weight a little up and down."},
-	{"Holm's correction", "Makes p values larger when many comparisons are made at once, so that chance alone is not taken for a finding."},
+	{"Holm's correction", "Makes p values larger when several comparisons of a family are made at once, so that chance alone is not taken for a finding."},
 	{"L2 penalty", "Lambda times the squares of the weights, added to the cost (the published study calls it L2 normalization)."},
 	{"look", "A moment in training at which cost and accuracy on the validation set are taken."},
 	{"paired by seed", "Two experiments are compared seed by seed: same split, and the same initial weights where shapes allow."},

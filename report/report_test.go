@@ -286,8 +286,25 @@ func TestReportSaysWhatTheNumbersSay(t *testing.T) {
 		}, []string{"here the weights did not run away", "No layer&#39;s norm doubles"}, []string{"nothing holds it"}},
 		{"gradients right", func(f *fixture) { f.evidence["runs/exp2-seed42"].Failed = 0 },
 			[]string{"All 36 gradients of exp2 checked against finite differences are right"}, []string{"Its gradient is wrong"}},
-		{"twin fails too", func(f *fixture) { e := f.evidence["runs/exp2-seed42"]; e.TwinFailed, e.TwinWorst = 2, 0.5 },
+		{"twin fails too", func(f *fixture) { e := f.evidence["runs/exp2-seed42"]; e.TwinFailed, e.TwinWorst = 2, ptr(0.5) },
 			[]string{"With batch norm in its place 2 fail, the worst by 0.50"}, []string{"none fails"}},
+		{"gradients that are not finite", func(f *fixture) {
+			e := f.evidence["runs/exp2-seed42"]
+			e.Failed, e.WorstRelative = 0, nil
+			e.Checks[0].Analytic, e.Checks[1].Numeric, e.TwinChecks[3].Numeric = nil, nil, nil
+		}, []string{"36 gradients of exp2 checked against finite differences 2 fail, 2 of them without a finite number. For 1.dense.weight[380, 0] Backward says – where",
+			"in its place 1 fail, 1 of them without a finite number", `<th scope="row">1.dense.weight[380, 0]</th><td class="n">–</td>`}, []string{"differences are right", "none fails"}},
+		{"no worst gradient", func(f *fixture) {
+			e := f.evidence["runs/exp2-seed42"]
+			e.WorstRelative, e.TwinWorst = nil, nil
+		}, []string{"36 fail, the worst by a relative difference of –.", "none fails (worst –)"}, nil},
+		{"two gradients are both 0", func(f *fixture) {
+			e := f.evidence["runs/exp2-seed42"]
+			e.Checks = []experiment.GradientCheck{{Parameter: "p", Analytic: ptr(0), Numeric: ptr(0)}}
+			e.Failed = 0
+		}, []string{"right, to a relative difference of 1.7"}, []string{"NaN"}},
+		{"several splits", func(f *fixture) { f.results.Experiments[2].Config.Validation = 0.1 },
+			[]string{"0.2 / 0.1", "Other experiments set aside other shares for validation"}, nil},
 		{"no twin", func(f *fixture) {
 			e := f.evidence["runs/exp2-seed42"]
 			e.Twin, e.TwinChecks, e.Checks = "", nil, e.Checks[:5]
@@ -345,11 +362,38 @@ func TestReportOfOddStudies(t *testing.T) {
 			}
 			return f
 		}, []string{"Of 23 comparisons beside the main question none shows a difference"}, nil},
+		{"a target that no run reached", func() *fixture {
+			f := correctedFixture()
+			for i := range f.results.Experiments {
+				e := &f.results.Experiments[i]
+				for k := range e.Runs {
+					e.Runs[k].StepsToTarget, e.Runs[k].SecondsToTarget = nil, nil
+				}
+				e.Summary = summaries(e.Runs)
+			}
+			for i := range f.results.Comparisons {
+				c := &f.results.Comparisons[i]
+				if c.PHolm = ptr(0.5); strings.HasSuffix(c.Metric, "_to_target") {
+					c.Difference, c.CI95, c.N, c.P, c.PHolm, c.Finding = nil, [2]*float64{}, 0, nil, nil, "To the target: nothing."
+				}
+			}
+			return f
+		}, []string{"Of 13 comparisons beside the main question none shows", "No run reached the target, validation accuracy 0.93: "},
+			[]string{"To the target: nothing.", "Steps to the target accuracy"}},
+		{"a primary measure without a direction", func() *fixture {
+			f := correctedFixture()
+			f.results.Primary, f.results.Comparisons = "penalty", nil
+			for i := range f.results.Experiments {
+				f.results.Experiments[i].Summary["penalty"] = experiment.Summary{Mean: ptr(0.04), N: 5}
+			}
+			return f
+		}, []string{"Penalty, the primary measure."}, []string{"()"}},
 		{"diverged and interrupted", func() *fixture {
 			f := correctedFixture()
 			runs := f.results.Experiments[0].Runs
 			runs[0].Stopped, runs[0].Diverged = "diverged", "epoch 3, step 1000, rate 0.3: cost is not finite"
 			runs[0].TestAccuracy, runs[0].ValCost = nil, nil
+			runs[0].TrainAccuracy, runs[0].ValAccuracy, runs[0].TrainCost, runs[0].TestCost, runs[0].SumOfWeights = nil, nil, nil, nil, nil
 			runs[1].Stopped, runs[1].StepsToTarget, runs[1].SecondsToTarget = "interrupted", nil, nil
 			delete(f.evals, runs[0].Dir)
 			delete(f.histories, runs[1].Dir)
@@ -357,8 +401,9 @@ func TestReportOfOddStudies(t *testing.T) {
 			f.results.Experiments[3].Runs = []experiment.Run{}
 			f.results.Experiments[3].Summary = nil
 			f.results.Experiments[3].Timing = nil
+			f.results.Experiments[1].Timing = nil
 			return f
-		}, []string{"1 run diverged and was left out", "plain, seed 1, diverged: epoch 3, step 1000, rate 0.3: cost is not finite.",
+		}, []string{"Mean over 5 seeds, of plain over 3, of batch-norm-l2 over 0;", "1 run diverged and was left out", "plain, seed 1, diverged: epoch 3, step 1000, rate 0.3: cost is not finite.",
 			"plain, seed 2, was interrupted after", "batch-norm-l2 has no finished run.", "Never reached, and left out: plain in 1 of 5 runs."}, nil},
 		{"every figure null", func() *fixture {
 			f := correctedFixture()

@@ -105,6 +105,7 @@ func settingsTable(studies []*study) *table {
 	each("Update rule, learning rate", func(c *experiment.Config) string { return c.Rule + ", " + lambdaText(c.LearningRate) })
 	each("Batch", func(c *experiment.Config) string { return plural(c.Batch, "example") })
 	each("Epochs, at most", func(c *experiment.Config) string { return fixed(float64(c.Epochs), 0) })
+	each("Validation, share of the training examples", func(c *experiment.Config) string { return lambdaText(c.Validation) })
 	each("Order of the examples", func(c *experiment.Config) string {
 		if c.Shuffle {
 			return "new in each epoch"
@@ -155,7 +156,7 @@ func listText(values []int, empty string) string {
 func (b *builder) data(s *study) []block {
 	d := &s.Dataset
 	blocks := []block{{Text: dataProse(d)}}
-	blocks = append(blocks, classTable(d))
+	blocks = append(blocks, classTable(s))
 	if len(d.Samples) > 0 {
 		columns := 12
 		if d.Classes > 0 && len(d.Samples)%d.Classes == 0 {
@@ -173,9 +174,13 @@ func (b *builder) data(s *study) []block {
 
 // classTable counts the examples of each class in each part: few classes stand
 // side by side, many below each other and folded.
-func classTable(d *experiment.DatasetInfo) block {
+func classTable(s *study) block {
+	d := &s.Dataset
 	t := table{Caption: fmt.Sprintf("Examples of %s per part and class, in the split of the first run.", clean(d.Name)),
 		Head: []string{"Class", "Training", "Validation", "Test"}, Numeric: []bool{false, true, true, true}}
+	if !oneSplit(s.Results) {
+		t.Caption += " Other experiments set aside other shares for validation: see the settings."
+	}
 	count := func(n int) string { return fixed(float64(n), 0) }
 	for _, c := range d.PerClass {
 		t.Rows = append(t.Rows, cells(strconv.Itoa(c.Class), count(c.Train), count(c.Validation), count(c.Test)))

@@ -86,11 +86,14 @@ func byEpoch(r *run, of func(look) float64) (xys []xy) {
 func validationCost(l look) float64 { return l.valCost }
 func trainingCost(l look) float64   { return l.trainCost }
 
+// completed says whether a run came to an end of its own.
+func completed(r *experiment.Run) bool { return r.Stopped != "interrupted" && r.Stopped != "diverged" }
+
 // finished are an experiment's runs that came to an end of their own, or all if
 // none did.
 func finished(s *study, i int) (runs []run) {
-	for k, r := range s.Experiments[i].Runs {
-		if r.Stopped != "interrupted" && r.Stopped != "diverged" {
+	for k := range s.Experiments[i].Runs {
+		if completed(&s.Experiments[i].Runs[k]) {
 			runs = append(runs, s.files[i][k])
 		}
 	}

@@ -45,6 +45,33 @@ func severalSeeds(r *experiment.Results) bool {
 	return slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool { return len(e.Runs) > 1 })
 }
 
+// meanOver is how many runs the means of an experiment are taken over: those that
+// diverged or were interrupted are left out.
+func meanOver(e *experiment.Experiment) int { return e.Summary["steps"].N }
+
+// oneSplit says whether all experiments set aside the same share of the examples
+// for validation.
+func oneSplit(r *experiment.Results) bool {
+	return !slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool {
+		return e.Config.Validation != r.Experiments[0].Config.Validation
+	})
+}
+
+// dataLine names the data of a study and counts its parts.
+func dataLine(r *experiment.Results) string {
+	text := "Data: " + clean(r.Dataset.Name)
+	if r.Dataset.Fallback {
+		text += ", which this program draws itself, in place of MNIST"
+	}
+	n := r.Dataset.Examples
+	train, validation, test := fixed(float64(n.Train), 0), fixed(float64(n.Validation), 0), fixed(float64(n.Test), 0)
+	if !oneSplit(r) {
+		return fmt.Sprintf("%s; %s training examples, of which experiments set aside different shares for validation, %s test examples",
+			text, fixed(float64(n.Train+n.Validation), 0), test)
+	}
+	return fmt.Sprintf("%s; %s training, %s validation, %s test examples", text, train, validation, test)
+}
+
 // resultRows is the table of a study.
 func resultRows(r *experiment.Results) []resultRow {
 	var rows []resultRow
@@ -82,7 +109,7 @@ func ourRow(r *experiment.Results, e *experiment.Experiment, p *experiment.Publi
 		case severalSeeds(r):
 			row.cells[c] = meanCell(key, e.Summary[key])
 		case len(e.Runs) == 1:
-			row.cells[c].text = runFigure(r, &e.Runs[0], key)
+			row.cells[c].text = runFigure(&e.Runs[0], key)
 		default:
 			row.cells[c].text = missing
 		}
@@ -147,9 +174,9 @@ func titleBool(b bool) string {
 	return "False"
 }
 
-// runFigure prints a figure of a single run: accuracies rounded to three
-// decimals, and costs cut off after three where the published table is replayed.
-func runFigure(r *experiment.Results, run *experiment.Run, key string) string {
+// runFigure prints a figure of a single run, accuracies and costs rounded to three
+// decimals.
+func runFigure(run *experiment.Run, key string) string {
 	switch key {
 	case "epochs":
 		return fixed(float64(run.Epochs), 0)
@@ -161,15 +188,11 @@ func runFigure(r *experiment.Results, run *experiment.Run, key string) string {
 	v, ok := number(map[string]*float64{
 		"train_accuracy": run.TrainAccuracy, "val_accuracy": run.ValAccuracy, "test_accuracy": run.TestAccuracy,
 		"train_cost": run.TrainCost, "val_cost": run.ValCost}[key])
-	switch {
-	case !ok:
+	if !ok {
 		return missing
-	case strings.HasSuffix(key, "_cost") && len(r.Published) > 0:
-		return cutOff(v, 3)
-	default:
-		// Halves go to the even digit, as numpy rounds: 0.9295 is 0.930.
-		return fixed(math.RoundToEven(v*1000)/1000, 3)
 	}
+	// Halves go to the even digit, as numpy rounds: 0.9295 is 0.930.
+	return fixed(math.RoundToEven(v*1000)/1000, 3)
 }
 
 // meanCell prints a mean over seeds and half of its interval: four decimals,
@@ -198,7 +221,7 @@ func tableNotes(r *experiment.Results) []string {
 		}
 	}
 	if severalSeeds(r) {
-		notes = append(notes, fmt.Sprintf("Mean over %s; ± is half of the 95 %% interval of the mean (Student's t).", plural(len(r.Seeds), "seed")))
+		notes = append(notes, meanNote(r))
 	}
 	notes = append(notes, "Time: wall time of a run while other runs shared the cores.")
 	for i := range r.Experiments {
@@ -218,6 +241,22 @@ func tableNotes(r *experiment.Results) []string {
 	return notes
 }
 
+// meanNote says over how many seeds means are taken, and of which experiments over
+// fewer.
+func meanNote(r *experiment.Results) string {
+	most := 0
+	for i := range r.Experiments {
+		most = max(most, meanOver(&r.Experiments[i]))
+	}
+	text := "Mean over " + plural(most, "seed")
+	for i := range r.Experiments {
+		if n := meanOver(&r.Experiments[i]); n < most {
+			text += fmt.Sprintf(", of %s over %d", clean(r.Experiments[i].Name), n)
+		}
+	}
+	return text + "; ± is half of the 95 % interval of the mean (Student's t)."
+}
+
 // sentence cleans a text from a file and ends it with a full stop.
 func sentence(s string) string {
 	s = strings.TrimSpace(clean(s))
@@ -230,9 +269,9 @@ func sentence(s string) string {
 	return s
 }
 
-// TableText renders a study's table for a terminal: the published table's
-// columns, aligned, at most 120 characters wide while names are short, with the
-// published figures and marks of equality under ours, or with half of the 95 %
+// TableText renders a study's table for a terminal: a line on the data, then the
+// published table's columns, aligned, at most 120 characters wide while names are
+// short, with the published figures and marks of equality under ours, or with half of the 95 %
 // interval under each mean, and the notes a reader needs.
 func TableText(r *experiment.Results) string {
 	var lines [][len(columns)]string
@@ -274,6 +313,7 @@ func TableText(r *experiment.Results) string {
 		}
 	}
 	var b strings.Builder
+	b.WriteString(wrap(dataLine(r), 100, "  "))
 	write := func(line [len(columns)]string) {
 		var text strings.Builder
 		for c, s := range line {
@@ -367,7 +407,7 @@ func TableCSV(r *experiment.Results) []byte {
 			}
 			count := ""
 			if !row.published {
-				count = strconv.Itoa(len(r.Experiments[runs].Runs))
+				count = strconv.Itoa(meanOver(&r.Experiments[runs]))
 				runs++
 			}
 			record = append(record, count)
@@ -455,7 +495,7 @@ func SummaryText(r *experiment.Results) string {
 	var shown []experiment.Comparison
 	rest := 0
 	for _, primary := range []bool{true, false} {
-		for _, c := range r.Comparisons {
+		for _, c := range withFigures(r) {
 			switch {
 			case c.Primary != primary:
 			case c.Primary || c.Metric == r.Primary:
@@ -487,6 +527,9 @@ func SummaryText(r *experiment.Results) string {
 	}
 	if rest > 0 {
 		fmt.Fprintf(&b, "%s of other measures: in the report.\n", plural(rest, "comparison"))
+	}
+	if text := unreached(r); text != "" {
+		b.WriteString(text + "\n")
 	}
 	return b.String()
 }

@@ -16,6 +16,7 @@ func oddResults() *experiment.Results {
 	r := &f.results
 	r.Experiments[0].Name = "50%_of\x1b&more"
 	r.Experiments[0].Runs[1].Stopped, r.Experiments[0].Runs[1].Diverged = "diverged", "cost is not finite in epoch 2, step 400, rate 3"
+	r.Experiments[0].Summary = summaries(r.Experiments[0].Runs)
 	r.Experiments[1].Summary["val_cost"] = experiment.Summary{}
 	r.Experiments[2].Summary["seconds"] = experiment.Summary{Mean: ptr(3), N: 1}
 	r.Experiments[3].Normalisation = "published-per-example"
@@ -68,19 +69,58 @@ func TestTableQuotesPublishedFigures(t *testing.T) {
 	want(t, "TableText", TableText(r), "exp1")
 }
 
+func TestTableNamesTheData(t *testing.T) {
+	r := &correctedFixture().results
+	want(t, "TableText", TableText(r), "Data: mnist; 48,000 training, 12,000 validation, 10,000 test examples\n")
+	r.Dataset.Name, r.Dataset.Fallback = "drawn-digits", true
+	want(t, "TableText", TableText(r), "Data: drawn-digits, which this program draws itself, in place of MNIST; 48,000 training")
+	r.Experiments[2].Config.Validation = 0.1
+	text := strings.Join(strings.Fields(TableText(r)), " ")
+	want(t, "TableText", text, "60,000 training examples, of which experiments set aside different shares for validation, 10,000 test")
+	wantNot(t, "TableText", text, "48,000")
+}
+
+// Comparisons that no seed has figures for are neither counted nor shown.
+func TestEmptyComparisons(t *testing.T) {
+	r := &correctedFixture().results
+	for i := range r.Comparisons {
+		if c := &r.Comparisons[i]; strings.HasSuffix(c.Metric, "_to_target") {
+			*c = experiment.Comparison{Metric: c.Metric, A: c.A, B: c.B}
+		}
+	}
+	for i := range r.Experiments {
+		for k := range r.Experiments[i].Runs {
+			run := &r.Experiments[i].Runs[k]
+			run.StepsToTarget, run.SecondsToTarget = nil, nil
+		}
+	}
+	want(t, "SummaryText", SummaryText(r), "10 comparisons of other measures", "No run reached the target, validation accuracy 0.93: ")
+	r.Target = nil
+	wantNot(t, "SummaryText", SummaryText(r), "target")
+	c := &r.Comparisons[0] // the main question stays
+	*c = experiment.Comparison{Metric: c.Metric, A: c.A, B: c.B, Primary: true, Finding: "No seed has a figure for both."}
+	want(t, "SummaryText", SummaryText(r), "n 0", "No seed has a figure for both.")
+}
+
+// Runs that diverged have no dot.
+func TestDotsOfCompletedRuns(t *testing.T) {
+	r := &correctedFixture().results
+	r.Experiments[0].Runs[1].Stopped = "diverged"
+	for i, want := range []int{4, 5} {
+		if got := len(dotsOf(&study{Results: r}, "steps").rows[i].singles); got != want {
+			t.Errorf("dotsOf(steps): experiment %d has %d dots, want %d", i, got, want)
+		}
+	}
+}
+
 func TestSingleRunFigures(t *testing.T) {
-	r := &publishedFixture().results
 	run := &experiment.Run{Epochs: 1234, Steps: 91425, TrainAccuracy: ptr(0.97356), ValAccuracy: ptr(0.9295), TrainCost: ptr(0.0748), ValCost: nil, TestAccuracy: ptr(math.NaN()), Seconds: 3.14159}
-	plain := &experiment.Results{}
-	tests := []struct {
-		results   *experiment.Results
-		key, want string
-	}{
-		{r, "epochs", "1,234"}, {r, "steps", "91,425"}, {r, "train_accuracy", "0.974"}, {r, "val_accuracy", "0.930"}, {r, "train_cost", "0.074"}, {plain, "train_cost", "0.075"},
-		{r, "val_cost", missing}, {r, "test_accuracy", missing}, {r, "seconds", "3.14"},
+	tests := []struct{ key, want string }{
+		{"epochs", "1,234"}, {"steps", "91,425"}, {"train_accuracy", "0.974"}, {"val_accuracy", "0.930"}, {"train_cost", "0.075"},
+		{"val_cost", missing}, {"test_accuracy", missing}, {"seconds", "3.14"},
 	}
 	for _, test := range tests {
-		if got := runFigure(test.results, run, test.key); got != test.want {
+		if got := runFigure(run, test.key); got != test.want {
 			t.Errorf("runFigure(%q) = %q, want %q", test.key, got, test.want)
 		}
 	}
@@ -92,9 +132,6 @@ func TestNumbers(t *testing.T) {
 		{"fixed(-0.0001, 3)", fixed(-0.0001, 3), "0.000"},
 		{"fixed(-1234, 0)", fixed(-1234, 0), "-1,234"},
 		{"fixed(1e20, 3)", fixed(1e20, 3), "1.00e+20"},
-		{"cutOff(0.29, 3)", cutOff(0.29, 3), "0.290"},
-		{"cutOff(0.2979999, 3)", cutOff(0.2979999, 3), "0.297"},
-		{"cutOff(12, 3)", cutOff(12, 3), "12.000"},
 		{"scientific(0, 3)", scientific(0, 3), "0.00"},
 		{"scientific(3.2e-9, 2)", scientific(3.2e-9, 2), "3.2e-09"},
 		{"scientific(517531.2, 6)", scientific(517531.2, 6), "517,531"},
@@ -132,7 +169,7 @@ func TestNumbers(t *testing.T) {
 }
 
 func TestMetricsAreDescribed(t *testing.T) {
-	for _, key := range []string{"test_accuracy", "test_cost", "epochs", "steps", "steps_to_target", "best_step", "best_epoch", "seconds_to_target", "seconds", "us_per_step"} {
+	for _, key := range []string{"test_accuracy", "test_cost", "epochs", "steps", "steps_to_target", "seconds_to_target", "seconds", "us_per_step"} {
 		if m := metricOf(key); m.better == "" || m.name == "" || m.key != key {
 			t.Errorf("metricOf(%q) = %+v, want a name and a direction", key, m)
 		}
@@ -146,7 +183,7 @@ func TestMetricsAreDescribed(t *testing.T) {
 			t.Errorf("valueOf(%q) is nil", key)
 		}
 	}
-	for _, key := range []string{"train_accuracy", "val_accuracy", "test_accuracy", "train_cost", "val_cost", "test_cost", "penalty", "sum_of_weights", "us_per_step", "steps_to_target", "seconds_to_target", "unknown"} {
+	for _, key := range []string{"train_accuracy", "val_accuracy", "test_accuracy", "train_cost", "val_cost", "test_cost", "penalty", "sum_of_weights", "steps_to_target", "seconds_to_target", "unknown"} {
 		if valueOf(&run, key) != nil {
 			t.Errorf("valueOf(%q) of an empty run is not nil", key)
 		}

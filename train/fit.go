@@ -36,7 +36,7 @@ type Look struct {
 // left out.
 func (t *Trainer[T]) Epochs(ctx context.Context, n int, fit, validation dataset.View) iter.Seq2[Look, error] {
 	return func(yield func(Look, error) bool) {
-		if err := t.check(fit, validation); err != nil {
+		if err := t.Check(fit, validation); err != nil {
 			yield(Look{}, err)
 			return
 		}
@@ -98,8 +98,13 @@ func (t *Trainer[T]) stepsPerEpoch(n int) int {
 	return steps
 }
 
-// check refuses data that cannot train the network.
-func (t *Trainer[T]) check(fit, validation dataset.View) error {
+// Check refuses data that cannot train the network: no examples, other features,
+// more classes, a validation set of another kind, looks that never come. Epochs
+// and Fit call it; a caller may do so before it writes anything.
+func (t *Trainer[T]) Check(fit, validation dataset.View) error {
+	if fit.Set == nil {
+		return usererr.New("no training examples")
+	}
 	in, classes := t.net.Widths()
 	steps := t.stepsPerEpoch(fit.Len())
 	switch {
@@ -135,7 +140,8 @@ const (
 )
 
 // Patience stops when the validation cost has not improved on its best by more
-// than MinImprovement for Epochs epochs in a row.
+// than MinImprovement for Epochs epochs in a row. It remembers what it has seen:
+// one value serves one training.
 type Patience struct {
 	Epochs         int
 	MinImprovement float64
@@ -157,7 +163,8 @@ func (p *Patience) Observe(l Look) bool {
 // PublishedCriterion is the stop rule of the published study: it stops at the
 // first look whose validation cost (penalty included) differs from the look
 // before by less than Difference, in either direction. It fires on a coincidence:
-// a cost that wanders meets its last value sooner or later.
+// a cost that wanders meets its last value sooner or later. One value serves one
+// training.
 type PublishedCriterion struct {
 	Difference float64
 	last       float64

@@ -45,6 +45,10 @@ func (c *evaluateCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	if c.Dataset == "" && facts.DatasetSHA256 != "" && data.SHA256 != facts.DatasetSHA256 {
+		return usererr.New("%s was trained on another data set of the name %q (SHA-256 %.12s..., got %.12s...)",
+			c.Model, name, facts.DatasetSHA256, data.SHA256).Try("--dataset with the folder that it was trained on")
+	}
 	if facts.Width > 0 && (data.Test.Width != facts.Width || data.Test.Height != facts.Height) {
 		return usererr.New("%s takes images of %dx%d, but those of %s are %dx%d",
 			c.Model, facts.Width, facts.Height, name, data.Test.Width, data.Test.Height)

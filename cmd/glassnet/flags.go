@@ -34,18 +34,18 @@ func (f dataFlags) load(s *session, name string, quiet bool) (*dataset.Data, err
 
 // speedFlags change how fast something is done, never what comes out.
 type speedFlags struct {
-	Threads int `placeholder:"N" help:"Cores to use; all of them by default. The result does not depend on it."`
+	Threads *int `placeholder:"N" help:"Cores to use; all of them by default. The result does not depend on it."`
 	kernelFlag
 }
 
 func (f speedFlags) threads() (int, error) {
-	switch {
-	case f.Threads < 0 || f.Threads > 1024:
-		return 0, usererr.New("--threads %d, want 1 to 1024", f.Threads)
-	case f.Threads == 0:
+	if f.Threads == nil {
 		return runtime.NumCPU(), nil
 	}
-	return f.Threads, nil
+	if *f.Threads < 1 || *f.Threads > 1024 {
+		return 0, usererr.New("--threads %d, want 1 to 1024", *f.Threads)
+	}
+	return *f.Threads, nil
 }
 
 // outFlag is the folder for results.
@@ -53,8 +53,9 @@ type outFlag struct {
 	Out string `placeholder:"DIR" help:"Folder for the results; must be new or empty. Default: glassnet-out/<what>-<UTC time>."`
 }
 
-// make creates the folder, or refuses one that holds something.
-func (f outFlag) make(what string) (string, error) {
+// folder returns the folder's name, or refuses one that holds something. It makes
+// nothing: that is for when there is something to put in.
+func (f outFlag) folder(what string) (string, error) {
 	dir := f.Out
 	if dir == "" {
 		dir = filepath.Join("glassnet-out", what+"-"+time.Now().UTC().Format("20060102-150405"))
@@ -62,12 +63,9 @@ func (f outFlag) make(what string) (string, error) {
 	entries, err := os.ReadDir(dir)
 	switch {
 	case err == nil && len(entries) > 0:
-		return "", usererr.New("--out %s exists and is not empty", dir).Try("another --out")
+		return "", usererr.New("--out %q exists and is not empty", dir).Try("another --out")
 	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return "", usererr.New("--out %s: %w", dir, pathCause(err))
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return "", usererr.New("--out %s: %w", dir, pathCause(err))
+		return "", usererr.New("--out %q: %w", dir, pathCause(err))
 	}
 	return dir, nil
 }
@@ -93,10 +91,21 @@ func (s *session) commandLine() string {
 			}
 		case "--json", "--quiet":
 		default:
-			kept = append(kept, s.args[i])
+			kept = append(kept, shellQuoted(s.args[i]))
 		}
 	}
 	return "glassnet " + strings.Join(kept, " ")
 }
 
 func interrupted(err error) bool { return errors.Is(err, context.Canceled) }
+
+// shellQuoted puts single quotes round a word that a shell would not take as it is.
+func shellQuoted(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=./,:@%+", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

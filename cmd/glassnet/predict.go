@@ -20,7 +20,8 @@ type predictCmd struct {
 	Model string   `arg:"" help:"A model.safetensors."`
 	Files []string `arg:"" name:"file" help:"PNG images of any size and colour mode, or IDX files of images (plain or .gz)."`
 	kernelFlag
-	JSON bool `help:"Print JSON."`
+	JSON  bool `help:"Print JSON."`
+	Quiet bool `help:"Accepted for scripts: there is no progress to keep quiet."`
 }
 
 // prediction is one element of the JSON output.
@@ -137,7 +138,7 @@ func openRegular(path string) (f *os.File, size int64, err error) {
 }
 
 func printPrediction(s *session, p prediction) {
-	fmt.Fprintf(s.stdout, "%s", p.File)
+	fmt.Fprint(s.stdout, printable(p.File))
 	if p.Index > 0 || len(p.Preparation) == 0 {
 		fmt.Fprintf(s.stdout, " [%d]", p.Index)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -16,118 +17,103 @@ import (
 
 // meter shows how far things have come: bars on a terminal, plain lines now and
 // then elsewhere, nothing when quiet.
+//
+// mpb draws from a goroutine of its own, which also serves the calls on a bar: so
+// what it calls, the decorators, takes no lock.
 type meter struct {
 	w     io.Writer
 	bars  *mpb.Progress // nil: plain lines
 	quiet bool
 
-	mu   sync.Mutex
-	runs map[string]*runBar
-	byte struct {
-		stage string
-		bar   *mpb.Bar
-		last  time.Time
-	}
+	mu    sync.Mutex
+	shown map[string]*shown
 }
 
-// runBar is one running training.
-type runBar struct {
-	bar    *mpb.Bar
-	status string
-	last   time.Time // of its last plain line
+// shown is one thing whose progress is shown: a training, a download.
+type shown struct {
+	bar    *mpb.Bar               // nil: plain lines
+	status atomic.Pointer[string] // beside the bar
+	last   time.Time              // of the last plain line
 }
 
 // plainEvery is the time between two plain lines about the same thing.
 const plainEvery = 10 * time.Second
 
 func newMeter(w io.Writer, quiet bool) *meter {
-	m := &meter{w: w, quiet: quiet, runs: map[string]*runBar{}}
+	m := &meter{w: w, quiet: quiet, shown: map[string]*shown{}}
 	if f, ok := w.(*os.File); ok && !quiet && term.IsTerminal(int(f.Fd())) {
 		m.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(30), mpb.WithRefreshRate(200*time.Millisecond))
 	}
 	return m
 }
 
-// close leaves the bars as they are and waits until they are drawn.
-func (m *meter) close() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.bars == nil {
+// of returns what is shown under name, and adds a bar for it at the first call.
+func (m *meter) of(name string, total int64) *shown {
+	s, known := m.shown[name]
+	if known {
+		return s
+	}
+	s = &shown{}
+	m.shown[name] = s
+	if m.bars != nil {
+		s.status.Store(new(string))
+		s.bar = m.bars.AddBar(total, mpb.BarRemoveOnComplete(),
+			mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)),
+			mpb.AppendDecorators(
+				decor.Any(func(decor.Statistics) string { return *s.status.Load() }, decor.WCSyncSpaceR),
+				decor.AverageETA(decor.ET_STYLE_GO)))
+	}
+	return s
+}
+
+// show moves the bar of name, or prints a plain line when the last is old enough.
+func (m *meter) show(name, status string, done, total int64, finished bool, lastLine string) {
+	if m.quiet {
 		return
 	}
-	for _, r := range m.runs {
-		r.bar.Abort(false)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.of(name, total)
+	switch {
+	case m.bars != nil:
+		s.status.Store(&status)
+		s.bar.SetTotal(total, false)
+		s.bar.SetCurrent(done)
+		if finished {
+			s.bar.SetTotal(-1, true)
+		}
+	case finished:
+		fmt.Fprintf(m.w, "%s: %s\n", name, lastLine)
+	case time.Since(s.last) > plainEvery:
+		fmt.Fprintf(m.w, "%s: %s\n", name, status)
+		s.last = time.Now()
 	}
-	if m.byte.bar != nil {
-		m.byte.bar.Abort(false)
-	}
-	m.bars.Wait()
 }
 
 // bytes shows a download or a drawing.
 func (m *meter) bytes(stage string, done, total int64) {
-	if m.quiet {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.bars == nil {
-		if now := time.Now(); stage != m.byte.stage || now.Sub(m.byte.last) > plainEvery || done == total {
-			if !(stage == m.byte.stage && m.byte.last.IsZero()) {
-				fmt.Fprintf(m.w, "%s: %d of %d\n", stage, done, total)
-			}
-			m.byte.stage, m.byte.last = stage, now
-		}
-		return
-	}
-	if stage != m.byte.stage {
-		if m.byte.bar != nil {
-			m.byte.bar.Abort(false)
-		}
-		m.byte.stage = stage
-		m.byte.bar = m.bars.AddBar(total,
-			mpb.PrependDecorators(decor.Name(stage, decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(decor.Percentage(), decor.Name(" "), decor.OnComplete(decor.AverageETA(decor.ET_STYLE_GO), "")))
-	}
-	m.byte.bar.SetTotal(total, false)
-	m.byte.bar.SetCurrent(done)
-	if total > 0 && done >= total {
-		m.byte.bar.SetTotal(total, true)
-	}
+	line := fmt.Sprintf("%d of %d", done, total)
+	m.show(stage, line, done, total, total > 0 && done >= total, line)
 }
 
 // run shows a training: epoch, cost, accuracy and time left.
 func (m *meter) run(p experiment.Progress) {
-	if m.quiet {
+	status := fmt.Sprintf("epoch %d/%d  cost %.4f  accuracy %.4f", p.Epoch, p.MaxEpochs, p.Cost, p.Accuracy)
+	last := fmt.Sprintf("done after %d steps (%s): cost %.4f, accuracy %.4f", p.Step, p.Stopped, p.Cost, p.Accuracy)
+	m.show(p.Run, status, int64(p.Epoch), int64(p.MaxEpochs), p.Done, last)
+}
+
+// close takes the bars that are left off the screen and waits until it is done.
+func (m *meter) close() {
+	if m.bars == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r, known := m.runs[p.Run]
-	if !known {
-		r = &runBar{}
-		m.runs[p.Run] = r
-		if m.bars != nil {
-			r.bar = m.bars.AddBar(int64(p.MaxEpochs),
-				mpb.BarRemoveOnComplete(),
-				mpb.PrependDecorators(decor.Name(p.Run, decor.WCSyncSpaceR)),
-				mpb.AppendDecorators(
-					decor.Any(func(decor.Statistics) string { m.mu.Lock(); defer m.mu.Unlock(); return r.status }, decor.WCSyncSpaceR),
-					decor.AverageETA(decor.ET_STYLE_GO)))
-		}
+	for _, s := range m.shown {
+		s.bar.Abort(true)
 	}
-	r.status = fmt.Sprintf("epoch %d/%d  cost %.4f  accuracy %.4f ", p.Epoch, p.MaxEpochs, p.Cost, p.Accuracy)
-	switch {
-	case m.bars != nil && p.Done:
-		r.bar.SetTotal(int64(p.MaxEpochs), true)
-	case m.bars != nil:
-		r.bar.SetCurrent(int64(p.Epoch))
-	case p.Done:
-		fmt.Fprintf(m.w, "%s: done after %d steps (%s): cost %.4f, accuracy %.4f\n", p.Run, p.Step, p.Stopped, p.Cost, p.Accuracy)
-	case time.Since(r.last) > plainEvery:
-		fmt.Fprintf(m.w, "%s: %s\n", p.Run, r.status)
-		r.last = time.Now()
-	}
+	m.bars.Wait()
 }
 
 // note prints a line for people.

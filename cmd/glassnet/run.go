@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -117,7 +119,22 @@ func fail(stderr io.Writer, err error) int {
 	}
 }
 
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// oneLine puts an error on one line; control characters, which may come from the
+// names of files and would reach the terminal, are shown escaped.
+func oneLine(err error) string { return printable(strings.Join(strings.Fields(err.Error()), " ")) }
+
+// printable escapes what a terminal would act upon.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
+}
 
 // interruptible returns a context that the first SIGINT or SIGTERM ends, so that
 // finished work is saved and summarised; the second ends the program at once.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,14 +49,14 @@ func TestScripts(t *testing.T) {
 			"mkpng":       mkpng,
 			"overwrite":   overwrite,
 			"samefiles":   samefiles,
-			"one-line":    oneLineOf,
 			"nothing-but": nothingBut,
 			"interrupt":   interrupt,
 		},
 	})
 }
 
-// exits CODE ARGS... runs glassnet and demands the exit code.
+// exits CODE ARGS... runs glassnet and demands the exit code; with code 2 also one
+// line of error.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits code args...")
@@ -72,6 +73,9 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if code != want {
 		ts.Fatalf("glassnet %q: exit code %d, want %d", args[1:], code, want)
+	}
+	if code == exitUsage {
+		oneLineOf(ts)
 	}
 }
 
@@ -108,9 +112,9 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// one-line demands that the last `exits` left one line "error: ..." on stderr and
+// oneLineOf demands that the last command left one line "error: ..." on stderr and
 // at most one "try: ..." after it.
-func oneLineOf(ts *testscript.TestScript, _ bool, _ []string) {
+func oneLineOf(ts *testscript.TestScript) {
 	lines := bytes.Split(bytes.TrimSpace([]byte(ts.ReadFile("stderr"))), []byte("\n"))
 	ok := len(lines) >= 1 && len(lines) <= 2 && bytes.HasPrefix(lines[0], []byte("error: ")) &&
 		(len(lines) == 1 || bytes.HasPrefix(lines[1], []byte("try: ")))
@@ -119,18 +123,12 @@ func oneLineOf(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
-// nothing-but DIR NAMES... demands the entries of a folder.
+// nothing-but DIR NAMES... demands that a folder holds these entries and no others.
 func nothingBut(ts *testscript.TestScript, _ bool, args []string) {
 	entries, err := os.ReadDir(ts.MkAbs(args[0]))
 	ts.Check(err)
-	want := map[string]bool{}
-	for _, name := range args[1:] {
-		want[name] = true
-	}
-	for _, e := range entries {
-		if !want[e.Name()] {
-			ts.Fatalf("%s holds %s", args[0], e.Name())
-		}
+	if got := names(entries); !slices.Equal(got, slices.Sorted(slices.Values(args[1:]))) {
+		ts.Fatalf("%s holds %q, want %q", args[0], got, args[1:])
 	}
 }
 

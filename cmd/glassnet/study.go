@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +22,7 @@ type studyCmd struct {
 	speedFlags
 	Seed      *uint64 `placeholder:"N" help:"First seed, in place of the study's own; a study of several seeds uses N, N+1, ..."`
 	Precision string  `placeholder:"TYPE" help:"float32 or float64, in place of the study's own."`
-	Epochs    int     `placeholder:"N" help:"At most N epochs per run, in place of the study's own limit: a quick look. The figures are then not the study's."`
+	Epochs    *int    `placeholder:"N" help:"At most N epochs per run, in place of the study's own limit: a quick look. The figures are then not the study's."`
 	JSON      bool    `help:"Print results.json instead of the table (several studies: an array)."`
 	Quiet     bool    `help:"No progress."`
 }
@@ -59,11 +58,17 @@ func (c *studyCmd) Run(s *session) error {
 	if c.alone() {
 		what = studies[0].Name
 	}
-	data, err := c.load(s, c.datasetOf(studies[0]), c.Quiet || c.JSON)
+	for _, study := range studies[1:] {
+		if c.datasetOf(study) != c.datasetOf(studies[0]) {
+			return usererr.New("study %q is about %q, %q about %q; one report is about one data set",
+				study.Name, study.Dataset, studies[0].Name, studies[0].Dataset).Try("--dataset NAME, or one study at a time")
+		}
+	}
+	out, err := c.folder(what)
 	if err != nil {
 		return err
 	}
-	out, err := c.make(what)
+	data, err := c.load(s, c.datasetOf(studies[0]), c.Quiet || c.JSON)
 	if err != nil {
 		return err
 	}
@@ -90,15 +95,15 @@ func (c *studyCmd) adapt(study *experiment.Study) error {
 	if c.Precision != "" {
 		study.Precision = c.Precision
 	}
-	if c.Epochs < 0 {
-		return usererr.New("--epochs %d, want 1 or more", c.Epochs)
-	}
-	if c.Epochs > 0 {
+	if c.Epochs != nil {
+		if *c.Epochs < 1 {
+			return usererr.New("--epochs %d, want 1 or more", *c.Epochs)
+		}
 		for i := range study.Experiments {
 			e := &study.Experiments[i]
-			e.Epochs = min(e.Epochs, c.Epochs)
+			e.Epochs = min(e.Epochs, *c.Epochs)
 		}
-		study.Notes = append(study.Notes, fmt.Sprintf("Every run was cut short at %d epochs (--epochs): these are not the study's full figures.", c.Epochs))
+		study.Notes = append(study.Notes, fmt.Sprintf("Every run was cut short at %d epochs (--epochs): these are not the study's full figures.", *c.Epochs))
 	}
 	return study.Validate()
 }
@@ -173,13 +178,11 @@ func writeTables(dir string, r *experiment.Results) error {
 }
 
 func (c *studyCmd) print(w io.Writer, all []*experiment.Results, out string) error {
-	if c.JSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		if c.alone() {
-			return encoder.Encode(all[0])
-		}
-		return encoder.Encode(all)
+	switch {
+	case c.JSON && c.alone():
+		return printJSON(w, all[0])
+	case c.JSON:
+		return printJSON(w, all)
 	}
 	for _, r := range all {
 		fmt.Fprintf(w, "%s\n\n%s\n%s\n", r.Title, report.TableText(r), report.SummaryText(r))
@@ -197,7 +200,7 @@ const publishedSeed = 42
 // checkPublished holds the promise that the published table comes out again: on
 // MNIST, with the published seed and the study as it is.
 func (c *studyCmd) checkPublished(stderr io.Writer, all []*experiment.Results) error {
-	if c.Epochs > 0 || c.Precision != "" || c.Seed != nil && *c.Seed != publishedSeed {
+	if c.Epochs != nil || c.Precision != "" || c.Seed != nil && *c.Seed != publishedSeed {
 		return nil
 	}
 	for _, r := range all {
@@ -227,7 +230,7 @@ func (studiesCmd) Run(s *session) error {
 // reportCmd writes the report of finished studies again.
 type reportCmd struct {
 	Dirs []string `arg:"" name:"dir" help:"Folders of finished studies, each with a results.json; a folder that holds several will do."`
-	Out  string   `placeholder:"DIR" help:"Where to write report.html, report.md and plots/. Default: the first DIR."`
+	Out  string   `placeholder:"DIR" help:"Where to write report.html, report.md and plots/; must be new or empty. Default: over the report in the first DIR."`
 }
 
 // Run implements the command.
@@ -240,9 +243,12 @@ func (c *reportCmd) Run(s *session) error {
 		}
 		dirs = append(dirs, found...)
 	}
-	out := c.Out
-	if out == "" {
-		out = c.Dirs[0]
+	out := c.Dirs[0]
+	if c.Out != "" {
+		var err error
+		if out, err = (outFlag{c.Out}).folder("report"); err != nil {
+			return err
+		}
 	}
 	if err := report.Write(out, dirs); err != nil {
 		return err
@@ -253,20 +259,28 @@ func (c *reportCmd) Run(s *session) error {
 
 // studyFolders returns dir when it holds a study, and the folders in it that do.
 func studyFolders(dir string) ([]string, error) {
-	var found []string
-	below, err := filepath.Glob(filepath.Join(dir, "*", "results.json"))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, usererr.New("%s: %w", dir, err)
+		return nil, usererr.New("%q: %w", dir, pathCause(err))
 	}
-	for _, file := range append([]string{filepath.Join(dir, "results.json")}, below...) {
-		if _, err := os.Stat(file); err == nil {
-			found = append(found, filepath.Dir(file))
+	var found []string
+	for _, candidate := range append([]string{"."}, names(entries)...) {
+		if _, err := os.Stat(filepath.Join(dir, candidate, "results.json")); err == nil {
+			found = append(found, filepath.Join(dir, candidate))
 		}
 	}
 	if len(found) == 0 {
-		return nil, usererr.New("%s: no results.json there, want the folder of a finished study", dir)
+		return nil, usererr.New("%q: no results.json there, want the folder of a finished study", dir)
 	}
 	return found, nil
+}
+
+func names(entries []os.DirEntry) []string {
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
 }
 
 // versionCmd prints the version.

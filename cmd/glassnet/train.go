@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -52,14 +53,16 @@ func (c *trainCmd) Run(s *session) error {
 		return err
 	}
 	quiet := c.Quiet || c.JSON
+	dir, err := c.folder("train")
+	if err != nil {
+		return err
+	}
 	data, err := c.load(s, settings.Dataset, quiet)
 	if err != nil {
 		return err
 	}
-	settings.Dataset = data.Name
-	dir, err := c.make("train")
-	if err != nil {
-		return err
+	if settings.Dataset == "" {
+		settings.Dataset = data.Name
 	}
 	meter := newMeter(s.stderr, quiet)
 	run, failure := experiment.Train(s.ctx, dir, data, settings, experiment.TrainOptions{
@@ -159,7 +162,12 @@ func (c *trainCmd) print(s *session, run experiment.Run, dir string) error {
 	} {
 		fmt.Fprintf(s.stdout, "%-10s  %8s  %6s\n", row.name, decimals(row.accuracy), decimals(row.cost))
 	}
-	fmt.Fprintf(s.stdout, "model: %s\n", filepath.Join(dir, "model.safetensors"))
+	model := filepath.Join(dir, "model.safetensors")
+	if _, err := os.Stat(model); err != nil {
+		fmt.Fprintln(s.stdout, "model: none, its numbers are not finite")
+		return nil
+	}
+	fmt.Fprintf(s.stdout, "model: %s\n", model)
 	return nil
 }
 
