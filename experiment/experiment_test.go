@@ -16,6 +16,7 @@ import (
 
 	"glassnet/dataset"
 	"glassnet/dataset/drawn"
+	"glassnet/internal/numpyrand"
 	"glassnet/internal/usererr"
 	"glassnet/nn"
 	"glassnet/studies"
@@ -358,6 +359,55 @@ func TestSeedsArePaired(t *testing.T) {
 	}
 	if a, b := plain.net.Params()[0], bn.net.Params()[0]; a.Role != nn.Weight || !slices.Equal(a.Value, b.Value) {
 		t.Error("experiments of one seed have other first weights")
+	}
+}
+
+// Experiments that share numpy's stream draw from it in the study's order.
+func TestStreamOrder(t *testing.T) {
+	s, err := Load("published")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := digits(t, 50, 5)
+	jobs, err := s.jobs(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := numpyrand.New(42)
+	for _, i := range []int{1, 2, 0} { // exp2, exp3, exp1
+		a := s.Experiments[i].Architecture(784, 10)
+		want := numpyDraw(stream, 50, a)
+		if !reflect.DeepEqual(jobs[i].draw, want) {
+			t.Errorf("%s does not draw in its turn", jobs[i].name)
+		}
+		if w := want.weights[0]; len(want.weights) != 4 || len(w) != 784*20 {
+			t.Errorf("%s: %d weight matrices, the first of %d numbers", jobs[i].name, len(want.weights), len(w))
+		}
+	}
+}
+
+func TestConfusionHasLabelsInRows(t *testing.T) {
+	data := digits(t, 10, 60)
+	net, err := nn.Build[float32](Default().Architecture(784, 10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// All weights 0: every example is taken for class 0.
+	e := Evaluate(net, nn.Loss[float32](nn.CrossEntropy[float32]{}), "handful", data.Test, 1, 5)
+	right := 0
+	for class, want := range dataset.All(data.Test).PerClass() {
+		if got := e.Confusion[class][0]; got != want {
+			t.Errorf("confusion[%d][0] = %d, want the %d examples of that label", class, got, want)
+		}
+		if class == 0 {
+			right = want
+		}
+	}
+	if *e.Accuracy != float64(right)/60 || math.Abs(*e.Cost-math.Log(10)) > 1e-6 {
+		t.Errorf("accuracy %v, cost %v; want %d of 60 and ln 10", *e.Accuracy, *e.Cost, right)
+	}
+	if len(e.Mistakes) != 5 || e.Mistakes[0].Label == 0 || *e.Mistakes[0].Predicted != 0 {
+		t.Errorf("mistakes = %d, the first %+v", len(e.Mistakes), e.Mistakes[0])
 	}
 }
 
