@@ -178,7 +178,7 @@ func TestTranspose(t *testing.T) {
 // The reference order of Sum: values 64 apart share a partial sum, and these are
 // combined pairwise.
 func TestSumOrder(t *testing.T) {
-	for _, n := range []int{0, 1, 63, 64, 65, 128, 1000} {
+	for _, n := range []int{0, 1, 63, 64, 65, 128, 1000, 10007, 30011} {
 		v := fill[float64](rand.New(rand.NewPCG(uint64(n), 1)), n, 0) // float32 would sum exactly in any order
 		var lane [64]float64
 		for i := range v {
