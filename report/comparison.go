@@ -201,8 +201,12 @@ func differences(s *study) *dotChart {
 
 // timeBlocks sets our seconds beside the published ones.
 func timeBlocks(s *study) []block {
+	wall := "Wall time (s)"
+	if sharedCores(s.Results) {
+		wall = "Wall time, cores shared (s)"
+	}
 	t := &table{Caption: fmt.Sprintf("Seconds of %s.", clean(s.Study)),
-		Head:    []string{"Experiment", "Steps", "Wall time, cores shared (s)", "Per step, timed alone (µs)", "Steps x time alone (s)"},
+		Head:    []string{"Experiment", "Steps", wall, "Per step, timed alone (µs)", "Steps x time alone (s)"},
 		Numeric: []bool{false, true, true, true, true}}
 	if len(s.Published) > 0 {
 		t.Head, t.Numeric = append(t.Head, "Published, another machine (s)"), append(t.Numeric, true)

@@ -368,7 +368,11 @@ func missedTarget(s *study, key string) string {
 }
 
 func timeProse(s *study) string {
-	text := "Wall time is of runs that shared the cores with others, so it says little about an experiment. Timed alone, experiments take turns; the last of our columns is that time per step, times the steps, without the looks at the validation set."
+	text := "Wall time is of one run after the other."
+	if sharedCores(s.Results) {
+		text = "Wall time is of runs that shared the cores with others, so it says little about an experiment."
+	}
+	text += " Timed alone, experiments take turns; the last of our columns is that time per step, times the steps, without the looks at the validation set."
 	if isReplay(s) {
 		text += " The published seconds come from another machine and another program: they stand here to be seen, not to be compared."
 	}

@@ -223,7 +223,11 @@ func tableNotes(r *experiment.Results) []string {
 	if severalSeeds(r) {
 		notes = append(notes, meanNote(r))
 	}
-	notes = append(notes, "Time: wall time of a run while other runs shared the cores.")
+	note := "Time: wall time of a run."
+	if sharedCores(r) {
+		note = "Time: wall time of a run while other runs shared the cores."
+	}
+	notes = append(notes, note)
 	for i := range r.Experiments {
 		e := &r.Experiments[i]
 		for _, run := range e.Runs {
@@ -546,4 +550,13 @@ func comparisonFigures(c *experiment.Comparison) []string {
 		ci = m.signed(lo) + ", " + m.signed(hi)
 	}
 	return []string{difference, ci, strconv.Itoa(c.N), pText(c.P), pText(c.PHolm)}
+}
+
+// sharedCores reports whether runs of the study went side by side.
+func sharedCores(r *experiment.Results) bool {
+	runs := 0
+	for i := range r.Experiments {
+		runs += len(r.Experiments[i].Runs)
+	}
+	return r.Threads > 1 && runs > 1
 }
