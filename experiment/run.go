@@ -263,7 +263,7 @@ func runTyped[T matrix.Float](ctx context.Context, dir string, data *dataset.Dat
 	run.Seconds = time.Since(started).Seconds()
 	if o.Progress != nil {
 		p := progressOf(o.Name, s, result.Last, r.validation.Len() > 0)
-		p.Done, p.Stopped = true, run.Stopped
+		p.Step, p.Done, p.Stopped = run.Steps, true, run.Stopped
 		o.Progress(p)
 	}
 	return run, failure
