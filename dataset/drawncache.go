@@ -12,6 +12,7 @@ import (
 
 	"glassnet/dataset/drawn"
 	"glassnet/internal/atomicfile"
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 )
 
@@ -127,7 +128,7 @@ func checkDrawn(dir string, seed uint64, got string) error {
 }
 
 func readSumFile(path string) (string, error) {
-	f, err := openRegular(path)
+	f, _, err := inputfile.Open(path)
 	if err != nil {
 		return "", err
 	}

@@ -4,13 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 )
 
@@ -61,7 +60,7 @@ type idxFile struct {
 
 // readFile reads file i of fileNames from path.
 func readFile(path string, i, classes int) (f idxFile, err error) {
-	r, err := openRegular(path)
+	r, _, err := inputfile.Open(path)
 	if err != nil {
 		return f, err
 	}
@@ -85,37 +84,6 @@ func readFile(path string, i, classes int) (f idxFile, err error) {
 	}
 	f.sum = h.Sum(nil)
 	return f, err
-}
-
-// openRegular opens a file that is neither a folder nor a pipe or device, on
-// which reading could hang or never end.
-func openRegular(path string) (*os.File, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		what := "a device or pipe"
-		if info.IsDir() {
-			what = "a folder"
-		}
-		return nil, usererr.New("%q: is %s, want a file", path, what)
-	}
-	var f *os.File
-	if err == nil {
-		f, err = os.Open(path)
-	}
-	if err != nil {
-		return nil, usererr.New("%q: %w", path, bare(err))
-	}
-	return f, nil
-}
-
-// bare takes the path out of an error of package os, for messages that name it
-// themselves.
-func bare(err error) error {
-	var e *fs.PathError
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
 }
 
 // readSet reads the four files. Labels must be below classes; classes 0 means

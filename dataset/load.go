@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 )
 
@@ -84,7 +85,7 @@ func (p place) check() error {
 	}
 	info, err := os.Stat(p.dir)
 	if err != nil {
-		return usererr.New("%s %q: %w", p.from, p.dir, bare(err))
+		return usererr.New("%s %q: %w", p.from, p.dir, inputfile.Cause(err))
 	}
 	if !info.IsDir() {
 		return usererr.New("%s %q: not a folder", p.from, p.dir)

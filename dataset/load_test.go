@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -280,18 +279,6 @@ func TestLoadCancelled(t *testing.T) {
 	}
 }
 
-func TestOpenRegular(t *testing.T) {
-	dir := t.TempDir()
-	_, err := openRegular(dir)
-	checkUserError(t, "openRegular of a folder", err, "is a folder, want a file")
-	_, err = openRegular(filepath.Join(dir, "none"))
-	checkUserError(t, "openRegular of nothing", err, "no such file")
-	if runtime.GOOS != "windows" {
-		_, err = openRegular("/dev/zero")
-		checkUserError(t, "openRegular of /dev/zero", err, `"/dev/zero": is a device or pipe, want a file`)
-	}
-}
-
 // The real MNIST, found as a user would have it found from the repository.
 func TestRealMNIST(t *testing.T) {
 	data := realMNIST(t)
@@ -317,7 +304,7 @@ func realMNIST(t *testing.T) *Data {
 	t.Chdir("..")
 	data, err := Load(context.Background(), "mnist", Options{Offline: true})
 	if errors.Is(err, errNoMNIST) {
-		t.Skip(err)
+		t.Skipf("needs the real MNIST: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)

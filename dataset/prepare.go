@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 )
 
@@ -58,7 +59,7 @@ func PreparePNG(r io.Reader, name string, width, height int, digit bool) (Prepar
 func decodePNG(r io.Reader, name string) (image.Image, error) {
 	file, err := io.ReadAll(io.LimitReader(r, maxPNGFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", name, bare(err))
+		return nil, fmt.Errorf("read %q: %w", name, inputfile.Cause(err))
 	}
 	if len(file) > maxPNGFile {
 		return nil, usererr.New("%q: more than %d bytes, want a PNG file of at most 64 MiB", name, maxPNGFile)

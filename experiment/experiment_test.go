@@ -200,7 +200,7 @@ func TestLoadErrors(t *testing.T) {
 	for path, want := range map[string]string{
 		"nothing":                          `unknown study "nothing"`,
 		filepath.Join(dir, "missing.toml"): "no such file",
-		folder:                             "not a regular file",
+		folder:                             "is a folder, want a file",
 		big:                                "more than 1048576 bytes",
 		"/dev/zero.toml":                   "no such file",
 	} {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 	"glassnet/studies"
 )
@@ -90,16 +90,9 @@ func Load(nameOrPath string) (*Study, error) {
 
 // readSmall reads a regular file of at most maxStudyBytes.
 func readSmall(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	f, _, err := inputfile.Open(path)
 	if err != nil {
-		return nil, usererr.New("%s: %w", path, unwrapPath(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, usererr.New("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, usererr.New("%s: %w", path, unwrapPath(err))
+		return nil, err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxStudyBytes+1))
@@ -110,15 +103,6 @@ func readSmall(path string) ([]byte, error) {
 		return nil, usererr.New("%s: more than %d bytes, want a TOML file of at most that", path, maxStudyBytes)
 	}
 	return text, nil
-}
-
-// unwrapPath drops the path that the os package puts before its errors.
-func unwrapPath(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 // Parse reads the text of a study; name stands for it in errors.

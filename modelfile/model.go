@@ -3,16 +3,14 @@ package modelfile
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
-	"os"
 	"slices"
 	"strings"
 
 	"glassnet/internal/atomicfile"
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 	"glassnet/matrix"
 	"glassnet/nn"
@@ -153,7 +151,7 @@ func dtypeOf[T matrix.Float]() string {
 // Beside the network, which has no more parameters than the file has numbers,
 // reading takes some MiB at most.
 func Load[T matrix.Float](path string) (*Model[T], error) {
-	f, size, err := open(path)
+	f, size, err := inputfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +173,7 @@ func Decode[T matrix.Float](r io.ReaderAt, size int64, name string) (*Model[T], 
 // architecture and facts agree with each other; what else is wrong with the
 // architecture or the numbers shows when the model is loaded.
 func Inspect(path string) (precision string, a nn.Architecture, f Facts, err error) {
-	file, size, err := open(path)
+	file, size, err := inputfile.Open(path)
 	if err != nil {
 		return "", a, f, err
 	}
@@ -341,27 +339,6 @@ func fill[T, F matrix.Float](p *nn.Param[T], r io.ReaderAt, at int64) error {
 		}
 	}
 	return nil
-}
-
-// open opens a file that is neither a folder nor a pipe or device, on which
-// reading could hang.
-func open(path string) (*os.File, int64, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, 0, usererr.New("%q: is a folder, pipe or device, want a model file", path)
-	}
-	var f *os.File
-	if err == nil {
-		f, err = os.Open(path)
-	}
-	if err != nil {
-		var e *fs.PathError
-		if errors.As(err, &e) {
-			err = e.Err // without the path, which stands in front
-		}
-		return nil, 0, usererr.New("%q: %w", path, err)
-	}
-	return f, info.Size(), nil
 }
 
 // named puts the file's name before an error and keeps the mark of a user's error.

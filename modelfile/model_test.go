@@ -389,8 +389,8 @@ func TestOpen(t *testing.T) {
 	dir := t.TempDir()
 	tests := []struct{ name, path, want string }{
 		{"missing", filepath.Join(dir, "none"), "no such file"},
-		{"folder", dir, "is a folder, pipe or device"},
-		{"device", os.DevNull, "is a folder, pipe or device"},
+		{"folder", dir, "is a folder, want a file"},
+		{"device", os.DevNull, "is a device or pipe, want a file"},
 	}
 	for _, test := range tests {
 		_, err := Load[float32](test.path)

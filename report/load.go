@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"glassnet/experiment"
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 )
 
@@ -187,20 +188,15 @@ func readJSON(path string, into any) error {
 
 // open opens a regular file of at most limit bytes.
 func open(path string, limit int64) (*os.File, error) {
-	info, err := os.Stat(path) // before it is opened: opening a pipe may wait for ever
+	f, size, err := inputfile.Open(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, usererr.New("%q: %w", path, os.ErrNotExist).Try("give the folder of a finished study: one that holds results.json and runs/")
+		return nil, usererr.New("%w", err).Try("give the folder of a finished study: one that holds results.json and runs/")
 	case err != nil:
-		return nil, usererr.New("%q: %w", path, errors.Unwrap(err))
-	case !info.Mode().IsRegular():
-		return nil, usererr.New("%q: got no regular file, want one", path)
-	case info.Size() > limit:
-		return nil, usererr.New("%q: got %d bytes, want at most %d", path, info.Size(), limit)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, usererr.New("%q: %w", path, errors.Unwrap(err))
+		return nil, err
+	case size > limit:
+		f.Close()
+		return nil, usererr.New("%q: got %d bytes, want at most %d", path, size, limit)
 	}
 	return f, nil
 }

@@ -590,9 +590,9 @@ func TestWriteErrors(t *testing.T) {
 		spoil func(*testing.T, string)
 		want  []string
 	}{
-		{"no results", remove("results.json"), []string{"results.json", "file does not exist"}},
-		{"no evaluation", remove("runs/exp1-seed42/evaluation.json"), []string{"evaluation.json", "file does not exist"}},
-		{"no history", remove(history), []string{"history.csv", "file does not exist"}},
+		{"no results", remove("results.json"), []string{"results.json", "no such file or directory"}},
+		{"no evaluation", remove("runs/exp1-seed42/evaluation.json"), []string{"evaluation.json", "no such file or directory"}},
+		{"no history", remove(history), []string{"history.csv", "no such file or directory"}},
 		{"cut results", overwrite("results.json", `{"study": "x", "exper`), []string{"results.json", "byte 21", "not valid JSON"}},
 		{"trailing bytes", overwrite("results.json", `{} {}`), []string{"results.json", "byte 4"}},
 		{"wrong type", overwrite("results.json", `{"seconds": "long"}`), []string{"results.json", "byte 18", "seconds", "got a string", "want a float64"}},
@@ -617,7 +617,7 @@ func TestWriteErrors(t *testing.T) {
 			if err := os.Mkdir(filepath.Join(dir, history), 0o777); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{"history.csv", "no regular file"}},
+		}, []string{"history.csv", "is a folder, want a file"}},
 		{"oversized", func(t *testing.T, dir string) {
 			if err := os.Truncate(filepath.Join(dir, "results.json"), maxJSON+1); err != nil {
 				t.Fatal(err)

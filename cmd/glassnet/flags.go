@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"glassnet/dataset"
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 )
 
@@ -65,17 +66,9 @@ func (f outFlag) folder(what string) (string, error) {
 	case err == nil && len(entries) > 0:
 		return "", usererr.New("--out %q exists and is not empty", dir).Try("another --out")
 	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return "", usererr.New("--out %q: %w", dir, pathCause(err))
+		return "", usererr.New("--out %q: %w", dir, inputfile.Cause(err))
 	}
 	return dir, nil
-}
-
-func pathCause(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 // commandLine is how to run the command again: the arguments without those that

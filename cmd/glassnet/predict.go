@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"glassnet/modelfile"
 	"glassnet/nn"
 
+	"glassnet/internal/inputfile"
 	"glassnet/internal/kernel"
 )
 
@@ -99,7 +99,7 @@ func classifier[T matrix.Float](path string) (func([]byte) (int, []float64), err
 // readImages reads a PNG, brought to the model's size, or the images of an IDX
 // file, which must have it.
 func readImages(path string, facts modelfile.Facts) ([]dataset.Prepared, error) {
-	f, size, err := openRegular(path)
+	f, size, err := inputfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -121,20 +121,6 @@ func readImages(path string, facts modelfile.Facts) ([]dataset.Prepared, error) 
 		images = append(images, dataset.Prepared{Pixels: idx.Pixels[i*features : (i+1)*features], Steps: []string{}})
 	}
 	return images, nil
-}
-
-func openRegular(path string) (f *os.File, size int64, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, usererr.New("%s: %w", path, pathCause(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, usererr.New("%s: not a regular file", path)
-	}
-	if f, err = os.Open(path); err != nil {
-		return nil, 0, usererr.New("%s: %w", path, pathCause(err))
-	}
-	return f, info.Size(), nil
 }
 
 func printPrediction(s *session, p prediction) {

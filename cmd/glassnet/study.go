@@ -10,6 +10,7 @@ import (
 	"glassnet/dataset"
 	"glassnet/experiment"
 	"glassnet/internal/atomicfile"
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 	"glassnet/report"
 )
@@ -261,7 +262,7 @@ func (c *reportCmd) Run(s *session) error {
 func studyFolders(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, usererr.New("%q: %w", dir, pathCause(err))
+		return nil, usererr.New("%q: %w", dir, inputfile.Cause(err))
 	}
 	var found []string
 	for _, candidate := range append([]string{"."}, names(entries)...) {

@@ -136,7 +136,7 @@ func TestFMA32Random(t *testing.T) {
 func TestFMA32Inlines(t *testing.T) {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
-		t.Skip("no go tool to ask")
+		t.Skip("needs the go command: only the compiler tells what it inlines")
 	}
 	output, err := exec.Command(goTool, "build", "-gcflags=-m", ".").CombinedOutput()
 	if err != nil {
