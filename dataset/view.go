@@ -1,9 +1,6 @@
 package dataset
 
 import (
-	"fmt"
-
-	"glassnet/internal/kernel"
 	"glassnet/internal/usererr"
 	"glassnet/matrix"
 )
@@ -59,19 +56,17 @@ func Split(s *Set, order []int32, share float64) (fit, validation View, err erro
 	return View{s, order[n:]}, View{s, order[:n]}, nil
 }
 
-// Gather fills x with the pixels of batch, one example per row, as numbers in
-// [0, 1] (byte/255 rounded to float32), and labels with their labels. It returns
-// the parts of both that the batch fills. Shapes: x [>= batch, features], labels
-// [>= batch]. It panics when they are too small or the features differ.
-func Gather[T matrix.Float](x matrix.Matrix[T], labels []uint8, batch View) (matrix.Matrix[T], []uint8) {
-	if x.Cols != batch.Set.Features() || x.Rows < batch.Len() || len(labels) < batch.Len() {
-		panic(fmt.Sprintf("dataset.Gather: %d examples of %d features into %v and %d labels",
-			batch.Len(), batch.Set.Features(), x, len(labels)))
+// Pixels returns the images of the view, sharing the set's memory.
+func (v View) Pixels() matrix.Pixels {
+	return matrix.Pixels{Cols: v.Set.Features(), Data: v.Set.Pixels, Index: v.Index}
+}
+
+// CopyLabels copies the labels of the view into labels and returns the part that
+// they fill. It panics when labels is too short.
+func (v View) CopyLabels(labels []uint8) []uint8 {
+	labels = labels[:v.Len()]
+	for i, example := range v.Index {
+		labels[i] = v.Set.Labels[example]
 	}
-	x, labels = x.Head(batch.Len()), labels[:batch.Len()]
-	for i, example := range batch.Index {
-		kernel.Intensities(x.Row(i), batch.Set.Image(int(example)))
-		labels[i] = batch.Set.Labels[example]
-	}
-	return x, labels
+	return labels
 }

@@ -55,21 +55,13 @@ func TestSplitRefuses(t *testing.T) {
 	}
 }
 
-func TestGather(t *testing.T) {
-	x, labels := Gather(matrix.New[float64](3, 2), make([]uint8, 3), All(four()).Slice(1, 3))
+func TestPixelsAndLabels(t *testing.T) {
+	view := All(four()).Slice(1, 3)
+	x := matrix.Unpack(matrix.New[float64](3, 2), view.Pixels())
 	if want := []float64{float64(float32(51) / 255), 0, float64(float32(102) / 255), float64(float32(1) / 255)}; !slices.Equal(x.Data, want) {
 		t.Errorf("pixels = %v, want %v", x.Data, want)
 	}
-	if want := []uint8{0, 1}; !slices.Equal(labels, want) {
+	if labels, want := view.CopyLabels(make([]uint8, 3)), []uint8{0, 1}; !slices.Equal(labels, want) {
 		t.Errorf("labels = %v, want %v", labels, want)
 	}
-}
-
-func TestGatherPanicsOnMisuse(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("Gather into too small a matrix did not panic")
-		}
-	}()
-	Gather(matrix.New[float32](1, 2), make([]uint8, 4), All(four()))
 }

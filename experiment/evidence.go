@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"glassnet/dataset"
 	"glassnet/matrix"
 	"glassnet/nn"
 )
@@ -24,8 +23,8 @@ const (
 func checkPublishedNorm[T matrix.Float](r *ready[T], s Settings) (Evidence, error) {
 	batch := r.fit.Slice(0, min(32, r.fit.Len()))
 	in, classes := r.net.Widths()
-	x, labels := matrix.New[float64](batch.Len(), in), make([]uint8, batch.Len())
-	dataset.Gather(x, labels, batch)
+	x := matrix.Unpack(matrix.New[float64](batch.Len(), in), batch.Pixels())
+	labels := batch.CopyLabels(make([]uint8, batch.Len()))
 
 	e := Evidence{
 		Layer: nn.KindPublishedNorm, Twin: nn.KindBatchNorm,

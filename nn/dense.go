@@ -43,13 +43,7 @@ func (d *Dense[T]) Widths() (in, out int) { return d.in, d.out }
 func (d *Dense[T]) Params() []*Param[T] { return d.params }
 
 // NewCache implements Layer.
-func (d *Dense[T]) NewCache(o CacheOptions) *Cache[T] {
-	c := newCache[T](o, d.in, d.out)
-	if o.GradIn {
-		c.transposed = make([]T, d.in*d.out)
-	}
-	return c
-}
+func (d *Dense[T]) NewCache(o CacheOptions) *Cache[T] { return newCache[T](o, d.in, d.out) }
 
 // Forward computes the pre-activations
 //
@@ -58,12 +52,24 @@ func (d *Dense[T]) NewCache(o CacheOptions) *Cache[T] {
 // Shapes: x [batch, in], W [in, out], b [out], y [batch, out].
 func (d *Dense[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
 	y := c.begin(d, x, mode)
-	var b []T
-	if d.bias != nil {
-		b = d.bias.Value
-	}
-	c.engine.MatMul(y.Data, x.Data, d.weight.Value, b, x.Rows, d.in, d.out)
+	c.engine.MatMul(y.Data, x.Data, d.weight.Value, d.biases(), x.Rows, d.in, d.out)
 	return y
+}
+
+// ForwardPixels is Forward for x = pixels/255, with the same bits. Pixels of 0,
+// four of five on a handwritten digit, add nothing to the sum and are skipped.
+func (d *Dense[T]) ForwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
+	y := c.begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
+	c.In, c.Pixels = matrix.Matrix[T]{}, pixels
+	c.engine.MatMulPixels(y.Data, pixels, d.weight.Value, d.biases(), d.out)
+	return y
+}
+
+func (d *Dense[T]) biases() []T {
+	if d.bias == nil {
+		return nil
+	}
+	return d.bias.Value
 }
 
 // Backward computes, for g = dCost/dy [batch, out],
@@ -74,14 +80,17 @@ func (d *Dense[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Ma
 func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
 	c.beginBackward(d, gradOut)
 	batch := gradOut.Rows
-	c.engine.MatMulTransposed(d.weight.Grad, c.In.Data, gradOut.Data, batch, d.in, d.out)
+	if c.Pixels.Cols > 0 {
+		c.engine.MatMulPixelsTransposed(d.weight.Grad, c.Pixels, gradOut.Data, d.out)
+	} else {
+		c.engine.MatMulTransposed(d.weight.Grad, c.In.Data, gradOut.Data, batch, d.in, d.out)
+	}
 	if d.bias != nil {
 		clear(d.bias.Grad)
 		kernel.AddColumns(d.bias.Grad, gradOut.Data)
 	}
 	if c.wantsGradIn() {
-		kernel.Transpose(c.transposed, d.weight.Value, d.in, d.out)
-		c.engine.MatMul(c.GradIn.Data, gradOut.Data, c.transposed, nil, batch, d.out, d.in)
+		c.engine.MatMulByTransposed(c.GradIn.Data, gradOut.Data, d.weight.Value, batch, d.in, d.out)
 	}
 	return c.GradIn
 }

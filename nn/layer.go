@@ -92,15 +92,15 @@ type CacheOptions struct {
 // it is what the explorer shows.
 type Cache[T matrix.Float] struct {
 	In, Out         matrix.Matrix[T] // [batch, in], [batch, out]
+	Pixels          matrix.Pixels    // the input of a first layer that takes images as bytes; In is empty then
 	GradOut, GradIn matrix.Matrix[T] // dCost/dOut, dCost/dIn, the same shapes
 	Kept            []Kept[T]        // intermediate values, such as batch norm's mean
 
-	mode       Mode
-	engine     *kernel.Engine[T]
-	transposed []T              // scratch for a weight matrix turned round
-	out        matrix.Matrix[T] // storage of Out and GradIn for a full batch
-	gradIn     matrix.Matrix[T]
-	kept       []Kept[T] // storage of Kept
+	mode   Mode
+	engine *kernel.Engine[T]
+	out    matrix.Matrix[T] // storage of Out and GradIn for a full batch
+	gradIn matrix.Matrix[T]
+	kept   []Kept[T] // storage of Kept
 }
 
 // Kept is a named intermediate value of a pass.
@@ -131,7 +131,7 @@ func (c *Cache[T]) begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.M
 	if x.Cols != in || x.Rows > c.out.Rows {
 		panicShape(layer.Spec().Kind+".Forward", x, c.out.Rows, in)
 	}
-	c.In, c.Out, c.mode = x, c.out.Head(x.Rows), mode
+	c.In, c.Pixels, c.Out, c.mode = x, matrix.Pixels{}, c.out.Head(x.Rows), mode
 	c.GradOut, c.GradIn = matrix.Matrix[T]{}, matrix.Matrix[T]{}
 	return c.Out
 }

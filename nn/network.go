@@ -76,6 +76,8 @@ func (n *Network[T]) Widths() (in, out int) {
 // Trace holds what every layer remembers of one batch.
 type Trace[T matrix.Float] struct {
 	Caches []*Cache[T] // one per layer
+
+	unpacked matrix.Matrix[T] // images as numbers, for a first layer that is not Dense
 }
 
 // TraceOptions says what a Trace has room for.
@@ -96,6 +98,9 @@ func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
 		c.engine = engine
 		t.Caches[i] = c
 	}
+	if _, dense := n.layers[0].(*Dense[T]); !dense {
+		t.unpacked = matrix.New[T](o.Batch, n.in)
+	}
 	return t
 }
 
@@ -104,6 +109,20 @@ func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
 func (n *Network[T]) Forward(t *Trace[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
 	for i, l := range n.layers {
 		x = l.Forward(t.Caches[i], x, mode)
+	}
+	return x
+}
+
+// ForwardPixels is Forward for x = pixels/255, with the same bits; a first layer
+// that is Dense takes the bytes as they are.
+func (n *Network[T]) ForwardPixels(t *Trace[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
+	first, dense := n.layers[0].(*Dense[T])
+	if !dense {
+		return n.Forward(t, matrix.Unpack(t.unpacked, pixels), mode)
+	}
+	x := first.ForwardPixels(t.Caches[0], pixels, mode)
+	for i, l := range n.layers[1:] {
+		x = l.Forward(t.Caches[i+1], x, mode)
 	}
 	return x
 }

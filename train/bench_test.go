@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"glassnet/dataset"
+	"glassnet/dataset/drawn"
 	"glassnet/matrix"
 	"glassnet/nn"
 	"glassnet/optim"
@@ -13,8 +14,7 @@ import (
 )
 
 // BenchmarkStep times training steps as DESIGN counts them: the next batch of
-// bytes gathered, forward, cost, backward, update. As in MNIST, 81 % of the
-// pixels are zero.
+// bytes gathered, forward, cost, backward, update, on drawn digits.
 func BenchmarkStep(b *testing.B) {
 	for _, units := range [][]int{{784, 20, 7, 5, 10}, {784, 128, 64, 10}, {784, 512, 256, 10}} {
 		for _, threads := range []int{1, 2} {
@@ -28,15 +28,11 @@ func BenchmarkStep(b *testing.B) {
 func benchmarkStep[T matrix.Float](b *testing.B, units []int, threads int) {
 	const batch, batches = 128, 20
 	s := random.New(1, "benchmark")
-	set := &dataset.Set{Width: 28, Height: 28, Classes: 10, Pixels: make([]byte, batches*batch*784), Labels: make([]uint8, batches*batch)}
-	for i := range set.Pixels {
-		if s.IntN(100) >= 81 {
-			set.Pixels[i] = byte(1 + s.IntN(255))
-		}
+	pixels, labels, err := drawn.Draw(b.Context(), drawn.StandardSeed, 0, batches*batch, nil)
+	if err != nil {
+		b.Fatal(err)
 	}
-	for i := range set.Labels {
-		set.Labels[i] = uint8(s.IntN(10))
-	}
+	set := &dataset.Set{Width: 28, Height: 28, Classes: 10, Pixels: pixels, Labels: labels}
 	a := nn.Architecture{Input: 784}
 	for i, n := range units[1:] {
 		a.Layers = append(a.Layers, nn.LayerSpec{Kind: nn.KindDense, Units: n})

@@ -42,7 +42,6 @@ type Trainer[T matrix.Float] struct {
 	optimizer *optim.Optimizer[T]
 	trace     *nn.Trace[T]
 	loss      *nn.LossCache[T]
-	x         matrix.Matrix[T]
 	labels    []uint8
 	evaluator *Evaluator[T]
 	epoch     int // epochs begun
@@ -51,7 +50,7 @@ type Trainer[T matrix.Float] struct {
 
 // New returns a Trainer for net.
 func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) {
-	in, classes := net.Widths()
+	_, classes := net.Widths()
 	switch {
 	case o.Loss == nil || o.Penalty == nil || o.Rule == nil:
 		return nil, fmt.Errorf("train.New: Loss, Penalty and Rule must all be given")
@@ -71,7 +70,6 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 		optimizer: optim.New(o.Rule, net.Params()),
 		trace:     net.NewTrace(nn.TraceOptions{Batch: o.Batch, Backward: true, Threads: o.Threads}),
 		loss:      nn.NewLossCache[T](o.Batch, classes),
-		x:         matrix.New[T](o.Batch, in),
 		labels:    make([]uint8, o.Batch),
 		evaluator: NewEvaluator(net, o.Loss, o.Threads),
 	}, nil
@@ -115,8 +113,8 @@ func (e *DivergedError) Error() string {
 // trained changes (running statistics have seen the batch) and the error is a
 // *DivergedError. A Step allocates nothing.
 func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
-	x, labels := dataset.Gather(t.x, t.labels, batch)
-	logits := t.net.Forward(t.trace, x, nn.Train)
+	labels := batch.CopyLabels(t.labels)
+	logits := t.net.ForwardPixels(t.trace, batch.Pixels(), nn.Train)
 	data := t.o.Loss.Forward(t.loss, logits, labels)
 	t.net.Backward(t.trace, t.o.Loss.Backward(t.loss))
 	penalty := t.o.Penalty.Apply(t.net.Params(), nn.Train)
@@ -141,23 +139,21 @@ type Evaluator[T matrix.Float] struct {
 	loss   nn.Loss[T]
 	trace  *nn.Trace[T]
 	cache  *nn.LossCache[T]
-	x      matrix.Matrix[T]
 	labels []uint8
 	losses []T
 }
 
 // evaluationBatch is how many examples are evaluated together; it changes speed,
 // not bits.
-const evaluationBatch = 512
+const evaluationBatch = 256
 
 // NewEvaluator returns an Evaluator on the given number of threads (0 means 1).
 func NewEvaluator[T matrix.Float](net *nn.Network[T], loss nn.Loss[T], threads int) *Evaluator[T] {
-	in, classes := net.Widths()
+	_, classes := net.Widths()
 	return &Evaluator[T]{
 		net: net, loss: loss,
 		trace:  net.NewTrace(nn.TraceOptions{Batch: evaluationBatch, Threads: threads}),
 		cache:  nn.NewLossCache[T](evaluationBatch, classes),
-		x:      matrix.New[T](evaluationBatch, in),
 		labels: make([]uint8, evaluationBatch),
 	}
 }
@@ -179,12 +175,12 @@ func (e *Evaluator[T]) Evaluate(view dataset.View, each func(i int, probabilitie
 	correct := 0
 	for lo := 0; lo < view.Len(); lo += evaluationBatch {
 		hi := min(lo+evaluationBatch, view.Len())
-		x, labels := dataset.Gather(e.x, e.labels, view.Slice(lo, hi))
-		e.loss.Forward(e.cache, e.net.Forward(e.trace, x, nn.Eval), labels)
+		batch := view.Slice(lo, hi)
+		e.loss.Forward(e.cache, e.net.ForwardPixels(e.trace, batch.Pixels(), nn.Eval), batch.CopyLabels(e.labels))
 		copy(losses[lo:hi], e.cache.Losses)
 		correct += e.cache.Correct()
 		if each != nil {
-			for i := range labels {
+			for i := range hi - lo {
 				each(lo+i, e.cache.Probabilities.Row(i))
 			}
 		}

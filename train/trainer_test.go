@@ -74,7 +74,8 @@ func TestStep(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	x, labels := dataset.Gather(matrix.New[float64](4, 9), make([]uint8, 4), view)
+	x := matrix.Unpack(matrix.New[float64](4, 9), view.Pixels())
+	labels := view.CopyLabels(make([]uint8, 4))
 	trace, cache := twin.NewTrace(nn.TraceOptions{Batch: 4, Backward: true}), nn.NewLossCache[float64](4, 3)
 	loss := nn.CrossEntropy[float64]{}
 	want := train.Cost{Data: loss.Forward(cache, twin.Forward(trace, x, nn.Train), labels), Correct: cache.Correct()}
@@ -98,8 +99,8 @@ func TestStep(t *testing.T) {
 			t.Fatalf("parameter %d is %v after the step, want %v", i, w, v)
 		}
 	}
-	if c := tr.Trace().Caches[0]; !slices.Equal(c.In.Data, x.Data) || c.Out.Rows != 4 {
-		t.Errorf("the trace's first cache holds %v and %v, want the batch", c.In, c.Out)
+	if c := tr.Trace().Caches[0]; !slices.Equal(c.Pixels.Index, view.Index) || c.Out.Rows != 4 {
+		t.Errorf("the trace's first cache holds images %v and %v, want the batch", c.Pixels.Index, c.Out)
 	}
 }
 

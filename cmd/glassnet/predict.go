@@ -12,7 +12,6 @@ import (
 	"glassnet/nn"
 
 	"glassnet/internal/inputfile"
-	"glassnet/internal/kernel"
 )
 
 // predictCmd tells the class of images.
@@ -81,18 +80,15 @@ func classifier[T matrix.Float](path string) (func([]byte) (int, []float64), err
 	if err != nil {
 		return nil, err
 	}
-	in, classes := m.Net.Widths()
-	trace := m.Net.NewTrace(nn.TraceOptions{Batch: 1})
-	x, p := matrix.New[T](1, in), make([]T, classes)
+	_, classes := m.Net.Widths()
+	predictor, p := nn.NewPredictor(m.Net, 1), make([]T, classes)
 	return func(pixels []byte) (int, []float64) {
-		kernel.Intensities(x.Data, pixels)
-		logits := m.Net.Forward(trace, x, nn.Eval).Row(0)
-		nn.Softmax(p, logits)
+		class := predictor.Predict(p, pixels)
 		wide := make([]float64, classes)
 		for i, v := range p {
 			wide[i] = float64(v)
 		}
-		return nn.Argmax(logits), wide
+		return class, wide
 	}, nil
 }
 

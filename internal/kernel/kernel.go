@@ -1,7 +1,6 @@
 // Package kernel holds the hot loops of glassnet behind one table of functions
-// per number type, so that every implementation (today the portable Go
-// reference; assembly per instruction set beside it) can be chosen, tested and
-// compared by name.
+// per number type, so that every implementation (portable Go, the reference, and
+// assembly per instruction set) can be chosen, tested and compared by name.
 //
 // # The arithmetic contract
 //
@@ -22,9 +21,10 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"glassnet/internal/usererr"
+	"glassnet/matrix"
 )
 
 // Float is the number type of a kernel.
@@ -34,22 +34,32 @@ type Float interface{ float32 | float64 }
 // row-major slices; the functions check nothing, Engine does.
 type Table[T Float] struct {
 	// AddScaled computes y[j] = fma(a, x[j], y[j]) for every j < len(y).
-	// It is the update rule of plain gradient descent, the gradient of an L2
-	// penalty, and the inner loop of the portable products.
 	AddScaled func(y, x []T, a T)
 
-	// Product computes rows [lo, hi) of y = x·w + b, for x [m, k], w [k, n],
-	// b [n] or nil, y [m, n]:
-	//
-	//	y[i, j] = Σ_p x[i, p]·w[p, j] + b[j]
-	Product func(y, x, w, b []T, k, n, lo, hi int)
-
-	// TransposedProduct computes rows [lo, hi) of d = xᵀ·g, for x [m, k],
-	// g [m, n], d [k, n]:
-	//
-	//	d[p, j] = Σ_i x[i, p]·g[i, j]
-	TransposedProduct func(s *Scratch[T], d, x, g []T, m, k, n, lo, hi int)
+	// Multiply computes one of parts disjoint parts of a product.
+	Multiply func(s *Scratch[T], p *product[T], part, parts int)
 }
+
+// product is one product of a dense layer. In all of them x is [m, k] or the
+// pixels of m images of k, w is [k, n] and g is [m, n].
+type product[T Float] struct {
+	kind    kind
+	y       []T // the result
+	x, w, b []T // factors and bias; b may be nil
+	pixels  matrix.Pixels
+	m, k, n int
+}
+
+// kind tells the products apart.
+type kind uint8
+
+const (
+	forward         kind = iota // y [m, n] = x·w + b
+	forGradWeight               // y [k, n] = xᵀ·g, with g in w
+	forGradIn                   // y [m, k] = g·wᵀ, with g in x
+	pixelsForward               // y [m, n] = pixels·w + b
+	pixelsForWeight             // y [k, n] = pixelsᵀ·g, with g in w
+)
 
 // implementation is what one name stands for.
 type implementation struct {
@@ -60,9 +70,7 @@ type implementation struct {
 }
 
 // implementations lists the fastest first; the portable reference ends it.
-var implementations = []implementation{
-	{name: "portable", available: true, float32: &portable32, float64: &portable64},
-}
+var implementations = append(native, implementation{"portable", true, &portable32, &portable64})
 
 // known names every implementation that any machine may have.
 var known = []string{"portable", "avx2", "avx512", "neon"}
@@ -70,10 +78,7 @@ var known = []string{"portable", "avx2", "avx512", "neon"}
 // EnvVar names the environment variable that chooses the implementation.
 const EnvVar = "GLASSNET_KERNEL"
 
-var (
-	chosenMu sync.Mutex
-	chosen   *implementation // nil until first use
-)
+var chosen atomic.Pointer[implementation] // nil until first use
 
 // Names returns the implementations that this machine can run, fastest first.
 func Names() []string {
@@ -93,9 +98,7 @@ func Use(name string) error {
 	name = cmp.Or(name, os.Getenv(EnvVar), Names()[0])
 	for i := range implementations {
 		if im := &implementations[i]; im.name == name && im.available {
-			chosenMu.Lock()
-			defer chosenMu.Unlock()
-			chosen = im
+			chosen.Store(im)
 			return nil
 		}
 	}
@@ -109,9 +112,7 @@ func Use(name string) error {
 func Name() string { return current().name }
 
 func current() *implementation {
-	chosenMu.Lock()
-	im := chosen
-	chosenMu.Unlock()
+	im := chosen.Load()
 	if im == nil {
 		if err := Use(""); err != nil {
 			// A program that takes user input has called Use before and

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
-// Pool is a fixed set of goroutines that help the caller of a product. They end
-// when the Pool is no longer reachable.
+// Pool is a fixed set of goroutines that help the caller of a product. Between
+// two products of a training step they wait awake, a few microseconds of looking
+// at one variable; after a longer pause they sleep. They end when the Pool is no
+// longer reachable.
 type Pool struct {
 	threads int
 	shared  *shared
@@ -16,16 +19,29 @@ type Pool struct {
 // shared is what the workers hold; it does not refer to the Pool, so that the
 // Pool can be collected while they wait.
 type shared struct {
-	mu   sync.Mutex // one task at a time
-	work []chan task
-	done sync.WaitGroup
+	mu       sync.Mutex // one task at a time
+	task     task       // written before round
+	round    atomic.Uint32
+	pending  atomic.Int32 // parts that are not done
+	patience int
+	workers  []worker
+}
+
+// worker is where one goroutine sleeps.
+type worker struct {
+	asleep atomic.Bool
+	wake   chan struct{}
+	_      [40]byte // a cache line of its own
 }
 
 // task is a piece of work that splits into parts which write to different memory.
 type task interface{ part(i, parts int) }
 
+// patience is how often a worker looks for work before it sleeps: some 50 µs.
+const patience = 1 << 12
+
 // NewPool returns a pool for that many threads, the caller's own included; for
-// one thread it returns nil, which Engine takes as "no pool". It panics when
+// one thread it returns nil, which stands for the caller alone. It panics when
 // threads < 1.
 func NewPool(threads int) *Pool {
 	if threads < 1 {
@@ -34,37 +50,87 @@ func NewPool(threads int) *Pool {
 	if threads == 1 {
 		return nil
 	}
-	s := &shared{work: make([]chan task, threads-1)}
-	for w := range s.work {
-		work := make(chan task, 1)
-		s.work[w] = work
-		go func() {
-			for t := range work {
-				t.part(w+1, threads)
-				s.done.Done()
-			}
-		}()
+	s := &shared{workers: make([]worker, threads-1), patience: patience}
+	if threads > runtime.GOMAXPROCS(0) {
+		s.patience = 0 // who waits awake would keep others from working
+	}
+	for i := range s.workers {
+		s.workers[i].wake = make(chan struct{}, 1)
+		go s.work(i)
 	}
 	p := &Pool{threads: threads, shared: s}
-	runtime.AddCleanup(p, func(s *shared) {
-		for _, work := range s.work {
-			close(work)
-		}
-	}, s)
+	runtime.AddCleanup(p, func(s *shared) { s.start(nil) }, s)
 	return p
 }
 
-// run has every worker do its part of t, does the first part itself, and returns
-// when all are done.
-func (p *Pool) run(t task) {
+// Threads is the number of threads of the pool, 1 for nil.
+func (p *Pool) Threads() int {
+	if p == nil {
+		return 1
+	}
+	return p.threads
+}
+
+// work does part i+1 of every task until the task nil.
+func (s *shared) work(i int) {
+	w := &s.workers[i]
+	for round := uint32(1); ; round++ {
+		s.await(w, round)
+		t := s.task
+		if t == nil {
+			return
+		}
+		t.part(i+1, len(s.workers)+1)
+		s.pending.Add(-1)
+	}
+}
+
+// await returns when the given round has begun.
+func (s *shared) await(w *worker, round uint32) {
+	for range s.patience {
+		if s.round.Load() == round {
+			return
+		}
+		pause()
+	}
+	w.asleep.Store(true)
+	if s.round.Load() == round && w.asleep.CompareAndSwap(true, false) {
+		return // it began just now, and nobody has sent a wake
+	}
+	<-w.wake
+}
+
+// start gives t to all workers.
+func (s *shared) start(t task) {
+	s.task = t
+	s.pending.Store(int32(len(s.workers)))
+	s.round.Add(1)
+	for i := range s.workers {
+		if w := &s.workers[i]; w.asleep.CompareAndSwap(true, false) {
+			w.wake <- struct{}{}
+		}
+	}
+}
+
+// run does all parts of t, by all threads when split is true, and returns when
+// they are done.
+func (p *Pool) run(t task, split bool) {
+	if p == nil || !split {
+		t.part(0, 1)
+		return
+	}
 	s := p.shared
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.done.Add(len(s.work))
-	for _, work := range s.work {
-		work <- t
-	}
+	s.start(t)
 	t.part(0, p.threads)
-	s.done.Wait()
+	for looks := 0; s.pending.Load() > 0; looks++ {
+		if looks < s.patience {
+			pause()
+		} else {
+			runtime.Gosched()
+		}
+	}
+	s.task = nil
+	s.mu.Unlock()
 	runtime.KeepAlive(p)
 }

@@ -53,20 +53,3 @@ func AddColumns[T Float](sum, x []T) {
 		x = x[n:]
 	}
 }
-
-// unit[b] is b/255 rounded to float32: the intensity of a pixel.
-var unit = func() (u [256]float32) {
-	for b := range u {
-		u[b] = float32(b) / 255
-	}
-	return u
-}()
-
-// Intensities converts pixels to numbers in [0, 1]: byte/255, rounded to float32
-// whatever T is, so that both number types see the same input.
-func Intensities[T Float](dst []T, pixels []byte) {
-	dst = dst[:len(pixels)]
-	for i, p := range pixels {
-		dst[i] = T(unit[p])
-	}
-}

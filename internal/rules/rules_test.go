@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"internal/inputfile":           {"internal/usererr"},
 	"internal/elementary":          {},
 	"internal/elementary/gentable": {},
-	"internal/kernel":              {"internal/elementary", "internal/usererr"},
+	"internal/kernel":              {"internal/elementary", "internal/usererr", "matrix", "golang.org/x/sys/cpu"},
 	"internal/numpyrand":           {"internal/elementary"},
 	"matrix":                       {},
 	"random":                       {"internal/elementary"},

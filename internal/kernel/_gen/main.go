@@ -1,0 +1,387 @@
+// Command gen writes the amd64 kernels of glassnet/internal/kernel with avo: the
+// same loops for AVX-512 and for AVX2 with FMA, in float32 and float64. Every
+// loop obeys the arithmetic contract of that package: one fused multiply-add per
+// term, in increasing inner index.
+//
+//	go run . -isa avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func main() {
+	name := flag.String("isa", "", "instruction set: avx512 or avx2")
+	flag.Parse()
+	set, ok := sets[*name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "unknown instruction set %q, want avx512 or avx2\n", *name)
+		os.Exit(2)
+	}
+	ConstraintExpr("!purego")
+	for _, t := range numbers {
+		g := generator{set, t}
+		for _, widths := range set.panels {
+			for _, rows := range set.rows {
+				g.tile(rows, widths)
+			}
+			g.sparse(4, widths)
+			g.sparse(1, widths)
+		}
+		g.addScaled()
+		if set.masked {
+			g.compress()
+		}
+	}
+	transposeBytes(set)
+	if set.name == "avx2" {
+		pause()
+	}
+	Generate()
+}
+
+// set is an instruction set.
+type set struct {
+	name   string
+	bytes  int     // of its widest register
+	panels [][]int // register sizes, in bytes, that one row of a panel may take
+	rows   []int   // rows of a register tile, largest first
+	masked bool    // loads and stores can leave lanes out
+}
+
+var sets = map[string]set{
+	// 32 registers: 12 rows of two accumulators, a row of the panel, a broadcast.
+	// A half register beside a full one saves a quarter of the time for 17 to 24
+	// columns: the CPU runs two of 32 bytes where it runs one of 64.
+	"avx512": {"avx512", 64, [][]int{{32}, {64}, {64, 32}, {64, 64}}, []int{12, 8, 4, 2, 1}, true},
+	// 16 registers: 6 rows of two accumulators.
+	"avx2": {"avx2", 32, [][]int{{32}, {32, 32}}, []int{6, 4, 2, 1}, false},
+}
+
+// number is a number type with its instructions.
+type number struct {
+	name  string // of the Go type
+	short string // in the names of functions
+	size  int
+	load  func(...operand.Op)
+	bcast func(...operand.Op)
+	fma   func(...operand.Op)
+	add   func(...operand.Op)
+	xor   func(...operand.Op)
+}
+
+var numbers = []number{
+	{"float32", "32", 4, VMOVUPS, VBROADCASTSS, VFMADD231PS, VADDPS, VXORPS},
+	{"float64", "64", 8, VMOVUPD, VBROADCASTSD, VFMADD231PD, VADDPD, VXORPD},
+}
+
+type generator struct {
+	set
+	number
+}
+
+// lanes is how many numbers a register of that many bytes holds.
+func (g generator) lanes(bytes int) int { return bytes / g.size }
+
+// function begins an assembly function.
+func (g generator) function(name, signature, doc string) {
+	TEXT(g.full(name), NOSPLIT, "func("+signature+")")
+	Doc(g.full(name) + " " + doc)
+	Pragma("noescape")
+}
+
+// full is the full name of a function: avx512Tile32x12x64.
+func (g generator) full(name string) string { return g.set.name + name + g.short }
+
+func vector(bytes int) reg.VecVirtual {
+	switch bytes {
+	case 64:
+		return ZMM()
+	case 32:
+		return YMM()
+	}
+	return XMM()
+}
+
+func load(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
+
+func mem(base reg.Register) operand.Mem { return operand.Mem{Base: base} }
+
+// scale turns a stride counted in numbers into bytes.
+func (g generator) scale(strides ...reg.GPVirtual) {
+	shift := operand.U8(2)
+	if g.size == 8 {
+		shift = 3
+	}
+	for _, s := range strides {
+		SHLQ(shift, s)
+	}
+}
+
+// zero clears an accumulator.
+func (g generator) zero(v reg.VecVirtual) {
+	if v.Size() == 64 || g.masked {
+		VPXORQ(v, v, v)
+		return
+	}
+	g.xor(v, v, v)
+}
+
+// tailMask returns a mask of the first lanes of the last register of a row, of
+// which width numbers are used in all; nil when the set has no masks.
+func (g generator) tailMask(widths []int) reg.OpmaskVirtual {
+	if !g.masked {
+		return nil
+	}
+	used := load("width")
+	for _, w := range widths[:len(widths)-1] {
+		SUBQ(operand.U32(g.lanes(w)), used)
+	}
+	ones := GP64()
+	MOVQ(operand.I32(-1), ones)
+	BZHIQ(used, ones, ones)
+	k := K()
+	KMOVQ(ones, k)
+	return k
+}
+
+// loadRow loads the registers of one row from m, the last one under mask.
+func (g generator) loadRow(row []reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) {
+	for v, r := range row {
+		if v == len(row)-1 && mask != nil {
+			g.maskedLoad(m, mask, r)
+		} else {
+			g.load(m, r)
+		}
+		m = m.Offset(int(r.Size()))
+	}
+}
+
+func (g generator) maskedLoad(m operand.Mem, k reg.OpmaskVirtual, r reg.VecVirtual) {
+	if g.size == 4 {
+		VMOVUPS_Z(m, k, r)
+	} else {
+		VMOVUPD_Z(m, k, r)
+	}
+}
+
+// storeRow adds the bias, once, and stores the row, the last register under mask.
+func (g generator) storeRow(row, bias []reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) {
+	for v, r := range row {
+		g.add(r, bias[v], r)
+		if v == len(row)-1 && mask != nil {
+			g.load(r, mask, m)
+		} else {
+			g.load(r, m)
+		}
+		m = m.Offset(int(r.Size()))
+	}
+}
+
+func (g generator) row(widths []int) []reg.VecVirtual {
+	var row []reg.VecVirtual
+	for _, w := range widths {
+		row = append(row, vector(w))
+	}
+	return row
+}
+
+func total(widths []int) (bytes int) {
+	for _, w := range widths {
+		bytes += w
+	}
+	return bytes
+}
+
+// tile writes the register tile of a dense product: rows x (total of widths)
+// numbers of y are summed in registers over the whole inner index.
+func (g generator) tile(rows int, widths []int) {
+	g.function(fmt.Sprintf("Tile%dx%dx", rows, total(widths)/g.size),
+		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width int", g.number.name),
+		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and width columns.", rows))
+	y, ys := load("y"), load("ys")
+	a, ar, ai := load("a"), load("ar"), load("ai")
+	b, bs := load("b"), load("bs")
+	inner := load("inner")
+	g.scale(ys, ar, ai, bs)
+	mask := g.tailMask(widths)
+
+	// Row r is reached from every third row: base, base + ar, base + 2ar.
+	bases := []reg.GPVirtual{a}
+	for len(bases)*3 < rows {
+		next := GP64()
+		LEAQ(operand.Mem{Base: ar, Index: ar, Scale: 2}, next)
+		ADDQ(bases[len(bases)-1], next)
+		bases = append(bases, next)
+	}
+	at := func(r int) operand.Mem {
+		m := mem(bases[r/3])
+		if r%3 > 0 {
+			m = m.Idx(ar, uint8(r%3))
+		}
+		return m
+	}
+	var acc [][]reg.VecVirtual
+	for range rows {
+		acc = append(acc, g.row(widths))
+		for _, v := range acc[len(acc)-1] {
+			g.zero(v)
+		}
+	}
+	panel := g.row(widths)
+	loop, done := label("loop"), label("done")
+	TESTQ(inner, inner)
+	JZ(done.ref())
+	loop.here()
+	g.loadRow(panel, mem(b), mask)
+	for r := range rows {
+		value := vector(widths[0])
+		g.bcast(at(r), value)
+		for v, column := range panel {
+			g.fma(column, narrow(value, widths[v]), acc[r][v])
+		}
+	}
+	for _, base := range bases {
+		ADDQ(ai, base)
+	}
+	ADDQ(bs, b)
+	DECQ(inner)
+	JNZ(loop.ref())
+	done.here()
+	bias := load("bias")
+	g.loadRow(panel, mem(bias), mask)
+	for r := range rows {
+		g.storeRow(acc[r], panel, mem(y), mask)
+		if r < rows-1 {
+			ADDQ(ys, y)
+		}
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// narrow is the lower part of a register.
+func narrow(v reg.VecVirtual, bytes int) reg.Register {
+	if int(v.Size()) == bytes {
+		return v
+	}
+	return v.AsY()
+}
+
+// label is a place to jump to.
+type label string
+
+func (g generator) label(name string) label { return label(name) }
+func (l label) here()                       { Label(string(l)) }
+func (l label) ref() operand.LabelRef       { return operand.LabelRef(l) }
+
+// sparse writes the sum of scaled rows: each of count compressed rows picks rows
+// of b and scales them. Several are interleaved so that the additions of one do
+// not wait for each other.
+func (g generator) sparse(lists int, widths []int) {
+	g.function(fmt.Sprintf("Sparse%dx%dx", lists, total(widths)/g.size),
+		fmt.Sprintf("rows *byte, count int, b *%[1]s, bs int, bias *%[1]s, width int", g.number.name),
+		fmt.Sprintf("computes rows[r].y[j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = rows[r].entries[t], for %d rows, count entries of each and width columns.", lists))
+	rows, count := load("rows"), load("count")
+	b, bs := load("b"), load("bs")
+	g.scale(bs)
+	mask := g.tailMask(widths)
+	var entries []reg.GPVirtual
+	var acc [][]reg.VecVirtual
+	for r := range lists {
+		e := GP64()
+		MOVQ(mem(rows).Offset(16*r+8), e)
+		entries = append(entries, e)
+		acc = append(acc, g.row(widths))
+		for _, v := range acc[r] {
+			g.zero(v)
+		}
+	}
+	SHLQ(operand.U8(map[int]int{4: 3, 8: 4}[g.size]), count) // an entry is two numbers long
+	t := GP64()
+	XORQ(t, t)
+	loop, done := label("loop"), label("done")
+	TESTQ(count, count)
+	JZ(done.ref())
+	loop.here()
+	for r, e := range entries {
+		row, value := GP64(), vector(widths[0])
+		MOVL(mem(e).Idx(t, 1), row.As32())
+		g.bcast(mem(e).Idx(t, 1).Offset(g.size), value)
+		IMULQ(bs, row)
+		m := mem(b).Idx(row, 1)
+		for v, a := range acc[r] {
+			if v == len(acc[r])-1 && mask != nil {
+				g.fma(m, narrow(value, widths[v]), mask, a)
+			} else {
+				g.fma(m, narrow(value, widths[v]), a)
+			}
+			m = m.Offset(widths[v])
+		}
+	}
+	ADDQ(operand.U8(2*g.size), t)
+	CMPQ(t, count)
+	JNE(loop.ref())
+	done.here()
+	bias := load("bias")
+	panel := g.row(widths)
+	g.loadRow(panel, mem(bias), mask)
+	for r := range lists {
+		y := GP64()
+		MOVQ(mem(rows).Offset(16*r), y)
+		g.storeRow(acc[r], panel, mem(y), mask)
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// addScaled writes y = fma(a, x, y).
+func (g generator) addScaled() {
+	const unroll = 4
+	g.function("AddScaled", fmt.Sprintf("y, x *%[1]s, n int, a %[1]s", g.number.name),
+		"computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.")
+	y, x, n := load("y"), load("x"), load("n")
+	scalar, a := XMM(), vector(g.bytes)
+	Load(Param("a"), scalar)
+	g.bcast(scalar, a)
+	lanes := g.lanes(g.bytes)
+	step := func(registers int) {
+		for u := range registers {
+			v := vector(g.bytes)
+			g.load(mem(y).Offset(u*g.bytes), v)
+			g.fma(mem(x).Offset(u*g.bytes), a, v)
+			g.load(v, mem(y).Offset(u*g.bytes))
+		}
+		ADDQ(operand.U32(registers*g.bytes), y)
+		ADDQ(operand.U32(registers*g.bytes), x)
+		SUBQ(operand.U32(registers*lanes), n)
+	}
+	blocks, singles, done := label("blocks"), label("singles"), label("done")
+	blocks.here()
+	CMPQ(n, operand.U32(unroll*lanes))
+	JLT(singles.ref())
+	step(unroll)
+	JMP(blocks.ref())
+	singles.here()
+	CMPQ(n, operand.U32(lanes))
+	JLT(done.ref())
+	step(1)
+	JMP(singles.ref())
+	done.here()
+	VZEROUPPER()
+	RET()
+}
+
+// pause writes the hint that a loop is only waiting.
+func pause() {
+	TEXT("pause", NOSPLIT, "func()")
+	Doc("pause passes a moment without taking much from a neighbouring thread.")
+	PAUSE()
+	RET()
+}

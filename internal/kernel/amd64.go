@@ -1,0 +1,97 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+//go:generate go -C _gen run . -isa avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel
+//go:generate go -C _gen run . -isa avx2 -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernel
+
+// native lists the implementations of this architecture, the fastest first. The
+// flags of cpu.X86 include what the operating system saves (XGETBV).
+var native = []implementation{
+	{"avx512", hasAVX2() && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ &&
+		cpu.X86.HasAVX512VBMI2, avx512For32.table(), avx512For64.table()},
+	{"avx2", hasAVX2(), avx2For32.table(), avx2For64.table()},
+}
+
+func hasAVX2() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 && cpu.X86.HasPOPCNT }
+
+// compressed adapts an assembly function that knows entries as bytes.
+func compressed[T Float](f func(entries, pixels *byte, n int) int) func(*entry[T], *byte, int) int {
+	return func(entries *entry[T], pixels *byte, n int) int {
+		return f((*byte)(unsafe.Pointer(entries)), pixels, n)
+	}
+}
+
+// summed adapts assembly functions that know rows as bytes.
+func summed[T Float](fs ...func(rows *byte, count int, b *T, bs int, bias *T, width int)) (adapted [2]sparseFunc[T]) {
+	for i, f := range fs {
+		adapted[i] = func(rows *sparseRow[T], count int, b *T, bs int, bias *T, width int) {
+			f((*byte)(unsafe.Pointer(rows)), count, b, bs, bias, width)
+		}
+	}
+	return adapted
+}
+
+var avx512For32 = vectors[float32]{
+	panels: []panel[float32]{
+		{8, []tileFunc[float32]{avx512Tile12x8x32, avx512Tile8x8x32, avx512Tile4x8x32, avx512Tile2x8x32, avx512Tile1x8x32},
+			summed(avx512Sparse1x8x32, avx512Sparse4x8x32)},
+		{16, []tileFunc[float32]{avx512Tile12x16x32, avx512Tile8x16x32, avx512Tile4x16x32, avx512Tile2x16x32, avx512Tile1x16x32},
+			summed(avx512Sparse1x16x32, avx512Sparse4x16x32)},
+		{24, []tileFunc[float32]{avx512Tile12x24x32, avx512Tile8x24x32, avx512Tile4x24x32, avx512Tile2x24x32, avx512Tile1x24x32},
+			summed(avx512Sparse1x24x32, avx512Sparse4x24x32)},
+		{32, []tileFunc[float32]{avx512Tile12x32x32, avx512Tile8x32x32, avx512Tile4x32x32, avx512Tile2x32x32, avx512Tile1x32x32},
+			summed(avx512Sparse1x32x32, avx512Sparse4x32x32)},
+	},
+	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 16,
+	addScaled: avx512AddScaled32, transposeBytes: avx512TransposeBytes,
+	compress: compressed[float32](avx512Compress32),
+	fallback: inner[float32]{addScaled: addScaled32},
+}
+
+var avx512For64 = vectors[float64]{
+	panels: []panel[float64]{
+		{4, []tileFunc[float64]{avx512Tile12x4x64, avx512Tile8x4x64, avx512Tile4x4x64, avx512Tile2x4x64, avx512Tile1x4x64},
+			summed(avx512Sparse1x4x64, avx512Sparse4x4x64)},
+		{8, []tileFunc[float64]{avx512Tile12x8x64, avx512Tile8x8x64, avx512Tile4x8x64, avx512Tile2x8x64, avx512Tile1x8x64},
+			summed(avx512Sparse1x8x64, avx512Sparse4x8x64)},
+		{12, []tileFunc[float64]{avx512Tile12x12x64, avx512Tile8x12x64, avx512Tile4x12x64, avx512Tile2x12x64, avx512Tile1x12x64},
+			summed(avx512Sparse1x12x64, avx512Sparse4x12x64)},
+		{16, []tileFunc[float64]{avx512Tile12x16x64, avx512Tile8x16x64, avx512Tile4x16x64, avx512Tile2x16x64, avx512Tile1x16x64},
+			summed(avx512Sparse1x16x64, avx512Sparse4x16x64)},
+	},
+	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 8,
+	addScaled: avx512AddScaled64, transposeBytes: avx512TransposeBytes,
+	compress: compressed[float64](avx512Compress64),
+	fallback: inner[float64]{addScaled: addScaled64},
+}
+
+var avx2For32 = vectors[float32]{
+	panels: []panel[float32]{
+		{8, []tileFunc[float32]{avx2Tile6x8x32, avx2Tile4x8x32, avx2Tile2x8x32, avx2Tile1x8x32},
+			summed(avx2Sparse1x8x32, avx2Sparse4x8x32)},
+		{16, []tileFunc[float32]{avx2Tile6x16x32, avx2Tile4x16x32, avx2Tile2x16x32, avx2Tile1x16x32},
+			summed(avx2Sparse1x16x32, avx2Sparse4x16x32)},
+	},
+	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 8,
+	addScaled: avx2AddScaled32, transposeBytes: avx2TransposeBytes,
+	fallback: inner[float32]{addScaled: addScaled32},
+}
+
+var avx2For64 = vectors[float64]{
+	panels: []panel[float64]{
+		{4, []tileFunc[float64]{avx2Tile6x4x64, avx2Tile4x4x64, avx2Tile2x4x64, avx2Tile1x4x64},
+			summed(avx2Sparse1x4x64, avx2Sparse4x4x64)},
+		{8, []tileFunc[float64]{avx2Tile6x8x64, avx2Tile4x8x64, avx2Tile2x8x64, avx2Tile1x8x64},
+			summed(avx2Sparse1x8x64, avx2Sparse4x8x64)},
+	},
+	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 4,
+	addScaled: avx2AddScaled64, transposeBytes: avx2TransposeBytes,
+	fallback: inner[float64]{addScaled: addScaled64},
+}

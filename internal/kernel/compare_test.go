@@ -1,0 +1,113 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"glassnet/matrix"
+)
+
+// images draws m images of k pixels in an order with repetitions; every value of
+// a byte comes up.
+func images(r *rand.Rand, m, k int, zeros float64) matrix.Pixels {
+	p := matrix.Pixels{Cols: k, Data: make([]byte, (m+2)*k), Index: make([]int32, m)}
+	for i := range p.Data {
+		if r.Float64() >= zeros {
+			p.Data[i] = byte(r.IntN(256))
+		}
+	}
+	for i := range p.Index {
+		p.Index[i] = int32(r.IntN(m + 2))
+	}
+	return p
+}
+
+// results computes every product of one shape by the implementation in use.
+func results[T Float](e *Engine[T], x, w, b, g []T, pixels matrix.Pixels, m, k, n int) map[string][]T {
+	all := map[string][]T{
+		"MatMul": make([]T, m*n), "MatMul without bias": make([]T, m*n), "MatMulTransposed": make([]T, k*n),
+		"MatMulByTransposed": make([]T, m*k), "MatMulPixels": make([]T, m*n), "MatMulPixelsTransposed": make([]T, k*n),
+	}
+	e.MatMul(all["MatMul"], x, w, b, m, k, n)
+	e.MatMul(all["MatMul without bias"], x, w, nil, m, k, n)
+	e.MatMulTransposed(all["MatMulTransposed"], x, g, m, k, n)
+	e.MatMulByTransposed(all["MatMulByTransposed"], g, w, m, k, n)
+	e.MatMulPixels(all["MatMulPixels"], pixels, w, b, n)
+	e.MatMulPixelsTransposed(all["MatMulPixelsTransposed"], pixels, g, n)
+	return all
+}
+
+func testAgainstPortable[T Float](t *testing.T, shapes int) {
+	sizes := []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 15, 16, 17, 20, 24, 25, 31, 32, 33, 48, 63, 64, 65, 100, 128, 129}
+	r := rand.New(rand.NewPCG(11, 12))
+	pool := NewPool(3)
+	for range shapes {
+		m, k, n := sizes[r.IntN(len(sizes))], sizes[r.IntN(len(sizes))], sizes[r.IntN(len(sizes))]
+		switch r.IntN(20) {
+		case 0:
+			k = 2000 + r.IntN(3000)
+		case 1:
+			m, k = min(m, 20), 1024
+		case 2:
+			n, k = 256*(1+r.IntN(3)), 256
+		}
+		zeros := []float64{0, 0.5, 0.81, 1}[r.IntN(4)]
+		x, w, b, g := fill[T](r, m*k, zeros), fill[T](r, k*n, 0.1), fill[T](r, n, 0), fill[T](r, m*n, zeros)
+		pixels := images(r, m, k, zeros)
+		if err := Use("portable"); err != nil {
+			t.Fatal(err)
+		}
+		want := results(NewEngine[T](nil), x, w, b, g, pixels, m, k, n)
+		for _, name := range Names() {
+			if err := Use(name); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range []*Engine[T]{NewEngine[T](nil), NewEngine[T](pool)} {
+				for what, got := range results(e, x, w, b, g, pixels, m, k, n) {
+					if !slices.Equal(got, want[what]) {
+						i := 0
+						for got[i] == want[what][i] {
+							i++
+						}
+						t.Fatalf("%s of m, k, n = %d, %d, %d with %.0f %% zeros, %s, %d threads: element %d = %v, portable %v",
+							what, m, k, n, 100*zeros, name, e.pool.Threads(), i, got[i], want[what][i])
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestEveryImplementationGivesThePortableBits(t *testing.T) {
+	defer Use("")
+	shapes := 1000
+	if testing.Short() {
+		shapes = 100
+	}
+	t.Run("float32", func(t *testing.T) { testAgainstPortable[float32](t, shapes) })
+	t.Run("float64", func(t *testing.T) { testAgainstPortable[float64](t, shapes) })
+}
+
+func BenchmarkPixels(b *testing.B) {
+	r := rand.New(rand.NewPCG(5, 6))
+	const m, k = 128, 784
+	pixels := images(r, m, k, 0.81)
+	for _, n := range []int{20, 128, 512} {
+		w, y, g, d := fill[float32](r, k*n, 0), make([]float32, m*n), fill[float32](r, m*n, 0), make([]float32, k*n)
+		for _, threads := range []int{1, 2} {
+			e := NewEngine[float32](NewPool(threads))
+			b.Run(fmt.Sprintf("forward%d/threads=%d", n, threads), func(b *testing.B) {
+				for b.Loop() {
+					e.MatMulPixels(y, pixels, w, nil, n)
+				}
+			})
+			b.Run(fmt.Sprintf("gradient%d/threads=%d", n, threads), func(b *testing.B) {
+				for b.Loop() {
+					e.MatMulPixelsTransposed(d, pixels, g, n)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,11 @@
+//go:build !amd64 || purego
+
+package kernel
+
+var native []implementation
+
+// pause passes a moment.
+func pause() {
+	for range 16 {
+	}
+}

@@ -1,0 +1,49 @@
+package kernel
+
+import "unsafe"
+
+// Scratch is what one thread needs to compute a product. It grows to what the
+// largest product needs and is kept.
+type Scratch[T Float] struct {
+	panel   []T        // columns of the second factor, packed
+	skewed  []T        // the first factor, its rows further apart
+	bias    []T        // the bias of a panel, padded
+	tile    []T        // a register tile that is not full
+	entries []entry[T] // compressed rows
+	counts  []int32    // entries of each compressed row
+	order   []int32    // compressed rows by count
+	places  []int32    // where the rows of each count begin in order
+	bytes   []byte     // transposed pixels
+	none    []byte     // an image of zeros
+	rows    [lists]sparseRow[T]
+	pixels  [16]*byte
+
+	at    []int32 // of the portable implementation: what is not 0 in a row,
+	value []T     // and where it is
+}
+
+// lists is how many compressed rows are summed together.
+const lists = 4
+
+// sparseRow says where a compressed row is and where its sum goes.
+type sparseRow[T Float] struct {
+	y       *T
+	entries *entry[T]
+}
+
+// grow makes *s at least n long; what it held is lost. Memory begins on a cache
+// line, and so do the rows of a panel.
+func grow[E any](s *[]E, n int) {
+	if len(*s) >= n {
+		return
+	}
+	const line = 64
+	var e E
+	size := int(unsafe.Sizeof(e))
+	all := make([]E, n+line/min(size, line)+1)
+	first := 0
+	for uintptr(unsafe.Pointer(&all[first]))%line != 0 && first < len(all)-n {
+		first++
+	}
+	*s = all[first : first+n]
+}

@@ -1,0 +1,347 @@
+package kernel
+
+import "unsafe"
+
+// vectors is an implementation on registers of several numbers. The second factor
+// of a product is cut into panels, a few registers wide, and for each panel a tile
+// of a few rows of the result is summed in registers over the whole inner index,
+// as the contract asks. This is the scheme of K. Goto and R. van de Geijn,
+// "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (2008), without
+// the blocks along the inner index: those of neural networks are short enough.
+type vectors[T Float] struct {
+	panels   []panel[T] // by width, the widest last
+	tileRows []int      // heights of register tiles, the highest first
+	masked   bool       // tiles neither read nor write beyond their columns
+
+	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
+	lanes          int
+	compress       func(entries *entry[T], pixels *byte, n int) int         // nil: in Go
+	transposeBytes func(dst *byte, stride int, rows *[16]*byte, col, n int) // nil: in Go
+	fallback       inner[T]
+}
+
+// panel holds the functions for panels of that many columns.
+type panel[T Float] struct {
+	columns int
+	tiles   []tileFunc[T]    // by height, as tileRows
+	sparse  [2]sparseFunc[T] // of 1 compressed row and of several
+}
+
+// tileFunc computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for as many
+// rows as the tile is high and width columns.
+type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *T, inner, width int)
+
+// sparseFunc computes rows[r].y[j] = Σ_t e.value·b[e.at·bs + j] + bias[j] for the
+// first count entries e of each row and width columns.
+type sparseFunc[T Float] func(rows *sparseRow[T], count int, b *T, bs int, bias *T, width int)
+
+func (v *vectors[T]) table() *Table[T] {
+	return &Table[T]{AddScaled: v.addScaledAny, Multiply: v.multiply}
+}
+
+// factor is a factor of a product: element (i, p) is at data[i*row + p*inner].
+type factor[T Float] struct {
+	data       []T
+	row, inner int
+}
+
+// multiply writes every kind of product as y [rows, cols] = Σ over inner of a·b.
+func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
+	m, k, n := p.m, p.k, p.n
+	switch p.kind {
+	case forward:
+		v.dense(s, p.y, m, n, k, factor[T]{p.x, k, 1}, factor[T]{p.w, 1, n}, p.b, part, parts)
+	case forGradWeight:
+		v.dense(s, p.y, k, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, part, parts)
+	case forGradIn:
+		v.dense(s, p.y, m, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
+	case pixelsForward, pixelsForWeight:
+		v.sparse(s, p, part, parts)
+	}
+}
+
+// span is the part of a result that one thread computes.
+type span struct{ top, bottom, left, right int }
+
+// split cuts a result into parts by columns, so that each thread packs its own
+// panels only, or by rows where it has too few panels for that.
+func (v *vectors[T]) split(rows, cols, part, parts int) span {
+	wide := v.widest().columns
+	if panels := (cols + wide - 1) / wide; panels >= 2*parts {
+		return span{0, rows, min(cols, panels*part/parts*wide), min(cols, panels*(part+1)/parts*wide)}
+	}
+	high := v.tileRows[0]
+	tiles := (rows + high - 1) / high
+	return span{min(rows, tiles*part/parts*high), min(rows, tiles*(part+1)/parts*high), 0, cols}
+}
+
+func (v *vectors[T]) widest() *panel[T] { return &v.panels[len(v.panels)-1] }
+
+// narrowest returns the narrowest panel that has so many columns, or the widest.
+func (v *vectors[T]) narrowest(columns int) *panel[T] {
+	for i := range v.panels {
+		if v.panels[i].columns >= columns {
+			return &v.panels[i]
+		}
+	}
+	return v.widest()
+}
+
+// few is the number of rows from which it pays to pack a panel.
+const few = 8
+
+func (v *vectors[T]) dense(s *Scratch[T], y []T, rows, cols, inner int, a, b factor[T], bias []T, part, parts int) {
+	to := v.split(rows, cols, part, parts)
+	if to.top == to.bottom {
+		return
+	}
+	a = s.skew(a, rows, inner, to)
+	for left := to.left; left < to.right; {
+		panel := v.narrowest(to.right - left)
+		width := min(panel.columns, to.right-left)
+		packed, stride := s.pack(panel.columns, width, left, inner, b, to.bottom-to.top < few && (v.masked || width == panel.columns))
+		biases := s.padBias(bias, left, width, panel.columns)
+		for r := to.top; r < to.bottom; {
+			h := 0
+			for v.tileRows[h] > to.bottom-r {
+				h++
+			}
+			from := at(unsafe.SliceData(a.data), r*a.row)
+			if v.masked || width == panel.columns {
+				panel.tiles[h](&y[r*cols+left], cols, from, a.row, a.inner, packed, stride, biases, inner, width)
+			} else {
+				grow(&s.tile, v.tileRows[0]*panel.columns)
+				panel.tiles[h](&s.tile[0], panel.columns, from, a.row, a.inner, packed, stride, biases, inner, width)
+				for i := range v.tileRows[h] {
+					copy(y[(r+i)*cols+left:][:width], s.tile[i*panel.columns:])
+				}
+			}
+			r += v.tileRows[h]
+		}
+		left += width
+	}
+}
+
+// at returns the address of element i of the array that p begins.
+func at[T any](p *T, i int) *T { return (*T)(unsafe.Add(unsafe.Pointer(p), i*int(unsafe.Sizeof(*p)))) }
+
+// skew copies a so that neighbouring rows do not fall on the same cache lines,
+// where they would, for all numbers of a tile are wanted at once. The caches here
+// repeat every 4 KiB.
+func (s *Scratch[T]) skew(a factor[T], rows, inner int, to span) factor[T] {
+	var zero T
+	stride, outer := max(a.row, a.inner), inner
+	if a.inner == 1 {
+		outer = rows
+	}
+	size := int(unsafe.Sizeof(zero))
+	if stride*size%1024 != 0 || outer == 0 || to.bottom-to.top < few || (to.right-to.left)*size < 256 {
+		return a
+	}
+	wider := stride + 64/size
+	grow(&s.skewed, outer*wider)
+	for i := range outer {
+		copy(s.skewed[i*wider:i*wider+stride], a.data[i*stride:])
+	}
+	a.data = s.skewed
+	if a.inner == 1 {
+		a.row = wider
+	} else {
+		a.inner = wider
+	}
+	return a
+}
+
+// pack copies columns [left, left+width) of b into a panel of that many columns,
+// the rest 0, and returns where they are and how far apart its rows. Where direct
+// is true and b has its columns side by side, it leaves them there.
+func (s *Scratch[T]) pack(columns, width, left, inner int, b factor[T], direct bool) (*T, int) {
+	if b.row == 1 && direct {
+		return at(unsafe.SliceData(b.data), left), b.inner
+	}
+	grow(&s.panel, inner*columns)
+	panel := s.panel[:inner*columns]
+	if width < columns {
+		clear(panel)
+	}
+	if b.row == 1 {
+		for p := range inner {
+			copy(panel[p*columns:p*columns+width], b.data[p*b.inner+left:])
+		}
+		return unsafe.SliceData(panel), columns
+	}
+	const block = 64 // rows of the panel that stay in the first-level cache
+	for first := 0; first < inner; first += block {
+		last := min(first+block, inner)
+		for j := range width {
+			row := b.data[(left+j)*b.row:]
+			for p, value := range row[first:last] {
+				panel[(first+p)*columns+j] = value
+			}
+		}
+	}
+	return unsafe.SliceData(panel), columns
+}
+
+// padBias returns bias[left : left+width], or zeros, padded to columns.
+func (s *Scratch[T]) padBias(bias []T, left, width, columns int) *T {
+	grow(&s.bias, columns)
+	clear(s.bias)
+	if bias != nil {
+		copy(s.bias, bias[left:left+width])
+	}
+	return &s.bias[0]
+}
+
+// firstCache is how many bytes of a panel the first-level cache surely holds.
+const firstCache = 1 << 15
+
+// sparse computes the products with pixels. The rows of the pixels, or of their
+// transposition, are compressed to what is not 0; then every row of the result is
+// a sum of a few scaled rows of b.
+func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
+	rows, inner := p.m, p.k
+	if p.kind == pixelsForWeight {
+		rows, inner = p.k, p.m
+	}
+	cols := p.n
+	to := v.split(rows, cols, part, parts)
+	height := to.bottom - to.top
+	if height == 0 {
+		return
+	}
+	capacity := inner + v.widest().columns
+	v.compressRows(s, p, to, capacity)
+	s.sortRows(height, inner)
+	s.padRows(height, capacity)
+
+	var zero T
+	size := int(unsafe.Sizeof(zero))
+	for left := to.left; left < to.right; {
+		panel := v.narrowest(to.right - left)
+		if cols > panel.columns && inner*panel.columns*size > firstCache {
+			panel = v.narrowest(panel.columns / 2)
+		}
+		width := min(panel.columns, to.right-left)
+		full := v.masked || width == panel.columns
+		b, stride := s.pack(panel.columns, width, left, inner, factor[T]{p.w, 1, cols}, height < few && full)
+		biases := s.padBias(p.b, left, width, panel.columns)
+		if !full {
+			grow(&s.tile, lists*panel.columns)
+		}
+		for first := 0; first < height; {
+			count, f := lists, 1
+			if height-first < lists {
+				count, f = 1, 0
+			}
+			for r := range count {
+				row := int(s.order[first+r])
+				s.rows[r].entries = &s.entries[row*capacity]
+				s.rows[r].y = &p.y[(to.top+row)*cols+left]
+				if !full {
+					s.rows[r].y = &s.tile[r*panel.columns]
+				}
+			}
+			longest := int(s.counts[s.order[first+count-1]])
+			panel.sparse[f](&s.rows[0], longest, b, stride, biases, width)
+			if !full {
+				for r := range count {
+					copy(p.y[(to.top+int(s.order[first+r]))*cols+left:][:width], s.tile[r*panel.columns:])
+				}
+			}
+			first += count
+		}
+		left += width
+	}
+}
+
+// compressRows lists what is not 0 in the rows of to, each in its own capacity
+// entries.
+func (v *vectors[T]) compressRows(s *Scratch[T], p *product[T], to span, capacity int) {
+	height := to.bottom - to.top
+	grow(&s.entries, height*capacity)
+	grow(&s.counts, height)
+	row := p.pixels.Row
+	if p.kind == pixelsForWeight {
+		stride := v.transposePixels(s, p, to)
+		row = func(r int) []byte { return s.bytes[(r-to.top)*stride:][:p.m] }
+	}
+	for r := range height {
+		pixels := row(to.top + r)
+		entries := s.entries[r*capacity : (r+1)*capacity]
+		if v.compress != nil {
+			s.counts[r] = int32(v.compress(&entries[0], unsafe.SliceData(pixels), len(pixels)))
+		} else {
+			s.counts[r] = int32(len(compress(entries, pixels)))
+		}
+	}
+}
+
+// transposePixels writes columns [to.top, to.bottom) of the pixels as rows into
+// s.bytes and returns how far apart they are.
+func (v *vectors[T]) transposePixels(s *Scratch[T], p *product[T], to span) (stride int) {
+	const high, wide = 16, 8
+	height := to.bottom - to.top
+	stride = (p.m + high - 1) / high * high
+	grow(&s.bytes, height*stride)
+	grow(&s.none, p.k)
+	whole := 0
+	if v.transposeBytes != nil {
+		whole = height / wide * wide
+	}
+	for i := 0; i < p.m; i += high {
+		for r := range s.pixels {
+			s.pixels[r] = unsafe.SliceData(s.none)
+			if i+r < p.m {
+				s.pixels[r] = unsafe.SliceData(p.pixels.Row(i + r))
+			}
+		}
+		if whole > 0 {
+			v.transposeBytes(&s.bytes[i], stride, &s.pixels, to.top, whole)
+		}
+	}
+	for i := range p.m {
+		for r, b := range p.pixels.Row(i)[to.top+whole : to.bottom] {
+			s.bytes[(whole+r)*stride+i] = b
+		}
+	}
+	return stride
+}
+
+// sortRows orders the rows by their counts, which are at most inner: rows that
+// are summed together should be equally long.
+func (s *Scratch[T]) sortRows(height, inner int) {
+	grow(&s.order, height)
+	grow(&s.places, inner+2)
+	places := s.places[:inner+2]
+	clear(places)
+	for _, c := range s.counts[:height] {
+		places[c+1]++
+	}
+	for c := range inner {
+		places[c+1] += places[c]
+	}
+	for r, c := range s.counts[:height] {
+		s.order[places[c]] = int32(r)
+		places[c]++
+	}
+}
+
+// padRows makes rows that are summed together equally long, with entries of 0.
+func (s *Scratch[T]) padRows(height, capacity int) {
+	for first := 0; first+lists <= height; first += lists {
+		longest := int(s.counts[s.order[first+lists-1]])
+		for _, r := range s.order[first : first+lists-1] {
+			clear(s.entries[int(r)*capacity+int(s.counts[r]) : int(r)*capacity+longest])
+		}
+	}
+}
+
+func (v *vectors[T]) addScaledAny(y, x []T, a T) {
+	x = x[:len(y)]
+	whole := len(y) / v.lanes * v.lanes
+	if whole > 0 {
+		v.addScaled(&y[0], &x[0], whole, a)
+	}
+	v.fallback.addScaled(y[whole:], x[whole:], a)
+}

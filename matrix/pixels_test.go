@@ -1,0 +1,38 @@
+package matrix_test
+
+import (
+	"slices"
+	"testing"
+
+	"glassnet/matrix"
+)
+
+func TestPixels(t *testing.T) {
+	p := matrix.Pixels{Cols: 2, Data: []byte{0, 51, 255, 1, 102, 0}, Index: []int32{2, 0}}
+	if p.Rows() != 2 || !slices.Equal(p.Row(0), []byte{102, 0}) || !slices.Equal(p.Row(1), []byte{0, 51}) {
+		t.Errorf("rows of %v are %v and %v", p, p.Row(0), p.Row(1))
+	}
+	x := matrix.Unpack(matrix.New[float64](3, 2), p)
+	if want := []float64{float64(float32(102) / 255), 0, 0, float64(float32(51) / 255)}; x.Rows != 2 || !slices.Equal(x.Data, want) {
+		t.Errorf("Unpack = %v %v, want %v", x, x.Data, want)
+	}
+	for b := range 256 {
+		if got, want := matrix.Intensity(byte(b)), float32(b)/255; got != want {
+			t.Errorf("Intensity(%d) = %v, want %v", b, got, want)
+		}
+	}
+}
+
+func TestUnpackPanicsOnMisuse(t *testing.T) {
+	p := matrix.Pixels{Cols: 2, Data: make([]byte, 4), Index: []int32{0, 1}}
+	for _, x := range []matrix.Matrix[float32]{matrix.New[float32](1, 2), matrix.New[float32](2, 3)} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("Unpack into %v did not panic", x)
+				}
+			}()
+			matrix.Unpack(x, p)
+		}()
+	}
+}
