@@ -359,7 +359,7 @@ func finish[T matrix.Float](dir string, data *dataset.Data, s Settings, r *ready
 }
 
 func allFinite[T matrix.Float](net *nn.Network[T]) bool {
-	return !slices.ContainsFunc(net.Params(), func(p *nn.Param[T]) bool { return !kernel.Finite(p.Value) })
+	return !slices.ContainsFunc(net.Params(), func(p *nn.Param[T]) bool { return !matrix.Finite(p.Value) })
 }
 
 // history collects one row per look.
@@ -394,7 +394,7 @@ func (h *history[T]) add(l train.Look, ofBatch bool) {
 		row = append(row, field(v))
 	}
 	for _, p := range h.weights {
-		row = append(row, field(math.Sqrt(kernel.SumSquares(p.Value))))
+		row = append(row, field(math.Sqrt(kernel.Of[T]().SumSquares(p.Value))))
 	}
 	h.rows = append(h.rows, row)
 }

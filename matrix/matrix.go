@@ -74,3 +74,13 @@ func (m Matrix[T]) Transposed() Matrix[T] {
 
 // String gives the shape only; a batch is too large to print.
 func (m Matrix[T]) String() string { return fmt.Sprintf("[%d, %d]", m.Rows, m.Cols) }
+
+// Finite reports whether no value is infinite or NaN: v-v is 0 for a finite v and
+// NaN for all others, and NaN survives every addition.
+func Finite[T Float](values []T) bool {
+	var sum T
+	for _, v := range values {
+		sum += v - v
+	}
+	return sum == 0
+}

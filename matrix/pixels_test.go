@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -34,5 +35,17 @@ func TestUnpackPanicsOnMisuse(t *testing.T) {
 			}()
 			matrix.Unpack(x, p)
 		}()
+	}
+}
+
+func TestFinite(t *testing.T) {
+	big := []float32{math.MaxFloat32, -math.MaxFloat32, 0, 1}
+	if !matrix.Finite(big) {
+		t.Errorf("Finite(%v) = false, want true", big)
+	}
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+		if matrix.Finite(append([]float32{1, bad}, big...)) {
+			t.Errorf("Finite with a %v = true, want false", bad)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"glassnet/internal/elementary"
+	"glassnet/internal/kernel"
 	"glassnet/matrix"
 )
 
@@ -10,8 +11,8 @@ type Activation[T matrix.Float] struct {
 	width int
 	kind  string
 	// value fills y with f(x); slope fills dx with g·f'(x), given x and y = f(x).
-	value func(y, x []T)
-	slope func(dx, g, x, y []T)
+	value func(e *kernel.Engine[T], y, x []T)
+	slope func(e *kernel.Engine[T], dx, g, x, y []T)
 }
 
 // NewReLU returns the rectifier y = max(x, 0) (Nair and Hinton 2010).
@@ -29,42 +30,27 @@ func NewTanh[T matrix.Float](width int) *Activation[T] {
 	return &Activation[T]{width, KindTanh, tanh[T], tanhSlope[T]}
 }
 
-// relu is written so that NaN passes: it must be seen in the cost, not hidden.
-func relu[T matrix.Float](y, x []T) {
-	for i, v := range x {
-		if v <= 0 {
-			v = 0
-		}
-		y[i] = v
-	}
-}
+// relu lets NaN pass: it must be seen in the cost, not hidden.
+func relu[T matrix.Float](e *kernel.Engine[T], y, x []T) { e.ReLU(y, x) }
 
 // reluSlope: f'(x) is 1 for x > 0 and 0 below. At the corner, where no derivative
 // exists, it takes 0, as is usual.
-func reluSlope[T matrix.Float](dx, g, x, _ []T) {
-	for i, v := range x {
-		d := g[i]
-		if v <= 0 {
-			d = 0
-		}
-		dx[i] = d
-	}
-}
+func reluSlope[T matrix.Float](e *kernel.Engine[T], dx, g, x, _ []T) { e.ReLUSlope(dx, g, x) }
 
-func sigmoid[T matrix.Float](y, x []T) {
+func sigmoid[T matrix.Float](_ *kernel.Engine[T], y, x []T) {
 	for i, v := range x {
 		y[i] = elementary.Sigmoid(v)
 	}
 }
 
 // sigmoidSlope: f'(x) = y·(1 - y).
-func sigmoidSlope[T matrix.Float](dx, g, _, y []T) {
+func sigmoidSlope[T matrix.Float](_ *kernel.Engine[T], dx, g, _, y []T) {
 	for i, v := range y {
 		dx[i] = T(g[i] * T(v*(1-v)))
 	}
 }
 
-func tanh[T matrix.Float](y, x []T) {
+func tanh[T matrix.Float](_ *kernel.Engine[T], y, x []T) {
 	for i, v := range x {
 		y[i] = elementary.Tanh(v)
 	}
@@ -72,7 +58,7 @@ func tanh[T matrix.Float](y, x []T) {
 
 // tanhSlope: f'(x) = 1 - y² = (1 - y)·(1 + y); the product keeps its precision
 // where y is close to 1.
-func tanhSlope[T matrix.Float](dx, g, _, y []T) {
+func tanhSlope[T matrix.Float](_ *kernel.Engine[T], dx, g, _, y []T) {
 	for i, v := range y {
 		dx[i] = T(g[i] * T((1-v)*(1+v)))
 	}
@@ -93,7 +79,7 @@ func (a *Activation[T]) NewCache(o CacheOptions) *Cache[T] { return newCache[T](
 // Forward computes y[i, j] = f(x[i, j]); shapes x, y [batch, width].
 func (a *Activation[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
 	y := c.begin(a, x, mode)
-	a.value(y.Data, x.Data)
+	a.value(c.engine, y.Data, x.Data)
 	return y
 }
 
@@ -101,7 +87,7 @@ func (a *Activation[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matr
 func (a *Activation[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
 	c.beginBackward(a, gradOut)
 	if c.wantsGradIn() {
-		a.slope(c.GradIn.Data, gradOut.Data, c.In.Data, c.Out.Data)
+		a.slope(c.engine, c.GradIn.Data, gradOut.Data, c.In.Data, c.Out.Data)
 	}
 	return c.GradIn
 }

@@ -85,6 +85,9 @@ func (b *BatchNorm[T]) NewCache(o CacheOptions) *Cache[T] {
 	c.keep("variance", 1, b.width)
 	c.keep("inverse_std", 1, b.width)
 	c.keep("x_hat", o.Batch, b.width)
+	if o.Backward {
+		c.scratch = make([]T, 3*b.width)
+	}
 	return c
 }
 
@@ -106,7 +109,7 @@ func (b *BatchNorm[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matri
 		if x.Rows < 2 {
 			panic(fmt.Sprintf("nn: batch_norm: training batch of %d examples has no variance, want >= 2", x.Rows))
 		}
-		batchStatistics(mean, variance, x)
+		batchStatistics(c.engine, mean, variance, x)
 		b.moveRunning(mean, variance, x.Rows)
 	} else {
 		copy(mean, b.runningMean.Value)
@@ -115,32 +118,21 @@ func (b *BatchNorm[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matri
 	for j, v := range variance {
 		inverse[j] = 1 / sqrt(v+T(b.options.Epsilon))
 	}
-	for i := range x.Rows {
-		xi, hi, yi := x.Row(i), xHat.Row(i), y.Row(i)
-		for j, v := range xi {
-			hi[j] = T(v-mean[j]) * inverse[j]
-			yi[j] = kernel.FMA(b.gamma.Value[j], hi[j], b.beta.Value[j])
-		}
-	}
+	c.engine.Normalise(xHat.Data, y.Data, x.Data, mean, inverse, b.gamma.Value, b.beta.Value)
 	return y
 }
 
 // batchStatistics computes mean and (biased) variance of each column, summed over
 // the rows from first to last and divided once.
-func batchStatistics[T matrix.Float](mean, variance []T, x matrix.Matrix[T]) {
+func batchStatistics[T matrix.Float](e *kernel.Engine[T], mean, variance []T, x matrix.Matrix[T]) {
 	n := T(x.Rows)
 	clear(mean)
-	kernel.AddColumns(mean, x.Data)
+	e.AddColumns(mean, x.Data)
 	for j := range mean {
 		mean[j] /= n
 	}
 	clear(variance)
-	for i := range x.Rows {
-		for j, v := range x.Row(i) {
-			d := v - mean[j]
-			variance[j] = kernel.FMA(d, d, variance[j])
-		}
-	}
+	e.AddSquares(variance, mean, x.Data)
 	for j := range variance {
 		variance[j] /= n
 	}
@@ -172,27 +164,21 @@ func (b *BatchNorm[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Ma
 	gradGamma, gradBeta := b.gamma.Grad, b.beta.Grad
 	clear(gradGamma)
 	clear(gradBeta)
-	kernel.AddColumns(gradBeta, gradOut.Data)
-	for i := range gradOut.Rows {
-		hi := xHat.Row(i)
-		for j, g := range gradOut.Row(i) {
-			gradGamma[j] = kernel.FMA(g, hi[j], gradGamma[j])
-		}
-	}
+	c.engine.AddColumns(gradBeta, gradOut.Data)
+	c.engine.AddProducts(gradGamma, gradOut.Data, xHat.Data)
 	if !c.wantsGradIn() {
 		return c.GradIn
 	}
 	n := T(gradOut.Rows)
-	for i := range gradOut.Rows {
-		hi, dx := xHat.Row(i), c.GradIn.Row(i)
-		for j, g := range gradOut.Row(i) {
-			if c.mode == Train {
-				g -= gradBeta[j] / n
-				g -= T(hi[j] * T(gradGamma[j]/n))
-			}
-			dx[j] = T(b.gamma.Value[j]*inverse[j]) * g
+	factor, meanG, meanGX := c.scratch[:b.width], c.scratch[b.width:2*b.width], c.scratch[2*b.width:]
+	for j := range factor {
+		factor[j] = b.gamma.Value[j] * inverse[j]
+		meanG[j], meanGX[j] = 0, 0
+		if c.mode == Train {
+			meanG[j], meanGX[j] = gradBeta[j]/n, gradGamma[j]/n
 		}
 	}
+	c.engine.NormaliseSlope(c.GradIn.Data, gradOut.Data, xHat.Data, factor, meanG, meanGX)
 	return c.GradIn
 }
 

@@ -1,9 +1,6 @@
 package nn
 
-import (
-	"glassnet/internal/kernel"
-	"glassnet/matrix"
-)
+import "glassnet/matrix"
 
 // Dense is the fully connected layer y = x·W + b.
 type Dense[T matrix.Float] struct {
@@ -87,7 +84,7 @@ func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix
 	}
 	if d.bias != nil {
 		clear(d.bias.Grad)
-		kernel.AddColumns(d.bias.Grad, gradOut.Data)
+		c.engine.AddColumns(d.bias.Grad, gradOut.Data)
 	}
 	if c.wantsGradIn() {
 		c.engine.MatMulByTransposed(c.GradIn.Data, gradOut.Data, d.weight.Value, batch, d.in, d.out)

@@ -27,7 +27,7 @@ func Example() {
 
 	trace := net.NewTrace(nn.TraceOptions{Batch: 4, Backward: true})
 	loss, cache := nn.CrossEntropy[float32]{}, nn.NewLossCache[float32](4, 2)
-	optimizer := optim.New(optim.SGD[float32]{}, net.Params())
+	optimizer := optim.New(optim.SGD[float32]{}, net.Params(), 1)
 	for step := range 501 {
 		logits := net.Forward(trace, x, nn.Train)
 		cost := loss.Forward(cache, logits, labels)

@@ -501,11 +501,12 @@ type ruleTwin struct {
 	also func(value, grad []float64, rate float64, step int)
 }
 
-func (r ruleTwin) Update(value, grad []float64, slots [][]float64, rate float64, step int) {
-	r.SGD.Update(value, grad, slots, rate, step)
+func (r ruleTwin) Update(value, grad []float64, slots [][]float64, rate float64, step int) bool {
+	finite := r.SGD.Update(value, grad, slots, rate, step)
 	if r.also != nil {
 		r.also(value, grad, rate, step)
 	}
+	return finite
 }
 
 func step(value, grad []float64, a float64) {

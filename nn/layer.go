@@ -101,6 +101,8 @@ type Cache[T matrix.Float] struct {
 	out    matrix.Matrix[T] // storage of Out and GradIn for a full batch
 	gradIn matrix.Matrix[T]
 	kept   []Kept[T] // storage of Kept
+
+	scratch []T // of a backward pass
 }
 
 // Kept is a named intermediate value of a pass.

@@ -28,10 +28,12 @@ type LossCache[T matrix.Float] struct {
 	Probabilities matrix.Matrix[T] // [batch, classes], each row sums to 1
 	Losses        []T              // [batch], nats
 	Labels        []uint8          // [batch]
+	Predicted     []uint8          // [batch], where the largest logit is, the first of equal ones
 	GradLogits    matrix.Matrix[T] // [batch, classes]
 
 	probabilities, gradLogits matrix.Matrix[T] // storage for a full batch
 	losses                    []T
+	predicted                 []uint8
 }
 
 // NewLossCache returns room for batches of up to batch examples.
@@ -40,6 +42,7 @@ func NewLossCache[T matrix.Float](batch, classes int) *LossCache[T] {
 		probabilities: matrix.New[T](batch, classes),
 		gradLogits:    matrix.New[T](batch, classes),
 		losses:        make([]T, batch),
+		predicted:     make([]uint8, batch),
 	}
 }
 
@@ -50,15 +53,15 @@ func (c *LossCache[T]) begin(logits matrix.Matrix[T], labels []uint8) {
 	}
 	c.Logits, c.Labels = logits, labels
 	c.Probabilities, c.Losses = c.probabilities.Head(logits.Rows), c.losses[:logits.Rows]
+	c.Predicted = c.predicted[:logits.Rows]
 	c.GradLogits = matrix.Matrix[T]{}
 }
 
-// Correct returns how many examples have their label as the largest logit; the
-// first of equal ones counts.
+// Correct returns how many examples have their label as the largest logit.
 func (c *LossCache[T]) Correct() int {
 	n := 0
 	for i, label := range c.Labels {
-		if Argmax(c.Logits.Row(i)) == int(label) {
+		if c.Predicted[i] == label {
 			n++
 		}
 	}
@@ -80,16 +83,44 @@ func Argmax[T matrix.Float](v []T) int {
 // and returns log Σ_k e^(z[k] - max z). The largest logit is subtracted first, so
 // that no exponential overflows; lengths must be equal.
 func Softmax[T matrix.Float](p, z []T) (logSum T) {
-	top := z[Argmax(z)]
-	var sum T
+	below(p, z)
+	kernel.Of[T]().Exp(p)
+	return elementary.Log(divideBySum(p))
+}
+
+// below fills p with the logits z less the largest of them and returns where that
+// is.
+func below[T matrix.Float](p, z []T) (best int) {
+	best = Argmax(z)
+	top := z[best]
+	p = p[:len(z)]
 	for j, v := range z {
-		p[j] = elementary.Exp(v - top)
-		sum += p[j]
+		p[j] = v - top
+	}
+	return best
+}
+
+// divideBySum divides p by its sum and returns that.
+func divideBySum[T matrix.Float](p []T) (sum T) {
+	for _, v := range p {
+		sum += v
 	}
 	for j := range p {
 		p[j] /= sum
 	}
-	return elementary.Log(sum)
+	return sum
+}
+
+// softmax fills c.Probabilities and c.Predicted, and calls each with the sum of
+// the exponentials of each row.
+func (c *LossCache[T]) softmax(each func(i int, sum T)) {
+	for i := range c.Labels {
+		c.Predicted[i] = uint8(below(c.Probabilities.Row(i), c.Logits.Row(i)))
+	}
+	kernel.Of[T]().Exp(c.Probabilities.Data)
+	for i := range c.Labels {
+		each(i, divideBySum(c.Probabilities.Row(i)))
+	}
 }
 
 // CrossEntropy is the cross entropy of the softmax of the logits:
@@ -107,11 +138,10 @@ func (CrossEntropy[T]) Name() string { return LossCrossEntropy }
 // Forward implements Loss.
 func (CrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
 	c.begin(logits, labels)
-	for i, label := range labels {
+	c.softmax(func(i int, sum T) {
 		z := logits.Row(i)
-		logSum := Softmax(c.Probabilities.Row(i), z)
-		c.Losses[i] = logSum - (z[label] - z[Argmax(z)])
-	}
+		c.Losses[i] = elementary.Log(sum) - (z[labels[i]] - z[c.Predicted[i]])
+	})
 	return kernel.Sum(c.Losses) / float64(len(labels))
 }
 
@@ -147,10 +177,8 @@ func (PublishedCrossEntropy[T]) Name() string { return LossPublishedCrossEntropy
 // Forward implements Loss.
 func (PublishedCrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
 	c.begin(logits, labels)
-	for i, label := range labels {
-		p := c.Probabilities.Row(i)
-		Softmax(p, logits.Row(i))
-		c.Losses[i] = -elementary.Log(p[label] + 1e-8)
-	}
+	c.softmax(func(i int, _ T) {
+		c.Losses[i] = -elementary.Log(c.Probabilities.Row(i)[labels[i]] + 1e-8)
+	})
 	return kernel.Sum(c.Losses) / float64(len(labels))
 }

@@ -91,7 +91,7 @@ type TraceOptions struct {
 // NewTrace returns room for passes of up to o.Batch examples. A Trace serves one
 // caller at a time; any number of Traces may run Eval passes at once.
 func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
-	engine := kernel.NewEngine[T](kernel.NewPool(max(o.Threads, 1)))
+	engine := kernel.NewEngine[T](kernel.PoolOf(max(o.Threads, 1)))
 	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers))}
 	for i, l := range n.layers {
 		c := l.NewCache(CacheOptions{Batch: o.Batch, Backward: o.Backward, GradIn: o.GradIn || o.Backward && i > 0})

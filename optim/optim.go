@@ -4,6 +4,7 @@ package optim
 
 import (
 	"fmt"
+	"slices"
 
 	"glassnet/internal/kernel"
 	"glassnet/internal/usererr"
@@ -18,9 +19,11 @@ type Rule[T matrix.Float] interface {
 	Name() string
 	// Slots returns how many state vectors the rule needs per parameter.
 	Slots() int
-	// Update moves value against grad. The slots have value's length and start
-	// at 0; rate is the learning rate; step counts from 1.
-	Update(value, grad []T, slots [][]T, rate float64, step int)
+	// Update moves value against grad, each number on its own, so that an array
+	// may be updated in parts. The slots have value's length and start at 0; rate
+	// is the learning rate; step counts from 1. A result of -0 is stored as +0;
+	// finite is false when one is infinite or NaN.
+	Update(value, grad []T, slots [][]T, rate float64, step int) (finite bool)
 }
 
 // SGD is plain gradient descent on the gradient of a batch:
@@ -35,8 +38,8 @@ func (SGD[T]) Name() string { return "sgd" }
 func (SGD[T]) Slots() int { return 0 }
 
 // Update implements Rule.
-func (SGD[T]) Update(value, grad []T, _ [][]T, rate float64, _ int) {
-	kernel.AddScaled(value, grad, T(-rate))
+func (SGD[T]) Update(value, grad []T, _ [][]T, rate float64, _ int) bool {
+	return kernel.Of[T]().Update(value, grad, T(-rate))
 }
 
 // NewRule returns the rule of that name.
@@ -50,25 +53,39 @@ func NewRule[T matrix.Float](name string) (Rule[T], error) {
 // Optimizer applies a rule to the parameters of a network and holds the rule's
 // state.
 type Optimizer[T matrix.Float] struct {
-	rule   Rule[T]
-	params []*nn.Param[T] // without the statistics
-	slots  [][][]T        // by parameter
-	step   int
+	rule Rule[T]
+	step int
+
+	pool    *kernel.Pool
+	updates []update[T] // by parameter, without the statistics
 }
 
-// New returns an optimizer for params; statistics among them are left alone.
-func New[T matrix.Float](rule Rule[T], params []*nn.Param[T]) *Optimizer[T] {
-	o := &Optimizer[T]{rule: rule}
+// update is the update of one parameter, in parts.
+type update[T matrix.Float] struct {
+	optimizer *Optimizer[T]
+	param     *nn.Param[T]
+	slots     [][]T
+	parts     [][][]T // of the slots, by part
+	finite    []bool  // by part
+	rate      float64
+}
+
+// New returns an optimizer for params on that many threads (0 means 1);
+// statistics among them are left alone.
+func New[T matrix.Float](rule Rule[T], params []*nn.Param[T], threads int) *Optimizer[T] {
+	o := &Optimizer[T]{rule: rule, pool: kernel.PoolOf(max(threads, 1))}
 	for _, p := range params {
 		if p.Role == nn.Statistic {
 			continue
 		}
-		slots := make([][]T, rule.Slots())
-		for s := range slots {
-			slots[s] = make([]T, len(p.Value))
+		u := update[T]{optimizer: o, param: p, finite: make([]bool, o.pool.Threads())}
+		for range rule.Slots() {
+			u.slots = append(u.slots, make([]T, len(p.Value)))
 		}
-		o.params = append(o.params, p)
-		o.slots = append(o.slots, slots)
+		for range o.pool.Threads() {
+			u.parts = append(u.parts, make([][]T, len(u.slots)))
+		}
+		o.updates = append(o.updates, u)
 	}
 	return o
 }
@@ -76,18 +93,34 @@ func New[T matrix.Float](rule Rule[T], params []*nn.Param[T]) *Optimizer[T] {
 // Rule returns the update rule.
 func (o *Optimizer[T]) Rule() Rule[T] { return o.rule }
 
+// worthSplitting is the number of parameters from which a second core helps.
+const worthSplitting = 1 << 15
+
 // Step updates every parameter from its gradient with the given learning rate and
 // returns an error that names the parameter when one is no longer finite.
 func (o *Optimizer[T]) Step(rate float64) error {
 	o.step++
-	for i, p := range o.params {
-		o.rule.Update(p.Value, p.Grad, o.slots[i], rate, o.step)
-		if !kernel.Finite(p.Value) {
-			return fmt.Errorf("%s is not finite after the update", p.Name)
+	for i := range o.updates {
+		u := &o.updates[i]
+		u.rate = rate
+		for part := range u.finite {
+			u.finite[part] = true
 		}
-		for j := range p.Value {
-			p.Value[j] += 0 // -0 becomes +0
+		o.pool.Run(u, len(u.param.Value) >= worthSplitting)
+		if slices.Contains(u.finite, false) {
+			return fmt.Errorf("%s is not finite after the update", u.param.Name)
 		}
 	}
 	return nil
+}
+
+// Part updates one part of the parameter.
+func (u *update[T]) Part(i, parts int) {
+	n := len(u.param.Value)
+	lo, hi := n*i/parts, n*(i+1)/parts
+	slots := u.parts[i]
+	for s := range slots {
+		slots[s] = u.slots[s][lo:hi]
+	}
+	u.finite[i] = u.optimizer.rule.Update(u.param.Value[lo:hi], u.param.Grad[lo:hi], slots, u.rate, u.optimizer.step)
 }

@@ -108,19 +108,20 @@ type counting struct{ steps *[]int }
 
 func (counting) Name() string { return "counting" }
 func (counting) Slots() int   { return 2 }
-func (r counting) Update(value, _ []float64, slots [][]float64, rate float64, step int) {
+func (r counting) Update(value, _ []float64, slots [][]float64, rate float64, step int) bool {
 	*r.steps = append(*r.steps, step)
 	for i := range value {
 		slots[0][i]++
 		slots[1][i]--
 		value[i] = rate*slots[0][i] + slots[1][i]
 	}
+	return true
 }
 
 func TestOptimizerKeepsSlotsPerParameter(t *testing.T) {
 	params := append(parameters[float64](), &nn.Param[float64]{Name: "mean", Role: nn.Statistic, Shape: []int{1}, Value: []float64{7}})
 	var steps []int
-	o := optim.New[float64](counting{&steps}, params)
+	o := optim.New[float64](counting{&steps}, params, 1)
 	if got := o.Rule().Name(); got != "counting" {
 		t.Errorf("Rule() is %q", got)
 	}
@@ -146,7 +147,7 @@ func TestOptimizerKeepsSlotsPerParameter(t *testing.T) {
 
 func TestOptimizerStep(t *testing.T) {
 	params := parameters[float32]()
-	o := optim.New[float32](optim.SGD[float32]{}, params)
+	o := optim.New[float32](optim.SGD[float32]{}, params, 0)
 	params[0].Grad = []float32{1, 2, 6, -8}
 	if err := o.Step(0.5); err != nil {
 		t.Fatal(err)
@@ -175,7 +176,7 @@ func TestOptimizerStep(t *testing.T) {
 
 	for _, bad := range []float64{math.Inf(1), math.NaN(), 1e38} { // 1e38·10 overflows float32
 		params := parameters[float32]()
-		o := optim.New[float32](optim.SGD[float32]{}, params)
+		o := optim.New[float32](optim.SGD[float32]{}, params, 0)
 		params[1].Grad[1] = float32(bad)
 		if err := o.Step(10); err == nil || err.Error() != "bias is not finite after the update" {
 			t.Errorf("Step with gradient %v: error %v, want that the bias is not finite", bad, err)
@@ -214,7 +215,7 @@ func testWorkedStep[T matrix.Float](t *testing.T, tolerance float64) {
 		}
 	}
 	trace, cache := net.NewTrace(nn.TraceOptions{Batch: 1, Backward: true}), nn.NewLossCache[T](1, 2)
-	loss, penalty, optimizer := nn.CrossEntropy[T]{}, optim.L2[T]{Lambda: 0.1}, optim.New[T](optim.SGD[T]{}, net.Params())
+	loss, penalty, optimizer := nn.CrossEntropy[T]{}, optim.L2[T]{Lambda: 0.1}, optim.New[T](optim.SGD[T]{}, net.Params(), 1)
 
 	cost := loss.Forward(cache, net.Forward(trace, x, nn.Train), []uint8{0})
 	check("hidden", trace.Caches[1].Out.Data, .679178699175393, .574442516811659)
@@ -237,7 +238,7 @@ func testWorkedStep[T matrix.Float](t *testing.T, tolerance float64) {
 
 func ExampleOptimizer() {
 	w := &nn.Param[float64]{Name: "w", Role: nn.Weight, Shape: []int{1}, Value: []float64{1}, Grad: make([]float64, 1)}
-	optimizer := optim.New(optim.SGD[float64]{}, []*nn.Param[float64]{w})
+	optimizer := optim.New(optim.SGD[float64]{}, []*nn.Param[float64]{w}, 1)
 	for range 3 {
 		w.Grad[0] = w.Value[0] // of the cost w²/2
 		if err := optimizer.Step(0.1); err != nil {

@@ -33,7 +33,7 @@ func (l L2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
 	var squares float64
 	for _, p := range params {
 		if p.Role == nn.Weight {
-			squares += kernel.SumSquares(p.Value)
+			squares += kernel.Of[T]().SumSquares(p.Value)
 			addGradient(p, l.Lambda, mode)
 		}
 	}
@@ -42,7 +42,7 @@ func (l L2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
 
 func addGradient[T matrix.Float](p *nn.Param[T], lambda float64, mode nn.Mode) {
 	if mode == nn.Train {
-		kernel.AddScaled(p.Grad, p.Value, T(lambda))
+		kernel.Of[T]().AddScaled(p.Grad, p.Value, T(lambda))
 	}
 }
 

@@ -67,7 +67,7 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 	}
 	return &Trainer[T]{
 		net: net, o: o,
-		optimizer: optim.New(o.Rule, net.Params()),
+		optimizer: optim.New(o.Rule, net.Params(), o.Threads),
 		trace:     net.NewTrace(nn.TraceOptions{Batch: o.Batch, Backward: true, Threads: o.Threads}),
 		loss:      nn.NewLossCache[T](o.Batch, classes),
 		labels:    make([]uint8, o.Batch),

@@ -294,8 +294,9 @@ func TestDivergedStepChangesNothing(t *testing.T) {
 // wild is a rule that makes a parameter infinite.
 type wild struct{ optim.SGD[float32] }
 
-func (wild) Update(value, _ []float32, _ [][]float32, _ float64, _ int) {
+func (wild) Update(value, _ []float32, _ [][]float32, _ float64, _ int) bool {
 	value[0] = float32(math.Inf(-1))
+	return false
 }
 
 // An update that leaves the finite numbers is seen at once and names the parameter.

@@ -1,6 +1,9 @@
 package elementary
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // roundToInteger, added to a number below 2^51 and subtracted again, leaves
 // its nearest integer: a sum of this size has no fraction bits.
@@ -99,3 +102,15 @@ func Exp32(x float32) float32 {
 	y := power.head + (power.tail + float64((power.head+power.tail)*p))
 	return float32(math.Float64frombits(math.Float64bits(y) + uint64(k>>7)<<52))
 }
+
+// ExpTable and ExpConstants are what a vector implementation of [Exp32] and
+// [Exp64] needs. ExpTable[j] holds 2^(j/128) as head and tail. The constants are
+// 128/ln 2, the number that rounds to integers, head and tail of ln 2/128, 1/2!
+// to 1/6!, and the bounds below and above which Exp32 gives 0 and +Inf.
+func ExpTable() *[128][2]float64 { return (*[128][2]float64)(unsafe.Pointer(&expTable)) }
+
+// ExpConstants returns the constants of ExpTable's comment.
+func ExpConstants() *[16]float64 { return &expConstants }
+
+var expConstants = [16]float64{stepsPerUnit, roundToInteger, stepHead, stepTail,
+	1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, -104, 89}

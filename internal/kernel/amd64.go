@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"math"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -53,6 +54,12 @@ var avx512For32 = vectors[float32]{
 	addScaled: avx512AddScaled32, transposeBytes: avx512TransposeBytes,
 	compress: compressed[float32](avx512Compress32),
 	fallback: inner[float32]{addScaled: addScaled32},
+	assembly: &assembly[float32]{
+		update: avx512Update32, relu: avx512ReLU32, reluSlope: avx512ReLUSlope32,
+		addColumns: avx512AddColumns32, addSquares: avx512AddSquares32, addProducts: avx512AddProducts32,
+		normalise: avx512Normalise32, normaliseSlope: avx512NormaliseSlope32,
+		sumSquares: avx512SumSquares32, exp: avx512Exp32, expSafe: -math.MaxFloat32, expAbove: math.MaxFloat32,
+	},
 }
 
 var avx512For64 = vectors[float64]{
@@ -70,6 +77,12 @@ var avx512For64 = vectors[float64]{
 	addScaled: avx512AddScaled64, transposeBytes: avx512TransposeBytes,
 	compress: compressed[float64](avx512Compress64),
 	fallback: inner[float64]{addScaled: addScaled64},
+	assembly: &assembly[float64]{
+		update: avx512Update64, relu: avx512ReLU64, reluSlope: avx512ReLUSlope64,
+		addColumns: avx512AddColumns64, addSquares: avx512AddSquares64, addProducts: avx512AddProducts64,
+		normalise: avx512Normalise64, normaliseSlope: avx512NormaliseSlope64,
+		sumSquares: avx512SumSquares64, exp: avx512Exp64, expSafe: -708, expAbove: 709,
+	},
 }
 
 var avx2For32 = vectors[float32]{
@@ -82,6 +95,11 @@ var avx2For32 = vectors[float32]{
 	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 8,
 	addScaled: avx2AddScaled32, transposeBytes: avx2TransposeBytes,
 	fallback: inner[float32]{addScaled: addScaled32},
+	assembly: &assembly[float32]{
+		update: avx2Update32, relu: avx2ReLU32, reluSlope: avx2ReLUSlope32,
+		addColumns: avx2AddColumns32, addSquares: avx2AddSquares32, addProducts: avx2AddProducts32,
+		normalise: avx2Normalise32, normaliseSlope: avx2NormaliseSlope32,
+	},
 }
 
 var avx2For64 = vectors[float64]{
@@ -94,4 +112,9 @@ var avx2For64 = vectors[float64]{
 	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 4,
 	addScaled: avx2AddScaled64, transposeBytes: avx2TransposeBytes,
 	fallback: inner[float64]{addScaled: addScaled64},
+	assembly: &assembly[float64]{
+		update: avx2Update64, relu: avx2ReLU64, reluSlope: avx2ReLUSlope64,
+		addColumns: avx2AddColumns64, addSquares: avx2AddSquares64, addProducts: avx2AddProducts64,
+		normalise: avx2Normalise64, normaliseSlope: avx2NormaliseSlope64,
+	},
 }

@@ -69,6 +69,46 @@ func avx2Sparse1x16x32(rows *byte, count int, b *float32, bs int, bias *float32,
 //go:noescape
 func avx2AddScaled32(y *float32, x *float32, n int, a float32)
 
+// avx2ReLU32 computes y[j] = x[j] where that is above 0 or no number, 0 elsewhere.
+//
+//go:noescape
+func avx2ReLU32(y *float32, x *float32, n int)
+
+// avx2ReLUSlope32 computes dx[j] = grad[j] where x[j] is above 0 or no number, 0 elsewhere.
+//
+//go:noescape
+func avx2ReLUSlope32(dx *float32, grad *float32, x *float32, n int)
+
+// avx2Update32 computes w[j] = fma(a, grad[j], w[j]) + 0; bad is not 0 when a result is infinite or no number.
+//
+//go:noescape
+func avx2Update32(w *float32, grad *float32, n int, a float32) (bad int)
+
+// avx2AddColumns32 computes sum[j] += x[i, j], row after row, for cols columns.
+//
+//go:noescape
+func avx2AddColumns32(sum *float32, x *float32, rows int, cols int, stride int)
+
+// avx2AddSquares32 computes sum[j] = fma(d, d, sum[j]), d = x[i, j] - mean[j], row after row, for cols columns.
+//
+//go:noescape
+func avx2AddSquares32(sum *float32, mean *float32, x *float32, rows int, cols int, stride int)
+
+// avx2AddProducts32 computes sum[j] = fma(x[i, j], y[i, j], sum[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx2AddProducts32(sum *float32, x *float32, y *float32, rows int, cols int, stride int)
+
+// avx2Normalise32 computes h[i, j] = (x[i, j] - mean[j])·inverse[j] and y[i, j] = fma(gamma[j], h[i, j], beta[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx2Normalise32(mean *float32, inverse *float32, gamma *float32, beta *float32, h *float32, y *float32, x *float32, rows int, cols int, stride int)
+
+// avx2NormaliseSlope32 computes dx[i, j] = factor[j]·((grad[i, j] - direct[j]) - h[i, j]·spread[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx2NormaliseSlope32(factor *float32, direct *float32, spread *float32, dx *float32, grad *float32, h *float32, rows int, cols int, stride int)
+
 // avx2Tile6x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
 //go:noescape
@@ -133,6 +173,46 @@ func avx2Sparse1x8x64(rows *byte, count int, b *float64, bs int, bias *float64, 
 //
 //go:noescape
 func avx2AddScaled64(y *float64, x *float64, n int, a float64)
+
+// avx2ReLU64 computes y[j] = x[j] where that is above 0 or no number, 0 elsewhere.
+//
+//go:noescape
+func avx2ReLU64(y *float64, x *float64, n int)
+
+// avx2ReLUSlope64 computes dx[j] = grad[j] where x[j] is above 0 or no number, 0 elsewhere.
+//
+//go:noescape
+func avx2ReLUSlope64(dx *float64, grad *float64, x *float64, n int)
+
+// avx2Update64 computes w[j] = fma(a, grad[j], w[j]) + 0; bad is not 0 when a result is infinite or no number.
+//
+//go:noescape
+func avx2Update64(w *float64, grad *float64, n int, a float64) (bad int)
+
+// avx2AddColumns64 computes sum[j] += x[i, j], row after row, for cols columns.
+//
+//go:noescape
+func avx2AddColumns64(sum *float64, x *float64, rows int, cols int, stride int)
+
+// avx2AddSquares64 computes sum[j] = fma(d, d, sum[j]), d = x[i, j] - mean[j], row after row, for cols columns.
+//
+//go:noescape
+func avx2AddSquares64(sum *float64, mean *float64, x *float64, rows int, cols int, stride int)
+
+// avx2AddProducts64 computes sum[j] = fma(x[i, j], y[i, j], sum[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx2AddProducts64(sum *float64, x *float64, y *float64, rows int, cols int, stride int)
+
+// avx2Normalise64 computes h[i, j] = (x[i, j] - mean[j])·inverse[j] and y[i, j] = fma(gamma[j], h[i, j], beta[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx2Normalise64(mean *float64, inverse *float64, gamma *float64, beta *float64, h *float64, y *float64, x *float64, rows int, cols int, stride int)
+
+// avx2NormaliseSlope64 computes dx[i, j] = factor[j]·((grad[i, j] - direct[j]) - h[i, j]·spread[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx2NormaliseSlope64(factor *float64, direct *float64, spread *float64, dx *float64, grad *float64, h *float64, rows int, cols int, stride int)
 
 // avx2TransposeBytes copies columns [col, col+n) of 16 rows, n a multiple of 8, to rows of dst, stride bytes apart.
 //

@@ -724,6 +724,308 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2ReLU32(y *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·avx2ReLU32(SB), NOSPLIT, $0-24
+	MOVQ   y+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VXORPS Y0, Y0, Y0
+
+each:
+	CMPQ    DX, $0x08
+	JLT     eachtail
+	VMOVUPS (CX), Y1
+	VCMPPS  $0x06, Y0, Y1, Y2
+	VANDPS  Y1, Y2, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2ReLUSlope32(dx *float32, grad *float32, x *float32, n int)
+// Requires: AVX
+TEXT ·avx2ReLUSlope32(SB), NOSPLIT, $0-32
+	MOVQ   dx+0(FP), AX
+	MOVQ   grad+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VXORPS Y0, Y0, Y0
+
+each:
+	CMPQ    BX, $0x08
+	JLT     eachtail
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	VCMPPS  $0x06, Y0, Y2, Y2
+	VANDPS  Y1, Y2, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2Update32(w *float32, grad *float32, n int, a float32) (bad int)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·avx2Update32(SB), NOSPLIT, $0-40
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VXORPS       Y1, Y1, Y1
+	MOVSS        a+24(FP), X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y2, Y2, Y2
+
+each:
+	CMPQ        DX, $0x08
+	JLT         eachtail
+	VMOVUPS     (AX), Y3
+	VMOVUPS     (CX), Y4
+	VFMADD231PS Y4, Y0, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, (AX)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x08, DX
+	JMP         each
+
+eachtail:
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, AX
+	MOVQ      AX, bad+32(FP)
+	VZEROUPPER
+	RET
+
+// func avx2AddColumns32(sum *float32, x *float32, rows int, cols int, stride int)
+// Requires: AVX
+TEXT ·avx2AddColumns32(SB), NOSPLIT, $0-40
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ cols+24(FP), DX
+	MOVQ stride+32(FP), BX
+	SHLQ $0x02, BX
+
+each:
+	CMPQ    DX, $0x08
+	JLT     eachtail
+	VMOVUPS (AX), Y0
+	MOVQ    rows+16(FP), SI
+	XORQ    DI, DI
+	TESTQ   SI, SI
+	JZ      rowsdone
+
+rows:
+	VMOVUPS (CX)(DI*1), Y1
+	VADDPS  Y1, Y0, Y0
+	ADDQ    BX, DI
+	DECQ    SI
+	JNZ     rows
+
+rowsdone:
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2AddSquares32(sum *float32, mean *float32, x *float32, rows int, cols int, stride int)
+// Requires: AVX, FMA3
+TEXT ·avx2AddSquares32(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), AX
+	MOVQ mean+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ cols+32(FP), BX
+	MOVQ stride+40(FP), SI
+	SHLQ $0x02, SI
+
+each:
+	CMPQ    BX, $0x08
+	JLT     eachtail
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	MOVQ    rows+24(FP), DI
+	XORQ    R8, R8
+	TESTQ   DI, DI
+	JZ      rowsdone
+
+rows:
+	VMOVUPS     (DX)(R8*1), Y2
+	VSUBPS      Y1, Y2, Y2
+	VFMADD231PS Y2, Y2, Y0
+	ADDQ        SI, R8
+	DECQ        DI
+	JNZ         rows
+
+rowsdone:
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2AddProducts32(sum *float32, x *float32, y *float32, rows int, cols int, stride int)
+// Requires: AVX, FMA3
+TEXT ·avx2AddProducts32(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ cols+32(FP), BX
+	MOVQ stride+40(FP), SI
+	SHLQ $0x02, SI
+
+each:
+	CMPQ    BX, $0x08
+	JLT     eachtail
+	VMOVUPS (AX), Y0
+	MOVQ    rows+24(FP), DI
+	XORQ    R8, R8
+	TESTQ   DI, DI
+	JZ      rowsdone
+
+rows:
+	VMOVUPS     (CX)(R8*1), Y1
+	VMOVUPS     (DX)(R8*1), Y2
+	VFMADD231PS Y1, Y2, Y0
+	ADDQ        SI, R8
+	DECQ        DI
+	JNZ         rows
+
+rowsdone:
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2Normalise32(mean *float32, inverse *float32, gamma *float32, beta *float32, h *float32, y *float32, x *float32, rows int, cols int, stride int)
+// Requires: AVX, FMA3
+TEXT ·avx2Normalise32(SB), NOSPLIT, $0-80
+	MOVQ mean+0(FP), AX
+	MOVQ inverse+8(FP), CX
+	MOVQ gamma+16(FP), DX
+	MOVQ beta+24(FP), BX
+	MOVQ h+32(FP), SI
+	MOVQ y+40(FP), DI
+	MOVQ x+48(FP), R8
+	MOVQ cols+64(FP), R9
+	MOVQ stride+72(FP), R10
+	SHLQ $0x02, R10
+
+each:
+	CMPQ    R9, $0x08
+	JLT     eachtail
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	VMOVUPS (BX), Y3
+	MOVQ    rows+56(FP), R11
+	XORQ    R12, R12
+	TESTQ   R11, R11
+	JZ      rowsdone
+
+rows:
+	VMOVUPS     (R8)(R12*1), Y4
+	VSUBPS      Y0, Y4, Y4
+	VMULPS      Y1, Y4, Y4
+	VMOVUPS     Y4, (SI)(R12*1)
+	VMOVUPS     Y3, Y5
+	VFMADD231PS Y2, Y4, Y5
+	VMOVUPS     Y5, (DI)(R12*1)
+	ADDQ        R10, R12
+	DECQ        R11
+	JNZ         rows
+
+rowsdone:
+	ADDQ $0x20, AX
+	ADDQ $0x20, CX
+	ADDQ $0x20, DX
+	ADDQ $0x20, BX
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x08, R9
+	JMP  each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2NormaliseSlope32(factor *float32, direct *float32, spread *float32, dx *float32, grad *float32, h *float32, rows int, cols int, stride int)
+// Requires: AVX
+TEXT ·avx2NormaliseSlope32(SB), NOSPLIT, $0-72
+	MOVQ factor+0(FP), AX
+	MOVQ direct+8(FP), CX
+	MOVQ spread+16(FP), DX
+	MOVQ dx+24(FP), BX
+	MOVQ grad+32(FP), SI
+	MOVQ h+40(FP), DI
+	MOVQ cols+56(FP), R8
+	MOVQ stride+64(FP), R9
+	SHLQ $0x02, R9
+
+each:
+	CMPQ    R8, $0x08
+	JLT     eachtail
+	VMOVUPS (AX), Y0
+	VMOVUPS (CX), Y1
+	VMOVUPS (DX), Y2
+	MOVQ    rows+48(FP), R10
+	XORQ    R11, R11
+	TESTQ   R10, R10
+	JZ      rowsdone
+
+rows:
+	VMOVUPS (SI)(R11*1), Y3
+	VMOVUPS (DI)(R11*1), Y4
+	VSUBPS  Y1, Y3, Y3
+	VMULPS  Y2, Y4, Y4
+	VSUBPS  Y4, Y3, Y3
+	VMULPS  Y0, Y3, Y3
+	VMOVUPS Y3, (BX)(R11*1)
+	ADDQ    R9, R11
+	DECQ    R10
+	JNZ     rows
+
+rowsdone:
+	ADDQ $0x20, AX
+	ADDQ $0x20, CX
+	ADDQ $0x20, DX
+	ADDQ $0x20, BX
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x08, R8
+	JMP  each
+
+eachtail:
+	VZEROUPPER
+	RET
+
 // func avx2Tile6x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2Tile6x4x64(SB), NOSPLIT, $0-80
@@ -1441,6 +1743,308 @@ singles:
 	JMP         singles
 
 done:
+	VZEROUPPER
+	RET
+
+// func avx2ReLU64(y *float64, x *float64, n int)
+// Requires: AVX
+TEXT ·avx2ReLU64(SB), NOSPLIT, $0-24
+	MOVQ   y+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VXORPD Y0, Y0, Y0
+
+each:
+	CMPQ    DX, $0x04
+	JLT     eachtail
+	VMOVUPD (CX), Y1
+	VCMPPD  $0x06, Y0, Y1, Y2
+	VANDPD  Y1, Y2, Y1
+	VMOVUPD Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x04, DX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2ReLUSlope64(dx *float64, grad *float64, x *float64, n int)
+// Requires: AVX
+TEXT ·avx2ReLUSlope64(SB), NOSPLIT, $0-32
+	MOVQ   dx+0(FP), AX
+	MOVQ   grad+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VXORPD Y0, Y0, Y0
+
+each:
+	CMPQ    BX, $0x04
+	JLT     eachtail
+	VMOVUPD (CX), Y1
+	VMOVUPD (DX), Y2
+	VCMPPD  $0x06, Y0, Y2, Y2
+	VANDPD  Y1, Y2, Y1
+	VMOVUPD Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x04, BX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2Update64(w *float64, grad *float64, n int, a float64) (bad int)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·avx2Update64(SB), NOSPLIT, $0-40
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VXORPD       Y1, Y1, Y1
+	MOVSD        a+24(FP), X0
+	VBROADCASTSD X0, Y0
+	VXORPD       Y2, Y2, Y2
+
+each:
+	CMPQ        DX, $0x04
+	JLT         eachtail
+	VMOVUPD     (AX), Y3
+	VMOVUPD     (CX), Y4
+	VFMADD231PD Y4, Y0, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, (AX)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	SUBQ        $0x04, DX
+	JMP         each
+
+eachtail:
+	VCMPPD    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, AX
+	MOVQ      AX, bad+32(FP)
+	VZEROUPPER
+	RET
+
+// func avx2AddColumns64(sum *float64, x *float64, rows int, cols int, stride int)
+// Requires: AVX
+TEXT ·avx2AddColumns64(SB), NOSPLIT, $0-40
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ cols+24(FP), DX
+	MOVQ stride+32(FP), BX
+	SHLQ $0x03, BX
+
+each:
+	CMPQ    DX, $0x04
+	JLT     eachtail
+	VMOVUPD (AX), Y0
+	MOVQ    rows+16(FP), SI
+	XORQ    DI, DI
+	TESTQ   SI, SI
+	JZ      rowsdone
+
+rows:
+	VMOVUPD (CX)(DI*1), Y1
+	VADDPD  Y1, Y0, Y0
+	ADDQ    BX, DI
+	DECQ    SI
+	JNZ     rows
+
+rowsdone:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x04, DX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2AddSquares64(sum *float64, mean *float64, x *float64, rows int, cols int, stride int)
+// Requires: AVX, FMA3
+TEXT ·avx2AddSquares64(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), AX
+	MOVQ mean+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ cols+32(FP), BX
+	MOVQ stride+40(FP), SI
+	SHLQ $0x03, SI
+
+each:
+	CMPQ    BX, $0x04
+	JLT     eachtail
+	VMOVUPD (AX), Y0
+	VMOVUPD (CX), Y1
+	MOVQ    rows+24(FP), DI
+	XORQ    R8, R8
+	TESTQ   DI, DI
+	JZ      rowsdone
+
+rows:
+	VMOVUPD     (DX)(R8*1), Y2
+	VSUBPD      Y1, Y2, Y2
+	VFMADD231PD Y2, Y2, Y0
+	ADDQ        SI, R8
+	DECQ        DI
+	JNZ         rows
+
+rowsdone:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x04, BX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2AddProducts64(sum *float64, x *float64, y *float64, rows int, cols int, stride int)
+// Requires: AVX, FMA3
+TEXT ·avx2AddProducts64(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ cols+32(FP), BX
+	MOVQ stride+40(FP), SI
+	SHLQ $0x03, SI
+
+each:
+	CMPQ    BX, $0x04
+	JLT     eachtail
+	VMOVUPD (AX), Y0
+	MOVQ    rows+24(FP), DI
+	XORQ    R8, R8
+	TESTQ   DI, DI
+	JZ      rowsdone
+
+rows:
+	VMOVUPD     (CX)(R8*1), Y1
+	VMOVUPD     (DX)(R8*1), Y2
+	VFMADD231PD Y1, Y2, Y0
+	ADDQ        SI, R8
+	DECQ        DI
+	JNZ         rows
+
+rowsdone:
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	ADDQ    $0x20, DX
+	SUBQ    $0x04, BX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2Normalise64(mean *float64, inverse *float64, gamma *float64, beta *float64, h *float64, y *float64, x *float64, rows int, cols int, stride int)
+// Requires: AVX, FMA3
+TEXT ·avx2Normalise64(SB), NOSPLIT, $0-80
+	MOVQ mean+0(FP), AX
+	MOVQ inverse+8(FP), CX
+	MOVQ gamma+16(FP), DX
+	MOVQ beta+24(FP), BX
+	MOVQ h+32(FP), SI
+	MOVQ y+40(FP), DI
+	MOVQ x+48(FP), R8
+	MOVQ cols+64(FP), R9
+	MOVQ stride+72(FP), R10
+	SHLQ $0x03, R10
+
+each:
+	CMPQ    R9, $0x04
+	JLT     eachtail
+	VMOVUPD (AX), Y0
+	VMOVUPD (CX), Y1
+	VMOVUPD (DX), Y2
+	VMOVUPD (BX), Y3
+	MOVQ    rows+56(FP), R11
+	XORQ    R12, R12
+	TESTQ   R11, R11
+	JZ      rowsdone
+
+rows:
+	VMOVUPD     (R8)(R12*1), Y4
+	VSUBPD      Y0, Y4, Y4
+	VMULPD      Y1, Y4, Y4
+	VMOVUPD     Y4, (SI)(R12*1)
+	VMOVUPD     Y3, Y5
+	VFMADD231PD Y2, Y4, Y5
+	VMOVUPD     Y5, (DI)(R12*1)
+	ADDQ        R10, R12
+	DECQ        R11
+	JNZ         rows
+
+rowsdone:
+	ADDQ $0x20, AX
+	ADDQ $0x20, CX
+	ADDQ $0x20, DX
+	ADDQ $0x20, BX
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x04, R9
+	JMP  each
+
+eachtail:
+	VZEROUPPER
+	RET
+
+// func avx2NormaliseSlope64(factor *float64, direct *float64, spread *float64, dx *float64, grad *float64, h *float64, rows int, cols int, stride int)
+// Requires: AVX
+TEXT ·avx2NormaliseSlope64(SB), NOSPLIT, $0-72
+	MOVQ factor+0(FP), AX
+	MOVQ direct+8(FP), CX
+	MOVQ spread+16(FP), DX
+	MOVQ dx+24(FP), BX
+	MOVQ grad+32(FP), SI
+	MOVQ h+40(FP), DI
+	MOVQ cols+56(FP), R8
+	MOVQ stride+64(FP), R9
+	SHLQ $0x03, R9
+
+each:
+	CMPQ    R8, $0x04
+	JLT     eachtail
+	VMOVUPD (AX), Y0
+	VMOVUPD (CX), Y1
+	VMOVUPD (DX), Y2
+	MOVQ    rows+48(FP), R10
+	XORQ    R11, R11
+	TESTQ   R10, R10
+	JZ      rowsdone
+
+rows:
+	VMOVUPD (SI)(R11*1), Y3
+	VMOVUPD (DI)(R11*1), Y4
+	VSUBPD  Y1, Y3, Y3
+	VMULPD  Y2, Y4, Y4
+	VSUBPD  Y4, Y3, Y3
+	VMULPD  Y0, Y3, Y3
+	VMOVUPD Y3, (BX)(R11*1)
+	ADDQ    R9, R11
+	DECQ    R10
+	JNZ     rows
+
+rowsdone:
+	ADDQ $0x20, AX
+	ADDQ $0x20, CX
+	ADDQ $0x20, DX
+	ADDQ $0x20, BX
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x04, R8
+	JMP  each
+
+eachtail:
 	VZEROUPPER
 	RET
 

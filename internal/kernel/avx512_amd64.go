@@ -149,10 +149,60 @@ func avx512Sparse1x32x32(rows *byte, count int, b *float32, bs int, bias *float3
 //go:noescape
 func avx512AddScaled32(y *float32, x *float32, n int, a float32)
 
+// avx512ReLU32 computes y[j] = x[j] where that is above 0 or no number, 0 elsewhere.
+//
+//go:noescape
+func avx512ReLU32(y *float32, x *float32, n int)
+
+// avx512ReLUSlope32 computes dx[j] = grad[j] where x[j] is above 0 or no number, 0 elsewhere.
+//
+//go:noescape
+func avx512ReLUSlope32(dx *float32, grad *float32, x *float32, n int)
+
+// avx512Update32 computes w[j] = fma(a, grad[j], w[j]) + 0; bad is not 0 when a result is infinite or no number.
+//
+//go:noescape
+func avx512Update32(w *float32, grad *float32, n int, a float32) (bad int)
+
+// avx512SumSquares32 returns the sum of n squares in 64 interleaved partial sums.
+//
+//go:noescape
+func avx512SumSquares32(v *float32, n int) (sum float64)
+
+// avx512AddColumns32 computes sum[j] += x[i, j], row after row, for cols columns.
+//
+//go:noescape
+func avx512AddColumns32(sum *float32, x *float32, rows int, cols int, stride int)
+
+// avx512AddSquares32 computes sum[j] = fma(d, d, sum[j]), d = x[i, j] - mean[j], row after row, for cols columns.
+//
+//go:noescape
+func avx512AddSquares32(sum *float32, mean *float32, x *float32, rows int, cols int, stride int)
+
+// avx512AddProducts32 computes sum[j] = fma(x[i, j], y[i, j], sum[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx512AddProducts32(sum *float32, x *float32, y *float32, rows int, cols int, stride int)
+
+// avx512Normalise32 computes h[i, j] = (x[i, j] - mean[j])·inverse[j] and y[i, j] = fma(gamma[j], h[i, j], beta[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx512Normalise32(mean *float32, inverse *float32, gamma *float32, beta *float32, h *float32, y *float32, x *float32, rows int, cols int, stride int)
+
+// avx512NormaliseSlope32 computes dx[i, j] = factor[j]·((grad[i, j] - direct[j]) - h[i, j]·spread[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx512NormaliseSlope32(factor *float32, direct *float32, spread *float32, dx *float32, grad *float32, h *float32, rows int, cols int, stride int)
+
 // avx512Compress32 lists the pixels that are not 0 among n, with their intensities. There must be room for n entries and one register more.
 //
 //go:noescape
 func avx512Compress32(entries *byte, pixels *byte, n int) (count int)
+
+// avx512Exp32 replaces each of n numbers by e^v.
+//
+//go:noescape
+func avx512Exp32(v *float32, n int, powers *[128][2]float64, constants *[16]float64)
 
 // avx512Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -299,10 +349,60 @@ func avx512Sparse1x16x64(rows *byte, count int, b *float64, bs int, bias *float6
 //go:noescape
 func avx512AddScaled64(y *float64, x *float64, n int, a float64)
 
+// avx512ReLU64 computes y[j] = x[j] where that is above 0 or no number, 0 elsewhere.
+//
+//go:noescape
+func avx512ReLU64(y *float64, x *float64, n int)
+
+// avx512ReLUSlope64 computes dx[j] = grad[j] where x[j] is above 0 or no number, 0 elsewhere.
+//
+//go:noescape
+func avx512ReLUSlope64(dx *float64, grad *float64, x *float64, n int)
+
+// avx512Update64 computes w[j] = fma(a, grad[j], w[j]) + 0; bad is not 0 when a result is infinite or no number.
+//
+//go:noescape
+func avx512Update64(w *float64, grad *float64, n int, a float64) (bad int)
+
+// avx512SumSquares64 returns the sum of n squares in 64 interleaved partial sums.
+//
+//go:noescape
+func avx512SumSquares64(v *float64, n int) (sum float64)
+
+// avx512AddColumns64 computes sum[j] += x[i, j], row after row, for cols columns.
+//
+//go:noescape
+func avx512AddColumns64(sum *float64, x *float64, rows int, cols int, stride int)
+
+// avx512AddSquares64 computes sum[j] = fma(d, d, sum[j]), d = x[i, j] - mean[j], row after row, for cols columns.
+//
+//go:noescape
+func avx512AddSquares64(sum *float64, mean *float64, x *float64, rows int, cols int, stride int)
+
+// avx512AddProducts64 computes sum[j] = fma(x[i, j], y[i, j], sum[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx512AddProducts64(sum *float64, x *float64, y *float64, rows int, cols int, stride int)
+
+// avx512Normalise64 computes h[i, j] = (x[i, j] - mean[j])·inverse[j] and y[i, j] = fma(gamma[j], h[i, j], beta[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx512Normalise64(mean *float64, inverse *float64, gamma *float64, beta *float64, h *float64, y *float64, x *float64, rows int, cols int, stride int)
+
+// avx512NormaliseSlope64 computes dx[i, j] = factor[j]·((grad[i, j] - direct[j]) - h[i, j]·spread[j]), row after row, for cols columns.
+//
+//go:noescape
+func avx512NormaliseSlope64(factor *float64, direct *float64, spread *float64, dx *float64, grad *float64, h *float64, rows int, cols int, stride int)
+
 // avx512Compress64 lists the pixels that are not 0 among n, with their intensities. There must be room for n entries and one register more.
 //
 //go:noescape
 func avx512Compress64(entries *byte, pixels *byte, n int) (count int)
+
+// avx512Exp64 replaces each of n numbers by e^v.
+//
+//go:noescape
+func avx512Exp64(v *float64, n int, powers *[128][2]float64, constants *[16]float64)
 
 // avx512TransposeBytes copies columns [col, col+n) of 16 rows, n a multiple of 8, to rows of dst, stride bytes apart.
 //

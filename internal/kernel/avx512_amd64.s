@@ -2146,6 +2146,562 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx512ReLU32(y *float32, x *float32, n int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512ReLU32(SB), NOSPLIT, $0-24
+	MOVQ   y+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VPXORQ Z0, Z0, Z0
+
+each:
+	CMPQ      DX, $0x10
+	JLT       eachtail
+	VMOVUPS   (CX), Z1
+	VCMPPS    $0x06, Z0, Z1, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      $0x40, AX
+	ADDQ      $0x40, CX
+	SUBQ      $0x10, DX
+	JMP       each
+
+eachtail:
+	TESTQ     DX, DX
+	JZ        eachdone
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVQ     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VCMPPS    $0x06, Z0, Z1, K2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z1, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512ReLUSlope32(dx *float32, grad *float32, x *float32, n int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512ReLUSlope32(SB), NOSPLIT, $0-32
+	MOVQ   dx+0(FP), AX
+	MOVQ   grad+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VPXORQ Z0, Z0, Z0
+
+each:
+	CMPQ      BX, $0x10
+	JLT       eachtail
+	VMOVUPS   (CX), Z1
+	VMOVUPS   (DX), Z2
+	VCMPPS    $0x06, Z0, Z2, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, (AX)
+	ADDQ      $0x40, AX
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x10, BX
+	JMP       each
+
+eachtail:
+	TESTQ     BX, BX
+	JZ        eachdone
+	MOVQ      $-1, SI
+	BZHIQ     BX, SI, SI
+	KMOVQ     SI, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VMOVUPS.Z (DX), K1, Z2
+	VCMPPS    $0x06, Z0, Z2, K2
+	VMOVAPS.Z Z1, K2, Z1
+	VMOVUPS   Z1, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512Update32(w *float32, grad *float32, n int, a float32) (bad int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, SSE
+TEXT ·avx512Update32(SB), NOSPLIT, $0-40
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VPXORQ       Z1, Z1, Z1
+	MOVSS        a+24(FP), X0
+	VBROADCASTSS X0, Z0
+	VPXORQ       Z2, Z2, Z2
+
+each:
+	CMPQ        DX, $0x10
+	JLT         eachtail
+	VMOVUPS     (AX), Z3
+	VMOVUPS     (CX), Z4
+	VFMADD231PS Z4, Z0, Z3
+	VADDPS      Z1, Z3, Z3
+	VMOVUPS     Z3, (AX)
+	VSUBPS      Z3, Z3, Z3
+	VADDPS      Z3, Z2, Z2
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x10, DX
+	JMP         each
+
+eachtail:
+	TESTQ       DX, DX
+	JZ          eachdone
+	MOVQ        $-1, BX
+	BZHIQ       DX, BX, BX
+	KMOVQ       BX, K1
+	VMOVUPS.Z   (AX), K1, Z3
+	VMOVUPS.Z   (CX), K1, Z4
+	VFMADD231PS Z4, Z0, Z3
+	VADDPS      Z1, Z3, Z3
+	VMOVUPS     Z3, K1, (AX)
+	VSUBPS      Z3, Z3, Z0
+	VADDPS      Z0, Z2, Z2
+
+eachdone:
+	VCMPPS $0x03, Z2, Z2, K1
+	KMOVQ  K1, AX
+	MOVQ   AX, bad+32(FP)
+	VZEROUPPER
+	RET
+
+// func avx512SumSquares32(v *float32, n int) (sum float64)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, SSE2
+TEXT ·avx512SumSquares32(SB), NOSPLIT, $0-24
+	MOVQ   v+0(FP), AX
+	MOVQ   n+8(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+
+loop:
+	CMPQ        CX, $0x40
+	JLT         tail
+	VCVTPS2PD   (AX), Z8
+	VFMADD231PD Z8, Z8, Z0
+	VCVTPS2PD   32(AX), Z8
+	VFMADD231PD Z8, Z8, Z1
+	VCVTPS2PD   64(AX), Z8
+	VFMADD231PD Z8, Z8, Z2
+	VCVTPS2PD   96(AX), Z8
+	VFMADD231PD Z8, Z8, Z3
+	VCVTPS2PD   128(AX), Z8
+	VFMADD231PD Z8, Z8, Z4
+	VCVTPS2PD   160(AX), Z8
+	VFMADD231PD Z8, Z8, Z5
+	VCVTPS2PD   192(AX), Z8
+	VFMADD231PD Z8, Z8, Z6
+	VCVTPS2PD   224(AX), Z8
+	VFMADD231PD Z8, Z8, Z7
+	ADDQ        $0x00000100, AX
+	SUBQ        $0x40, CX
+	JMP         loop
+
+tail:
+	TESTQ       CX, CX
+	JZ          combine
+	MOVQ        $-1, DX
+	BZHIQ       CX, DX, DX
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VCVTPS2PD.Z (AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z0
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VCVTPS2PD.Z 32(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z1
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VCVTPS2PD.Z 64(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z2
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VCVTPS2PD.Z 96(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z3
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VCVTPS2PD.Z 128(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z4
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VCVTPS2PD.Z 160(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z5
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VCVTPS2PD.Z 192(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z6
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VCVTPS2PD.Z 224(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z7
+
+combine:
+	VADDPD        Z4, Z0, Z0
+	VADDPD        Z5, Z1, Z1
+	VADDPD        Z6, Z2, Z2
+	VADDPD        Z7, Z3, Z3
+	VADDPD        Z2, Z0, Z0
+	VADDPD        Z3, Z1, Z1
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDSD        X0, X1, X1
+	MOVSD         X1, sum+16(FP)
+	VZEROUPPER
+	RET
+
+// func avx512AddColumns32(sum *float32, x *float32, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512AddColumns32(SB), NOSPLIT, $0-40
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ cols+24(FP), DX
+	MOVQ stride+32(FP), BX
+	SHLQ $0x02, BX
+
+each:
+	CMPQ    DX, $0x10
+	JLT     eachtail
+	VMOVUPS (AX), Z0
+	MOVQ    rows+16(FP), SI
+	XORQ    DI, DI
+	TESTQ   SI, SI
+	JZ      rowsdone
+
+rows:
+	VMOVUPS (CX)(DI*1), Z1
+	VADDPS  Z1, Z0, Z0
+	ADDQ    BX, DI
+	DECQ    SI
+	JNZ     rows
+
+rowsdone:
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, DX
+	JMP     each
+
+eachtail:
+	TESTQ     DX, DX
+	JZ        eachdone
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVQ     SI, K1
+	VMOVUPS.Z (AX), K1, Z0
+	MOVQ      rows+16(FP), DX
+	XORQ      SI, SI
+	TESTQ     DX, DX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPS.Z (CX)(SI*1), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	ADDQ      BX, SI
+	DECQ      DX
+	JNZ       tailrows
+
+tailrowsdone:
+	VMOVUPS Z0, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512AddSquares32(sum *float32, mean *float32, x *float32, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512AddSquares32(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), AX
+	MOVQ mean+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ cols+32(FP), BX
+	MOVQ stride+40(FP), SI
+	SHLQ $0x02, SI
+
+each:
+	CMPQ    BX, $0x10
+	JLT     eachtail
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	MOVQ    rows+24(FP), DI
+	XORQ    R8, R8
+	TESTQ   DI, DI
+	JZ      rowsdone
+
+rows:
+	VMOVUPS     (DX)(R8*1), Z2
+	VSUBPS      Z1, Z2, Z2
+	VFMADD231PS Z2, Z2, Z0
+	ADDQ        SI, R8
+	DECQ        DI
+	JNZ         rows
+
+rowsdone:
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, BX
+	JMP     each
+
+eachtail:
+	TESTQ     BX, BX
+	JZ        eachdone
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
+	KMOVQ     DI, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z1
+	MOVQ      rows+24(FP), CX
+	XORQ      BX, BX
+	TESTQ     CX, CX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPS.Z   (DX)(BX*1), K1, Z2
+	VSUBPS      Z1, Z2, Z2
+	VFMADD231PS Z2, Z2, Z0
+	ADDQ        SI, BX
+	DECQ        CX
+	JNZ         tailrows
+
+tailrowsdone:
+	VMOVUPS Z0, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512AddProducts32(sum *float32, x *float32, y *float32, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512AddProducts32(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ cols+32(FP), BX
+	MOVQ stride+40(FP), SI
+	SHLQ $0x02, SI
+
+each:
+	CMPQ    BX, $0x10
+	JLT     eachtail
+	VMOVUPS (AX), Z0
+	MOVQ    rows+24(FP), DI
+	XORQ    R8, R8
+	TESTQ   DI, DI
+	JZ      rowsdone
+
+rows:
+	VMOVUPS     (CX)(R8*1), Z1
+	VMOVUPS     (DX)(R8*1), Z2
+	VFMADD231PS Z1, Z2, Z0
+	ADDQ        SI, R8
+	DECQ        DI
+	JNZ         rows
+
+rowsdone:
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, BX
+	JMP     each
+
+eachtail:
+	TESTQ     BX, BX
+	JZ        eachdone
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
+	KMOVQ     DI, K1
+	VMOVUPS.Z (AX), K1, Z0
+	MOVQ      rows+24(FP), BX
+	XORQ      DI, DI
+	TESTQ     BX, BX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPS.Z   (CX)(DI*1), K1, Z1
+	VMOVUPS.Z   (DX)(DI*1), K1, Z2
+	VFMADD231PS Z1, Z2, Z0
+	ADDQ        SI, DI
+	DECQ        BX
+	JNZ         tailrows
+
+tailrowsdone:
+	VMOVUPS Z0, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512Normalise32(mean *float32, inverse *float32, gamma *float32, beta *float32, h *float32, y *float32, x *float32, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512Normalise32(SB), NOSPLIT, $0-80
+	MOVQ mean+0(FP), AX
+	MOVQ inverse+8(FP), CX
+	MOVQ gamma+16(FP), DX
+	MOVQ beta+24(FP), BX
+	MOVQ h+32(FP), SI
+	MOVQ y+40(FP), DI
+	MOVQ x+48(FP), R8
+	MOVQ cols+64(FP), R9
+	MOVQ stride+72(FP), R10
+	SHLQ $0x02, R10
+
+each:
+	CMPQ    R9, $0x10
+	JLT     eachtail
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	VMOVUPS (DX), Z2
+	VMOVUPS (BX), Z3
+	MOVQ    rows+56(FP), R11
+	XORQ    R12, R12
+	TESTQ   R11, R11
+	JZ      rowsdone
+
+rows:
+	VMOVUPS     (R8)(R12*1), Z4
+	VSUBPS      Z0, Z4, Z4
+	VMULPS      Z1, Z4, Z4
+	VMOVUPS     Z4, (SI)(R12*1)
+	VMOVUPS     Z3, Z5
+	VFMADD231PS Z2, Z4, Z5
+	VMOVUPS     Z5, (DI)(R12*1)
+	ADDQ        R10, R12
+	DECQ        R11
+	JNZ         rows
+
+rowsdone:
+	ADDQ $0x40, AX
+	ADDQ $0x40, CX
+	ADDQ $0x40, DX
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	SUBQ $0x10, R9
+	JMP  each
+
+eachtail:
+	TESTQ     R9, R9
+	JZ        eachdone
+	MOVQ      $-1, R11
+	BZHIQ     R9, R11, R11
+	KMOVQ     R11, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z1
+	VMOVUPS.Z (DX), K1, Z2
+	VMOVUPS.Z (BX), K1, Z3
+	MOVQ      rows+56(FP), AX
+	XORQ      CX, CX
+	TESTQ     AX, AX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPS.Z   (R8)(CX*1), K1, Z4
+	VSUBPS      Z0, Z4, Z4
+	VMULPS      Z1, Z4, Z4
+	VMOVUPS     Z4, K1, (SI)(CX*1)
+	VMOVUPS     Z3, Z5
+	VFMADD231PS Z2, Z4, Z5
+	VMOVUPS     Z5, K1, (DI)(CX*1)
+	ADDQ        R10, CX
+	DECQ        AX
+	JNZ         tailrows
+
+tailrowsdone:
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512NormaliseSlope32(factor *float32, direct *float32, spread *float32, dx *float32, grad *float32, h *float32, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512NormaliseSlope32(SB), NOSPLIT, $0-72
+	MOVQ factor+0(FP), AX
+	MOVQ direct+8(FP), CX
+	MOVQ spread+16(FP), DX
+	MOVQ dx+24(FP), BX
+	MOVQ grad+32(FP), SI
+	MOVQ h+40(FP), DI
+	MOVQ cols+56(FP), R8
+	MOVQ stride+64(FP), R9
+	SHLQ $0x02, R9
+
+each:
+	CMPQ    R8, $0x10
+	JLT     eachtail
+	VMOVUPS (AX), Z0
+	VMOVUPS (CX), Z1
+	VMOVUPS (DX), Z2
+	MOVQ    rows+48(FP), R10
+	XORQ    R11, R11
+	TESTQ   R10, R10
+	JZ      rowsdone
+
+rows:
+	VMOVUPS (SI)(R11*1), Z3
+	VMOVUPS (DI)(R11*1), Z4
+	VSUBPS  Z1, Z3, Z3
+	VMULPS  Z2, Z4, Z4
+	VSUBPS  Z4, Z3, Z3
+	VMULPS  Z0, Z3, Z3
+	VMOVUPS Z3, (BX)(R11*1)
+	ADDQ    R9, R11
+	DECQ    R10
+	JNZ     rows
+
+rowsdone:
+	ADDQ $0x40, AX
+	ADDQ $0x40, CX
+	ADDQ $0x40, DX
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x10, R8
+	JMP  each
+
+eachtail:
+	TESTQ     R8, R8
+	JZ        eachdone
+	MOVQ      $-1, R10
+	BZHIQ     R8, R10, R10
+	KMOVQ     R10, K1
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (CX), K1, Z1
+	VMOVUPS.Z (DX), K1, Z2
+	MOVQ      rows+48(FP), AX
+	XORQ      CX, CX
+	TESTQ     AX, AX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPS.Z (SI)(CX*1), K1, Z3
+	VMOVUPS.Z (DI)(CX*1), K1, Z4
+	VSUBPS    Z1, Z3, Z3
+	VMULPS    Z2, Z4, Z4
+	VSUBPS    Z4, Z3, Z3
+	VMULPS    Z0, Z3, Z3
+	VMOVUPS   Z3, K1, (BX)(CX*1)
+	ADDQ      R9, CX
+	DECQ      AX
+	JNZ       tailrows
+
+tailrowsdone:
+eachdone:
+	VZEROUPPER
+	RET
+
 // func avx512Compress32(entries *byte, pixels *byte, n int) (count int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, POPCNT
 TEXT ·avx512Compress32(SB), NOSPLIT, $0-32
@@ -2265,6 +2821,133 @@ DATA avx51232High<>+13(SB)/1, $0x1e
 DATA avx51232High<>+14(SB)/1, $0x0f
 DATA avx51232High<>+15(SB)/1, $0x1f
 GLOBL avx51232High<>(SB), RODATA|NOPTR, $16
+
+// func avx512Exp32(v *float32, n int, powers *[128][2]float64, constants *[16]float64)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·avx512Exp32(SB), NOSPLIT, $0-32
+	MOVQ         v+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVQ         powers+16(FP), DX
+	MOVQ         constants+24(FP), BX
+	VBROADCASTSD (BX), Z0
+	VBROADCASTSD 8(BX), Z1
+	VBROADCASTSD 16(BX), Z2
+	VBROADCASTSD 24(BX), Z3
+	VBROADCASTSD 32(BX), Z4
+	VBROADCASTSD 40(BX), Z5
+	VBROADCASTSD 48(BX), Z6
+	VBROADCASTSD 56(BX), Z7
+	VBROADCASTSD 64(BX), Z8
+	VBROADCASTSD 72(BX), Z8
+	VBROADCASTSD 80(BX), Z15
+	MOVQ         $0x7ff0000000000000, BX
+	VPBROADCASTQ BX, Z16
+	MOVQ         $0x0000007f, BX
+	VPBROADCASTQ BX, Z17
+
+loop:
+	CMPQ       CX, $0x08
+	JLT        last
+	VMOVUPS    (AX), Y18
+	VCVTPS2PD  Y18, Z18
+	VMULPD     Z0, Z18, Z19
+	VADDPD     Z1, Z19, Z19
+	VSUBPD     Z1, Z19, Z19
+	VCVTTPD2QQ Z19, Z20
+	VPANDQ     Z17, Z20, Z21
+	VPSLLQ     $0x01, Z21, Z21
+	VPSRAQ     $0x07, Z20, Z20
+	VPSLLQ     $0x34, Z20, Z20
+	KXNORW     K1, K1, K1
+	VPXORQ     Z9, Z9, Z9
+	VGATHERQPD (DX)(Z21*8), K1, Z9
+	KXNORW     K2, K2, K2
+	VPXORQ     Z10, Z10, Z10
+	VGATHERQPD 8(DX)(Z21*8), K2, Z10
+	VMULPD     Z2, Z19, Z21
+	VSUBPD     Z21, Z18, Z21
+	VMULPD     Z3, Z19, Z19
+	VSUBPD     Z19, Z21, Z19
+	VMULPD     Z19, Z19, Z21
+	VMULPD     Z5, Z19, Z22
+	VADDPD     Z22, Z4, Z22
+	VMULPD     Z7, Z19, Z23
+	VADDPD     Z23, Z6, Z23
+	VMULPD     Z23, Z21, Z23
+	VADDPD     Z23, Z22, Z22
+	VMULPD     Z22, Z21, Z21
+	VADDPD     Z21, Z19, Z19
+	VADDPD     Z10, Z9, Z21
+	VMULPD     Z19, Z21, Z19
+	VADDPD     Z19, Z10, Z19
+	VADDPD     Z19, Z9, Z19
+	VPADDQ     Z20, Z19, Z19
+	VCMPPD     $0x03, Z18, Z18, K3
+	VMOVAPD    Z18, K3, Z19
+	VCMPPD     $0x0e, Z15, Z18, K3
+	VCMPPD     $0x01, Z8, Z18, K6
+	VPXORQ     Z11, Z11, Z11
+	VMOVAPD    Z16, K3, Z19
+	VMOVAPD    Z11, K6, Z19
+	VCVTPD2PS  Z19, Y18
+	VMOVUPS    Y18, (AX)
+	ADDQ       $0x20, AX
+	SUBQ       $0x08, CX
+	JMP        loop
+
+last:
+	TESTQ      CX, CX
+	JZ         done
+	MOVQ       $-1, BX
+	BZHIQ      CX, BX, BX
+	KMOVQ      BX, K1
+	VMOVUPS.Z  (AX), K1, Y9
+	VCVTPS2PD  Y9, Z9
+	VMULPD     Z0, Z9, Z0
+	VADDPD     Z1, Z0, Z0
+	VSUBPD     Z1, Z0, Z0
+	VCVTTPD2QQ Z0, Z1
+	VPANDQ     Z17, Z1, Z10
+	VPSLLQ     $0x01, Z10, Z10
+	VPSRAQ     $0x07, Z1, Z1
+	VPSLLQ     $0x34, Z1, Z1
+	KXNORW     K4, K4, K4
+	VPXORQ     Z12, Z12, Z12
+	VGATHERQPD (DX)(Z10*8), K4, Z12
+	KXNORW     K5, K5, K5
+	VPXORQ     Z13, Z13, Z13
+	VGATHERQPD 8(DX)(Z10*8), K5, Z13
+	VMULPD     Z2, Z0, Z2
+	VSUBPD     Z2, Z9, Z2
+	VMULPD     Z3, Z0, Z0
+	VSUBPD     Z0, Z2, Z0
+	VMULPD     Z0, Z0, Z2
+	VMULPD     Z5, Z0, Z3
+	VADDPD     Z3, Z4, Z3
+	VMULPD     Z7, Z0, Z4
+	VADDPD     Z4, Z6, Z4
+	VMULPD     Z4, Z2, Z4
+	VADDPD     Z4, Z3, Z3
+	VMULPD     Z3, Z2, Z2
+	VADDPD     Z2, Z0, Z0
+	VADDPD     Z13, Z12, Z2
+	VMULPD     Z0, Z2, Z0
+	VADDPD     Z0, Z13, Z0
+	VADDPD     Z0, Z12, Z0
+	VPADDQ     Z1, Z0, Z0
+	VCMPPD     $0x03, Z9, Z9, K2
+	VMOVAPD    Z9, K2, Z0
+	VCMPPD     $0x0e, Z15, Z9, K2
+	VCMPPD     $0x01, Z8, Z9, K3
+	VPXORQ     Z14, Z14, Z14
+	VMOVAPD    Z16, K2, Z0
+	VMOVAPD    Z14, K3, Z0
+	VCVTPD2PS  Z0, Y0
+	VMOVUPS    Y0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
 
 // func avx512Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
@@ -4408,6 +5091,562 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx512ReLU64(y *float64, x *float64, n int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512ReLU64(SB), NOSPLIT, $0-24
+	MOVQ   y+0(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   n+16(FP), DX
+	VPXORQ Z0, Z0, Z0
+
+each:
+	CMPQ      DX, $0x08
+	JLT       eachtail
+	VMOVUPD   (CX), Z1
+	VCMPPD    $0x06, Z0, Z1, K1
+	VMOVAPD.Z Z1, K1, Z1
+	VMOVUPD   Z1, (AX)
+	ADDQ      $0x40, AX
+	ADDQ      $0x40, CX
+	SUBQ      $0x08, DX
+	JMP       each
+
+eachtail:
+	TESTQ     DX, DX
+	JZ        eachdone
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVQ     BX, K1
+	VMOVUPD.Z (CX), K1, Z1
+	VCMPPD    $0x06, Z0, Z1, K2
+	VMOVAPD.Z Z1, K2, Z1
+	VMOVUPD   Z1, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512ReLUSlope64(dx *float64, grad *float64, x *float64, n int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512ReLUSlope64(SB), NOSPLIT, $0-32
+	MOVQ   dx+0(FP), AX
+	MOVQ   grad+8(FP), CX
+	MOVQ   x+16(FP), DX
+	MOVQ   n+24(FP), BX
+	VPXORQ Z0, Z0, Z0
+
+each:
+	CMPQ      BX, $0x08
+	JLT       eachtail
+	VMOVUPD   (CX), Z1
+	VMOVUPD   (DX), Z2
+	VCMPPD    $0x06, Z0, Z2, K1
+	VMOVAPD.Z Z1, K1, Z1
+	VMOVUPD   Z1, (AX)
+	ADDQ      $0x40, AX
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	SUBQ      $0x08, BX
+	JMP       each
+
+eachtail:
+	TESTQ     BX, BX
+	JZ        eachdone
+	MOVQ      $-1, SI
+	BZHIQ     BX, SI, SI
+	KMOVQ     SI, K1
+	VMOVUPD.Z (CX), K1, Z1
+	VMOVUPD.Z (DX), K1, Z2
+	VCMPPD    $0x06, Z0, Z2, K2
+	VMOVAPD.Z Z1, K2, Z1
+	VMOVUPD   Z1, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512Update64(w *float64, grad *float64, n int, a float64) (bad int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, SSE2
+TEXT ·avx512Update64(SB), NOSPLIT, $0-40
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VPXORQ       Z1, Z1, Z1
+	MOVSD        a+24(FP), X0
+	VBROADCASTSD X0, Z0
+	VPXORQ       Z2, Z2, Z2
+
+each:
+	CMPQ        DX, $0x08
+	JLT         eachtail
+	VMOVUPD     (AX), Z3
+	VMOVUPD     (CX), Z4
+	VFMADD231PD Z4, Z0, Z3
+	VADDPD      Z1, Z3, Z3
+	VMOVUPD     Z3, (AX)
+	VSUBPD      Z3, Z3, Z3
+	VADDPD      Z3, Z2, Z2
+	ADDQ        $0x40, AX
+	ADDQ        $0x40, CX
+	SUBQ        $0x08, DX
+	JMP         each
+
+eachtail:
+	TESTQ       DX, DX
+	JZ          eachdone
+	MOVQ        $-1, BX
+	BZHIQ       DX, BX, BX
+	KMOVQ       BX, K1
+	VMOVUPD.Z   (AX), K1, Z3
+	VMOVUPD.Z   (CX), K1, Z4
+	VFMADD231PD Z4, Z0, Z3
+	VADDPD      Z1, Z3, Z3
+	VMOVUPD     Z3, K1, (AX)
+	VSUBPD      Z3, Z3, Z0
+	VADDPD      Z0, Z2, Z2
+
+eachdone:
+	VCMPPD $0x03, Z2, Z2, K1
+	KMOVQ  K1, AX
+	MOVQ   AX, bad+32(FP)
+	VZEROUPPER
+	RET
+
+// func avx512SumSquares64(v *float64, n int) (sum float64)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, SSE2
+TEXT ·avx512SumSquares64(SB), NOSPLIT, $0-24
+	MOVQ   v+0(FP), AX
+	MOVQ   n+8(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+
+loop:
+	CMPQ        CX, $0x40
+	JLT         tail
+	VMOVUPD     (AX), Z8
+	VFMADD231PD Z8, Z8, Z0
+	VMOVUPD     64(AX), Z8
+	VFMADD231PD Z8, Z8, Z1
+	VMOVUPD     128(AX), Z8
+	VFMADD231PD Z8, Z8, Z2
+	VMOVUPD     192(AX), Z8
+	VFMADD231PD Z8, Z8, Z3
+	VMOVUPD     256(AX), Z8
+	VFMADD231PD Z8, Z8, Z4
+	VMOVUPD     320(AX), Z8
+	VFMADD231PD Z8, Z8, Z5
+	VMOVUPD     384(AX), Z8
+	VFMADD231PD Z8, Z8, Z6
+	VMOVUPD     448(AX), Z8
+	VFMADD231PD Z8, Z8, Z7
+	ADDQ        $0x00000200, AX
+	SUBQ        $0x40, CX
+	JMP         loop
+
+tail:
+	TESTQ       CX, CX
+	JZ          combine
+	MOVQ        $-1, DX
+	BZHIQ       CX, DX, DX
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VMOVUPD.Z   (AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z0
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VMOVUPD.Z   64(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z1
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VMOVUPD.Z   128(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z2
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VMOVUPD.Z   192(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z3
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VMOVUPD.Z   256(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z4
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VMOVUPD.Z   320(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z5
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VMOVUPD.Z   384(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z6
+	KMOVQ       DX, K1
+	SHRQ        $0x08, DX
+	VMOVUPD.Z   448(AX), K1, Z8
+	VFMADD231PD Z8, Z8, Z7
+
+combine:
+	VADDPD        Z4, Z0, Z0
+	VADDPD        Z5, Z1, Z1
+	VADDPD        Z6, Z2, Z2
+	VADDPD        Z7, Z3, Z3
+	VADDPD        Z2, Z0, Z0
+	VADDPD        Z3, Z1, Z1
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDSD        X0, X1, X1
+	MOVSD         X1, sum+16(FP)
+	VZEROUPPER
+	RET
+
+// func avx512AddColumns64(sum *float64, x *float64, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512AddColumns64(SB), NOSPLIT, $0-40
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ cols+24(FP), DX
+	MOVQ stride+32(FP), BX
+	SHLQ $0x03, BX
+
+each:
+	CMPQ    DX, $0x08
+	JLT     eachtail
+	VMOVUPD (AX), Z0
+	MOVQ    rows+16(FP), SI
+	XORQ    DI, DI
+	TESTQ   SI, SI
+	JZ      rowsdone
+
+rows:
+	VMOVUPD (CX)(DI*1), Z1
+	VADDPD  Z1, Z0, Z0
+	ADDQ    BX, DI
+	DECQ    SI
+	JNZ     rows
+
+rowsdone:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x08, DX
+	JMP     each
+
+eachtail:
+	TESTQ     DX, DX
+	JZ        eachdone
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVQ     SI, K1
+	VMOVUPD.Z (AX), K1, Z0
+	MOVQ      rows+16(FP), DX
+	XORQ      SI, SI
+	TESTQ     DX, DX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPD.Z (CX)(SI*1), K1, Z1
+	VADDPD    Z1, Z0, Z0
+	ADDQ      BX, SI
+	DECQ      DX
+	JNZ       tailrows
+
+tailrowsdone:
+	VMOVUPD Z0, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512AddSquares64(sum *float64, mean *float64, x *float64, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512AddSquares64(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), AX
+	MOVQ mean+8(FP), CX
+	MOVQ x+16(FP), DX
+	MOVQ cols+32(FP), BX
+	MOVQ stride+40(FP), SI
+	SHLQ $0x03, SI
+
+each:
+	CMPQ    BX, $0x08
+	JLT     eachtail
+	VMOVUPD (AX), Z0
+	VMOVUPD (CX), Z1
+	MOVQ    rows+24(FP), DI
+	XORQ    R8, R8
+	TESTQ   DI, DI
+	JZ      rowsdone
+
+rows:
+	VMOVUPD     (DX)(R8*1), Z2
+	VSUBPD      Z1, Z2, Z2
+	VFMADD231PD Z2, Z2, Z0
+	ADDQ        SI, R8
+	DECQ        DI
+	JNZ         rows
+
+rowsdone:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x08, BX
+	JMP     each
+
+eachtail:
+	TESTQ     BX, BX
+	JZ        eachdone
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
+	KMOVQ     DI, K1
+	VMOVUPD.Z (AX), K1, Z0
+	VMOVUPD.Z (CX), K1, Z1
+	MOVQ      rows+24(FP), CX
+	XORQ      BX, BX
+	TESTQ     CX, CX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPD.Z   (DX)(BX*1), K1, Z2
+	VSUBPD      Z1, Z2, Z2
+	VFMADD231PD Z2, Z2, Z0
+	ADDQ        SI, BX
+	DECQ        CX
+	JNZ         tailrows
+
+tailrowsdone:
+	VMOVUPD Z0, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512AddProducts64(sum *float64, x *float64, y *float64, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512AddProducts64(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), AX
+	MOVQ x+8(FP), CX
+	MOVQ y+16(FP), DX
+	MOVQ cols+32(FP), BX
+	MOVQ stride+40(FP), SI
+	SHLQ $0x03, SI
+
+each:
+	CMPQ    BX, $0x08
+	JLT     eachtail
+	VMOVUPD (AX), Z0
+	MOVQ    rows+24(FP), DI
+	XORQ    R8, R8
+	TESTQ   DI, DI
+	JZ      rowsdone
+
+rows:
+	VMOVUPD     (CX)(R8*1), Z1
+	VMOVUPD     (DX)(R8*1), Z2
+	VFMADD231PD Z1, Z2, Z0
+	ADDQ        SI, R8
+	DECQ        DI
+	JNZ         rows
+
+rowsdone:
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	SUBQ    $0x08, BX
+	JMP     each
+
+eachtail:
+	TESTQ     BX, BX
+	JZ        eachdone
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
+	KMOVQ     DI, K1
+	VMOVUPD.Z (AX), K1, Z0
+	MOVQ      rows+24(FP), BX
+	XORQ      DI, DI
+	TESTQ     BX, BX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPD.Z   (CX)(DI*1), K1, Z1
+	VMOVUPD.Z   (DX)(DI*1), K1, Z2
+	VFMADD231PD Z1, Z2, Z0
+	ADDQ        SI, DI
+	DECQ        BX
+	JNZ         tailrows
+
+tailrowsdone:
+	VMOVUPD Z0, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512Normalise64(mean *float64, inverse *float64, gamma *float64, beta *float64, h *float64, y *float64, x *float64, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512Normalise64(SB), NOSPLIT, $0-80
+	MOVQ mean+0(FP), AX
+	MOVQ inverse+8(FP), CX
+	MOVQ gamma+16(FP), DX
+	MOVQ beta+24(FP), BX
+	MOVQ h+32(FP), SI
+	MOVQ y+40(FP), DI
+	MOVQ x+48(FP), R8
+	MOVQ cols+64(FP), R9
+	MOVQ stride+72(FP), R10
+	SHLQ $0x03, R10
+
+each:
+	CMPQ    R9, $0x08
+	JLT     eachtail
+	VMOVUPD (AX), Z0
+	VMOVUPD (CX), Z1
+	VMOVUPD (DX), Z2
+	VMOVUPD (BX), Z3
+	MOVQ    rows+56(FP), R11
+	XORQ    R12, R12
+	TESTQ   R11, R11
+	JZ      rowsdone
+
+rows:
+	VMOVUPD     (R8)(R12*1), Z4
+	VSUBPD      Z0, Z4, Z4
+	VMULPD      Z1, Z4, Z4
+	VMOVUPD     Z4, (SI)(R12*1)
+	VMOVUPD     Z3, Z5
+	VFMADD231PD Z2, Z4, Z5
+	VMOVUPD     Z5, (DI)(R12*1)
+	ADDQ        R10, R12
+	DECQ        R11
+	JNZ         rows
+
+rowsdone:
+	ADDQ $0x40, AX
+	ADDQ $0x40, CX
+	ADDQ $0x40, DX
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	SUBQ $0x08, R9
+	JMP  each
+
+eachtail:
+	TESTQ     R9, R9
+	JZ        eachdone
+	MOVQ      $-1, R11
+	BZHIQ     R9, R11, R11
+	KMOVQ     R11, K1
+	VMOVUPD.Z (AX), K1, Z0
+	VMOVUPD.Z (CX), K1, Z1
+	VMOVUPD.Z (DX), K1, Z2
+	VMOVUPD.Z (BX), K1, Z3
+	MOVQ      rows+56(FP), AX
+	XORQ      CX, CX
+	TESTQ     AX, AX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPD.Z   (R8)(CX*1), K1, Z4
+	VSUBPD      Z0, Z4, Z4
+	VMULPD      Z1, Z4, Z4
+	VMOVUPD     Z4, K1, (SI)(CX*1)
+	VMOVUPD     Z3, Z5
+	VFMADD231PD Z2, Z4, Z5
+	VMOVUPD     Z5, K1, (DI)(CX*1)
+	ADDQ        R10, CX
+	DECQ        AX
+	JNZ         tailrows
+
+tailrowsdone:
+eachdone:
+	VZEROUPPER
+	RET
+
+// func avx512NormaliseSlope64(factor *float64, direct *float64, spread *float64, dx *float64, grad *float64, h *float64, rows int, cols int, stride int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512NormaliseSlope64(SB), NOSPLIT, $0-72
+	MOVQ factor+0(FP), AX
+	MOVQ direct+8(FP), CX
+	MOVQ spread+16(FP), DX
+	MOVQ dx+24(FP), BX
+	MOVQ grad+32(FP), SI
+	MOVQ h+40(FP), DI
+	MOVQ cols+56(FP), R8
+	MOVQ stride+64(FP), R9
+	SHLQ $0x03, R9
+
+each:
+	CMPQ    R8, $0x08
+	JLT     eachtail
+	VMOVUPD (AX), Z0
+	VMOVUPD (CX), Z1
+	VMOVUPD (DX), Z2
+	MOVQ    rows+48(FP), R10
+	XORQ    R11, R11
+	TESTQ   R10, R10
+	JZ      rowsdone
+
+rows:
+	VMOVUPD (SI)(R11*1), Z3
+	VMOVUPD (DI)(R11*1), Z4
+	VSUBPD  Z1, Z3, Z3
+	VMULPD  Z2, Z4, Z4
+	VSUBPD  Z4, Z3, Z3
+	VMULPD  Z0, Z3, Z3
+	VMOVUPD Z3, (BX)(R11*1)
+	ADDQ    R9, R11
+	DECQ    R10
+	JNZ     rows
+
+rowsdone:
+	ADDQ $0x40, AX
+	ADDQ $0x40, CX
+	ADDQ $0x40, DX
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x08, R8
+	JMP  each
+
+eachtail:
+	TESTQ     R8, R8
+	JZ        eachdone
+	MOVQ      $-1, R10
+	BZHIQ     R8, R10, R10
+	KMOVQ     R10, K1
+	VMOVUPD.Z (AX), K1, Z0
+	VMOVUPD.Z (CX), K1, Z1
+	VMOVUPD.Z (DX), K1, Z2
+	MOVQ      rows+48(FP), AX
+	XORQ      CX, CX
+	TESTQ     AX, AX
+	JZ        tailrowsdone
+
+tailrows:
+	VMOVUPD.Z (SI)(CX*1), K1, Z3
+	VMOVUPD.Z (DI)(CX*1), K1, Z4
+	VSUBPD    Z1, Z3, Z3
+	VMULPD    Z2, Z4, Z4
+	VSUBPD    Z4, Z3, Z3
+	VMULPD    Z0, Z3, Z3
+	VMOVUPD   Z3, K1, (BX)(CX*1)
+	ADDQ      R9, CX
+	DECQ      AX
+	JNZ       tailrows
+
+tailrowsdone:
+eachdone:
+	VZEROUPPER
+	RET
+
 // func avx512Compress64(entries *byte, pixels *byte, n int) (count int)
 // Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, POPCNT
 TEXT ·avx512Compress64(SB), NOSPLIT, $0-32
@@ -4504,6 +5743,149 @@ DATA avx51264High<>+5(SB)/1, $0x0e
 DATA avx51264High<>+6(SB)/1, $0x07
 DATA avx51264High<>+7(SB)/1, $0x0f
 GLOBL avx51264High<>(SB), RODATA|NOPTR, $8
+
+// func avx512Exp64(v *float64, n int, powers *[128][2]float64, constants *[16]float64)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2
+TEXT ·avx512Exp64(SB), NOSPLIT, $0-32
+	MOVQ         v+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVQ         powers+16(FP), DX
+	MOVQ         constants+24(FP), BX
+	VBROADCASTSD (BX), Z0
+	VBROADCASTSD 8(BX), Z1
+	VBROADCASTSD 16(BX), Z2
+	VBROADCASTSD 24(BX), Z3
+	VBROADCASTSD 32(BX), Z4
+	VBROADCASTSD 40(BX), Z5
+	VBROADCASTSD 48(BX), Z6
+	VBROADCASTSD 56(BX), Z7
+	VBROADCASTSD 64(BX), Z8
+	VBROADCASTSD 72(BX), Z9
+	VBROADCASTSD 80(BX), Z9
+	MOVQ         $0x7ff0000000000000, BX
+	VPBROADCASTQ BX, Z9
+	MOVQ         $0x0000007f, BX
+	VPBROADCASTQ BX, Z9
+
+loop:
+	CMPQ       CX, $0x08
+	JLT        last
+	VMOVUPD    (AX), Z14
+	VMULPD     Z0, Z14, Z15
+	VADDPD     Z1, Z15, Z15
+	VSUBPD     Z1, Z15, Z15
+	VCVTTPD2QQ Z15, Z16
+	VPANDQ     Z9, Z16, Z17
+	VPSLLQ     $0x01, Z17, Z17
+	VPSRAQ     $0x07, Z16, Z16
+	VPSLLQ     $0x34, Z16, Z16
+	KXNORW     K1, K1, K1
+	VPXORQ     Z10, Z10, Z10
+	VGATHERQPD (DX)(Z17*8), K1, Z10
+	KXNORW     K2, K2, K2
+	VPXORQ     Z11, Z11, Z11
+	VGATHERQPD 8(DX)(Z17*8), K2, Z11
+	VMULPD     Z2, Z15, Z17
+	VSUBPD     Z17, Z14, Z17
+	VMULPD     Z3, Z15, Z15
+	VSUBPD     Z15, Z17, Z18
+	VSUBPD     Z18, Z17, Z17
+	VSUBPD     Z15, Z17, Z15
+	VMULPD     Z18, Z18, Z17
+	VMULPD     Z5, Z18, Z19
+	VADDPD     Z19, Z4, Z19
+	VMULPD     Z7, Z18, Z20
+	VADDPD     Z20, Z6, Z20
+	VMULPD     Z8, Z17, Z21
+	VADDPD     Z21, Z20, Z20
+	VMULPD     Z20, Z17, Z20
+	VADDPD     Z20, Z19, Z19
+	VMULPD     Z19, Z17, Z17
+	VADDPD     Z17, Z15, Z15
+	VCVTPD2PS  Z18, Y17
+	VCVTPS2PD  Y17, Z17
+	VSUBPD     Z17, Z18, Z18
+	VADDPD     Z15, Z18, Z15
+	VMULPD     Z17, Z10, Z18
+	VADDPD     Z18, Z10, Z19
+	VSUBPD     Z19, Z10, Z20
+	VADDPD     Z18, Z20, Z18
+	VMULPD     Z17, Z11, Z17
+	VADDPD     Z11, Z10, Z20
+	VMULPD     Z15, Z20, Z15
+	VADDPD     Z15, Z17, Z15
+	VADDPD     Z15, Z11, Z15
+	VADDPD     Z15, Z18, Z15
+	VADDPD     Z15, Z19, Z15
+	VPADDQ     Z16, Z15, Z15
+	VCMPPD     $0x03, Z14, Z14, K3
+	VMOVAPD    Z14, K3, Z15
+	VMOVUPD    Z15, (AX)
+	ADDQ       $0x40, AX
+	SUBQ       $0x08, CX
+	JMP        loop
+
+last:
+	TESTQ      CX, CX
+	JZ         done
+	MOVQ       $-1, BX
+	BZHIQ      CX, BX, BX
+	KMOVQ      BX, K1
+	VMOVUPD.Z  (AX), K1, Z10
+	VMULPD     Z0, Z10, Z0
+	VADDPD     Z1, Z0, Z0
+	VSUBPD     Z1, Z0, Z0
+	VCVTTPD2QQ Z0, Z1
+	VPANDQ     Z9, Z1, Z9
+	VPSLLQ     $0x01, Z9, Z9
+	VPSRAQ     $0x07, Z1, Z1
+	VPSLLQ     $0x34, Z1, Z1
+	KXNORW     K4, K4, K4
+	VPXORQ     Z12, Z12, Z12
+	VGATHERQPD (DX)(Z9*8), K4, Z12
+	KXNORW     K5, K5, K5
+	VPXORQ     Z13, Z13, Z13
+	VGATHERQPD 8(DX)(Z9*8), K5, Z13
+	VMULPD     Z2, Z0, Z2
+	VSUBPD     Z2, Z10, Z2
+	VMULPD     Z3, Z0, Z0
+	VSUBPD     Z0, Z2, Z3
+	VSUBPD     Z3, Z2, Z2
+	VSUBPD     Z0, Z2, Z0
+	VMULPD     Z3, Z3, Z2
+	VMULPD     Z5, Z3, Z5
+	VADDPD     Z5, Z4, Z4
+	VMULPD     Z7, Z3, Z5
+	VADDPD     Z5, Z6, Z5
+	VMULPD     Z8, Z2, Z6
+	VADDPD     Z6, Z5, Z5
+	VMULPD     Z5, Z2, Z5
+	VADDPD     Z5, Z4, Z4
+	VMULPD     Z4, Z2, Z2
+	VADDPD     Z2, Z0, Z0
+	VCVTPD2PS  Z3, Y2
+	VCVTPS2PD  Y2, Z2
+	VSUBPD     Z2, Z3, Z3
+	VADDPD     Z0, Z3, Z0
+	VMULPD     Z2, Z12, Z3
+	VADDPD     Z3, Z12, Z4
+	VSUBPD     Z4, Z12, Z5
+	VADDPD     Z3, Z5, Z3
+	VMULPD     Z2, Z13, Z2
+	VADDPD     Z13, Z12, Z5
+	VMULPD     Z0, Z5, Z0
+	VADDPD     Z0, Z2, Z0
+	VADDPD     Z0, Z13, Z0
+	VADDPD     Z0, Z3, Z0
+	VADDPD     Z0, Z4, Z0
+	VPADDQ     Z1, Z0, Z0
+	VCMPPD     $0x03, Z10, Z10, K2
+	VMOVAPD    Z10, K2, Z0
+	VMOVUPD    Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
 
 // func avx512TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
 // Requires: AVX

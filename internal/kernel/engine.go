@@ -11,7 +11,7 @@ import (
 // their number. An Engine serves one caller at a time and allocates nothing once
 // its scratch memory has grown to the largest product it has seen.
 type Engine[T Float] struct {
-	table   *Table[T]
+	*Table[T]
 	pool    *Pool
 	product product[T]   // in flight, where the workers find it
 	scratch []Scratch[T] // one per thread
@@ -20,11 +20,11 @@ type Engine[T Float] struct {
 // NewEngine returns an engine on the implementation in use. A nil pool means the
 // caller's goroutine alone.
 func NewEngine[T Float](pool *Pool) *Engine[T] {
-	return &Engine[T]{table: tableFor[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads())}
+	return &Engine[T]{Table: Of[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads())}
 }
 
-// part computes one part of the product in flight.
-func (e *Engine[T]) part(i, parts int) { e.table.Multiply(&e.scratch[i], &e.product, i, parts) }
+// Part computes one part of the product in flight.
+func (e *Engine[T]) Part(i, parts int) { e.Multiply(&e.scratch[i], &e.product, i, parts) }
 
 // worthSplitting is the number of multiply-adds from which handing a part to
 // another core costs less than it gives: some 2 µs of work.
@@ -32,7 +32,7 @@ const worthSplitting = 1 << 17
 
 func (e *Engine[T]) run(p product[T], work int) {
 	e.product = p
-	e.pool.run(e, work >= worthSplitting)
+	e.pool.Run(e, work >= worthSplitting)
 	e.product = product[T]{} // let go of the caller's memory
 }
 
@@ -80,7 +80,3 @@ func check[T Float](name string, m, k, n, y, wantY, x, wantX, w, wantW int, b []
 			name, m, k, n, y, x, w, wantY, wantX, wantW))
 	}
 }
-
-// AddScaled computes y[j] = fma(a, x[j], y[j]) for every j < len(y) = len(x) by
-// the implementation in use.
-func AddScaled[T Float](y, x []T, a T) { tableFor[T]().AddScaled(y, x, a) }

@@ -38,6 +38,8 @@ type Table[T Float] struct {
 
 	// Multiply computes one of parts disjoint parts of a product.
 	Multiply func(s *Scratch[T], p *product[T], part, parts int)
+
+	loops[T]
 }
 
 // product is one product of a dense layer. In all of them x is [m, k] or the
@@ -124,8 +126,8 @@ func current() *implementation {
 	return im
 }
 
-// tableFor returns the implementation in use for T.
-func tableFor[T Float]() *Table[T] {
+// Of returns the implementation in use for T.
+func Of[T Float]() *Table[T] {
 	im := current()
 	if t, ok := any(im.float32).(*Table[T]); ok {
 		return t

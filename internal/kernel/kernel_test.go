@@ -193,28 +193,8 @@ func TestSumOrder(t *testing.T) {
 			t.Errorf("Sum of %d values = %v, want %v", n, got, lane[0])
 		}
 	}
-	if got := SumSquares([]float64{3, 4}); got != 25 {
+	if got := sumSquares([]float64{3, 4}); got != 25 {
 		t.Errorf("SumSquares(3, 4) = %v, want 25", got)
-	}
-}
-
-func TestFinite(t *testing.T) {
-	big := []float32{math.MaxFloat32, -math.MaxFloat32, 0, 1}
-	if !Finite(big) {
-		t.Errorf("Finite(%v) = false, want true", big)
-	}
-	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
-		if Finite(append([]float32{1, bad}, big...)) {
-			t.Errorf("Finite with a %v = true, want false", bad)
-		}
-	}
-}
-
-func TestAddColumns(t *testing.T) {
-	got := []float64{10, 20}
-	AddColumns(got, []float64{1, 2, 3, 4})
-	if want := []float64{14, 26}; !slices.Equal(got, want) {
-		t.Errorf("AddColumns = %v, want %v", got, want)
 	}
 }
 

@@ -7,10 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// Pool is a fixed set of goroutines that help the caller of a product. Between
-// two products of a training step they wait awake, a few microseconds of looking
-// at one variable; after a longer pause they sleep. They end when the Pool is no
-// longer reachable.
+// Pool is a fixed set of goroutines that help the caller. Between two tasks of a
+// training step they wait awake, a few microseconds of looking at one variable;
+// after a longer pause they sleep. They end when the Pool is no longer reachable.
 type Pool struct {
 	threads int
 	shared  *shared
@@ -20,7 +19,7 @@ type Pool struct {
 // Pool can be collected while they wait.
 type shared struct {
 	mu       sync.Mutex // one task at a time
-	task     task       // written before round
+	task     Task       // written before round
 	round    atomic.Uint32
 	pending  atomic.Int32 // parts that are not done
 	patience int
@@ -34,8 +33,8 @@ type worker struct {
 	_      [40]byte // a cache line of its own
 }
 
-// task is a piece of work that splits into parts which write to different memory.
-type task interface{ part(i, parts int) }
+// Task is a piece of work that splits into parts which write to different memory.
+type Task interface{ Part(i, parts int) }
 
 // patience is how often a worker looks for work before it sleeps: some 50 µs.
 const patience = 1 << 12
@@ -80,7 +79,7 @@ func (s *shared) work(i int) {
 		if t == nil {
 			return
 		}
-		t.part(i+1, len(s.workers)+1)
+		t.Part(i+1, len(s.workers)+1)
 		s.pending.Add(-1)
 	}
 }
@@ -101,7 +100,7 @@ func (s *shared) await(w *worker, round uint32) {
 }
 
 // start gives t to all workers.
-func (s *shared) start(t task) {
+func (s *shared) start(t Task) {
 	s.task = t
 	s.pending.Store(int32(len(s.workers)))
 	s.round.Add(1)
@@ -112,17 +111,16 @@ func (s *shared) start(t task) {
 	}
 }
 
-// run does all parts of t, by all threads when split is true, and returns when
-// they are done.
-func (p *Pool) run(t task, split bool) {
-	if p == nil || !split {
-		t.part(0, 1)
+// Run does all parts of t and returns when they are done: by all threads when
+// split is true and no other caller is using the pool, else by the caller alone.
+func (p *Pool) Run(t Task, split bool) {
+	if p == nil || !split || !p.shared.mu.TryLock() {
+		t.Part(0, 1)
 		return
 	}
 	s := p.shared
-	s.mu.Lock()
 	s.start(t)
-	t.part(0, p.threads)
+	t.Part(0, p.threads)
 	for looks := 0; s.pending.Load() > 0; looks++ {
 		if looks < s.patience {
 			pause()
@@ -133,4 +131,21 @@ func (p *Pool) run(t task, split bool) {
 	s.task = nil
 	s.mu.Unlock()
 	runtime.KeepAlive(p)
+}
+
+var (
+	poolsMu sync.Mutex
+	pools   = map[int]*Pool{}
+)
+
+// PoolOf returns the pool that all callers with that many threads share, so that
+// what follows each other, the step, the update, a look at the validation set,
+// finds the same workers awake.
+func PoolOf(threads int) *Pool {
+	poolsMu.Lock()
+	defer poolsMu.Unlock()
+	if pools[threads] == nil {
+		pools[threads] = NewPool(threads)
+	}
+	return pools[threads]
 }

@@ -27,7 +27,7 @@ type inner[T Float] struct {
 }
 
 func portable[T Float](in inner[T]) Table[T] {
-	return Table[T]{AddScaled: in.addScaled, Multiply: in.multiply}
+	return Table[T]{in.addScaled, in.multiply, plain[T]()}
 }
 
 const (

@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // lanes is how many partial sums a full reduction keeps: enough for the widest
 // registers of any CPU, several deep.
 const lanes = 64
@@ -11,12 +9,6 @@ const lanes = 64
 // so on. The order depends on nothing but the number of values.
 func Sum[T Float](values []T) float64 {
 	return reduce(values, func(acc, v float64) float64 { return acc + v })
-}
-
-// SumSquares returns Σ values² in float64, in the order of Sum, each square
-// joining its partial sum by fused multiply-add.
-func SumSquares[T Float](values []T) float64 {
-	return reduce(values, func(acc, v float64) float64 { return math.FMA(v, v, acc) })
 }
 
 func reduce[T Float](values []T, add func(acc, v float64) float64) float64 {
@@ -31,25 +23,4 @@ func reduce[T Float](values []T, add func(acc, v float64) float64) float64 {
 		}
 	}
 	return partial[0]
-}
-
-// Finite reports whether no value is infinite or NaN: v-v is 0 for a finite v
-// and NaN for all others, and NaN survives every addition.
-func Finite[T Float](values []T) bool {
-	var sum T
-	for _, v := range values {
-		sum += v - v
-	}
-	return sum == 0
-}
-
-// AddColumns adds each row of the [rows, n] matrix x to sum [n], first row first.
-func AddColumns[T Float](sum, x []T) {
-	n := len(sum)
-	for len(x) >= n && n > 0 {
-		for j, v := range x[:n] {
-			sum[j] += v
-		}
-		x = x[n:]
-	}
 }

@@ -18,6 +18,7 @@ type vectors[T Float] struct {
 	compress       func(entries *entry[T], pixels *byte, n int) int         // nil: in Go
 	transposeBytes func(dst *byte, stride int, rows *[16]*byte, col, n int) // nil: in Go
 	fallback       inner[T]
+	*assembly[T]   // nil: in Go
 }
 
 // panel holds the functions for panels of that many columns.
@@ -36,7 +37,7 @@ type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *
 type sparseFunc[T Float] func(rows *sparseRow[T], count int, b *T, bs int, bias *T, width int)
 
 func (v *vectors[T]) table() *Table[T] {
-	return &Table[T]{AddScaled: v.addScaledAny, Multiply: v.multiply}
+	return &Table[T]{v.addScaledAny, v.multiply, v.loops()}
 }
 
 // factor is a factor of a product: element (i, p) is at data[i*row + p*inner].

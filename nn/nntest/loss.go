@@ -197,7 +197,7 @@ func (l Loss) checkProbabilities() error {
 func (l Loss) checkLargeLogits() error {
 	logits := matrix.FromRows([]float64{1e4, 0, -1e4}, []float64{1e4, 0, -1e4}, []float64{-1e4, -1e4, -1e4})
 	cost, grad := l.pass(nn.NewLossCache[float64](3, 3), logits, []uint8{0, 2, 1})
-	if !kernel.Finite([]float64{cost}) || !kernel.Finite(grad.Data) {
+	if !matrix.Finite([]float64{cost}) || !matrix.Finite(grad.Data) {
 		return fmt.Errorf("cost %v and gradient %v of logits %v are not finite", cost, grad.Data, logits.Data)
 	}
 	return nil

@@ -37,8 +37,8 @@ func (r *recorder) Logf(string, ...any) { r.logs++ }
 // uneven is a rule that forgets every element but the first.
 type uneven struct{ optim.SGD[float64] }
 
-func (u uneven) Update(value, grad []float64, slots [][]float64, rate float64, step int) {
-	u.SGD.Update(value[:1], grad[:1], slots, rate, step)
+func (u uneven) Update(value, grad []float64, slots [][]float64, rate float64, step int) bool {
+	return u.SGD.Update(value[:1], grad[:1], slots, rate, step)
 }
 
 func TestFailuresAreReported(t *testing.T) {

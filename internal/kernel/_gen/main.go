@@ -35,8 +35,10 @@ func main() {
 			g.sparse(1, widths)
 		}
 		g.addScaled()
+		g.elementwise()
 		if set.masked {
 			g.compress()
+			g.exp()
 		}
 	}
 	transposeBytes(set)
@@ -90,7 +92,7 @@ type generator struct {
 func (g generator) lanes(bytes int) int { return bytes / g.size }
 
 // function begins an assembly function.
-func (g generator) function(name, signature, doc string) {
+func (g generator) function(name, signature, doc string) { // signature without its parentheses
 	TEXT(g.full(name), NOSPLIT, "func("+signature+")")
 	Doc(g.full(name) + " " + doc)
 	Pragma("noescape")

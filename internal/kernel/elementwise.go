@@ -1,0 +1,259 @@
+package kernel
+
+import (
+	"math"
+
+	"glassnet/internal/elementary"
+)
+
+// loops are the hot loops beside the products. Matrices are [rows, cols], with
+// cols the length of the vectors that hold one number for each column; a column
+// is summed row after row. The functions check nothing.
+type loops[T Float] struct {
+	// Update computes w[j] = fma(a, grad[j], w[j]) + 0, the step of gradient
+	// descent for a = -rate, and reports whether all results are finite.
+	Update func(w, grad []T, a T) (finite bool)
+
+	// SumSquares returns Σ v², in the order of Sum.
+	SumSquares func(v []T) float64
+
+	// ReLU computes y[j] = x[j] where that is above 0 or no number, else 0;
+	// ReLUSlope computes dx[j] = grad[j] where x[j] is, else 0.
+	ReLU      func(y, x []T)
+	ReLUSlope func(dx, grad, x []T)
+
+	// AddColumns computes sum[j] += x[i, j].
+	AddColumns func(sum, x []T)
+	// AddSquares computes sum[j] = fma(d, d, sum[j]), d = x[i, j] - mean[j].
+	AddSquares func(sum, mean, x []T)
+	// AddProducts computes sum[j] = fma(x[i, j], y[i, j], sum[j]).
+	AddProducts func(sum, x, y []T)
+
+	// Normalise computes h[i, j] = (x[i, j] - mean[j])·inverse[j] and
+	// y[i, j] = fma(gamma[j], h[i, j], beta[j]).
+	Normalise func(h, y, x, mean, inverse, gamma, beta []T)
+	// NormaliseSlope computes
+	// dx[i, j] = factor[j]·((grad[i, j] - direct[j]) - h[i, j]·spread[j]).
+	NormaliseSlope func(dx, grad, h, factor, direct, spread []T)
+
+	// Exp replaces each number by elementary.Exp of it.
+	Exp func(v []T)
+}
+
+// plain are the loops in plain Go.
+func plain[T Float]() loops[T] {
+	return loops[T]{
+		Update: update[T], SumSquares: sumSquares[T], ReLU: relu[T], ReLUSlope: reluSlope[T],
+		AddColumns:  func(sum, x []T) { addColumns(sum, x, 0) },
+		AddSquares:  func(sum, mean, x []T) { addSquares(sum, mean, x, 0) },
+		AddProducts: func(sum, x, y []T) { addProducts(sum, x, y, 0) },
+		Normalise: func(h, y, x, mean, inverse, gamma, beta []T) {
+			normalise(h, y, x, mean, inverse, gamma, beta, 0)
+		},
+		NormaliseSlope: func(dx, grad, h, factor, direct, spread []T) {
+			normaliseSlope(dx, grad, h, factor, direct, spread, 0)
+		},
+		Exp: exp[T],
+	}
+}
+
+func update[T Float](w, grad []T, a T) bool {
+	grad = grad[:len(w)]
+	var rest T // of w - w, which is 0 for a finite number and NaN for others
+	for j := range w {
+		v := FMA(a, grad[j], w[j]) + 0 // -0 becomes +0
+		w[j] = v
+		rest += v - v
+	}
+	return rest == 0
+}
+
+func relu[T Float](y, x []T) {
+	for j, v := range x {
+		if v <= 0 {
+			v = 0
+		}
+		y[j] = v
+	}
+}
+
+func reluSlope[T Float](dx, grad, x []T) {
+	for j, v := range x {
+		d := grad[j]
+		if v <= 0 {
+			d = 0
+		}
+		dx[j] = d
+	}
+}
+
+// The functions of columns leave out the columns before from.
+
+func addColumns[T Float](sum, x []T, from int) {
+	n := len(sum)
+	for at := 0; at+n <= len(x) && from < n; at += n {
+		for j := from; j < n; j++ {
+			sum[j] += x[at+j]
+		}
+	}
+}
+
+func addSquares[T Float](sum, mean, x []T, from int) {
+	n := len(sum)
+	for at := 0; at+n <= len(x) && from < n; at += n {
+		for j := from; j < n; j++ {
+			d := x[at+j] - mean[j]
+			sum[j] = FMA(d, d, sum[j])
+		}
+	}
+}
+
+func addProducts[T Float](sum, x, y []T, from int) {
+	n := len(sum)
+	for at := 0; at+n <= len(x) && from < n; at += n {
+		for j := from; j < n; j++ {
+			sum[j] = FMA(x[at+j], y[at+j], sum[j])
+		}
+	}
+}
+
+func normalise[T Float](h, y, x, mean, inverse, gamma, beta []T, from int) {
+	n := len(mean)
+	for at := 0; at+n <= len(x) && from < n; at += n {
+		for j := from; j < n; j++ {
+			v := T(x[at+j]-mean[j]) * inverse[j]
+			h[at+j] = v
+			y[at+j] = FMA(gamma[j], v, beta[j])
+		}
+	}
+}
+
+func normaliseSlope[T Float](dx, grad, h, factor, direct, spread []T, from int) {
+	n := len(factor)
+	for at := 0; at+n <= len(grad) && from < n; at += n {
+		for j := from; j < n; j++ {
+			v := T(grad[at+j] - direct[j])
+			v -= T(h[at+j] * spread[j])
+			dx[at+j] = factor[j] * v
+		}
+	}
+}
+
+func exp[T Float](v []T) {
+	for j, x := range v {
+		v[j] = elementary.Exp(x)
+	}
+}
+
+// assembly are the loops of an implementation on registers. Those without masks
+// take whole registers only: n or cols must be a multiple of lanes.
+type assembly[T Float] struct {
+	update            func(w, grad *T, n int, a T) (bad int)
+	sumSquares        func(v *T, n int) float64 // nil: in Go
+	relu              func(y, x *T, n int)
+	reluSlope         func(dx, grad, x *T, n int)
+	addColumns        func(sum, x *T, rows, cols, stride int)
+	addSquares        func(sum, mean, x *T, rows, cols, stride int)
+	addProducts       func(sum, x, y *T, rows, cols, stride int)
+	normalise         func(mean, inverse, gamma, beta, h, y, x *T, rows, cols, stride int)
+	normaliseSlope    func(factor, direct, spread, dx, grad, h *T, rows, cols, stride int)
+	exp               func(v *T, n int, powers *[128][2]float64, constants *[16]float64) // nil: in Go
+	expSafe, expAbove T                                                                  // between these exp needs no help
+}
+
+// loops adapts the assembly: plain Go does what is left of a register.
+func (v *vectors[T]) loops() loops[T] {
+	a := v.assembly
+	if a == nil {
+		return plain[T]()
+	}
+	whole := func(n int) int {
+		if v.masked {
+			return n
+		}
+		return n / v.lanes * v.lanes
+	}
+	all := plain[T]()
+	all.Update = func(w, grad []T, factor T) bool {
+		n := whole(len(w))
+		finite := update(w[n:], grad[n:], factor)
+		return (n == 0 || a.update(&w[0], &grad[0], n, factor) == 0) && finite
+	}
+	all.ReLU = func(y, x []T) {
+		n := whole(len(x))
+		if n > 0 {
+			a.relu(&y[0], &x[0], n)
+		}
+		relu(y[n:], x[n:])
+	}
+	all.ReLUSlope = func(dx, grad, x []T) {
+		n := whole(len(x))
+		if n > 0 {
+			a.reluSlope(&dx[0], &grad[0], &x[0], n)
+		}
+		reluSlope(dx[n:], grad[n:], x[n:])
+	}
+	all.AddColumns = func(sum, x []T) {
+		n := whole(len(sum))
+		if n > 0 && len(x) > 0 {
+			a.addColumns(&sum[0], &x[0], len(x)/len(sum), n, len(sum))
+		}
+		addColumns(sum, x, n)
+	}
+	all.AddSquares = func(sum, mean, x []T) {
+		n := whole(len(sum))
+		if n > 0 && len(x) > 0 {
+			a.addSquares(&sum[0], &mean[0], &x[0], len(x)/len(sum), n, len(sum))
+		}
+		addSquares(sum, mean, x, n)
+	}
+	all.AddProducts = func(sum, x, y []T) {
+		n := whole(len(sum))
+		if n > 0 && len(x) > 0 {
+			a.addProducts(&sum[0], &x[0], &y[0], len(x)/len(sum), n, len(sum))
+		}
+		addProducts(sum, x, y, n)
+	}
+	all.Normalise = func(h, y, x, mean, inverse, gamma, beta []T) {
+		n := whole(len(mean))
+		if n > 0 && len(x) > 0 {
+			a.normalise(&mean[0], &inverse[0], &gamma[0], &beta[0], &h[0], &y[0], &x[0], len(x)/len(mean), n, len(mean))
+		}
+		normalise(h, y, x, mean, inverse, gamma, beta, n)
+	}
+	all.NormaliseSlope = func(dx, grad, h, factor, direct, spread []T) {
+		n := whole(len(factor))
+		if n > 0 && len(grad) > 0 {
+			a.normaliseSlope(&factor[0], &direct[0], &spread[0], &dx[0], &grad[0], &h[0], len(grad)/len(factor), n, len(factor))
+		}
+		normaliseSlope(dx, grad, h, factor, direct, spread, n)
+	}
+	if a.sumSquares != nil {
+		all.SumSquares = func(v []T) float64 {
+			if len(v) == 0 {
+				return 0
+			}
+			return a.sumSquares(&v[0], len(v))
+		}
+	}
+	if a.exp != nil {
+		powers, constants := elementary.ExpTable(), elementary.ExpConstants()
+		all.Exp = func(v []T) {
+			for _, x := range v {
+				if x < a.expSafe || x > a.expAbove {
+					exp(v)
+					return
+				}
+			}
+			if len(v) > 0 {
+				a.exp(&v[0], len(v), powers, constants)
+			}
+		}
+	}
+	return all
+}
+
+// sumSquares is SumSquares in plain Go.
+func sumSquares[T Float](v []T) float64 {
+	return reduce(v, func(acc, x float64) float64 { return math.FMA(x, x, acc) })
+}

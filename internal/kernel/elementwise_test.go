@@ -1,0 +1,97 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"unsafe"
+)
+
+// bits returns the bits of v, so that -0 differs from +0, and the same for all NaN.
+func bits[T Float](v []T) []uint64 {
+	b := make([]uint64, len(v))
+	for i, x := range v {
+		if b[i] = math.Float64bits(float64(x)); x != x {
+			b[i] = math.Float64bits(math.NaN())
+		}
+	}
+	return b
+}
+
+// special draws numbers of all kinds, of which few are special.
+func special[T Float](r *rand.Rand, n int) []T {
+	v := fill[T](r, n, 0.2)
+	var t T
+	tiny := T(math.SmallestNonzeroFloat64)
+	if unsafe.Sizeof(t) == 4 {
+		tiny = T(math.SmallestNonzeroFloat32)
+	}
+	kinds := []T{T(math.NaN()), T(math.Inf(1)), T(math.Inf(-1)), T(math.Copysign(0, -1)), tiny, -tiny, 1e30, -1e30}
+	for i := range v {
+		if r.IntN(40) == 0 {
+			v[i] = kinds[r.IntN(len(kinds))]
+		}
+	}
+	return v
+}
+
+func testLoops[T Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	reference := plain[T]()
+	table := Of[T]()
+	for range 400 {
+		rows, cols := r.IntN(20), 1+r.IntN(70)
+		n := rows * cols
+		draw := fill[T]
+		if r.IntN(2) == 0 {
+			draw = func(r *rand.Rand, n int, _ float64) []T { return special[T](r, n) }
+		}
+		x, g, h := draw(r, n, 0.3), draw(r, n, 0.3), draw(r, n, 0.3)
+		a, b, c, d := draw(r, cols, 0), draw(r, cols, 0), draw(r, cols, 0), draw(r, cols, 0)
+		factor := T(r.Float64() - 0.5)
+		compare := func(name string, run func(l loops[T], out, second []T) any) {
+			t.Helper()
+			var outs [2][]T
+			var seconds [2][]T
+			var values [2]any
+			for i, l := range []loops[T]{reference, table.loops} {
+				outs[i], seconds[i] = slices.Clone(x), slices.Clone(a)
+				values[i] = run(l, outs[i], seconds[i])
+			}
+			if !slices.Equal(bits(outs[0]), bits(outs[1])) || !slices.Equal(bits(seconds[0]), bits(seconds[1])) || values[0] != values[1] {
+				for i, v := range outs[0] {
+					if got := outs[1][i]; got != v && (got == got || v == v) {
+						t.Errorf("element %d is %v, plain Go %v", i, got, v)
+					}
+				}
+				t.Fatalf("%s of [%d, %d]: %v %v, plain Go %v %v", name, rows, cols, seconds[1], values[1], seconds[0], values[0])
+			}
+		}
+		compare("Update", func(l loops[T], out, _ []T) any { return l.Update(out, g, factor) })
+		compare("SumSquares", func(l loops[T], out, _ []T) any { return bits([]float64{l.SumSquares(out)})[0] })
+		compare("ReLU", func(l loops[T], out, _ []T) any { l.ReLU(out, g); return nil })
+		compare("ReLUSlope", func(l loops[T], out, _ []T) any { l.ReLUSlope(out, g, h); return nil })
+		compare("AddColumns", func(l loops[T], _, sum []T) any { l.AddColumns(sum, g); return nil })
+		compare("AddSquares", func(l loops[T], _, sum []T) any { l.AddSquares(sum, b, g); return nil })
+		compare("AddProducts", func(l loops[T], _, sum []T) any { l.AddProducts(sum, g, h); return nil })
+		compare("Normalise", func(l loops[T], out, _ []T) any {
+			y := make([]T, n)
+			l.Normalise(out, y, g, a, b, c, d)
+			return fmt.Sprint(bits(y))
+		})
+		compare("NormaliseSlope", func(l loops[T], out, _ []T) any { l.NormaliseSlope(out, g, h, a, b, c); return nil })
+		for i := range h {
+			h[i] *= T([]float64{1, 20, 200, 800}[r.IntN(4)])
+		}
+		compare("Exp", func(l loops[T], out, _ []T) any { copy(out, h); l.Exp(out); return nil })
+	}
+}
+
+func TestLoopsGiveTheBitsOfPlainGo(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		t.Run("float32", testLoops[float32])
+		t.Run("float64", testLoops[float64])
+	})
+}
