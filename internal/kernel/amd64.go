@@ -23,17 +23,17 @@ var native = []implementation{
 func hasAVX2() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 && cpu.X86.HasPOPCNT }
 
 // compressed adapts an assembly function that knows entries as bytes.
-func compressed[T Float](f func(entries, pixels *byte, n int) int) func(*entry[T], *byte, int) int {
-	return func(entries *entry[T], pixels *byte, n int) int {
-		return f((*byte)(unsafe.Pointer(entries)), pixels, n)
+func compressed[T Float](f func(entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int)) compressFunc[T] {
+	return func(entries *entry[T], capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int) {
+		f((*byte)(unsafe.Pointer(entries)), capacity, counts, pixels, stride, index, rows, n)
 	}
 }
 
 // summed adapts assembly functions that know rows as bytes.
-func summed[T Float](fs ...func(rows *byte, count int, b *T, bs int, bias *T, width int)) (adapted [2]sparseFunc[T]) {
+func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, bias *T, width int)) (adapted [2]sparseFunc[T]) {
 	for i, f := range fs {
-		adapted[i] = func(rows *sparseRow[T], count int, b *T, bs int, bias *T, width int) {
-			f((*byte)(unsafe.Pointer(rows)), count, b, bs, bias, width)
+		adapted[i] = func(rows *sparseRow[T], groups, left int, b *T, bs int, bias *T, width int) {
+			f((*byte)(unsafe.Pointer(rows)), groups, left, b, bs, bias, width)
 		}
 	}
 	return adapted

@@ -208,96 +208,114 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x8x32(rows *byte, count int, b *float32, bs int, bias *float32, width int)
+// func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x8x32(SB), NOSPLIT, $0-48
-	MOVQ   rows+0(FP), AX
-	MOVQ   count+8(FP), CX
-	MOVQ   b+16(FP), DX
-	MOVQ   bs+24(FP), BX
-	SHLQ   $0x02, BX
+TEXT ·avx2Sparse4x8x32(SB), NOSPLIT, $0-56
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ b+24(FP), DX
+	MOVQ bs+32(FP), BX
+	SHLQ $0x02, BX
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
 	MOVQ   8(AX), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   24(AX), DI
+	MOVQ   32(AX), DI
 	VXORPS Y1, Y1, Y1
-	MOVQ   40(AX), R8
+	MOVQ   56(AX), R8
 	VXORPS Y2, Y2, Y2
-	MOVQ   56(AX), R9
+	MOVQ   80(AX), R9
 	VXORPS Y3, Y3, Y3
-	SHLQ   $0x03, CX
-	XORQ   R10, R10
-	TESTQ  CX, CX
-	JZ     done
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	SHLQ   $0x03, R10
+	JZ     store
 
 loop:
-	MOVL         (SI)(R10*1), R11
-	VBROADCASTSS 4(SI)(R10*1), Y4
-	IMULQ        BX, R11
-	VFMADD231PS  (DX)(R11*1), Y4, Y0
-	MOVL         (DI)(R10*1), R11
-	VBROADCASTSS 4(DI)(R10*1), Y4
-	IMULQ        BX, R11
-	VFMADD231PS  (DX)(R11*1), Y4, Y1
-	MOVL         (R8)(R10*1), R11
-	VBROADCASTSS 4(R8)(R10*1), Y4
-	IMULQ        BX, R11
-	VFMADD231PS  (DX)(R11*1), Y4, Y2
-	MOVL         (R9)(R10*1), R11
-	VBROADCASTSS 4(R9)(R10*1), Y4
-	IMULQ        BX, R11
-	VFMADD231PS  (DX)(R11*1), Y4, Y3
-	ADDQ         $0x08, R10
-	CMPQ         R10, CX
+	MOVL         (SI)(R11*1), R12
+	VBROADCASTSS 4(SI)(R11*1), Y4
+	IMULQ        BX, R12
+	VFMADD231PS  (DX)(R12*1), Y4, Y0
+	MOVL         (DI)(R11*1), R12
+	VBROADCASTSS 4(DI)(R11*1), Y4
+	IMULQ        BX, R12
+	VFMADD231PS  (DX)(R12*1), Y4, Y1
+	MOVL         (R8)(R11*1), R12
+	VBROADCASTSS 4(R8)(R11*1), Y4
+	IMULQ        BX, R12
+	VFMADD231PS  (DX)(R12*1), Y4, Y2
+	MOVL         (R9)(R11*1), R12
+	VBROADCASTSS 4(R9)(R11*1), Y4
+	IMULQ        BX, R12
+	VFMADD231PS  (DX)(R12*1), Y4, Y3
+	ADDQ         $0x08, R11
+	CMPQ         R11, R10
 	JNE          loop
 
-done:
-	MOVQ    bias+32(FP), CX
-	VMOVUPS (CX), Y4
-	MOVQ    (AX), CX
+store:
+	MOVQ    bias+40(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPS (SI), Y4
+	MOVQ    (AX), SI
 	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (CX)
-	MOVQ    16(AX), CX
+	VMOVUPS Y0, (SI)(DI*4)
+	MOVQ    24(AX), SI
 	VADDPS  Y1, Y4, Y1
-	VMOVUPS Y1, (CX)
-	MOVQ    32(AX), CX
+	VMOVUPS Y1, (SI)(DI*4)
+	MOVQ    48(AX), SI
 	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (CX)
-	MOVQ    48(AX), AX
+	VMOVUPS Y2, (SI)(DI*4)
+	MOVQ    72(AX), SI
 	VADDPS  Y3, Y4, Y3
-	VMOVUPS Y3, (AX)
+	VMOVUPS Y3, (SI)(DI*4)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x8x32(rows *byte, count int, b *float32, bs int, bias *float32, width int)
+// func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x8x32(SB), NOSPLIT, $0-48
-	MOVQ   rows+0(FP), AX
-	MOVQ   count+8(FP), CX
-	MOVQ   b+16(FP), DX
-	MOVQ   bs+24(FP), BX
-	SHLQ   $0x02, BX
+TEXT ·avx2Sparse1x8x32(SB), NOSPLIT, $0-56
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ b+24(FP), DX
+	MOVQ bs+32(FP), BX
+	SHLQ $0x02, BX
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
 	MOVQ   8(AX), SI
 	VXORPS Y0, Y0, Y0
-	SHLQ   $0x03, CX
-	XORQ   DI, DI
-	TESTQ  CX, CX
-	JZ     done
+	MOVQ   16(AX), DI
+	XORQ   R8, R8
+	SHLQ   $0x03, DI
+	JZ     store
 
 loop:
-	MOVL         (SI)(DI*1), R8
-	VBROADCASTSS 4(SI)(DI*1), Y1
-	IMULQ        BX, R8
-	VFMADD231PS  (DX)(R8*1), Y1, Y0
-	ADDQ         $0x08, DI
-	CMPQ         DI, CX
+	MOVL         (SI)(R8*1), R9
+	VBROADCASTSS 4(SI)(R8*1), Y1
+	IMULQ        BX, R9
+	VFMADD231PS  (DX)(R9*1), Y1, Y0
+	ADDQ         $0x08, R8
+	CMPQ         R8, DI
 	JNE          loop
 
-done:
-	MOVQ    bias+32(FP), CX
-	VMOVUPS (CX), Y1
-	MOVQ    (AX), AX
+store:
+	MOVQ    bias+40(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPS (SI), Y1
+	MOVQ    (AX), SI
 	VADDPS  Y0, Y1, Y0
-	VMOVUPS Y0, (AX)
+	VMOVUPS Y0, (SI)(DI*4)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
 	VZEROUPPER
 	RET
 
@@ -565,118 +583,136 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x16x32(rows *byte, count int, b *float32, bs int, bias *float32, width int)
+// func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x16x32(SB), NOSPLIT, $0-48
-	MOVQ   rows+0(FP), AX
-	MOVQ   count+8(FP), CX
-	MOVQ   b+16(FP), DX
-	MOVQ   bs+24(FP), BX
-	SHLQ   $0x02, BX
+TEXT ·avx2Sparse4x16x32(SB), NOSPLIT, $0-56
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ b+24(FP), DX
+	MOVQ bs+32(FP), BX
+	SHLQ $0x02, BX
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
 	MOVQ   8(AX), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   24(AX), DI
+	MOVQ   32(AX), DI
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   40(AX), R8
+	MOVQ   56(AX), R8
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	MOVQ   56(AX), R9
+	MOVQ   80(AX), R9
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	SHLQ   $0x03, CX
-	XORQ   R10, R10
-	TESTQ  CX, CX
-	JZ     done
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	SHLQ   $0x03, R10
+	JZ     store
 
 loop:
-	MOVL         (SI)(R10*1), R11
-	VBROADCASTSS 4(SI)(R10*1), Y8
-	IMULQ        BX, R11
-	VFMADD231PS  (DX)(R11*1), Y8, Y0
-	VFMADD231PS  32(DX)(R11*1), Y8, Y1
-	MOVL         (DI)(R10*1), R11
-	VBROADCASTSS 4(DI)(R10*1), Y8
-	IMULQ        BX, R11
-	VFMADD231PS  (DX)(R11*1), Y8, Y2
-	VFMADD231PS  32(DX)(R11*1), Y8, Y3
-	MOVL         (R8)(R10*1), R11
-	VBROADCASTSS 4(R8)(R10*1), Y8
-	IMULQ        BX, R11
-	VFMADD231PS  (DX)(R11*1), Y8, Y4
-	VFMADD231PS  32(DX)(R11*1), Y8, Y5
-	MOVL         (R9)(R10*1), R11
-	VBROADCASTSS 4(R9)(R10*1), Y8
-	IMULQ        BX, R11
-	VFMADD231PS  (DX)(R11*1), Y8, Y6
-	VFMADD231PS  32(DX)(R11*1), Y8, Y7
-	ADDQ         $0x08, R10
-	CMPQ         R10, CX
+	MOVL         (SI)(R11*1), R12
+	VBROADCASTSS 4(SI)(R11*1), Y8
+	IMULQ        BX, R12
+	VFMADD231PS  (DX)(R12*1), Y8, Y0
+	VFMADD231PS  32(DX)(R12*1), Y8, Y1
+	MOVL         (DI)(R11*1), R12
+	VBROADCASTSS 4(DI)(R11*1), Y8
+	IMULQ        BX, R12
+	VFMADD231PS  (DX)(R12*1), Y8, Y2
+	VFMADD231PS  32(DX)(R12*1), Y8, Y3
+	MOVL         (R8)(R11*1), R12
+	VBROADCASTSS 4(R8)(R11*1), Y8
+	IMULQ        BX, R12
+	VFMADD231PS  (DX)(R12*1), Y8, Y4
+	VFMADD231PS  32(DX)(R12*1), Y8, Y5
+	MOVL         (R9)(R11*1), R12
+	VBROADCASTSS 4(R9)(R11*1), Y8
+	IMULQ        BX, R12
+	VFMADD231PS  (DX)(R12*1), Y8, Y6
+	VFMADD231PS  32(DX)(R12*1), Y8, Y7
+	ADDQ         $0x08, R11
+	CMPQ         R11, R10
 	JNE          loop
 
-done:
-	MOVQ    bias+32(FP), CX
-	VMOVUPS (CX), Y8
-	VMOVUPS 32(CX), Y9
-	MOVQ    (AX), CX
+store:
+	MOVQ    bias+40(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPS (SI), Y8
+	VMOVUPS 32(SI), Y9
+	MOVQ    (AX), SI
 	VADDPS  Y0, Y8, Y0
-	VMOVUPS Y0, (CX)
+	VMOVUPS Y0, (SI)(DI*4)
 	VADDPS  Y1, Y9, Y1
-	VMOVUPS Y1, 32(CX)
-	MOVQ    16(AX), CX
+	VMOVUPS Y1, 32(SI)(DI*4)
+	MOVQ    24(AX), SI
 	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, (CX)
+	VMOVUPS Y2, (SI)(DI*4)
 	VADDPS  Y3, Y9, Y3
-	VMOVUPS Y3, 32(CX)
-	MOVQ    32(AX), CX
+	VMOVUPS Y3, 32(SI)(DI*4)
+	MOVQ    48(AX), SI
 	VADDPS  Y4, Y8, Y4
-	VMOVUPS Y4, (CX)
+	VMOVUPS Y4, (SI)(DI*4)
 	VADDPS  Y5, Y9, Y5
-	VMOVUPS Y5, 32(CX)
-	MOVQ    48(AX), AX
+	VMOVUPS Y5, 32(SI)(DI*4)
+	MOVQ    72(AX), SI
 	VADDPS  Y6, Y8, Y6
-	VMOVUPS Y6, (AX)
+	VMOVUPS Y6, (SI)(DI*4)
 	VADDPS  Y7, Y9, Y7
-	VMOVUPS Y7, 32(AX)
+	VMOVUPS Y7, 32(SI)(DI*4)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x16x32(rows *byte, count int, b *float32, bs int, bias *float32, width int)
+// func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x16x32(SB), NOSPLIT, $0-48
-	MOVQ   rows+0(FP), AX
-	MOVQ   count+8(FP), CX
-	MOVQ   b+16(FP), DX
-	MOVQ   bs+24(FP), BX
-	SHLQ   $0x02, BX
+TEXT ·avx2Sparse1x16x32(SB), NOSPLIT, $0-56
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ b+24(FP), DX
+	MOVQ bs+32(FP), BX
+	SHLQ $0x02, BX
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
 	MOVQ   8(AX), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	SHLQ   $0x03, CX
-	XORQ   DI, DI
-	TESTQ  CX, CX
-	JZ     done
+	MOVQ   16(AX), DI
+	XORQ   R8, R8
+	SHLQ   $0x03, DI
+	JZ     store
 
 loop:
-	MOVL         (SI)(DI*1), R8
-	VBROADCASTSS 4(SI)(DI*1), Y2
-	IMULQ        BX, R8
-	VFMADD231PS  (DX)(R8*1), Y2, Y0
-	VFMADD231PS  32(DX)(R8*1), Y2, Y1
-	ADDQ         $0x08, DI
-	CMPQ         DI, CX
+	MOVL         (SI)(R8*1), R9
+	VBROADCASTSS 4(SI)(R8*1), Y2
+	IMULQ        BX, R9
+	VFMADD231PS  (DX)(R9*1), Y2, Y0
+	VFMADD231PS  32(DX)(R9*1), Y2, Y1
+	ADDQ         $0x08, R8
+	CMPQ         R8, DI
 	JNE          loop
 
-done:
-	MOVQ    bias+32(FP), CX
-	VMOVUPS (CX), Y2
-	VMOVUPS 32(CX), Y3
-	MOVQ    (AX), AX
+store:
+	MOVQ    bias+40(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPS (SI), Y2
+	VMOVUPS 32(SI), Y3
+	MOVQ    (AX), SI
 	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, (AX)
+	VMOVUPS Y0, (SI)(DI*4)
 	VADDPS  Y1, Y3, Y1
-	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y1, 32(SI)(DI*4)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1230,96 +1266,114 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x4x64(rows *byte, count int, b *float64, bs int, bias *float64, width int)
+// func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x4x64(SB), NOSPLIT, $0-48
-	MOVQ   rows+0(FP), AX
-	MOVQ   count+8(FP), CX
-	MOVQ   b+16(FP), DX
-	MOVQ   bs+24(FP), BX
-	SHLQ   $0x03, BX
+TEXT ·avx2Sparse4x4x64(SB), NOSPLIT, $0-56
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ b+24(FP), DX
+	MOVQ bs+32(FP), BX
+	SHLQ $0x03, BX
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
 	MOVQ   8(AX), SI
 	VXORPD Y0, Y0, Y0
-	MOVQ   24(AX), DI
+	MOVQ   32(AX), DI
 	VXORPD Y1, Y1, Y1
-	MOVQ   40(AX), R8
+	MOVQ   56(AX), R8
 	VXORPD Y2, Y2, Y2
-	MOVQ   56(AX), R9
+	MOVQ   80(AX), R9
 	VXORPD Y3, Y3, Y3
-	SHLQ   $0x04, CX
-	XORQ   R10, R10
-	TESTQ  CX, CX
-	JZ     done
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	SHLQ   $0x04, R10
+	JZ     store
 
 loop:
-	MOVL         (SI)(R10*1), R11
-	VBROADCASTSD 8(SI)(R10*1), Y4
-	IMULQ        BX, R11
-	VFMADD231PD  (DX)(R11*1), Y4, Y0
-	MOVL         (DI)(R10*1), R11
-	VBROADCASTSD 8(DI)(R10*1), Y4
-	IMULQ        BX, R11
-	VFMADD231PD  (DX)(R11*1), Y4, Y1
-	MOVL         (R8)(R10*1), R11
-	VBROADCASTSD 8(R8)(R10*1), Y4
-	IMULQ        BX, R11
-	VFMADD231PD  (DX)(R11*1), Y4, Y2
-	MOVL         (R9)(R10*1), R11
-	VBROADCASTSD 8(R9)(R10*1), Y4
-	IMULQ        BX, R11
-	VFMADD231PD  (DX)(R11*1), Y4, Y3
-	ADDQ         $0x10, R10
-	CMPQ         R10, CX
+	MOVL         (SI)(R11*1), R12
+	VBROADCASTSD 8(SI)(R11*1), Y4
+	IMULQ        BX, R12
+	VFMADD231PD  (DX)(R12*1), Y4, Y0
+	MOVL         (DI)(R11*1), R12
+	VBROADCASTSD 8(DI)(R11*1), Y4
+	IMULQ        BX, R12
+	VFMADD231PD  (DX)(R12*1), Y4, Y1
+	MOVL         (R8)(R11*1), R12
+	VBROADCASTSD 8(R8)(R11*1), Y4
+	IMULQ        BX, R12
+	VFMADD231PD  (DX)(R12*1), Y4, Y2
+	MOVL         (R9)(R11*1), R12
+	VBROADCASTSD 8(R9)(R11*1), Y4
+	IMULQ        BX, R12
+	VFMADD231PD  (DX)(R12*1), Y4, Y3
+	ADDQ         $0x10, R11
+	CMPQ         R11, R10
 	JNE          loop
 
-done:
-	MOVQ    bias+32(FP), CX
-	VMOVUPD (CX), Y4
-	MOVQ    (AX), CX
+store:
+	MOVQ    bias+40(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPD (SI), Y4
+	MOVQ    (AX), SI
 	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (CX)
-	MOVQ    16(AX), CX
+	VMOVUPD Y0, (SI)(DI*8)
+	MOVQ    24(AX), SI
 	VADDPD  Y1, Y4, Y1
-	VMOVUPD Y1, (CX)
-	MOVQ    32(AX), CX
+	VMOVUPD Y1, (SI)(DI*8)
+	MOVQ    48(AX), SI
 	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (CX)
-	MOVQ    48(AX), AX
+	VMOVUPD Y2, (SI)(DI*8)
+	MOVQ    72(AX), SI
 	VADDPD  Y3, Y4, Y3
-	VMOVUPD Y3, (AX)
+	VMOVUPD Y3, (SI)(DI*8)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x4x64(rows *byte, count int, b *float64, bs int, bias *float64, width int)
+// func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x4x64(SB), NOSPLIT, $0-48
-	MOVQ   rows+0(FP), AX
-	MOVQ   count+8(FP), CX
-	MOVQ   b+16(FP), DX
-	MOVQ   bs+24(FP), BX
-	SHLQ   $0x03, BX
+TEXT ·avx2Sparse1x4x64(SB), NOSPLIT, $0-56
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ b+24(FP), DX
+	MOVQ bs+32(FP), BX
+	SHLQ $0x03, BX
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
 	MOVQ   8(AX), SI
 	VXORPD Y0, Y0, Y0
-	SHLQ   $0x04, CX
-	XORQ   DI, DI
-	TESTQ  CX, CX
-	JZ     done
+	MOVQ   16(AX), DI
+	XORQ   R8, R8
+	SHLQ   $0x04, DI
+	JZ     store
 
 loop:
-	MOVL         (SI)(DI*1), R8
-	VBROADCASTSD 8(SI)(DI*1), Y1
-	IMULQ        BX, R8
-	VFMADD231PD  (DX)(R8*1), Y1, Y0
-	ADDQ         $0x10, DI
-	CMPQ         DI, CX
+	MOVL         (SI)(R8*1), R9
+	VBROADCASTSD 8(SI)(R8*1), Y1
+	IMULQ        BX, R9
+	VFMADD231PD  (DX)(R9*1), Y1, Y0
+	ADDQ         $0x10, R8
+	CMPQ         R8, DI
 	JNE          loop
 
-done:
-	MOVQ    bias+32(FP), CX
-	VMOVUPD (CX), Y1
-	MOVQ    (AX), AX
+store:
+	MOVQ    bias+40(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPD (SI), Y1
+	MOVQ    (AX), SI
 	VADDPD  Y0, Y1, Y0
-	VMOVUPD Y0, (AX)
+	VMOVUPD Y0, (SI)(DI*8)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
 	VZEROUPPER
 	RET
 
@@ -1587,118 +1641,136 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x8x64(rows *byte, count int, b *float64, bs int, bias *float64, width int)
+// func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x8x64(SB), NOSPLIT, $0-48
-	MOVQ   rows+0(FP), AX
-	MOVQ   count+8(FP), CX
-	MOVQ   b+16(FP), DX
-	MOVQ   bs+24(FP), BX
-	SHLQ   $0x03, BX
+TEXT ·avx2Sparse4x8x64(SB), NOSPLIT, $0-56
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ b+24(FP), DX
+	MOVQ bs+32(FP), BX
+	SHLQ $0x03, BX
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
 	MOVQ   8(AX), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	MOVQ   24(AX), DI
+	MOVQ   32(AX), DI
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	MOVQ   40(AX), R8
+	MOVQ   56(AX), R8
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-	MOVQ   56(AX), R9
+	MOVQ   80(AX), R9
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
-	SHLQ   $0x04, CX
-	XORQ   R10, R10
-	TESTQ  CX, CX
-	JZ     done
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	SHLQ   $0x04, R10
+	JZ     store
 
 loop:
-	MOVL         (SI)(R10*1), R11
-	VBROADCASTSD 8(SI)(R10*1), Y8
-	IMULQ        BX, R11
-	VFMADD231PD  (DX)(R11*1), Y8, Y0
-	VFMADD231PD  32(DX)(R11*1), Y8, Y1
-	MOVL         (DI)(R10*1), R11
-	VBROADCASTSD 8(DI)(R10*1), Y8
-	IMULQ        BX, R11
-	VFMADD231PD  (DX)(R11*1), Y8, Y2
-	VFMADD231PD  32(DX)(R11*1), Y8, Y3
-	MOVL         (R8)(R10*1), R11
-	VBROADCASTSD 8(R8)(R10*1), Y8
-	IMULQ        BX, R11
-	VFMADD231PD  (DX)(R11*1), Y8, Y4
-	VFMADD231PD  32(DX)(R11*1), Y8, Y5
-	MOVL         (R9)(R10*1), R11
-	VBROADCASTSD 8(R9)(R10*1), Y8
-	IMULQ        BX, R11
-	VFMADD231PD  (DX)(R11*1), Y8, Y6
-	VFMADD231PD  32(DX)(R11*1), Y8, Y7
-	ADDQ         $0x10, R10
-	CMPQ         R10, CX
+	MOVL         (SI)(R11*1), R12
+	VBROADCASTSD 8(SI)(R11*1), Y8
+	IMULQ        BX, R12
+	VFMADD231PD  (DX)(R12*1), Y8, Y0
+	VFMADD231PD  32(DX)(R12*1), Y8, Y1
+	MOVL         (DI)(R11*1), R12
+	VBROADCASTSD 8(DI)(R11*1), Y8
+	IMULQ        BX, R12
+	VFMADD231PD  (DX)(R12*1), Y8, Y2
+	VFMADD231PD  32(DX)(R12*1), Y8, Y3
+	MOVL         (R8)(R11*1), R12
+	VBROADCASTSD 8(R8)(R11*1), Y8
+	IMULQ        BX, R12
+	VFMADD231PD  (DX)(R12*1), Y8, Y4
+	VFMADD231PD  32(DX)(R12*1), Y8, Y5
+	MOVL         (R9)(R11*1), R12
+	VBROADCASTSD 8(R9)(R11*1), Y8
+	IMULQ        BX, R12
+	VFMADD231PD  (DX)(R12*1), Y8, Y6
+	VFMADD231PD  32(DX)(R12*1), Y8, Y7
+	ADDQ         $0x10, R11
+	CMPQ         R11, R10
 	JNE          loop
 
-done:
-	MOVQ    bias+32(FP), CX
-	VMOVUPD (CX), Y8
-	VMOVUPD 32(CX), Y9
-	MOVQ    (AX), CX
+store:
+	MOVQ    bias+40(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPD (SI), Y8
+	VMOVUPD 32(SI), Y9
+	MOVQ    (AX), SI
 	VADDPD  Y0, Y8, Y0
-	VMOVUPD Y0, (CX)
+	VMOVUPD Y0, (SI)(DI*8)
 	VADDPD  Y1, Y9, Y1
-	VMOVUPD Y1, 32(CX)
-	MOVQ    16(AX), CX
+	VMOVUPD Y1, 32(SI)(DI*8)
+	MOVQ    24(AX), SI
 	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, (CX)
+	VMOVUPD Y2, (SI)(DI*8)
 	VADDPD  Y3, Y9, Y3
-	VMOVUPD Y3, 32(CX)
-	MOVQ    32(AX), CX
+	VMOVUPD Y3, 32(SI)(DI*8)
+	MOVQ    48(AX), SI
 	VADDPD  Y4, Y8, Y4
-	VMOVUPD Y4, (CX)
+	VMOVUPD Y4, (SI)(DI*8)
 	VADDPD  Y5, Y9, Y5
-	VMOVUPD Y5, 32(CX)
-	MOVQ    48(AX), AX
+	VMOVUPD Y5, 32(SI)(DI*8)
+	MOVQ    72(AX), SI
 	VADDPD  Y6, Y8, Y6
-	VMOVUPD Y6, (AX)
+	VMOVUPD Y6, (SI)(DI*8)
 	VADDPD  Y7, Y9, Y7
-	VMOVUPD Y7, 32(AX)
+	VMOVUPD Y7, 32(SI)(DI*8)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x8x64(rows *byte, count int, b *float64, bs int, bias *float64, width int)
+// func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x8x64(SB), NOSPLIT, $0-48
-	MOVQ   rows+0(FP), AX
-	MOVQ   count+8(FP), CX
-	MOVQ   b+16(FP), DX
-	MOVQ   bs+24(FP), BX
-	SHLQ   $0x03, BX
+TEXT ·avx2Sparse1x8x64(SB), NOSPLIT, $0-56
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ b+24(FP), DX
+	MOVQ bs+32(FP), BX
+	SHLQ $0x03, BX
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
 	MOVQ   8(AX), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	SHLQ   $0x04, CX
-	XORQ   DI, DI
-	TESTQ  CX, CX
-	JZ     done
+	MOVQ   16(AX), DI
+	XORQ   R8, R8
+	SHLQ   $0x04, DI
+	JZ     store
 
 loop:
-	MOVL         (SI)(DI*1), R8
-	VBROADCASTSD 8(SI)(DI*1), Y2
-	IMULQ        BX, R8
-	VFMADD231PD  (DX)(R8*1), Y2, Y0
-	VFMADD231PD  32(DX)(R8*1), Y2, Y1
-	ADDQ         $0x10, DI
-	CMPQ         DI, CX
+	MOVL         (SI)(R8*1), R9
+	VBROADCASTSD 8(SI)(R8*1), Y2
+	IMULQ        BX, R9
+	VFMADD231PD  (DX)(R9*1), Y2, Y0
+	VFMADD231PD  32(DX)(R9*1), Y2, Y1
+	ADDQ         $0x10, R8
+	CMPQ         R8, DI
 	JNE          loop
 
-done:
-	MOVQ    bias+32(FP), CX
-	VMOVUPD (CX), Y2
-	VMOVUPD 32(CX), Y3
-	MOVQ    (AX), AX
+store:
+	MOVQ    bias+40(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPD (SI), Y2
+	VMOVUPD 32(SI), Y3
+	MOVQ    (AX), SI
 	VADDPD  Y0, Y2, Y0
-	VMOVUPD Y0, (AX)
+	VMOVUPD Y0, (SI)(DI*8)
 	VADDPD  Y1, Y3, Y1
-	VMOVUPD Y1, 32(AX)
+	VMOVUPD Y1, 32(SI)(DI*8)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
 	VZEROUPPER
 	RET
 

@@ -5,17 +5,18 @@ import "unsafe"
 // Scratch is what one thread needs to compute a product. It grows to what the
 // largest product needs and is kept.
 type Scratch[T Float] struct {
-	panel   []T        // columns of the second factor, packed
-	skewed  []T        // the first factor, its rows further apart
-	bias    []T        // the bias of a panel, padded
-	tile    []T        // a register tile that is not full
-	entries []entry[T] // compressed rows
-	counts  []int32    // entries of each compressed row
-	order   []int32    // compressed rows by count
-	places  []int32    // where the rows of each count begin in order
-	bytes   []byte     // transposed pixels
-	none    []byte     // an image of zeros
-	rows    [lists]sparseRow[T]
+	panel   []T            // columns of the second factor, packed
+	skewed  []T            // the first factor, its rows further apart
+	bias    []T            // the bias of a panel, padded
+	tile    []T            // a register tile that is not full
+	entries []entry[T]     // compressed rows
+	counts  []int32        // entries of each compressed row
+	order   []int32        // compressed rows by count
+	starts  []int32        // where the rows of each count begin in order
+	bytes   []byte         // transposed pixels
+	none    []byte         // an image of zeros
+	rows    []sparseRow[T] // compressed rows in order
+	group   [lists]sparseRow[T]
 	pixels  [16]*byte
 
 	at    []int32 // of the portable implementation: what is not 0 in a row,
@@ -29,6 +30,7 @@ const lists = 4
 type sparseRow[T Float] struct {
 	y       *T
 	entries *entry[T]
+	count   int // of the longest row of its group, in the last of them
 }
 
 // grow makes *s at least n long; what it held is lost. Memory begins on a cache

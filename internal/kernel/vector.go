@@ -15,7 +15,7 @@ type vectors[T Float] struct {
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
 	lanes          int
-	compress       func(entries *entry[T], pixels *byte, n int) int         // nil: in Go
+	compress       compressFunc[T]                                          // nil: in Go
 	transposeBytes func(dst *byte, stride int, rows *[16]*byte, col, n int) // nil: in Go
 	fallback       inner[T]
 	*assembly[T]   // nil: in Go
@@ -32,9 +32,18 @@ type panel[T Float] struct {
 // rows as the tile is high and width columns.
 type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *T, inner, width int)
 
-// sparseFunc computes rows[r].y[j] = Σ_t e.value·b[e.at·bs + j] + bias[j] for the
-// first count entries e of each row and width columns.
-type sparseFunc[T Float] func(rows *sparseRow[T], count int, b *T, bs int, bias *T, width int)
+// sparseFunc computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j] for the
+// entries e of each row and width columns. A group has one row or as many as are
+// summed together; the last of them has the count of all.
+type sparseFunc[T Float] func(rows *sparseRow[T], groups, left int, b *T, bs int, bias *T, width int)
+
+// compressFunc lists the pixels that are not 0 in rows of n. Row r begins at
+// pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at
+// entries[r·capacity]. Up to padding entries beyond the last are set to 0.
+type compressFunc[T Float] func(entries *entry[T], capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int)
+
+// padding is how many entries compress sets to 0 at least.
+const padding = 8
 
 func (v *vectors[T]) table() *Table[T] {
 	return &Table[T]{v.addScaledAny, v.multiply, v.loops()}
@@ -208,13 +217,25 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 	cols := p.n
 	to := v.split(rows, cols, part, parts)
 	height := to.bottom - to.top
-	if height == 0 {
+	if height == 0 || to.left == to.right {
 		return
 	}
-	capacity := inner + v.widest().columns
+	capacity := inner + 2*v.widest().columns
 	v.compressRows(s, p, to, capacity)
 	s.sortRows(height, inner)
-	s.padRows(height, capacity)
+	whole := height / lists * lists
+	grow(&s.rows, height)
+	for i, r := range s.order[:height] {
+		count := int(s.counts[r])
+		if i < whole { // all rows of a group become as long as the last
+			longest := int(s.counts[s.order[i/lists*lists+lists-1]])
+			if longest-count > padding {
+				clear(s.entries[int(r)*capacity+count : int(r)*capacity+longest])
+			}
+			count = longest
+		}
+		s.rows[i] = sparseRow[T]{&p.y[(to.top+int(r))*cols], &s.entries[int(r)*capacity], count}
+	}
 
 	var zero T
 	size := int(unsafe.Sizeof(zero))
@@ -225,34 +246,40 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		}
 		width := min(panel.columns, to.right-left)
 		full := v.masked || width == panel.columns
-		b, stride := s.pack(panel.columns, width, left, inner, factor[T]{p.w, 1, cols}, height < few && full)
+		b, stride := s.pack(panel.columns, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
 		biases := s.padBias(p.b, left, width, panel.columns)
-		if !full {
-			grow(&s.tile, lists*panel.columns)
-		}
-		for first := 0; first < height; {
-			count, f := lists, 1
-			if height-first < lists {
-				count, f = 1, 0
+		if full {
+			if whole > 0 {
+				panel.sparse[1](&s.rows[0], whole/lists, left, b, stride, biases, width)
 			}
-			for r := range count {
-				row := int(s.order[first+r])
-				s.rows[r].entries = &s.entries[row*capacity]
-				s.rows[r].y = &p.y[(to.top+row)*cols+left]
-				if !full {
-					s.rows[r].y = &s.tile[r*panel.columns]
-				}
+			if whole < height {
+				panel.sparse[0](&s.rows[whole], height-whole, left, b, stride, biases, width)
 			}
-			longest := int(s.counts[s.order[first+count-1]])
-			panel.sparse[f](&s.rows[0], longest, b, stride, biases, width)
-			if !full {
-				for r := range count {
-					copy(p.y[(to.top+int(s.order[first+r]))*cols+left:][:width], s.tile[r*panel.columns:])
-				}
-			}
-			first += count
+		} else {
+			v.sparseThroughTile(s, panel, whole, height, left, b, stride, biases, width)
 		}
 		left += width
+	}
+}
+
+// sparseThroughTile sums a panel that is not full, for implementations that can
+// only store whole ones.
+func (v *vectors[T]) sparseThroughTile(s *Scratch[T], panel *panel[T], whole, height, left int, b *T, stride int, biases *T, width int) {
+	grow(&s.tile, lists*panel.columns)
+	for first := 0; first < height; {
+		count, f := lists, 1
+		if first >= whole {
+			count, f = 1, 0
+		}
+		for r := range count {
+			s.group[r] = s.rows[first+r]
+			s.group[r].y = &s.tile[r*panel.columns]
+		}
+		panel.sparse[f](&s.group[0], 1, 0, b, stride, biases, width)
+		for r := range count {
+			copy(unsafe.Slice(at(s.rows[first+r].y, left), width), s.tile[r*panel.columns:])
+		}
+		first += count
 	}
 }
 
@@ -263,18 +290,26 @@ func (v *vectors[T]) compressRows(s *Scratch[T], p *product[T], to span, capacit
 	grow(&s.entries, height*capacity)
 	grow(&s.counts, height)
 	row := p.pixels.Row
+	stride := 0
 	if p.kind == pixelsForWeight {
-		stride := v.transposePixels(s, p, to)
+		stride = v.transposePixels(s, p, to)
 		row = func(r int) []byte { return s.bytes[(r-to.top)*stride:][:p.m] }
 	}
-	for r := range height {
-		pixels := row(to.top + r)
-		entries := s.entries[r*capacity : (r+1)*capacity]
-		if v.compress != nil {
-			s.counts[r] = int32(v.compress(&entries[0], unsafe.SliceData(pixels), len(pixels)))
-		} else {
-			s.counts[r] = int32(len(compress(entries, pixels)))
+	switch {
+	case v.compress == nil:
+		for r := range height {
+			entries := s.entries[r*capacity : (r+1)*capacity]
+			n := len(compress(entries, row(to.top+r)))
+			clear(entries[n : n+padding])
+			s.counts[r] = int32(n)
 		}
+	case p.kind == pixelsForWeight:
+		v.compress(&s.entries[0], capacity, &s.counts[0], unsafe.SliceData(s.bytes), stride, nil, height, p.m)
+	default:
+		for r := to.top; r < to.bottom; r++ {
+			p.pixels.Row(r) // panics when it is not in Data
+		}
+		v.compress(&s.entries[0], capacity, &s.counts[0], unsafe.SliceData(p.pixels.Data), p.k, &p.pixels.Index[to.top], height, p.k)
 	}
 }
 
@@ -313,28 +348,18 @@ func (v *vectors[T]) transposePixels(s *Scratch[T], p *product[T], to span) (str
 // are summed together should be equally long.
 func (s *Scratch[T]) sortRows(height, inner int) {
 	grow(&s.order, height)
-	grow(&s.places, inner+2)
-	places := s.places[:inner+2]
-	clear(places)
+	grow(&s.starts, inner+2)
+	starts := s.starts[:inner+2]
+	clear(starts)
 	for _, c := range s.counts[:height] {
-		places[c+1]++
+		starts[c+1]++
 	}
 	for c := range inner {
-		places[c+1] += places[c]
+		starts[c+1] += starts[c]
 	}
 	for r, c := range s.counts[:height] {
-		s.order[places[c]] = int32(r)
-		places[c]++
-	}
-}
-
-// padRows makes rows that are summed together equally long, with entries of 0.
-func (s *Scratch[T]) padRows(height, capacity int) {
-	for first := 0; first+lists <= height; first += lists {
-		longest := int(s.counts[s.order[first+lists-1]])
-		for _, r := range s.order[first : first+lists-1] {
-			clear(s.entries[int(r)*capacity+int(s.counts[r]) : int(r)*capacity+longest])
-		}
+		s.order[starts[c]] = int32(r)
+		starts[c]++
 	}
 }
 

@@ -31,8 +31,13 @@ func main() {
 			for _, rows := range set.rows {
 				g.tile(rows, widths)
 			}
-			g.sparse(4, widths)
-			g.sparse(1, widths)
+			// Loads of half a register cost half as much, and fewer cross a cache line.
+			halves := make([]int, total(widths)/32)
+			for i := range halves {
+				halves[i] = 32
+			}
+			g.sparse(4, halves)
+			g.sparse(1, halves)
 		}
 		g.addScaled()
 		g.elementwise()
@@ -283,41 +288,46 @@ func (g generator) label(name string) label { return label(name) }
 func (l label) here()                       { Label(string(l)) }
 func (l label) ref() operand.LabelRef       { return operand.LabelRef(l) }
 
-// sparse writes the sum of scaled rows: each of count compressed rows picks rows
-// of b and scales them. Several are interleaved so that the additions of one do
-// not wait for each other.
+// sparse writes the sum of scaled rows: each compressed row picks rows of b and
+// scales them. Several are interleaved so that the additions of one do not wait
+// for each other.
 func (g generator) sparse(lists int, widths []int) {
 	g.function(fmt.Sprintf("Sparse%dx%dx", lists, total(widths)/g.size),
-		fmt.Sprintf("rows *byte, count int, b *%[1]s, bs int, bias *%[1]s, width int", g.number.name),
-		fmt.Sprintf("computes rows[r].y[j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = rows[r].entries[t], for %d rows, count entries of each and width columns.", lists))
-	rows, count := load("rows"), load("count")
+		fmt.Sprintf("rows *byte, groups, left int, b *%[1]s, bs int, bias *%[1]s, width int", g.number.name),
+		fmt.Sprintf("computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of %d rows and width columns; the last row of a group has the count of all.", lists))
+	const y, first, count, size = 0, 8, 16, 24 // of sparseRow
+	row, groups := load("rows"), load("groups")
 	b, bs := load("b"), load("bs")
 	g.scale(bs)
 	mask := g.tailMask(widths)
+	next, done := label("next"), label("done")
+	next.here()
+	SUBQ(operand.U8(1), groups)
+	JLT(done.ref())
 	var entries []reg.GPVirtual
 	var acc [][]reg.VecVirtual
 	for r := range lists {
 		e := GP64()
-		MOVQ(mem(rows).Offset(16*r+8), e)
+		MOVQ(mem(row).Offset(size*r+first), e)
 		entries = append(entries, e)
 		acc = append(acc, g.row(widths))
 		for _, v := range acc[r] {
 			g.zero(v)
 		}
 	}
-	SHLQ(operand.U8(map[int]int{4: 3, 8: 4}[g.size]), count) // an entry is two numbers long
-	t := GP64()
+	end, t := GP64(), GP64()
+	MOVQ(mem(row).Offset(size*(lists-1)+count), end)
 	XORQ(t, t)
-	loop, done := label("loop"), label("done")
-	TESTQ(count, count)
-	JZ(done.ref())
+	SHLQ(operand.U8(map[int]int{4: 3, 8: 4}[g.size]), end) // an entry is two numbers long
+	loop, store := label("loop"), label("store")
+	JZ(store.ref())
 	loop.here()
 	for r, e := range entries {
-		row, value := GP64(), vector(widths[0])
-		MOVL(mem(e).Idx(t, 1), row.As32())
+		at, value := GP64(), vector(widths[0])
+		MOVL(mem(e).Idx(t, 1), at.As32())
 		g.bcast(mem(e).Idx(t, 1).Offset(g.size), value)
-		IMULQ(bs, row)
-		m := mem(b).Idx(row, 1)
+		IMULQ(bs, at)
+		m := mem(b).Idx(at, 1)
 		for v, a := range acc[r] {
 			if v == len(acc[r])-1 && mask != nil {
 				g.fma(m, narrow(value, widths[v]), mask, a)
@@ -328,17 +338,20 @@ func (g generator) sparse(lists int, widths []int) {
 		}
 	}
 	ADDQ(operand.U8(2*g.size), t)
-	CMPQ(t, count)
+	CMPQ(t, end)
 	JNE(loop.ref())
-	done.here()
-	bias := load("bias")
+	store.here()
+	bias, left := load("bias"), load("left")
 	panel := g.row(widths)
 	g.loadRow(panel, mem(bias), mask)
 	for r := range lists {
-		y := GP64()
-		MOVQ(mem(rows).Offset(16*r), y)
-		g.storeRow(acc[r], panel, mem(y), mask)
+		to := GP64()
+		MOVQ(mem(row).Offset(size*r+y), to)
+		g.storeRow(acc[r], panel, mem(to).Idx(left, uint8(g.size)), mask)
 	}
+	ADDQ(operand.U32(size*lists), row)
+	JMP(next.ref())
+	done.here()
 	VZEROUPPER()
 	RET()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -24,126 +25,156 @@ func interleaved(lanes, first int) (order []byte) {
 	return order
 }
 
-// compress writes the search for the pixels that are not 0: a register full of
-// pixels at a time, those that are not 0 moved together with their positions and
-// stored as entries.
+// vpcompress is an instruction that avo does not know: it moves the bytes or words
+// of src that k has a bit for to the front of dst and clears the rest.
+func vpcompress(opcode string, src reg.VecVirtual, k reg.OpmaskVirtual) reg.VecVirtual {
+	dst := ZMM()
+	Instruction(&ir.Instruction{
+		Opcode: opcode, Suffixes: []string{"Z"}, ISA: []string{"AVX512VBMI2"},
+		Operands: []operand.Op{src, k, dst}, Inputs: []operand.Op{src, k}, Outputs: []operand.Op{dst},
+	})
+	return dst
+}
+
+// compress writes the search for the pixels that are not 0. Of 64 pixels those
+// that are not 0 are moved together with their places, by an instruction and
+// without a branch on what they are; then a register of them at a time becomes
+// entries.
 func (g generator) compress() {
 	lanes := g.lanes(64)
-	g.function("Compress", "entries, pixels *byte, n int) (count int",
-		"lists the pixels that are not 0 among n, with their intensities. There must be room for n entries and one register more.")
-	entries, pixels, n := load("entries"), load("pixels"), load("n")
-	prefix := g.set.name + g.short
-	iota8 := []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}[:lanes]
-	position, step, low, high := ZMM(), ZMM(), ZMM(), ZMM()
-	widen := func(m operand.Mem, z reg.VecVirtual) {
-		if g.size == 4 {
-			VPMOVZXBD(m, z)
-		} else {
-			VPMOVZXBQ(m, z)
-		}
+	g.function("Compress", "entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int",
+		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in those up to two registers beyond the last.")
+	entries, counts, base := load("entries"), load("counts"), load("pixels")
+	bits := map[int]operand.U8{4: 3, 8: 4}[g.size] // of the size of an entry
+
+	iota8 := make([]byte, 64)
+	for i := range iota8 {
+		iota8[i] = byte(i)
 	}
-	widen(constant(prefix+"Positions", iota8...), position)
+	prefix := g.set.name + g.short
+	widen, add := VPMOVZXBD, VPADDD
+	if g.size == 8 {
+		widen, add = VPMOVZXBQ, VPADDQ
+	}
+	iota64, low, high, whole, inverse, step, zero := ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
+	VMOVDQU8(constant(prefix+"Places", iota8...), iota64)
 	widen(constant(prefix+"Low", interleaved(lanes, 0)...), low)
 	widen(constant(prefix+"High", interleaved(lanes, lanes/2)...), high)
+	VPXORQ(zero, zero, zero)
+	// b/255 rounded to nearest: q = b·(1/255), then one step of Newton's method on
+	// the remainder b - 255q; a test compares all 256.
 	scalar := GP64()
-	MOVQ(operand.U32(lanes), scalar)
+	MOVL(operand.U32(0x437f0000), scalar.As32()) // 255
+	VPBROADCASTD(scalar.As32(), whole)
+	MOVL(operand.U32(0x3b808081), scalar.As32()) // 1/255
+	VPBROADCASTD(scalar.As32(), inverse)
+	MOVQ(operand.U32(64), scalar)
 	if g.size == 4 {
 		VPBROADCASTD(scalar.As32(), step)
 	} else {
 		VPBROADCASTQ(scalar, step)
 	}
-	// b/255 rounded to nearest: q = b·(1/255), then one step of Newton's method on
-	// the remainder b - 255q; a test compares all 256.
-	whole, inverse := ZMM(), ZMM()
-	MOVL(operand.U32(0x437f0000), scalar.As32()) // 255
-	VPBROADCASTD(scalar.As32(), whole)
-	MOVL(operand.U32(0x3b808081), scalar.As32()) // 1/255
-	VPBROADCASTD(scalar.As32(), inverse)
-	begin := GP64()
-	MOVQ(entries, begin)
 
-	all, some := K(), K()
-	ones := GP64()
-	MOVQ(operand.I32(-1), ones)
-	KMOVQ(ones, all)
+	row, next := GP64(), GP64()
+	XORQ(row, row)
+	rows, ordered, begin := label("rows"), label("ordered"), label("begin")
+	chunks, tail, take, more, skip, rowDone, done := label("chunks"), label("tail"), label("take"), label("more"), label("skip"), label("rowdone"), label("done")
+	rows.here()
+	Load(Param("rows"), next)
+	CMPQ(row, next)
+	JGE(done.ref())
+	pixels, index := GP64(), GP64()
+	MOVQ(row, pixels)
+	Load(Param("index"), index)
+	TESTQ(index, index)
+	JZ(ordered.ref())
+	MOVLQSX(mem(index).Idx(row, 4), pixels)
+	ordered.here()
+	Load(Param("stride"), next)
+	IMULQ(next, pixels)
+	ADDQ(base, pixels)
+	n, e := GP64(), GP64()
+	Load(Param("n"), n)
+	MOVQ(entries, e)
+	first, bytes := ZMM(), ZMM()
+	VPXORQ(first, first, first)
+	JMP(begin.ref())
 
-	loop, tail, work, skip, done := label("loop"), label("tail"), label("work"), label("skip"), label("done")
-	bytes := XMM()
-	loop.here()
-	CMPQ(n, operand.U8(lanes))
+	skip.here()
+	add(step, first, first)
+	begin.here()
+	chunks.here()
+	CMPQ(n, operand.U8(64))
 	JLT(tail.ref())
-	if lanes == 16 {
-		VMOVDQU(mem(pixels), bytes)
-	} else {
-		VMOVQ(mem(pixels), bytes)
-	}
-	work.here()
-	VPTEST(bytes, bytes)
+	VMOVDQU8(mem(pixels), bytes)
+	ADDQ(operand.U8(64), pixels)
+	SUBQ(operand.U8(64), n)
+	take.here()
+	some, found := K(), GP64()
+	VPTESTMB(bytes, bytes, some)
+	KMOVQ(some, found)
+	POPCNTQ(found, found)
 	JZ(skip.ref())
-	var value reg.VecVirtual = ZMM()
-	if g.size == 4 {
-		VPMOVZXBD(bytes, value)
-		VPTESTMD(value, value, some)
-		VCVTDQ2PS(value, value)
-	} else {
-		v := YMM()
-		VPMOVZXBD(bytes, v)
-		VPTESTMD(v, v, some)
-		VCVTDQ2PS(v, v)
-		value = v
-	}
-	part := func(v reg.VecVirtual) reg.Register { return narrow(v, int(value.Size())) }
-	quotient := vector(int(value.Size()))
+	values, places := vpcompress("VPCOMPRESSB", bytes, some), vpcompress("VPCOMPRESSB", iota64, some)
+	more.here()
+	value, quotient := vector(lanes*4), vector(lanes*4) // of float32
+	part := func(v reg.VecVirtual) reg.Register { return narrow(v, lanes*4) }
+	VPMOVZXBD(values.AsX(), value)
+	VCVTDQ2PS(value, value)
 	VMULPS(part(inverse), value, quotient)
 	VFNMADD231PS(quotient, part(whole), value)
 	VFMADD231PS(value, part(inverse), quotient)
-	at, found := ZMM(), GP64()
-	var pairs reg.VecVirtual = ZMM()
-	KMOVW(some, found.As32())
-	POPCNTL(found.As32(), found.As32())
+	at, pairs := ZMM(), ZMM()
+	widenRegister := func(from, to reg.VecVirtual) {
+		if g.size == 4 {
+			VPMOVZXBD(from.AsX(), to)
+		} else {
+			VPMOVZXBQ(from.AsX(), to)
+		}
+	}
+	widenRegister(places, at)
+	add(first, at, at)
+	VMOVDQU64(at, pairs)
 	if g.size == 4 {
-		VPCOMPRESSD_Z(position, some, at)
-		VPCOMPRESSD_Z(quotient, some, quotient)
-		VMOVDQU32(at, pairs)
 		VPERMT2D(quotient, low, pairs)
-		VMOVDQU32(pairs, mem(entries))
 		VPERMT2D(quotient, high, at)
-		VMOVDQU32(at, mem(entries).Offset(64))
-		SHLQ(operand.U8(3), found)
 	} else {
 		wide := ZMM()
 		VCVTPS2PD(quotient, wide)
-		VPCOMPRESSQ_Z(position, some, at)
-		VPCOMPRESSQ_Z(wide, some, wide)
-		VMOVDQU64(at, pairs)
 		VPERMT2Q(wide, low, pairs)
-		VMOVDQU64(pairs, mem(entries))
 		VPERMT2Q(wide, high, at)
-		VMOVDQU64(at, mem(entries).Offset(64))
-		SHLQ(operand.U8(4), found)
 	}
-	ADDQ(found, entries)
-	skip.here()
-	if g.size == 4 {
-		VPADDD(step, position, position)
-	} else {
-		VPADDQ(step, position, position)
-	}
-	ADDQ(operand.U8(lanes), pixels)
-	SUBQ(operand.U8(lanes), n)
-	JMP(loop.ref())
+	VMOVDQU64(pairs, mem(e))
+	VMOVDQU64(at, mem(e).Offset(64))
+	VALIGNQ(operand.U8(lanes/8), values, values, values)
+	VALIGNQ(operand.U8(lanes/8), places, places, places)
+	ADDQ(operand.U32(128), e)
+	SUBQ(operand.U8(lanes), found)
+	JG(more.ref())
+	SHLQ(bits, found) // back to the last one, found <= 0 entries away
+	ADDQ(found, e)
+	add(step, first, first)
+	JMP(chunks.ref())
 
 	tail.here()
 	TESTQ(n, n)
-	JLE(done.ref())
-	BZHIQ(n, ones, ones)
-	KMOVQ(ones, all)
-	VMOVDQU8_Z(mem(pixels), all, bytes)
-	JMP(work.ref())
+	JZ(rowDone.ref())
+	VMOVDQU8_Z(mem(pixels), g.firstLanes(n), bytes)
+	XORQ(n, n)
+	JMP(take.ref())
+
+	rowDone.here()
+	VMOVDQU64(zero, mem(e))
+	VMOVDQU64(zero, mem(e).Offset(64))
+	SUBQ(entries, e)
+	SHRQ(bits, e)
+	MOVL(e.As32(), mem(counts).Idx(row, 4))
+	Load(Param("capacity"), next)
+	SHLQ(bits, next)
+	ADDQ(next, entries)
+	INCQ(row)
+	JMP(rows.ref())
 	done.here()
-	SUBQ(begin, entries)
-	SHRQ(operand.U8(map[int]int{4: 3, 8: 4}[g.size]), entries)
-	Store(entries, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }
