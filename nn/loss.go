@@ -28,12 +28,12 @@ type LossCache[T matrix.Float] struct {
 	Probabilities matrix.Matrix[T] // [batch, classes], each row sums to 1
 	Losses        []T              // [batch], nats
 	Labels        []uint8          // [batch]
-	Predicted     []uint8          // [batch], where the largest logit is, the first of equal ones
+	Predicted     []int32          // [batch], where the largest logit is, the first of equal ones
 	GradLogits    matrix.Matrix[T] // [batch, classes]
 
 	probabilities, gradLogits matrix.Matrix[T] // storage for a full batch
-	losses                    []T
-	predicted                 []uint8
+	losses, sums              []T              // sums of exponentials
+	predicted                 []int32
 }
 
 // NewLossCache returns room for batches of up to batch examples.
@@ -42,7 +42,8 @@ func NewLossCache[T matrix.Float](batch, classes int) *LossCache[T] {
 		probabilities: matrix.New[T](batch, classes),
 		gradLogits:    matrix.New[T](batch, classes),
 		losses:        make([]T, batch),
-		predicted:     make([]uint8, batch),
+		sums:          make([]T, batch),
+		predicted:     make([]int32, batch),
 	}
 }
 
@@ -61,7 +62,7 @@ func (c *LossCache[T]) begin(logits matrix.Matrix[T], labels []uint8) {
 func (c *LossCache[T]) Correct() int {
 	n := 0
 	for i, label := range c.Labels {
-		if c.Predicted[i] == label {
+		if c.Predicted[i] == int32(label) {
 			n++
 		}
 	}
@@ -83,44 +84,10 @@ func Argmax[T matrix.Float](v []T) int {
 // and returns log Σ_k e^(z[k] - max z). The largest logit is subtracted first, so
 // that no exponential overflows; lengths must be equal.
 func Softmax[T matrix.Float](p, z []T) (logSum T) {
-	below(p, z)
-	kernel.Of[T]().Exp(p)
-	return elementary.Log(divideBySum(p))
-}
-
-// below fills p with the logits z less the largest of them and returns where that
-// is.
-func below[T matrix.Float](p, z []T) (best int) {
-	best = Argmax(z)
-	top := z[best]
-	p = p[:len(z)]
-	for j, v := range z {
-		p[j] = v - top
-	}
-	return best
-}
-
-// divideBySum divides p by its sum and returns that.
-func divideBySum[T matrix.Float](p []T) (sum T) {
-	for _, v := range p {
-		sum += v
-	}
-	for j := range p {
-		p[j] /= sum
-	}
-	return sum
-}
-
-// softmax fills c.Probabilities and c.Predicted, and calls each with the sum of
-// the exponentials of each row.
-func (c *LossCache[T]) softmax(each func(i int, sum T)) {
-	for i := range c.Labels {
-		c.Predicted[i] = uint8(below(c.Probabilities.Row(i), c.Logits.Row(i)))
-	}
-	kernel.Of[T]().Exp(c.Probabilities.Data)
-	for i := range c.Labels {
-		each(i, divideBySum(c.Probabilities.Row(i)))
-	}
+	var sum [1]T
+	var at [1]int32
+	kernel.Of[T]().Softmax(p, z, sum[:], at[:])
+	return elementary.Log(sum[0])
 }
 
 // CrossEntropy is the cross entropy of the softmax of the logits:
@@ -138,10 +105,11 @@ func (CrossEntropy[T]) Name() string { return LossCrossEntropy }
 // Forward implements Loss.
 func (CrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
 	c.begin(logits, labels)
-	c.softmax(func(i int, sum T) {
+	kernel.Of[T]().Softmax(c.Probabilities.Data, logits.Data, c.sums[:len(labels)], c.Predicted)
+	for i, label := range labels {
 		z := logits.Row(i)
-		c.Losses[i] = elementary.Log(sum) - (z[labels[i]] - z[c.Predicted[i]])
-	})
+		c.Losses[i] = elementary.Log(c.sums[i]) - (z[label] - z[c.Predicted[i]])
+	}
 	return kernel.Sum(c.Losses) / float64(len(labels))
 }
 
@@ -151,13 +119,9 @@ func (CrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels 
 func (CrossEntropy[T]) Backward(c *LossCache[T]) matrix.Matrix[T] {
 	c.GradLogits = c.gradLogits.Head(len(c.Labels))
 	n := T(len(c.Labels))
+	kernel.Of[T]().Divide(c.GradLogits.Data, c.Probabilities.Data, n)
 	for i, label := range c.Labels {
-		g := c.GradLogits.Row(i)
-		copy(g, c.Probabilities.Row(i))
-		g[label]--
-		for j := range g {
-			g[j] /= n
-		}
+		c.GradLogits.Row(i)[label] = (c.Probabilities.Row(i)[label] - 1) / n
 	}
 	return c.GradLogits
 }
@@ -177,8 +141,9 @@ func (PublishedCrossEntropy[T]) Name() string { return LossPublishedCrossEntropy
 // Forward implements Loss.
 func (PublishedCrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
 	c.begin(logits, labels)
-	c.softmax(func(i int, _ T) {
-		c.Losses[i] = -elementary.Log(c.Probabilities.Row(i)[labels[i]] + 1e-8)
-	})
+	kernel.Of[T]().Softmax(c.Probabilities.Data, logits.Data, c.sums[:len(labels)], c.Predicted)
+	for i, label := range labels {
+		c.Losses[i] = -elementary.Log(c.Probabilities.Row(i)[label] + 1e-8)
+	}
 	return kernel.Sum(c.Losses) / float64(len(labels))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 
+	"glassnet/internal/kernel"
 	"glassnet/matrix"
 )
 
@@ -19,7 +20,9 @@ type Predictor[T matrix.Float] struct {
 // prediction is what one call needs.
 type prediction[T matrix.Float] struct {
 	trace *Trace[T]
-	index []int32
+	first [1]int32 // the index of a single image
+	sum   []T      // of the softmax, by image
+	best  []int32  // classes, by image
 }
 
 // NewPredictor returns a Predictor for net that passes up to batch images through
@@ -30,8 +33,10 @@ func NewPredictor[T matrix.Float](net *Network[T], batch int) *Predictor[T] {
 	}
 	p := &Predictor[T]{net: net, batch: batch}
 	p.free.New = func() any {
-		one := &prediction[T]{trace: net.NewTrace(TraceOptions{Batch: batch}), index: make([]int32, batch)}
-		return one
+		return &prediction[T]{
+			trace: net.NewTrace(TraceOptions{Batch: batch}),
+			sum:   make([]T, batch), best: make([]int32, batch),
+		}
 	}
 	return p
 }
@@ -41,9 +46,8 @@ func NewPredictor[T matrix.Float](net *Network[T], batch int) *Predictor[T] {
 // It panics when a length does not fit the network.
 func (p *Predictor[T]) Predict(probabilities []T, image []byte) (class int) {
 	one := p.free.Get().(*prediction[T])
-	one.index[0] = 0
-	logits := p.net.ForwardPixels(one.trace, matrix.Pixels{Cols: len(image), Data: image, Index: one.index[:1]}, Eval)
-	class = softmaxRow(probabilities, logits.Row(0))
+	p.pass(one, probabilities, matrix.Pixels{Cols: len(image), Data: image, Index: one.first[:]})
+	class = int(one.best[0])
 	p.free.Put(one)
 	return class
 }
@@ -53,19 +57,17 @@ func (p *Predictor[T]) PredictBatch(probabilities matrix.Matrix[T], images matri
 	one := p.free.Get().(*prediction[T])
 	for lo := 0; lo < images.Rows(); lo += p.batch {
 		hi := min(lo+p.batch, images.Rows())
-		logits := p.net.ForwardPixels(one.trace, matrix.Pixels{Cols: images.Cols, Data: images.Data, Index: images.Index[lo:hi]}, Eval)
-		for i := range logits.Rows {
-			softmaxRow(probabilities.Row(lo+i), logits.Row(i))
-		}
+		p.pass(one, probabilities.Data[lo*probabilities.Cols:hi*probabilities.Cols],
+			matrix.Pixels{Cols: images.Cols, Data: images.Data, Index: images.Index[lo:hi]})
 	}
 	p.free.Put(one)
 }
 
-// softmaxRow fills p and returns the index of the largest logit.
-func softmaxRow[T matrix.Float](p, logits []T) int {
-	if len(p) != len(logits) {
-		panic(fmt.Sprintf("nn: room for %d probabilities, want %d", len(p), len(logits)))
+// pass fills probabilities and one.best for at most p.batch images.
+func (p *Predictor[T]) pass(one *prediction[T], probabilities []T, images matrix.Pixels) {
+	logits := p.net.ForwardPixels(one.trace, images, Eval)
+	if len(probabilities) != len(logits.Data) {
+		panic(fmt.Sprintf("nn: room for %d probabilities, want %v", len(probabilities), logits))
 	}
-	Softmax(p, logits)
-	return Argmax(logits)
+	kernel.Of[T]().Softmax(probabilities, logits.Data, one.sum[:logits.Rows], one.best)
 }

@@ -3,7 +3,6 @@
 package kernel
 
 import (
-	"math"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -57,8 +56,8 @@ var avx512For32 = vectors[float32]{
 	assembly: &assembly[float32]{
 		update: avx512Update32, relu: avx512ReLU32, reluSlope: avx512ReLUSlope32,
 		addColumns: avx512AddColumns32, addSquares: avx512AddSquares32, addProducts: avx512AddProducts32,
-		normalise: avx512Normalise32, normaliseSlope: avx512NormaliseSlope32,
-		sumSquares: avx512SumSquares32, exp: avx512Exp32, expSafe: -math.MaxFloat32, expAbove: math.MaxFloat32,
+		normalise: avx512Normalise32, normaliseSlope: avx512NormaliseSlope32, divide: avx512Divide32,
+		sumSquares: avx512SumSquares32, softmax: avx512Softmax32,
 	},
 }
 
@@ -80,8 +79,8 @@ var avx512For64 = vectors[float64]{
 	assembly: &assembly[float64]{
 		update: avx512Update64, relu: avx512ReLU64, reluSlope: avx512ReLUSlope64,
 		addColumns: avx512AddColumns64, addSquares: avx512AddSquares64, addProducts: avx512AddProducts64,
-		normalise: avx512Normalise64, normaliseSlope: avx512NormaliseSlope64,
-		sumSquares: avx512SumSquares64, exp: avx512Exp64, expSafe: -708, expAbove: 709,
+		normalise: avx512Normalise64, normaliseSlope: avx512NormaliseSlope64, divide: avx512Divide64,
+		sumSquares: avx512SumSquares64, softmax: avx512Softmax64,
 	},
 }
 
@@ -98,7 +97,7 @@ var avx2For32 = vectors[float32]{
 	assembly: &assembly[float32]{
 		update: avx2Update32, relu: avx2ReLU32, reluSlope: avx2ReLUSlope32,
 		addColumns: avx2AddColumns32, addSquares: avx2AddSquares32, addProducts: avx2AddProducts32,
-		normalise: avx2Normalise32, normaliseSlope: avx2NormaliseSlope32,
+		normalise: avx2Normalise32, normaliseSlope: avx2NormaliseSlope32, divide: avx2Divide32,
 	},
 }
 
@@ -115,6 +114,6 @@ var avx2For64 = vectors[float64]{
 	assembly: &assembly[float64]{
 		update: avx2Update64, relu: avx2ReLU64, reluSlope: avx2ReLUSlope64,
 		addColumns: avx2AddColumns64, addSquares: avx2AddSquares64, addProducts: avx2AddProducts64,
-		normalise: avx2Normalise64, normaliseSlope: avx2NormaliseSlope64,
+		normalise: avx2Normalise64, normaliseSlope: avx2NormaliseSlope64, divide: avx2Divide64,
 	},
 }

@@ -84,6 +84,11 @@ func avx2ReLUSlope32(dx *float32, grad *float32, x *float32, n int)
 //go:noescape
 func avx2Update32(w *float32, grad *float32, n int, a float32) (bad int)
 
+// avx2Divide32 computes y[j] = x[j]/d.
+//
+//go:noescape
+func avx2Divide32(y *float32, x *float32, n int, d float32)
+
 // avx2AddColumns32 computes sum[j] += x[i, j], row after row, for cols columns.
 //
 //go:noescape
@@ -188,6 +193,11 @@ func avx2ReLUSlope64(dx *float64, grad *float64, x *float64, n int)
 //
 //go:noescape
 func avx2Update64(w *float64, grad *float64, n int, a float64) (bad int)
+
+// avx2Divide64 computes y[j] = x[j]/d.
+//
+//go:noescape
+func avx2Divide64(y *float64, x *float64, n int, d float64)
 
 // avx2AddColumns64 computes sum[j] += x[i, j], row after row, for cols columns.
 //

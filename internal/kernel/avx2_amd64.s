@@ -844,6 +844,30 @@ eachtail:
 	VZEROUPPER
 	RET
 
+// func avx2Divide32(y *float32, x *float32, n int, d float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·avx2Divide32(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVSS        d+24(FP), X0
+	VBROADCASTSS X0, Y0
+
+each:
+	CMPQ    DX, $0x08
+	JLT     eachtail
+	VMOVUPS (CX), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x08, DX
+	JMP     each
+
+eachtail:
+	VZEROUPPER
+	RET
+
 // func avx2AddColumns32(sum *float32, x *float32, rows int, cols int, stride int)
 // Requires: AVX
 TEXT ·avx2AddColumns32(SB), NOSPLIT, $0-40
@@ -1899,6 +1923,30 @@ eachtail:
 	VCMPPD    $0x03, Y2, Y2, Y2
 	VMOVMSKPS Y2, AX
 	MOVQ      AX, bad+32(FP)
+	VZEROUPPER
+	RET
+
+// func avx2Divide64(y *float64, x *float64, n int, d float64)
+// Requires: AVX, AVX2, SSE2
+TEXT ·avx2Divide64(SB), NOSPLIT, $0-32
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVSD        d+24(FP), X0
+	VBROADCASTSD X0, Y0
+
+each:
+	CMPQ    DX, $0x04
+	JLT     eachtail
+	VMOVUPD (CX), Y1
+	VDIVPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, CX
+	SUBQ    $0x04, DX
+	JMP     each
+
+eachtail:
 	VZEROUPPER
 	RET
 

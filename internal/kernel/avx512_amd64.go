@@ -164,6 +164,11 @@ func avx512ReLUSlope32(dx *float32, grad *float32, x *float32, n int)
 //go:noescape
 func avx512Update32(w *float32, grad *float32, n int, a float32) (bad int)
 
+// avx512Divide32 computes y[j] = x[j]/d.
+//
+//go:noescape
+func avx512Divide32(y *float32, x *float32, n int, d float32)
+
 // avx512SumSquares32 returns the sum of n squares in 64 interleaved partial sums.
 //
 //go:noescape
@@ -199,10 +204,10 @@ func avx512NormaliseSlope32(factor *float32, direct *float32, spread *float32, d
 //go:noescape
 func avx512Compress32(entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)
 
-// avx512Exp32 replaces each of n numbers by e^v.
+// avx512Softmax32 fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.
 //
 //go:noescape
-func avx512Exp32(v *float32, n int, powers *[128][2]float64, constants *[16]float64)
+func avx512Softmax32(p *float32, z *float32, sum *float32, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
 
 // avx512Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -364,6 +369,11 @@ func avx512ReLUSlope64(dx *float64, grad *float64, x *float64, n int)
 //go:noescape
 func avx512Update64(w *float64, grad *float64, n int, a float64) (bad int)
 
+// avx512Divide64 computes y[j] = x[j]/d.
+//
+//go:noescape
+func avx512Divide64(y *float64, x *float64, n int, d float64)
+
 // avx512SumSquares64 returns the sum of n squares in 64 interleaved partial sums.
 //
 //go:noescape
@@ -399,10 +409,10 @@ func avx512NormaliseSlope64(factor *float64, direct *float64, spread *float64, d
 //go:noescape
 func avx512Compress64(entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)
 
-// avx512Exp64 replaces each of n numbers by e^v.
+// avx512Softmax64 fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.
 //
 //go:noescape
-func avx512Exp64(v *float64, n int, powers *[128][2]float64, constants *[16]float64)
+func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
 
 // avx512TransposeBytes copies columns [col, col+n) of 16 rows, n a multiple of 8, to rows of dst, stride bytes apart.
 //

@@ -2435,6 +2435,40 @@ eachdone:
 	VZEROUPPER
 	RET
 
+// func avx512Divide32(y *float32, x *float32, n int, d float32)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, SSE
+TEXT ·avx512Divide32(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVSS        d+24(FP), X0
+	VBROADCASTSS X0, Z0
+
+each:
+	CMPQ    DX, $0x10
+	JLT     eachtail
+	VMOVUPS (CX), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x10, DX
+	JMP     each
+
+eachtail:
+	TESTQ     DX, DX
+	JZ        eachdone
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVQ     BX, K1
+	VMOVUPS.Z (CX), K1, Z1
+	VDIVPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
 // func avx512SumSquares32(v *float32, n int) (sum float64)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, SSE2
 TEXT ·avx512SumSquares32(SB), NOSPLIT, $0-24
@@ -2925,6 +2959,38 @@ take:
 	JZ            skip
 	VPCOMPRESSB.Z Z8, K1, Z8
 	VPCOMPRESSB.Z Z0, K1, Z9
+	VPMOVZXBD     X8, Z10
+	VCVTDQ2PS     Z10, Z10
+	VMULPS        Z4, Z10, Z11
+	VFNMADD231PS  Z11, Z3, Z10
+	VFMADD231PS   Z10, Z4, Z11
+	VPMOVZXBD     X9, Z10
+	VPADDD        Z7, Z10, Z10
+	VMOVDQU64     Z10, Z12
+	VPERMT2D      Z11, Z1, Z12
+	VPERMT2D      Z11, Z2, Z10
+	VMOVDQU64     Z12, (R8)
+	VMOVDQU64     Z10, 64(R8)
+	VALIGNQ       $0x02, Z8, Z8, Z8
+	VALIGNQ       $0x02, Z9, Z9, Z9
+	ADDQ          $0x00000080, R8
+	VPMOVZXBD     X8, Z10
+	VCVTDQ2PS     Z10, Z10
+	VMULPS        Z4, Z10, Z11
+	VFNMADD231PS  Z11, Z3, Z10
+	VFMADD231PS   Z10, Z4, Z11
+	VPMOVZXBD     X9, Z10
+	VPADDD        Z7, Z10, Z10
+	VMOVDQU64     Z10, Z12
+	VPERMT2D      Z11, Z1, Z12
+	VPERMT2D      Z11, Z2, Z10
+	VMOVDQU64     Z12, (R8)
+	VMOVDQU64     Z10, 64(R8)
+	VALIGNQ       $0x02, Z8, Z8, Z8
+	VALIGNQ       $0x02, Z9, Z9, Z9
+	ADDQ          $0x00000080, R8
+	SUBQ          $0x20, R9
+	JLE           last
 
 more:
 	VPMOVZXBD    X8, Z10
@@ -2944,10 +3010,12 @@ more:
 	ADDQ         $0x00000080, R8
 	SUBQ         $0x10, R9
 	JG           more
-	SHLQ         $0x03, R9
-	ADDQ         R9, R8
-	VPADDD       Z5, Z7, Z7
-	JMP          chunks
+
+last:
+	SHLQ   $0x03, R9
+	ADDQ   R9, R8
+	VPADDD Z5, Z7, Z7
+	JMP    chunks
 
 tail:
 	TESTQ      SI, SI
@@ -3077,132 +3145,227 @@ DATA avx51232High<>+14(SB)/1, $0x0f
 DATA avx51232High<>+15(SB)/1, $0x1f
 GLOBL avx51232High<>(SB), RODATA|NOPTR, $16
 
-// func avx512Exp32(v *float32, n int, powers *[128][2]float64, constants *[16]float64)
-// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Exp32(SB), NOSPLIT, $0-32
-	MOVQ         v+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVQ         powers+16(FP), DX
-	MOVQ         constants+24(FP), BX
-	VBROADCASTSD (BX), Z0
-	VBROADCASTSD 8(BX), Z1
-	VBROADCASTSD 16(BX), Z2
-	VBROADCASTSD 24(BX), Z3
-	VBROADCASTSD 32(BX), Z4
-	VBROADCASTSD 40(BX), Z5
-	VBROADCASTSD 48(BX), Z6
-	VBROADCASTSD 56(BX), Z7
-	VBROADCASTSD 64(BX), Z8
-	VBROADCASTSD 72(BX), Z8
-	VBROADCASTSD 80(BX), Z15
-	MOVQ         $0x7ff0000000000000, BX
-	VPBROADCASTQ BX, Z16
-	MOVQ         $0x0000007f, BX
-	VPBROADCASTQ BX, Z17
+// func avx512Softmax32(p *float32, z *float32, sum *float32, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·avx512Softmax32(SB), NOSPLIT, $0-72
+	MOVQ         powers+48(FP), AX
+	MOVQ         constants+56(FP), CX
+	VBROADCASTSD (CX), Z3
+	VBROADCASTSD 8(CX), Z4
+	VBROADCASTSD 16(CX), Z5
+	VBROADCASTSD 24(CX), Z6
+	VBROADCASTSD 32(CX), Z7
+	VBROADCASTSD 40(CX), Z8
+	VBROADCASTSD 48(CX), Z9
+	VBROADCASTSD 56(CX), Z10
+	VBROADCASTSD 64(CX), Z0
+	VBROADCASTSD 72(CX), Z11
+	VBROADCASTSD 80(CX), Z12
+	MOVQ         $0x7ff0000000000000, CX
+	VPBROADCASTQ CX, Z0
+	MOVQ         $0x0000007f, CX
+	VPBROADCASTQ CX, Z1
+	MOVQ         $-1, CX
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         p+0(FP), DX
+	MOVQ         z+8(FP), BX
+	MOVQ         sum+16(FP), SI
+	MOVQ         best+24(FP), DI
+	MOVQ         rows+32(FP), R8
+	MOVQ         cols+40(FP), R9
+	VPMOVZXBD    avx51232Lanes<>+0(SB), Z13
+	VPBROADCASTD R9, Z14
+	VPMULLD      Z14, Z13, Z13
+	MOVQ         $0x00000000, R9
+	KMOVQ        R9, K2
 
-loop:
-	CMPQ       CX, $0x08
-	JLT        last
-	VMOVUPS    (AX), Y18
-	VCVTPS2PD  Y18, Z18
-	VMULPD     Z0, Z18, Z19
-	VADDPD     Z1, Z19, Z19
-	VSUBPD     Z1, Z19, Z19
-	VCVTTPD2QQ Z19, Z20
-	VPANDQ     Z17, Z20, Z21
-	VPSLLQ     $0x01, Z21, Z21
-	VPSRAQ     $0x07, Z20, Z20
-	VPSLLQ     $0x34, Z20, Z20
-	KXNORW     K1, K1, K1
-	VPXORQ     Z9, Z9, Z9
-	VGATHERQPD (DX)(Z21*8), K1, Z9
-	KXNORW     K2, K2, K2
-	VPXORQ     Z10, Z10, Z10
-	VGATHERQPD 8(DX)(Z21*8), K2, Z10
-	VMULPD     Z2, Z19, Z21
-	VSUBPD     Z21, Z18, Z21
-	VMULPD     Z3, Z19, Z19
-	VSUBPD     Z19, Z21, Z19
-	VMULPD     Z19, Z19, Z21
-	VMULPD     Z5, Z19, Z22
-	VADDPD     Z22, Z4, Z22
-	VMULPD     Z7, Z19, Z23
-	VADDPD     Z23, Z6, Z23
-	VMULPD     Z23, Z21, Z23
-	VADDPD     Z23, Z22, Z22
-	VMULPD     Z22, Z21, Z21
-	VADDPD     Z21, Z19, Z19
-	VADDPD     Z10, Z9, Z21
-	VMULPD     Z19, Z21, Z19
-	VADDPD     Z19, Z10, Z19
-	VADDPD     Z19, Z9, Z19
-	VPADDQ     Z20, Z19, Z19
-	VCMPPD     $0x03, Z18, Z18, K3
-	VMOVAPD    Z18, K3, Z19
-	VCMPPD     $0x0e, Z15, Z18, K3
-	VCMPPD     $0x01, Z8, Z18, K6
-	VPXORQ     Z11, Z11, Z11
-	VMOVAPD    Z16, K3, Z19
-	VMOVAPD    Z11, K6, Z19
-	VCVTPD2PS  Z19, Y18
-	VMOVUPS    Y18, (AX)
-	ADDQ       $0x20, AX
-	SUBQ       $0x08, CX
-	JMP        loop
+next:
+	TESTQ      R8, R8
+	JLE        done
+	MOVQ       $0x00000010, R10
+	CMPQ       R8, R10
+	CMOVQLT    R8, R10
+	MOVQ       $-1, R9
+	BZHIQ      R10, R9, R9
+	KMOVQ      R9, K1
+	XORQ       R9, R9
+	KMOVQ      K1, K3
+	VPXORQ     Z15, Z15, Z15
+	LEAQ       (BX)(R9*4), R11
+	VGATHERDPS (R11)(Z13*4), K3, Z15
+	VPXORQ     Z16, Z16, Z16
+	MOVQ       $0x00000001, R9
+	MOVQ       cols+40(FP), R10
 
-last:
-	TESTQ      CX, CX
-	JZ         done
-	MOVQ       $-1, BX
-	BZHIQ      CX, BX, BX
-	KMOVQ      BX, K1
-	VMOVUPS.Z  (AX), K1, Y9
-	VCVTPS2PD  Y9, Z9
-	VMULPD     Z0, Z9, Z0
-	VADDPD     Z1, Z0, Z0
-	VSUBPD     Z1, Z0, Z0
-	VCVTTPD2QQ Z0, Z1
-	VPANDQ     Z17, Z1, Z10
-	VPSLLQ     $0x01, Z10, Z10
-	VPSRAQ     $0x07, Z1, Z1
-	VPSLLQ     $0x34, Z1, Z1
-	KXNORW     K4, K4, K4
-	VPXORQ     Z12, Z12, Z12
-	VGATHERQPD (DX)(Z10*8), K4, Z12
-	KXNORW     K5, K5, K5
-	VPXORQ     Z13, Z13, Z13
-	VGATHERQPD 8(DX)(Z10*8), K5, Z13
-	VMULPD     Z2, Z0, Z2
-	VSUBPD     Z2, Z9, Z2
-	VMULPD     Z3, Z0, Z0
-	VSUBPD     Z0, Z2, Z0
-	VMULPD     Z0, Z0, Z2
-	VMULPD     Z5, Z0, Z3
-	VADDPD     Z3, Z4, Z3
-	VMULPD     Z7, Z0, Z4
-	VADDPD     Z4, Z6, Z4
-	VMULPD     Z4, Z2, Z4
-	VADDPD     Z4, Z3, Z3
-	VMULPD     Z3, Z2, Z2
-	VADDPD     Z2, Z0, Z0
-	VADDPD     Z13, Z12, Z2
-	VMULPD     Z0, Z2, Z0
-	VADDPD     Z0, Z13, Z0
-	VADDPD     Z0, Z12, Z0
-	VPADDQ     Z1, Z0, Z0
-	VCMPPD     $0x03, Z9, Z9, K2
-	VMOVAPD    Z9, K2, Z0
-	VCMPPD     $0x0e, Z15, Z9, K2
-	VCMPPD     $0x01, Z8, Z9, K3
-	VPXORQ     Z14, Z14, Z14
-	VMOVAPD    Z16, K2, Z0
-	VMOVAPD    Z14, K3, Z0
-	VCVTPD2PS  Z0, Y0
-	VMOVUPS    Y0, K1, (AX)
+largest:
+	CMPQ         R9, R10
+	JGE          largestdone
+	KMOVQ        K1, K3
+	VPXORQ       Z17, Z17, Z17
+	LEAQ         (BX)(R9*4), R11
+	VGATHERDPS   (R11)(Z13*4), K3, Z17
+	VCMPPS       $0x1e, Z15, Z17, K3
+	VMOVAPS      Z17, K3, Z15
+	VPBROADCASTD R9, Z14
+	VMOVDQA32    Z14, K3, Z16
+	INCQ         R9
+	JMP          largest
+
+largestdone:
+	VPXORQ Z18, Z18, Z18
+	MOVQ   $0x00000000, R9
+	MOVQ   cols+40(FP), R10
+
+exponentials:
+	CMPQ          R9, R10
+	JGE           exponentialsdone
+	KMOVQ         K1, K3
+	VPXORQ        Z19, Z19, Z19
+	LEAQ          (BX)(R9*4), R11
+	VGATHERDPS    (R11)(Z13*4), K3, Z19
+	VSUBPS        Z15, Z19, Z19
+	VCVTPS2PD     Y19, Z14
+	VEXTRACTF64X4 $0x01, Z19, Y24
+	VCVTPS2PD     Y24, Z26
+	VMULPD        Z3, Z14, Z27
+	VADDPD        Z4, Z27, Z27
+	VSUBPD        Z4, Z27, Z27
+	VCVTTPD2QQ    Z27, Z28
+	VPANDQ        Z1, Z28, Z29
+	VPSLLQ        $0x01, Z29, Z29
+	VPSRAQ        $0x07, Z28, Z28
+	VPSLLQ        $0x34, Z28, Z28
+	KMOVQ         CX, K3
+	VPXORQ        Z20, Z20, Z20
+	VGATHERQPD    (AX)(Z29*8), K3, Z20
+	KMOVQ         CX, K3
+	VPXORQ        Z21, Z21, Z21
+	VGATHERQPD    8(AX)(Z29*8), K3, Z21
+	VMULPD        Z5, Z27, Z29
+	VSUBPD        Z29, Z14, Z29
+	VMULPD        Z6, Z27, Z27
+	VSUBPD        Z27, Z29, Z27
+	VMULPD        Z27, Z27, Z29
+	VMULPD        Z8, Z27, Z30
+	VADDPD        Z30, Z7, Z30
+	VMULPD        Z10, Z27, Z31
+	VADDPD        Z31, Z9, Z31
+	VMULPD        Z31, Z29, Z31
+	VADDPD        Z31, Z30, Z30
+	VMULPD        Z30, Z29, Z29
+	VADDPD        Z29, Z27, Z27
+	VADDPD        Z21, Z20, Z29
+	VMULPD        Z27, Z29, Z27
+	VADDPD        Z27, Z21, Z27
+	VADDPD        Z27, Z20, Z27
+	VPADDQ        Z28, Z27, Z27
+	VCMPPD        $0x03, Z14, Z14, K3
+	VMOVAPD       Z14, K3, Z27
+	VCMPPD        $0x0e, Z12, Z14, K3
+	VCMPPD        $0x01, Z11, Z14, K4
+	VMOVAPD       Z0, K3, Z27
+	VMOVAPD       Z2, K4, Z27
+	VMULPD        Z3, Z26, Z14
+	VADDPD        Z4, Z14, Z14
+	VSUBPD        Z4, Z14, Z14
+	VCVTTPD2QQ    Z14, Z28
+	VPANDQ        Z1, Z28, Z29
+	VPSLLQ        $0x01, Z29, Z29
+	VPSRAQ        $0x07, Z28, Z28
+	VPSLLQ        $0x34, Z28, Z28
+	KMOVQ         CX, K3
+	VPXORQ        Z22, Z22, Z22
+	VGATHERQPD    (AX)(Z29*8), K3, Z22
+	KMOVQ         CX, K3
+	VPXORQ        Z23, Z23, Z23
+	VGATHERQPD    8(AX)(Z29*8), K3, Z23
+	VMULPD        Z5, Z14, Z29
+	VSUBPD        Z29, Z26, Z29
+	VMULPD        Z6, Z14, Z14
+	VSUBPD        Z14, Z29, Z14
+	VMULPD        Z14, Z14, Z29
+	VMULPD        Z8, Z14, Z30
+	VADDPD        Z30, Z7, Z30
+	VMULPD        Z10, Z14, Z31
+	VADDPD        Z31, Z9, Z31
+	VMULPD        Z31, Z29, Z31
+	VADDPD        Z31, Z30, Z30
+	VMULPD        Z30, Z29, Z29
+	VADDPD        Z29, Z14, Z14
+	VADDPD        Z23, Z22, Z29
+	VMULPD        Z14, Z29, Z14
+	VADDPD        Z14, Z23, Z14
+	VADDPD        Z14, Z22, Z14
+	VPADDQ        Z28, Z14, Z14
+	VCMPPD        $0x03, Z26, Z26, K3
+	VMOVAPD       Z26, K3, Z14
+	VCMPPD        $0x0e, Z12, Z26, K3
+	VCMPPD        $0x01, Z11, Z26, K4
+	VMOVAPD       Z0, K3, Z14
+	VMOVAPD       Z2, K4, Z14
+	VCVTPD2PS     Z27, Y24
+	VCVTPD2PS     Z14, Y14
+	VINSERTF64X4  $0x01, Y14, Z24, Z24
+	VADDPS        Z24, Z18, Z18
+	KMOVQ         K1, K3
+	LEAQ          (DX)(R9*4), R11
+	VSCATTERDPS   Z24, K3, (R11)(Z13*4)
+	INCQ          R9
+	JMP           exponentials
+
+exponentialsdone:
+	MOVQ $0x00000000, R9
+	MOVQ cols+40(FP), R10
+
+quotients:
+	CMPQ        R9, R10
+	JGE         quotientsdone
+	KMOVQ       K1, K3
+	VPXORQ      Z25, Z25, Z25
+	LEAQ        (DX)(R9*4), R11
+	VGATHERDPS  (R11)(Z13*4), K3, Z25
+	VDIVPS      Z18, Z25, Z25
+	KMOVQ       K1, K3
+	LEAQ        (DX)(R9*4), R11
+	VSCATTERDPS Z25, K3, (R11)(Z13*4)
+	INCQ        R9
+	JMP         quotients
+
+quotientsdone:
+	VMOVUPS   Z18, K1, (SI)
+	VMOVDQU32 Z16, K1, (DI)
+	ADDQ      $0x40, SI
+	ADDQ      $0x40, DI
+	MOVQ      cols+40(FP), R10
+	SHLQ      $0x06, R10
+	ADDQ      R10, DX
+	ADDQ      R10, BX
+	SUBQ      $0x10, R8
+	JMP       next
 
 done:
+	KMOVQ K2, R9
+	MOVQ  R9, low+64(FP)
 	VZEROUPPER
 	RET
+
+DATA avx51232Lanes<>+0(SB)/1, $0x00
+DATA avx51232Lanes<>+1(SB)/1, $0x01
+DATA avx51232Lanes<>+2(SB)/1, $0x02
+DATA avx51232Lanes<>+3(SB)/1, $0x03
+DATA avx51232Lanes<>+4(SB)/1, $0x04
+DATA avx51232Lanes<>+5(SB)/1, $0x05
+DATA avx51232Lanes<>+6(SB)/1, $0x06
+DATA avx51232Lanes<>+7(SB)/1, $0x07
+DATA avx51232Lanes<>+8(SB)/1, $0x08
+DATA avx51232Lanes<>+9(SB)/1, $0x09
+DATA avx51232Lanes<>+10(SB)/1, $0x0a
+DATA avx51232Lanes<>+11(SB)/1, $0x0b
+DATA avx51232Lanes<>+12(SB)/1, $0x0c
+DATA avx51232Lanes<>+13(SB)/1, $0x0d
+DATA avx51232Lanes<>+14(SB)/1, $0x0e
+DATA avx51232Lanes<>+15(SB)/1, $0x0f
+GLOBL avx51232Lanes<>(SB), RODATA|NOPTR, $16
 
 // func avx512Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
@@ -5635,6 +5798,40 @@ eachdone:
 	VZEROUPPER
 	RET
 
+// func avx512Divide64(y *float64, x *float64, n int, d float64)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, SSE2
+TEXT ·avx512Divide64(SB), NOSPLIT, $0-32
+	MOVQ         y+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVSD        d+24(FP), X0
+	VBROADCASTSD X0, Z0
+
+each:
+	CMPQ    DX, $0x08
+	JLT     eachtail
+	VMOVUPD (CX), Z1
+	VDIVPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, CX
+	SUBQ    $0x08, DX
+	JMP     each
+
+eachtail:
+	TESTQ     DX, DX
+	JZ        eachdone
+	MOVQ      $-1, BX
+	BZHIQ     DX, BX, BX
+	KMOVQ     BX, K1
+	VMOVUPD.Z (CX), K1, Z1
+	VDIVPD    Z0, Z1, Z1
+	VMOVUPD   Z1, K1, (AX)
+
+eachdone:
+	VZEROUPPER
+	RET
+
 // func avx512SumSquares64(v *float64, n int) (sum float64)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, SSE2
 TEXT ·avx512SumSquares64(SB), NOSPLIT, $0-24
@@ -6125,6 +6322,40 @@ take:
 	JZ            skip
 	VPCOMPRESSB.Z Z8, K1, Z8
 	VPCOMPRESSB.Z Z0, K1, Z9
+	VPMOVZXBD     X8, Y10
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y4, Y10, Y11
+	VFNMADD231PS  Y11, Y3, Y10
+	VFMADD231PS   Y10, Y4, Y11
+	VPMOVZXBQ     X9, Z10
+	VPADDQ        Z7, Z10, Z10
+	VMOVDQU64     Z10, Z12
+	VCVTPS2PD     Y11, Z11
+	VPERMT2Q      Z11, Z1, Z12
+	VPERMT2Q      Z11, Z2, Z10
+	VMOVDQU64     Z12, (R8)
+	VMOVDQU64     Z10, 64(R8)
+	VALIGNQ       $0x01, Z8, Z8, Z8
+	VALIGNQ       $0x01, Z9, Z9, Z9
+	ADDQ          $0x00000080, R8
+	VPMOVZXBD     X8, Y10
+	VCVTDQ2PS     Y10, Y10
+	VMULPS        Y4, Y10, Y11
+	VFNMADD231PS  Y11, Y3, Y10
+	VFMADD231PS   Y10, Y4, Y11
+	VPMOVZXBQ     X9, Z10
+	VPADDQ        Z7, Z10, Z10
+	VMOVDQU64     Z10, Z12
+	VCVTPS2PD     Y11, Z11
+	VPERMT2Q      Z11, Z1, Z12
+	VPERMT2Q      Z11, Z2, Z10
+	VMOVDQU64     Z12, (R8)
+	VMOVDQU64     Z10, 64(R8)
+	VALIGNQ       $0x01, Z8, Z8, Z8
+	VALIGNQ       $0x01, Z9, Z9, Z9
+	ADDQ          $0x00000080, R8
+	SUBQ          $0x10, R9
+	JLE           last
 
 more:
 	VPMOVZXBD    X8, Y10
@@ -6145,10 +6376,12 @@ more:
 	ADDQ         $0x00000080, R8
 	SUBQ         $0x08, R9
 	JG           more
-	SHLQ         $0x04, R9
-	ADDQ         R9, R8
-	VPADDQ       Z5, Z7, Z7
-	JMP          chunks
+
+last:
+	SHLQ   $0x04, R9
+	ADDQ   R9, R8
+	VPADDQ Z5, Z7, Z7
+	JMP    chunks
 
 tail:
 	TESTQ      SI, SI
@@ -6262,148 +6495,190 @@ DATA avx51264High<>+6(SB)/1, $0x07
 DATA avx51264High<>+7(SB)/1, $0x0f
 GLOBL avx51264High<>(SB), RODATA|NOPTR, $8
 
-// func avx512Exp64(v *float64, n int, powers *[128][2]float64, constants *[16]float64)
-// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2
-TEXT ·avx512Exp64(SB), NOSPLIT, $0-32
-	MOVQ         v+0(FP), AX
-	MOVQ         n+8(FP), CX
-	MOVQ         powers+16(FP), DX
-	MOVQ         constants+24(FP), BX
-	VBROADCASTSD (BX), Z0
-	VBROADCASTSD 8(BX), Z1
-	VBROADCASTSD 16(BX), Z2
-	VBROADCASTSD 24(BX), Z3
-	VBROADCASTSD 32(BX), Z4
-	VBROADCASTSD 40(BX), Z5
-	VBROADCASTSD 48(BX), Z6
-	VBROADCASTSD 56(BX), Z7
-	VBROADCASTSD 64(BX), Z8
-	VBROADCASTSD 72(BX), Z9
-	VBROADCASTSD 80(BX), Z9
-	MOVQ         $0x7ff0000000000000, BX
-	VPBROADCASTQ BX, Z9
-	MOVQ         $0x0000007f, BX
-	VPBROADCASTQ BX, Z9
+// func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·avx512Softmax64(SB), NOSPLIT, $0-72
+	MOVQ         powers+48(FP), AX
+	MOVQ         constants+56(FP), CX
+	VBROADCASTSD (CX), Z2
+	VBROADCASTSD 8(CX), Z3
+	VBROADCASTSD 16(CX), Z4
+	VBROADCASTSD 24(CX), Z5
+	VBROADCASTSD 32(CX), Z6
+	VBROADCASTSD 40(CX), Z7
+	VBROADCASTSD 48(CX), Z8
+	VBROADCASTSD 56(CX), Z9
+	VBROADCASTSD 64(CX), Z10
+	VBROADCASTSD 72(CX), Z0
+	VBROADCASTSD 80(CX), Z0
+	MOVQ         $0x7ff0000000000000, CX
+	VPBROADCASTQ CX, Z0
+	MOVQ         $0x0000007f, CX
+	VPBROADCASTQ CX, Z0
+	MOVQ         $-1, CX
+	VPXORQ       Z1, Z1, Z1
+	MOVQ         p+0(FP), DX
+	MOVQ         z+8(FP), BX
+	MOVQ         sum+16(FP), SI
+	MOVQ         best+24(FP), DI
+	MOVQ         rows+32(FP), R8
+	MOVQ         cols+40(FP), R9
+	VPMOVZXBQ    avx51264Lanes<>+0(SB), Z1
+	VPBROADCASTQ R9, Z19
+	VPMULLQ      Z19, Z1, Z1
+	MOVQ         $0x00000000, R9
+	KMOVQ        R9, K2
 
-loop:
-	CMPQ       CX, $0x08
-	JLT        last
-	VMOVUPD    (AX), Z14
-	VMULPD     Z0, Z14, Z15
-	VADDPD     Z1, Z15, Z15
-	VSUBPD     Z1, Z15, Z15
-	VCVTTPD2QQ Z15, Z16
-	VPANDQ     Z9, Z16, Z17
-	VPSLLQ     $0x01, Z17, Z17
-	VPSRAQ     $0x07, Z16, Z16
-	VPSLLQ     $0x34, Z16, Z16
-	KXNORW     K1, K1, K1
-	VPXORQ     Z10, Z10, Z10
-	VGATHERQPD (DX)(Z17*8), K1, Z10
-	KXNORW     K2, K2, K2
+next:
+	TESTQ      R8, R8
+	JLE        done
+	MOVQ       $0x00000008, R10
+	CMPQ       R8, R10
+	CMOVQLT    R8, R10
+	MOVQ       $-1, R9
+	BZHIQ      R10, R9, R9
+	KMOVQ      R9, K1
+	XORQ       R9, R9
+	KMOVQ      K1, K3
 	VPXORQ     Z11, Z11, Z11
-	VGATHERQPD 8(DX)(Z17*8), K2, Z11
-	VMULPD     Z2, Z15, Z17
-	VSUBPD     Z17, Z14, Z17
-	VMULPD     Z3, Z15, Z15
-	VSUBPD     Z15, Z17, Z18
-	VSUBPD     Z18, Z17, Z17
-	VSUBPD     Z15, Z17, Z15
-	VMULPD     Z18, Z18, Z17
-	VMULPD     Z5, Z18, Z19
-	VADDPD     Z19, Z4, Z19
-	VMULPD     Z7, Z18, Z20
-	VADDPD     Z20, Z6, Z20
-	VMULPD     Z8, Z17, Z21
-	VADDPD     Z21, Z20, Z20
-	VMULPD     Z20, Z17, Z20
-	VADDPD     Z20, Z19, Z19
-	VMULPD     Z19, Z17, Z17
-	VADDPD     Z17, Z15, Z15
-	VCVTPD2PS  Z18, Y17
-	VCVTPS2PD  Y17, Z17
-	VSUBPD     Z17, Z18, Z18
-	VADDPD     Z15, Z18, Z15
-	VMULPD     Z17, Z10, Z18
-	VADDPD     Z18, Z10, Z19
-	VSUBPD     Z19, Z10, Z20
-	VADDPD     Z18, Z20, Z18
-	VMULPD     Z17, Z11, Z17
-	VADDPD     Z11, Z10, Z20
-	VMULPD     Z15, Z20, Z15
-	VADDPD     Z15, Z17, Z15
-	VADDPD     Z15, Z11, Z15
-	VADDPD     Z15, Z18, Z15
-	VADDPD     Z15, Z19, Z15
-	VPADDQ     Z16, Z15, Z15
-	VCMPPD     $0x03, Z14, Z14, K3
-	VMOVAPD    Z14, K3, Z15
-	VMOVUPD    Z15, (AX)
-	ADDQ       $0x40, AX
-	SUBQ       $0x08, CX
-	JMP        loop
-
-last:
-	TESTQ      CX, CX
-	JZ         done
-	MOVQ       $-1, BX
-	BZHIQ      CX, BX, BX
-	KMOVQ      BX, K1
-	VMOVUPD.Z  (AX), K1, Z10
-	VMULPD     Z0, Z10, Z0
-	VADDPD     Z1, Z0, Z0
-	VSUBPD     Z1, Z0, Z0
-	VCVTTPD2QQ Z0, Z1
-	VPANDQ     Z9, Z1, Z9
-	VPSLLQ     $0x01, Z9, Z9
-	VPSRAQ     $0x07, Z1, Z1
-	VPSLLQ     $0x34, Z1, Z1
-	KXNORW     K4, K4, K4
+	LEAQ       (BX)(R9*8), R11
+	VGATHERQPD (R11)(Z1*8), K3, Z11
 	VPXORQ     Z12, Z12, Z12
-	VGATHERQPD (DX)(Z9*8), K4, Z12
-	KXNORW     K5, K5, K5
-	VPXORQ     Z13, Z13, Z13
-	VGATHERQPD 8(DX)(Z9*8), K5, Z13
-	VMULPD     Z2, Z0, Z2
-	VSUBPD     Z2, Z10, Z2
-	VMULPD     Z3, Z0, Z0
-	VSUBPD     Z0, Z2, Z3
-	VSUBPD     Z3, Z2, Z2
-	VSUBPD     Z0, Z2, Z0
-	VMULPD     Z3, Z3, Z2
-	VMULPD     Z5, Z3, Z5
-	VADDPD     Z5, Z4, Z4
-	VMULPD     Z7, Z3, Z5
-	VADDPD     Z5, Z6, Z5
-	VMULPD     Z8, Z2, Z6
-	VADDPD     Z6, Z5, Z5
-	VMULPD     Z5, Z2, Z5
-	VADDPD     Z5, Z4, Z4
-	VMULPD     Z4, Z2, Z2
-	VADDPD     Z2, Z0, Z0
-	VCVTPD2PS  Z3, Y2
-	VCVTPS2PD  Y2, Z2
-	VSUBPD     Z2, Z3, Z3
-	VADDPD     Z0, Z3, Z0
-	VMULPD     Z2, Z12, Z3
-	VADDPD     Z3, Z12, Z4
-	VSUBPD     Z4, Z12, Z5
-	VADDPD     Z3, Z5, Z3
-	VMULPD     Z2, Z13, Z2
-	VADDPD     Z13, Z12, Z5
-	VMULPD     Z0, Z5, Z0
-	VADDPD     Z0, Z2, Z0
-	VADDPD     Z0, Z13, Z0
-	VADDPD     Z0, Z3, Z0
-	VADDPD     Z0, Z4, Z0
-	VPADDQ     Z1, Z0, Z0
-	VCMPPD     $0x03, Z10, Z10, K2
-	VMOVAPD    Z10, K2, Z0
-	VMOVUPD    Z0, K1, (AX)
+	MOVQ       $0x00000001, R9
+	MOVQ       cols+40(FP), R10
+
+largest:
+	CMPQ         R9, R10
+	JGE          largestdone
+	KMOVQ        K1, K3
+	VPXORQ       Z13, Z13, Z13
+	LEAQ         (BX)(R9*8), R11
+	VGATHERQPD   (R11)(Z1*8), K3, Z13
+	VCMPPD       $0x1e, Z11, Z13, K3
+	VMOVAPD      Z13, K3, Z11
+	VPBROADCASTQ R9, Z19
+	VMOVDQA64    Z19, K3, Z12
+	INCQ         R9
+	JMP          largest
+
+largestdone:
+	VPXORQ Z14, Z14, Z14
+	MOVQ   $0x00000000, R9
+	MOVQ   cols+40(FP), R10
+
+exponentials:
+	CMPQ         R9, R10
+	JGE          exponentialsdone
+	KMOVQ        K1, K3
+	VPXORQ       Z15, Z15, Z15
+	LEAQ         (BX)(R9*8), R11
+	VGATHERQPD   (R11)(Z1*8), K3, Z15
+	VSUBPD       Z11, Z15, Z15
+	MOVQ         $0xc086200000000000, R11
+	VPBROADCASTQ R11, Z19
+	VCMPPD       $0x01, Z19, Z15, K3
+	KORQ         K3, K2, K2
+	VMULPD       Z2, Z15, Z19
+	VADDPD       Z3, Z19, Z19
+	VSUBPD       Z3, Z19, Z19
+	VCVTTPD2QQ   Z19, Z20
+	VPANDQ       Z0, Z20, Z21
+	VPSLLQ       $0x01, Z21, Z21
+	VPSRAQ       $0x07, Z20, Z20
+	VPSLLQ       $0x34, Z20, Z20
+	KMOVQ        CX, K3
+	VPXORQ       Z16, Z16, Z16
+	VGATHERQPD   (AX)(Z21*8), K3, Z16
+	KMOVQ        CX, K3
+	VPXORQ       Z17, Z17, Z17
+	VGATHERQPD   8(AX)(Z21*8), K3, Z17
+	VMULPD       Z4, Z19, Z21
+	VSUBPD       Z21, Z15, Z21
+	VMULPD       Z5, Z19, Z19
+	VSUBPD       Z19, Z21, Z22
+	VSUBPD       Z22, Z21, Z21
+	VSUBPD       Z19, Z21, Z19
+	VMULPD       Z22, Z22, Z21
+	VMULPD       Z7, Z22, Z23
+	VADDPD       Z23, Z6, Z23
+	VMULPD       Z9, Z22, Z24
+	VADDPD       Z24, Z8, Z24
+	VMULPD       Z10, Z21, Z25
+	VADDPD       Z25, Z24, Z24
+	VMULPD       Z24, Z21, Z24
+	VADDPD       Z24, Z23, Z23
+	VMULPD       Z23, Z21, Z21
+	VADDPD       Z21, Z19, Z19
+	VCVTPD2PS    Z22, Y21
+	VCVTPS2PD    Y21, Z21
+	VSUBPD       Z21, Z22, Z22
+	VADDPD       Z19, Z22, Z19
+	VMULPD       Z21, Z16, Z22
+	VADDPD       Z22, Z16, Z23
+	VSUBPD       Z23, Z16, Z24
+	VADDPD       Z22, Z24, Z22
+	VMULPD       Z21, Z17, Z21
+	VADDPD       Z17, Z16, Z24
+	VMULPD       Z19, Z24, Z19
+	VADDPD       Z19, Z21, Z19
+	VADDPD       Z19, Z17, Z19
+	VADDPD       Z19, Z22, Z19
+	VADDPD       Z19, Z23, Z19
+	VPADDQ       Z20, Z19, Z19
+	VCMPPD       $0x03, Z15, Z15, K3
+	VMOVAPD      Z15, K3, Z19
+	VADDPD       Z19, Z14, Z14
+	KMOVQ        K1, K3
+	LEAQ         (DX)(R9*8), R11
+	VSCATTERQPD  Z19, K3, (R11)(Z1*8)
+	INCQ         R9
+	JMP          exponentials
+
+exponentialsdone:
+	MOVQ $0x00000000, R9
+	MOVQ cols+40(FP), R10
+
+quotients:
+	CMPQ        R9, R10
+	JGE         quotientsdone
+	KMOVQ       K1, K3
+	VPXORQ      Z18, Z18, Z18
+	LEAQ        (DX)(R9*8), R11
+	VGATHERQPD  (R11)(Z1*8), K3, Z18
+	VDIVPD      Z14, Z18, Z18
+	KMOVQ       K1, K3
+	LEAQ        (DX)(R9*8), R11
+	VSCATTERQPD Z18, K3, (R11)(Z1*8)
+	INCQ        R9
+	JMP         quotients
+
+quotientsdone:
+	VMOVUPD Z14, K1, (SI)
+	VPMOVQD Z12, K1, (DI)
+	ADDQ    $0x40, SI
+	ADDQ    $0x20, DI
+	MOVQ    cols+40(FP), R10
+	SHLQ    $0x06, R10
+	ADDQ    R10, DX
+	ADDQ    R10, BX
+	SUBQ    $0x08, R8
+	JMP     next
 
 done:
+	KMOVQ K2, R9
+	MOVQ  R9, low+64(FP)
 	VZEROUPPER
 	RET
+
+DATA avx51264Lanes<>+0(SB)/1, $0x00
+DATA avx51264Lanes<>+1(SB)/1, $0x01
+DATA avx51264Lanes<>+2(SB)/1, $0x02
+DATA avx51264Lanes<>+3(SB)/1, $0x03
+DATA avx51264Lanes<>+4(SB)/1, $0x04
+DATA avx51264Lanes<>+5(SB)/1, $0x05
+DATA avx51264Lanes<>+6(SB)/1, $0x06
+DATA avx51264Lanes<>+7(SB)/1, $0x07
+GLOBL avx51264Lanes<>(SB), RODATA|NOPTR, $8
 
 // func avx512TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
 // Requires: AVX

@@ -36,8 +36,14 @@ type loops[T Float] struct {
 	// dx[i, j] = factor[j]·((grad[i, j] - direct[j]) - h[i, j]·spread[j]).
 	NormaliseSlope func(dx, grad, h, factor, direct, spread []T)
 
-	// Exp replaces each number by elementary.Exp of it.
-	Exp func(v []T)
+	// Softmax fills p [rows, cols] with the softmax of the rows of z, for rows the
+	// length of sum: best[i] is where the largest of row i is, the first of equal
+	// ones, and sum[i] = Σ_j elementary.Exp(z[i, j] - z[i, best[i]]), by which these
+	// exponentials are divided.
+	Softmax func(p, z, sum []T, best []int32)
+
+	// Divide computes y[j] = x[j]/d.
+	Divide func(y, x []T, d T)
 }
 
 // plain are the loops in plain Go.
@@ -53,7 +59,8 @@ func plain[T Float]() loops[T] {
 		NormaliseSlope: func(dx, grad, h, factor, direct, spread []T) {
 			normaliseSlope(dx, grad, h, factor, direct, spread, 0)
 		},
-		Exp: exp[T],
+		Softmax: softmax[T],
+		Divide:  divide[T],
 	}
 }
 
@@ -139,26 +146,47 @@ func normaliseSlope[T Float](dx, grad, h, factor, direct, spread []T, from int) 
 	}
 }
 
-func exp[T Float](v []T) {
-	for j, x := range v {
-		v[j] = elementary.Exp(x)
+func softmax[T Float](p, z, sum []T, best []int32) {
+	for i := range sum {
+		cols := len(z) / len(sum)
+		row, logits := p[i*cols:(i+1)*cols], z[i*cols:(i+1)*cols]
+		largest := 0
+		for j, v := range logits {
+			if v > logits[largest] {
+				largest = j
+			}
+		}
+		top, total := logits[largest], T(0)
+		for j, v := range logits {
+			row[j] = elementary.Exp(v - top)
+			total += row[j]
+		}
+		divide(row, row, total)
+		best[i], sum[i] = int32(largest), total
+	}
+}
+
+func divide[T Float](y, x []T, d T) {
+	for j, v := range x {
+		y[j] = v / d
 	}
 }
 
 // assembly are the loops of an implementation on registers. Those without masks
 // take whole registers only: n or cols must be a multiple of lanes.
 type assembly[T Float] struct {
-	update            func(w, grad *T, n int, a T) (bad int)
-	sumSquares        func(v *T, n int) float64 // nil: in Go
-	relu              func(y, x *T, n int)
-	reluSlope         func(dx, grad, x *T, n int)
-	addColumns        func(sum, x *T, rows, cols, stride int)
-	addSquares        func(sum, mean, x *T, rows, cols, stride int)
-	addProducts       func(sum, x, y *T, rows, cols, stride int)
-	normalise         func(mean, inverse, gamma, beta, h, y, x *T, rows, cols, stride int)
-	normaliseSlope    func(factor, direct, spread, dx, grad, h *T, rows, cols, stride int)
-	exp               func(v *T, n int, powers *[128][2]float64, constants *[16]float64) // nil: in Go
-	expSafe, expAbove T                                                                  // between these exp needs no help
+	update         func(w, grad *T, n int, a T) (bad int)
+	sumSquares     func(v *T, n int) float64 // nil: in Go
+	relu           func(y, x *T, n int)
+	reluSlope      func(dx, grad, x *T, n int)
+	addColumns     func(sum, x *T, rows, cols, stride int)
+	addSquares     func(sum, mean, x *T, rows, cols, stride int)
+	addProducts    func(sum, x, y *T, rows, cols, stride int)
+	normalise      func(mean, inverse, gamma, beta, h, y, x *T, rows, cols, stride int)
+	normaliseSlope func(factor, direct, spread, dx, grad, h *T, rows, cols, stride int)
+	divide         func(y, x *T, n int, d T)
+	// softmax returns not 0 when plain Go must do it again. nil: in Go
+	softmax func(p, z, sum *T, best *int32, rows, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
 }
 
 // loops adapts the assembly: plain Go does what is left of a register.
@@ -236,17 +264,18 @@ func (v *vectors[T]) loops() loops[T] {
 			return a.sumSquares(&v[0], len(v))
 		}
 	}
-	if a.exp != nil {
+	all.Divide = func(y, x []T, d T) {
+		n := whole(len(x))
+		if n > 0 {
+			a.divide(&y[0], &x[0], n, d)
+		}
+		divide(y[n:], x[n:], d)
+	}
+	if a.softmax != nil {
 		powers, constants := elementary.ExpTable(), elementary.ExpConstants()
-		all.Exp = func(v []T) {
-			for _, x := range v {
-				if x < a.expSafe || x > a.expAbove {
-					exp(v)
-					return
-				}
-			}
-			if len(v) > 0 {
-				a.exp(&v[0], len(v), powers, constants)
+		all.Softmax = func(p, z, sum []T, best []int32) {
+			if len(sum) > 0 && len(z) > 0 && a.softmax(&p[0], &z[0], &sum[0], &best[0], len(sum), len(z)/len(sum), powers, constants) != 0 {
+				softmax(p, z, sum, best)
 			}
 		}
 	}

@@ -82,10 +82,15 @@ func testLoops[T Float](t *testing.T) {
 			return fmt.Sprint(bits(y))
 		})
 		compare("NormaliseSlope", func(l loops[T], out, _ []T) any { l.NormaliseSlope(out, g, h, a, b, c); return nil })
+		compare("Divide", func(l loops[T], out, _ []T) any { l.Divide(out, g, 128); return nil })
 		for i := range h {
 			h[i] *= T([]float64{1, 20, 200, 800}[r.IntN(4)])
 		}
-		compare("Exp", func(l loops[T], out, _ []T) any { copy(out, h); l.Exp(out); return nil })
+		compare("Softmax", func(l loops[T], out, _ []T) any {
+			sum, best := make([]T, rows), make([]int32, rows)
+			l.Softmax(out, h, sum, best)
+			return fmt.Sprint(bits(sum), best)
+		})
 	}
 }
 

@@ -10,15 +10,12 @@ import (
 
 // arithmetic is a number type's instructions beside those of the products.
 type arithmetic struct {
-	mul, sub, max func(...operand.Op)
-	fnmadd        func(...operand.Op)
-	compare       func(...operand.Op)
-	and           func(...operand.Op)
+	mul, sub, div, compare, and func(...operand.Op)
 }
 
 var arithmetics = map[string]arithmetic{
-	"float32": {VMULPS, VSUBPS, VMAXPS, VFNMADD231PS, VCMPPS, VANDPS},
-	"float64": {VMULPD, VSUBPD, VMAXPD, VFNMADD231PD, VCMPPD, VANDPD},
+	"float32": {VMULPS, VSUBPS, VDIVPS, VCMPPS, VANDPS},
+	"float64": {VMULPD, VSUBPD, VDIVPD, VCMPPD, VANDPD},
 }
 
 func (g generator) arithmetic() arithmetic { return arithmetics[g.number.name] }
@@ -153,6 +150,19 @@ func (g generator) elementwise() {
 		VMOVMSKPS(sum, bad.As32())
 	}
 	Store(bad, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
+
+	g.function("Divide", fmt.Sprintf("y, x *%s, n int, d %s", T, T), "computes y[j] = x[j]/d.")
+	y, x, n = load("y"), load("x"), load("n")
+	scalar, factor = XMM(), vector(g.bytes)
+	Load(Param("d"), scalar)
+	g.bcast(scalar, factor)
+	g.each(n, []reg.GPVirtual{y, x}, func(at []operand.Mem, mask reg.OpmaskVirtual) {
+		v := g.get(at[1], mask)
+		a.div(factor, v, v)
+		g.put(v, at[0], mask)
+	})
 	VZEROUPPER()
 	RET()
 

@@ -43,7 +43,7 @@ func main() {
 		g.elementwise()
 		if set.masked {
 			g.compress()
-			g.exp()
+			g.softmax()
 		}
 	}
 	transposeBytes(set)

@@ -78,7 +78,7 @@ func (g generator) compress() {
 	row, next := GP64(), GP64()
 	XORQ(row, row)
 	rows, ordered, begin := label("rows"), label("ordered"), label("begin")
-	chunks, tail, take, more, skip, rowDone, done := label("chunks"), label("tail"), label("take"), label("more"), label("skip"), label("rowdone"), label("done")
+	chunks, tail, take, more, last, skip, rowDone, done := label("chunks"), label("tail"), label("take"), label("more"), label("last"), label("skip"), label("rowdone"), label("done")
 	rows.here()
 	Load(Param("rows"), next)
 	CMPQ(row, next)
@@ -116,41 +116,52 @@ func (g generator) compress() {
 	POPCNTQ(found, found)
 	JZ(skip.ref())
 	values, places := vpcompress("VPCOMPRESSB", bytes, some), vpcompress("VPCOMPRESSB", iota64, some)
-	more.here()
-	value, quotient := vector(lanes*4), vector(lanes*4) // of float32
-	part := func(v reg.VecVirtual) reg.Register { return narrow(v, lanes*4) }
-	VPMOVZXBD(values.AsX(), value)
-	VCVTDQ2PS(value, value)
-	VMULPS(part(inverse), value, quotient)
-	VFNMADD231PS(quotient, part(whole), value)
-	VFMADD231PS(value, part(inverse), quotient)
-	at, pairs := ZMM(), ZMM()
-	widenRegister := func(from, to reg.VecVirtual) {
-		if g.size == 4 {
-			VPMOVZXBD(from.AsX(), to)
-		} else {
-			VPMOVZXBQ(from.AsX(), to)
+	// convert makes entries of the next register of places and values.
+	convert := func() {
+		value, quotient := vector(lanes*4), vector(lanes*4) // of float32
+		part := func(v reg.VecVirtual) reg.Register { return narrow(v, lanes*4) }
+		VPMOVZXBD(values.AsX(), value)
+		VCVTDQ2PS(value, value)
+		VMULPS(part(inverse), value, quotient)
+		VFNMADD231PS(quotient, part(whole), value)
+		VFMADD231PS(value, part(inverse), quotient)
+		at, pairs := ZMM(), ZMM()
+		widenRegister := func(from, to reg.VecVirtual) {
+			if g.size == 4 {
+				VPMOVZXBD(from.AsX(), to)
+			} else {
+				VPMOVZXBQ(from.AsX(), to)
+			}
 		}
+		widenRegister(places, at)
+		add(first, at, at)
+		VMOVDQU64(at, pairs)
+		if g.size == 4 {
+			VPERMT2D(quotient, low, pairs)
+			VPERMT2D(quotient, high, at)
+		} else {
+			wide := ZMM()
+			VCVTPS2PD(quotient, wide)
+			VPERMT2Q(wide, low, pairs)
+			VPERMT2Q(wide, high, at)
+		}
+		VMOVDQU64(pairs, mem(e))
+		VMOVDQU64(at, mem(e).Offset(64))
+		VALIGNQ(operand.U8(lanes/8), values, values, values)
+		VALIGNQ(operand.U8(lanes/8), places, places, places)
+		ADDQ(operand.U32(128), e)
 	}
-	widenRegister(places, at)
-	add(first, at, at)
-	VMOVDQU64(at, pairs)
-	if g.size == 4 {
-		VPERMT2D(quotient, low, pairs)
-		VPERMT2D(quotient, high, at)
-	} else {
-		wide := ZMM()
-		VCVTPS2PD(quotient, wide)
-		VPERMT2Q(wide, low, pairs)
-		VPERMT2Q(wide, high, at)
-	}
-	VMOVDQU64(pairs, mem(e))
-	VMOVDQU64(at, mem(e).Offset(64))
-	VALIGNQ(operand.U8(lanes/8), values, values, values)
-	VALIGNQ(operand.U8(lanes/8), places, places, places)
-	ADDQ(operand.U32(128), e)
+	// Two thirds of the chunks with anything in them have more than one register
+	// and few more than two: the second is always converted.
+	convert()
+	convert()
+	SUBQ(operand.U8(2*lanes), found)
+	JLE(last.ref())
+	more.here()
+	convert()
 	SUBQ(operand.U8(lanes), found)
 	JG(more.ref())
+	last.here()
 	SHLQ(bits, found) // back to the last one, found <= 0 entries away
 	ADDQ(found, e)
 	add(step, first, first)
