@@ -94,7 +94,7 @@ func New[T matrix.Float](rule Rule[T], params []*nn.Param[T], threads int) *Opti
 func (o *Optimizer[T]) Rule() Rule[T] { return o.rule }
 
 // worthSplitting is the number of parameters from which a second core helps.
-const worthSplitting = 1 << 15
+const worthSplitting = 1 << 13
 
 // Step updates every parameter from its gradient with the given learning rate and
 // returns an error that names the parameter when one is no longer finite.

@@ -21,18 +21,11 @@ var native = []implementation{
 
 func hasAVX2() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 && cpu.X86.HasPOPCNT }
 
-// compressed adapts an assembly function that knows entries as bytes.
-func compressed[T Float](f func(entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int)) compressFunc[T] {
-	return func(entries *entry[T], capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int) {
-		f((*byte)(unsafe.Pointer(entries)), capacity, counts, pixels, stride, index, rows, n)
-	}
-}
-
 // summed adapts assembly functions that know rows as bytes.
-func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, bias *T, width int)) (adapted [2]sparseFunc[T]) {
+func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, bias, values *T, width int)) (adapted [2]sparseFunc[T]) {
 	for i, f := range fs {
-		adapted[i] = func(rows *sparseRow[T], groups, left int, b *T, bs int, bias *T, width int) {
-			f((*byte)(unsafe.Pointer(rows)), groups, left, b, bs, bias, width)
+		adapted[i] = func(rows *sparseRow[T], groups, left int, b *T, bs int, bias, values *T, width int) {
+			f((*byte)(unsafe.Pointer(rows)), groups, left, b, bs, bias, values, width)
 		}
 	}
 	return adapted
@@ -51,7 +44,7 @@ var avx512For32 = vectors[float32]{
 	},
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 16,
 	addScaled: avx512AddScaled32, transposeBytes: avx512TransposeBytes,
-	compress: compressed[float32](avx512Compress32),
+	compress: avx512Compress,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx512Update32, relu: avx512ReLU32, reluSlope: avx512ReLUSlope32,
@@ -74,7 +67,7 @@ var avx512For64 = vectors[float64]{
 	},
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 8,
 	addScaled: avx512AddScaled64, transposeBytes: avx512TransposeBytes,
-	compress: compressed[float64](avx512Compress64),
+	compress: avx512Compress,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx512Update64, relu: avx512ReLU64, reluSlope: avx512ReLUSlope64,

@@ -24,15 +24,15 @@ func avx2Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, 
 //go:noescape
 func avx2Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx2Sparse4x8x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
-// avx2Sparse1x8x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
 // avx2Tile6x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -54,15 +54,15 @@ func avx2Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32,
 //go:noescape
 func avx2Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx2Sparse4x16x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
-// avx2Sparse1x16x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
 // avx2AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -134,15 +134,15 @@ func avx2Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, 
 //go:noescape
 func avx2Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx2Sparse4x4x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
-// avx2Sparse1x4x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
 // avx2Tile6x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -164,15 +164,15 @@ func avx2Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, 
 //go:noescape
 func avx2Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx2Sparse4x8x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
-// avx2Sparse1x8x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
 // avx2AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //

@@ -208,68 +208,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x8x32(SB), NOSPLIT, $0-56
+TEXT ·avx2Sparse4x8x32(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ bs+32(FP), BX
-	SHLQ $0x02, BX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VXORPS Y0, Y0, Y0
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VXORPS Y1, Y1, Y1
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VXORPS Y2, Y2, Y2
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VXORPS Y3, Y3, Y3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x03, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSS 4(SI)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y4, Y0
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSS 4(DI)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y4, Y1
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSS 4(R8)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y4, Y2
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSS 4(R9)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y4, Y3
-	ADDQ         $0x08, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y4, Y0
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y4, Y1
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y4, Y2
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y4, Y3
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), SI
-	MOVQ    left+16(FP), DI
-	VMOVUPS (SI), Y4
-	MOVQ    (AX), SI
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y4
+	MOVQ    (AX), DI
 	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (SI)(DI*4)
-	MOVQ    24(AX), SI
+	VMOVUPS Y0, (DI)(R8*4)
+	MOVQ    24(AX), DI
 	VADDPS  Y1, Y4, Y1
-	VMOVUPS Y1, (SI)(DI*4)
-	MOVQ    48(AX), SI
+	VMOVUPS Y1, (DI)(R8*4)
+	MOVQ    48(AX), DI
 	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (SI)(DI*4)
-	MOVQ    72(AX), SI
+	VMOVUPS Y2, (DI)(R8*4)
+	MOVQ    72(AX), DI
 	VADDPS  Y3, Y4, Y3
-	VMOVUPS Y3, (SI)(DI*4)
+	VMOVUPS Y3, (DI)(R8*4)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -277,41 +286,44 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x8x32(SB), NOSPLIT, $0-56
+TEXT ·avx2Sparse1x8x32(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ bs+32(FP), BX
-	SHLQ $0x02, BX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VXORPS Y0, Y0, Y0
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x03, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSS 4(SI)(R8*1), Y1
-	IMULQ        BX, R9
-	VFMADD231PS  (DX)(R9*1), Y1, Y0
-	ADDQ         $0x08, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Y1
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Y1, Y0
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), SI
-	MOVQ    left+16(FP), DI
-	VMOVUPS (SI), Y1
-	MOVQ    (AX), SI
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y1
+	MOVQ    (AX), DI
 	VADDPS  Y0, Y1, Y0
-	VMOVUPS Y0, (SI)(DI*4)
+	VMOVUPS Y0, (DI)(R8*4)
 	ADDQ    $0x00000018, AX
 	JMP     next
 
@@ -583,85 +595,94 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x16x32(SB), NOSPLIT, $0-56
+TEXT ·avx2Sparse4x16x32(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ bs+32(FP), BX
-	SHLQ $0x02, BX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x03, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSS 4(SI)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y8, Y0
-	VFMADD231PS  32(DX)(R12*1), Y8, Y1
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSS 4(DI)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y8, Y2
-	VFMADD231PS  32(DX)(R12*1), Y8, Y3
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSS 4(R8)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y8, Y4
-	VFMADD231PS  32(DX)(R12*1), Y8, Y5
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSS 4(R9)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y8, Y6
-	VFMADD231PS  32(DX)(R12*1), Y8, Y7
-	ADDQ         $0x08, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y0
+	VFMADD231PS  32(BX)(R13*1), Y8, Y1
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y2
+	VFMADD231PS  32(BX)(R13*1), Y8, Y3
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y4
+	VFMADD231PS  32(BX)(R13*1), Y8, Y5
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y6
+	VFMADD231PS  32(BX)(R13*1), Y8, Y7
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), SI
-	MOVQ    left+16(FP), DI
-	VMOVUPS (SI), Y8
-	VMOVUPS 32(SI), Y9
-	MOVQ    (AX), SI
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y8
+	VMOVUPS 32(DI), Y9
+	MOVQ    (AX), DI
 	VADDPS  Y0, Y8, Y0
-	VMOVUPS Y0, (SI)(DI*4)
+	VMOVUPS Y0, (DI)(R8*4)
 	VADDPS  Y1, Y9, Y1
-	VMOVUPS Y1, 32(SI)(DI*4)
-	MOVQ    24(AX), SI
+	VMOVUPS Y1, 32(DI)(R8*4)
+	MOVQ    24(AX), DI
 	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, (SI)(DI*4)
+	VMOVUPS Y2, (DI)(R8*4)
 	VADDPS  Y3, Y9, Y3
-	VMOVUPS Y3, 32(SI)(DI*4)
-	MOVQ    48(AX), SI
+	VMOVUPS Y3, 32(DI)(R8*4)
+	MOVQ    48(AX), DI
 	VADDPS  Y4, Y8, Y4
-	VMOVUPS Y4, (SI)(DI*4)
+	VMOVUPS Y4, (DI)(R8*4)
 	VADDPS  Y5, Y9, Y5
-	VMOVUPS Y5, 32(SI)(DI*4)
-	MOVQ    72(AX), SI
+	VMOVUPS Y5, 32(DI)(R8*4)
+	MOVQ    72(AX), DI
 	VADDPS  Y6, Y8, Y6
-	VMOVUPS Y6, (SI)(DI*4)
+	VMOVUPS Y6, (DI)(R8*4)
 	VADDPS  Y7, Y9, Y7
-	VMOVUPS Y7, 32(SI)(DI*4)
+	VMOVUPS Y7, 32(DI)(R8*4)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -669,46 +690,49 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x16x32(SB), NOSPLIT, $0-56
+TEXT ·avx2Sparse1x16x32(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ bs+32(FP), BX
-	SHLQ $0x02, BX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x03, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSS 4(SI)(R8*1), Y2
-	IMULQ        BX, R9
-	VFMADD231PS  (DX)(R9*1), Y2, Y0
-	VFMADD231PS  32(DX)(R9*1), Y2, Y1
-	ADDQ         $0x08, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Y2
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Y2, Y0
+	VFMADD231PS  32(BX)(R10*1), Y2, Y1
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), SI
-	MOVQ    left+16(FP), DI
-	VMOVUPS (SI), Y2
-	VMOVUPS 32(SI), Y3
-	MOVQ    (AX), SI
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	MOVQ    (AX), DI
 	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, (SI)(DI*4)
+	VMOVUPS Y0, (DI)(R8*4)
 	VADDPS  Y1, Y3, Y1
-	VMOVUPS Y1, 32(SI)(DI*4)
+	VMOVUPS Y1, 32(DI)(R8*4)
 	ADDQ    $0x00000018, AX
 	JMP     next
 
@@ -1290,68 +1314,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x4x64(SB), NOSPLIT, $0-56
+TEXT ·avx2Sparse4x4x64(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ bs+32(FP), BX
-	SHLQ $0x03, BX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VXORPD Y0, Y0, Y0
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VXORPD Y1, Y1, Y1
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VXORPD Y2, Y2, Y2
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VXORPD Y3, Y3, Y3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x04, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSD 8(SI)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y4, Y0
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSD 8(DI)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y4, Y1
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSD 8(R8)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y4, Y2
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSD 8(R9)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y4, Y3
-	ADDQ         $0x10, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y4
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y4, Y0
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y4
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y4, Y1
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y4
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y4, Y2
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y4
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y4, Y3
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), SI
-	MOVQ    left+16(FP), DI
-	VMOVUPD (SI), Y4
-	MOVQ    (AX), SI
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y4
+	MOVQ    (AX), DI
 	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (SI)(DI*8)
-	MOVQ    24(AX), SI
+	VMOVUPD Y0, (DI)(R8*8)
+	MOVQ    24(AX), DI
 	VADDPD  Y1, Y4, Y1
-	VMOVUPD Y1, (SI)(DI*8)
-	MOVQ    48(AX), SI
+	VMOVUPD Y1, (DI)(R8*8)
+	MOVQ    48(AX), DI
 	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (SI)(DI*8)
-	MOVQ    72(AX), SI
+	VMOVUPD Y2, (DI)(R8*8)
+	MOVQ    72(AX), DI
 	VADDPD  Y3, Y4, Y3
-	VMOVUPD Y3, (SI)(DI*8)
+	VMOVUPD Y3, (DI)(R8*8)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -1359,41 +1392,44 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x4x64(SB), NOSPLIT, $0-56
+TEXT ·avx2Sparse1x4x64(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ bs+32(FP), BX
-	SHLQ $0x03, BX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VXORPD Y0, Y0, Y0
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x04, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSD 8(SI)(R8*1), Y1
-	IMULQ        BX, R9
-	VFMADD231PD  (DX)(R9*1), Y1, Y0
-	ADDQ         $0x10, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Y1
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Y1, Y0
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), SI
-	MOVQ    left+16(FP), DI
-	VMOVUPD (SI), Y1
-	MOVQ    (AX), SI
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y1
+	MOVQ    (AX), DI
 	VADDPD  Y0, Y1, Y0
-	VMOVUPD Y0, (SI)(DI*8)
+	VMOVUPD Y0, (DI)(R8*8)
 	ADDQ    $0x00000018, AX
 	JMP     next
 
@@ -1665,85 +1701,94 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x8x64(SB), NOSPLIT, $0-56
+TEXT ·avx2Sparse4x8x64(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ bs+32(FP), BX
-	SHLQ $0x03, BX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x04, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSD 8(SI)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y8, Y0
-	VFMADD231PD  32(DX)(R12*1), Y8, Y1
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSD 8(DI)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y8, Y2
-	VFMADD231PD  32(DX)(R12*1), Y8, Y3
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSD 8(R8)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y8, Y4
-	VFMADD231PD  32(DX)(R12*1), Y8, Y5
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSD 8(R9)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y8, Y6
-	VFMADD231PD  32(DX)(R12*1), Y8, Y7
-	ADDQ         $0x10, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y0
+	VFMADD231PD  32(BX)(R13*1), Y8, Y1
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y2
+	VFMADD231PD  32(BX)(R13*1), Y8, Y3
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y4
+	VFMADD231PD  32(BX)(R13*1), Y8, Y5
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y6
+	VFMADD231PD  32(BX)(R13*1), Y8, Y7
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), SI
-	MOVQ    left+16(FP), DI
-	VMOVUPD (SI), Y8
-	VMOVUPD 32(SI), Y9
-	MOVQ    (AX), SI
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y8
+	VMOVUPD 32(DI), Y9
+	MOVQ    (AX), DI
 	VADDPD  Y0, Y8, Y0
-	VMOVUPD Y0, (SI)(DI*8)
+	VMOVUPD Y0, (DI)(R8*8)
 	VADDPD  Y1, Y9, Y1
-	VMOVUPD Y1, 32(SI)(DI*8)
-	MOVQ    24(AX), SI
+	VMOVUPD Y1, 32(DI)(R8*8)
+	MOVQ    24(AX), DI
 	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, (SI)(DI*8)
+	VMOVUPD Y2, (DI)(R8*8)
 	VADDPD  Y3, Y9, Y3
-	VMOVUPD Y3, 32(SI)(DI*8)
-	MOVQ    48(AX), SI
+	VMOVUPD Y3, 32(DI)(R8*8)
+	MOVQ    48(AX), DI
 	VADDPD  Y4, Y8, Y4
-	VMOVUPD Y4, (SI)(DI*8)
+	VMOVUPD Y4, (DI)(R8*8)
 	VADDPD  Y5, Y9, Y5
-	VMOVUPD Y5, 32(SI)(DI*8)
-	MOVQ    72(AX), SI
+	VMOVUPD Y5, 32(DI)(R8*8)
+	MOVQ    72(AX), DI
 	VADDPD  Y6, Y8, Y6
-	VMOVUPD Y6, (SI)(DI*8)
+	VMOVUPD Y6, (DI)(R8*8)
 	VADDPD  Y7, Y9, Y7
-	VMOVUPD Y7, 32(SI)(DI*8)
+	VMOVUPD Y7, 32(DI)(R8*8)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -1751,46 +1796,49 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x8x64(SB), NOSPLIT, $0-56
+TEXT ·avx2Sparse1x8x64(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ b+24(FP), DX
-	MOVQ bs+32(FP), BX
-	SHLQ $0x03, BX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x04, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSD 8(SI)(R8*1), Y2
-	IMULQ        BX, R9
-	VFMADD231PD  (DX)(R9*1), Y2, Y0
-	VFMADD231PD  32(DX)(R9*1), Y2, Y1
-	ADDQ         $0x10, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Y2
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Y2, Y0
+	VFMADD231PD  32(BX)(R10*1), Y2, Y1
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), SI
-	MOVQ    left+16(FP), DI
-	VMOVUPD (SI), Y2
-	VMOVUPD 32(SI), Y3
-	MOVQ    (AX), SI
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y2
+	VMOVUPD 32(DI), Y3
+	MOVQ    (AX), DI
 	VADDPD  Y0, Y2, Y0
-	VMOVUPD Y0, (SI)(DI*8)
+	VMOVUPD Y0, (DI)(R8*8)
 	VADDPD  Y1, Y3, Y1
-	VMOVUPD Y1, 32(SI)(DI*8)
+	VMOVUPD Y1, 32(DI)(R8*8)
 	ADDQ    $0x00000018, AX
 	JMP     next
 

@@ -29,15 +29,15 @@ func avx512Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32
 //go:noescape
 func avx512Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx512Sparse4x8x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx512Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
-// avx512Sparse1x8x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
 // avx512Tile12x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -64,15 +64,15 @@ func avx512Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float3
 //go:noescape
 func avx512Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx512Sparse4x16x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx512Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
-// avx512Sparse1x16x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
 // avx512Tile12x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -99,15 +99,15 @@ func avx512Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float3
 //go:noescape
 func avx512Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx512Sparse4x24x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx512Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
-// avx512Sparse1x24x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
 // avx512Tile12x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -134,15 +134,15 @@ func avx512Tile2x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float3
 //go:noescape
 func avx512Tile1x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx512Sparse4x32x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x32x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx512Sparse4x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
-// avx512Sparse1x32x32 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x32x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
 // avx512AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -199,11 +199,6 @@ func avx512Normalise32(mean *float32, inverse *float32, gamma *float32, beta *fl
 //go:noescape
 func avx512NormaliseSlope32(factor *float32, direct *float32, spread *float32, dx *float32, grad *float32, h *float32, rows int, cols int, stride int)
 
-// avx512Compress32 lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in those up to two registers beyond the last.
-//
-//go:noescape
-func avx512Compress32(entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)
-
 // avx512Softmax32 fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.
 //
 //go:noescape
@@ -234,15 +229,15 @@ func avx512Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64
 //go:noescape
 func avx512Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx512Sparse4x4x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx512Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
-// avx512Sparse1x4x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
 // avx512Tile12x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -269,15 +264,15 @@ func avx512Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64
 //go:noescape
 func avx512Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx512Sparse4x8x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx512Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
-// avx512Sparse1x8x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
 // avx512Tile12x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -304,15 +299,15 @@ func avx512Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float6
 //go:noescape
 func avx512Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx512Sparse4x12x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx512Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
-// avx512Sparse1x12x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
 // avx512Tile12x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -339,15 +334,15 @@ func avx512Tile2x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float6
 //go:noescape
 func avx512Tile1x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx512Sparse4x16x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x16x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx512Sparse4x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
-// avx512Sparse1x16x64 computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x16x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
 // avx512AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -404,11 +399,6 @@ func avx512Normalise64(mean *float64, inverse *float64, gamma *float64, beta *fl
 //go:noescape
 func avx512NormaliseSlope64(factor *float64, direct *float64, spread *float64, dx *float64, grad *float64, h *float64, rows int, cols int, stride int)
 
-// avx512Compress64 lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in those up to two registers beyond the last.
-//
-//go:noescape
-func avx512Compress64(entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)
-
 // avx512Softmax64 fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.
 //
 //go:noescape
@@ -418,3 +408,8 @@ func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int
 //
 //go:noescape
 func avx512TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
+
+// avx512Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last.
+//
+//go:noescape
+func avx512Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)

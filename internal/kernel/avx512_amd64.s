@@ -354,72 +354,81 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx512Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse4x8x32(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse4x8x32(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  width+48(FP), SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VPXORQ Y1, Y1, Y1
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VPXORQ Y2, Y2, Y2
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VPXORQ Y3, Y3, Y3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x03, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSS 4(SI)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y4, K1, Y0
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSS 4(DI)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y4, K1, Y1
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSS 4(R8)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y4, K1, Y2
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSS 4(R9)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y4, K1, Y3
-	ADDQ         $0x08, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y4, K1, Y0
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y4, K1, Y1
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y4, K1, Y2
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y4, K1, Y3
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPS.Z (SI), K1, Y4
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS.Z (DI), K1, Y4
+	MOVQ      (AX), DI
 	VADDPS    Y0, Y4, Y0
-	VMOVUPS   Y0, K1, (SI)(DI*4)
-	MOVQ      24(AX), SI
+	VMOVUPS   Y0, K1, (DI)(R8*4)
+	MOVQ      24(AX), DI
 	VADDPS    Y1, Y4, Y1
-	VMOVUPS   Y1, K1, (SI)(DI*4)
-	MOVQ      48(AX), SI
+	VMOVUPS   Y1, K1, (DI)(R8*4)
+	MOVQ      48(AX), DI
 	VADDPS    Y2, Y4, Y2
-	VMOVUPS   Y2, K1, (SI)(DI*4)
-	MOVQ      72(AX), SI
+	VMOVUPS   Y2, K1, (DI)(R8*4)
+	MOVQ      72(AX), DI
 	VADDPS    Y3, Y4, Y3
-	VMOVUPS   Y3, K1, (SI)(DI*4)
+	VMOVUPS   Y3, K1, (DI)(R8*4)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -427,45 +436,48 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse1x8x32(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse1x8x32(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  width+48(FP), SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x03, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSS 4(SI)(R8*1), Y1
-	IMULQ        BX, R9
-	VFMADD231PS  (DX)(R9*1), Y1, K1, Y0
-	ADDQ         $0x08, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Y1
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Y1, K1, Y0
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPS.Z (SI), K1, Y1
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS.Z (DI), K1, Y1
+	MOVQ      (AX), DI
 	VADDPS    Y0, Y1, Y0
-	VMOVUPS   Y0, K1, (SI)(DI*4)
+	VMOVUPS   Y0, K1, (DI)(R8*4)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -823,90 +835,99 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx512Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse4x16x32(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse4x16x32(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000008, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VPXORQ Y4, Y4, Y4
 	VPXORQ Y5, Y5, Y5
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x03, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSS 4(SI)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y8, Y0
-	VFMADD231PS  32(DX)(R12*1), Y8, K1, Y1
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSS 4(DI)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y8, Y2
-	VFMADD231PS  32(DX)(R12*1), Y8, K1, Y3
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSS 4(R8)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y8, Y4
-	VFMADD231PS  32(DX)(R12*1), Y8, K1, Y5
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSS 4(R9)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y8, Y6
-	VFMADD231PS  32(DX)(R12*1), Y8, K1, Y7
-	ADDQ         $0x08, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y0
+	VFMADD231PS  32(BX)(R13*1), Y8, K1, Y1
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y2
+	VFMADD231PS  32(BX)(R13*1), Y8, K1, Y3
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y4
+	VFMADD231PS  32(BX)(R13*1), Y8, K1, Y5
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y6
+	VFMADD231PS  32(BX)(R13*1), Y8, K1, Y7
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPS   (SI), Y8
-	VMOVUPS.Z 32(SI), K1, Y9
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS   (DI), Y8
+	VMOVUPS.Z 32(DI), K1, Y9
+	MOVQ      (AX), DI
 	VADDPS    Y0, Y8, Y0
-	VMOVUPS   Y0, (SI)(DI*4)
+	VMOVUPS   Y0, (DI)(R8*4)
 	VADDPS    Y1, Y9, Y1
-	VMOVUPS   Y1, K1, 32(SI)(DI*4)
-	MOVQ      24(AX), SI
+	VMOVUPS   Y1, K1, 32(DI)(R8*4)
+	MOVQ      24(AX), DI
 	VADDPS    Y2, Y8, Y2
-	VMOVUPS   Y2, (SI)(DI*4)
+	VMOVUPS   Y2, (DI)(R8*4)
 	VADDPS    Y3, Y9, Y3
-	VMOVUPS   Y3, K1, 32(SI)(DI*4)
-	MOVQ      48(AX), SI
+	VMOVUPS   Y3, K1, 32(DI)(R8*4)
+	MOVQ      48(AX), DI
 	VADDPS    Y4, Y8, Y4
-	VMOVUPS   Y4, (SI)(DI*4)
+	VMOVUPS   Y4, (DI)(R8*4)
 	VADDPS    Y5, Y9, Y5
-	VMOVUPS   Y5, K1, 32(SI)(DI*4)
-	MOVQ      72(AX), SI
+	VMOVUPS   Y5, K1, 32(DI)(R8*4)
+	MOVQ      72(AX), DI
 	VADDPS    Y6, Y8, Y6
-	VMOVUPS   Y6, (SI)(DI*4)
+	VMOVUPS   Y6, (DI)(R8*4)
 	VADDPS    Y7, Y9, Y7
-	VMOVUPS   Y7, K1, 32(SI)(DI*4)
+	VMOVUPS   Y7, K1, 32(DI)(R8*4)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -914,51 +935,54 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse1x16x32(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse1x16x32(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000008, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x03, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSS 4(SI)(R8*1), Y2
-	IMULQ        BX, R9
-	VFMADD231PS  (DX)(R9*1), Y2, Y0
-	VFMADD231PS  32(DX)(R9*1), Y2, K1, Y1
-	ADDQ         $0x08, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Y2
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Y2, Y0
+	VFMADD231PS  32(BX)(R10*1), Y2, K1, Y1
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPS   (SI), Y2
-	VMOVUPS.Z 32(SI), K1, Y3
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS   (DI), Y2
+	VMOVUPS.Z 32(DI), K1, Y3
+	MOVQ      (AX), DI
 	VADDPS    Y0, Y2, Y0
-	VMOVUPS   Y0, (SI)(DI*4)
+	VMOVUPS   Y0, (DI)(R8*4)
 	VADDPS    Y1, Y3, Y1
-	VMOVUPS   Y1, K1, 32(SI)(DI*4)
+	VMOVUPS   Y1, K1, 32(DI)(R8*4)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -1439,108 +1463,117 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx512Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse4x24x32(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse4x24x32(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000008, SI
-	SUBQ  $0x00000008, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VPXORQ Y3, Y3, Y3
 	VPXORQ Y4, Y4, Y4
 	VPXORQ Y5, Y5, Y5
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
 	VPXORQ Y8, Y8, Y8
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VPXORQ Y9, Y9, Y9
 	VPXORQ Y10, Y10, Y10
 	VPXORQ Y11, Y11, Y11
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x03, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSS 4(SI)(R11*1), Y12
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y12, Y0
-	VFMADD231PS  32(DX)(R12*1), Y12, Y1
-	VFMADD231PS  64(DX)(R12*1), Y12, K1, Y2
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSS 4(DI)(R11*1), Y12
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y12, Y3
-	VFMADD231PS  32(DX)(R12*1), Y12, Y4
-	VFMADD231PS  64(DX)(R12*1), Y12, K1, Y5
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSS 4(R8)(R11*1), Y12
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y12, Y6
-	VFMADD231PS  32(DX)(R12*1), Y12, Y7
-	VFMADD231PS  64(DX)(R12*1), Y12, K1, Y8
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSS 4(R9)(R11*1), Y12
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y12, Y9
-	VFMADD231PS  32(DX)(R12*1), Y12, Y10
-	VFMADD231PS  64(DX)(R12*1), Y12, K1, Y11
-	ADDQ         $0x08, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y0
+	VFMADD231PS  32(BX)(R13*1), Y12, Y1
+	VFMADD231PS  64(BX)(R13*1), Y12, K1, Y2
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y3
+	VFMADD231PS  32(BX)(R13*1), Y12, Y4
+	VFMADD231PS  64(BX)(R13*1), Y12, K1, Y5
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y6
+	VFMADD231PS  32(BX)(R13*1), Y12, Y7
+	VFMADD231PS  64(BX)(R13*1), Y12, K1, Y8
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y9
+	VFMADD231PS  32(BX)(R13*1), Y12, Y10
+	VFMADD231PS  64(BX)(R13*1), Y12, K1, Y11
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPS   (SI), Y12
-	VMOVUPS   32(SI), Y13
-	VMOVUPS.Z 64(SI), K1, Y14
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS   (DI), Y12
+	VMOVUPS   32(DI), Y13
+	VMOVUPS.Z 64(DI), K1, Y14
+	MOVQ      (AX), DI
 	VADDPS    Y0, Y12, Y0
-	VMOVUPS   Y0, (SI)(DI*4)
+	VMOVUPS   Y0, (DI)(R8*4)
 	VADDPS    Y1, Y13, Y1
-	VMOVUPS   Y1, 32(SI)(DI*4)
+	VMOVUPS   Y1, 32(DI)(R8*4)
 	VADDPS    Y2, Y14, Y2
-	VMOVUPS   Y2, K1, 64(SI)(DI*4)
-	MOVQ      24(AX), SI
+	VMOVUPS   Y2, K1, 64(DI)(R8*4)
+	MOVQ      24(AX), DI
 	VADDPS    Y3, Y12, Y3
-	VMOVUPS   Y3, (SI)(DI*4)
+	VMOVUPS   Y3, (DI)(R8*4)
 	VADDPS    Y4, Y13, Y4
-	VMOVUPS   Y4, 32(SI)(DI*4)
+	VMOVUPS   Y4, 32(DI)(R8*4)
 	VADDPS    Y5, Y14, Y5
-	VMOVUPS   Y5, K1, 64(SI)(DI*4)
-	MOVQ      48(AX), SI
+	VMOVUPS   Y5, K1, 64(DI)(R8*4)
+	MOVQ      48(AX), DI
 	VADDPS    Y6, Y12, Y6
-	VMOVUPS   Y6, (SI)(DI*4)
+	VMOVUPS   Y6, (DI)(R8*4)
 	VADDPS    Y7, Y13, Y7
-	VMOVUPS   Y7, 32(SI)(DI*4)
+	VMOVUPS   Y7, 32(DI)(R8*4)
 	VADDPS    Y8, Y14, Y8
-	VMOVUPS   Y8, K1, 64(SI)(DI*4)
-	MOVQ      72(AX), SI
+	VMOVUPS   Y8, K1, 64(DI)(R8*4)
+	MOVQ      72(AX), DI
 	VADDPS    Y9, Y12, Y9
-	VMOVUPS   Y9, (SI)(DI*4)
+	VMOVUPS   Y9, (DI)(R8*4)
 	VADDPS    Y10, Y13, Y10
-	VMOVUPS   Y10, 32(SI)(DI*4)
+	VMOVUPS   Y10, 32(DI)(R8*4)
 	VADDPS    Y11, Y14, Y11
-	VMOVUPS   Y11, K1, 64(SI)(DI*4)
+	VMOVUPS   Y11, K1, 64(DI)(R8*4)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -1548,57 +1581,60 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse1x24x32(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse1x24x32(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000008, SI
-	SUBQ  $0x00000008, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x03, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSS 4(SI)(R8*1), Y3
-	IMULQ        BX, R9
-	VFMADD231PS  (DX)(R9*1), Y3, Y0
-	VFMADD231PS  32(DX)(R9*1), Y3, Y1
-	VFMADD231PS  64(DX)(R9*1), Y3, K1, Y2
-	ADDQ         $0x08, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Y3
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Y3, Y0
+	VFMADD231PS  32(BX)(R10*1), Y3, Y1
+	VFMADD231PS  64(BX)(R10*1), Y3, K1, Y2
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPS   (SI), Y3
-	VMOVUPS   32(SI), Y4
-	VMOVUPS.Z 64(SI), K1, Y5
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS   (DI), Y3
+	VMOVUPS   32(DI), Y4
+	VMOVUPS.Z 64(DI), K1, Y5
+	MOVQ      (AX), DI
 	VADDPS    Y0, Y3, Y0
-	VMOVUPS   Y0, (SI)(DI*4)
+	VMOVUPS   Y0, (DI)(R8*4)
 	VADDPS    Y1, Y4, Y1
-	VMOVUPS   Y1, 32(SI)(DI*4)
+	VMOVUPS   Y1, 32(DI)(R8*4)
 	VADDPS    Y2, Y5, Y2
-	VMOVUPS   Y2, K1, 64(SI)(DI*4)
+	VMOVUPS   Y2, K1, 64(DI)(R8*4)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -2079,126 +2115,135 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx512Sparse4x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse4x32x32(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse4x32x32(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000008, SI
-	SUBQ  $0x00000008, SI
-	SUBQ  $0x00000008, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VPXORQ Y4, Y4, Y4
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VPXORQ Y8, Y8, Y8
 	VPXORQ Y9, Y9, Y9
 	VPXORQ Y10, Y10, Y10
 	VPXORQ Y11, Y11, Y11
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VPXORQ Y12, Y12, Y12
 	VPXORQ Y13, Y13, Y13
 	VPXORQ Y14, Y14, Y14
 	VPXORQ Y15, Y15, Y15
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x03, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSS 4(SI)(R11*1), Y16
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y16, Y0
-	VFMADD231PS  32(DX)(R12*1), Y16, Y1
-	VFMADD231PS  64(DX)(R12*1), Y16, Y2
-	VFMADD231PS  96(DX)(R12*1), Y16, K1, Y3
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSS 4(DI)(R11*1), Y16
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y16, Y4
-	VFMADD231PS  32(DX)(R12*1), Y16, Y5
-	VFMADD231PS  64(DX)(R12*1), Y16, Y6
-	VFMADD231PS  96(DX)(R12*1), Y16, K1, Y7
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSS 4(R8)(R11*1), Y16
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y16, Y8
-	VFMADD231PS  32(DX)(R12*1), Y16, Y9
-	VFMADD231PS  64(DX)(R12*1), Y16, Y10
-	VFMADD231PS  96(DX)(R12*1), Y16, K1, Y11
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSS 4(R9)(R11*1), Y16
-	IMULQ        BX, R12
-	VFMADD231PS  (DX)(R12*1), Y16, Y12
-	VFMADD231PS  32(DX)(R12*1), Y16, Y13
-	VFMADD231PS  64(DX)(R12*1), Y16, Y14
-	VFMADD231PS  96(DX)(R12*1), Y16, K1, Y15
-	ADDQ         $0x08, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y16
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y16, Y0
+	VFMADD231PS  32(BX)(R13*1), Y16, Y1
+	VFMADD231PS  64(BX)(R13*1), Y16, Y2
+	VFMADD231PS  96(BX)(R13*1), Y16, K1, Y3
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y16
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y16, Y4
+	VFMADD231PS  32(BX)(R13*1), Y16, Y5
+	VFMADD231PS  64(BX)(R13*1), Y16, Y6
+	VFMADD231PS  96(BX)(R13*1), Y16, K1, Y7
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y16
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y16, Y8
+	VFMADD231PS  32(BX)(R13*1), Y16, Y9
+	VFMADD231PS  64(BX)(R13*1), Y16, Y10
+	VFMADD231PS  96(BX)(R13*1), Y16, K1, Y11
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y16
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y16, Y12
+	VFMADD231PS  32(BX)(R13*1), Y16, Y13
+	VFMADD231PS  64(BX)(R13*1), Y16, Y14
+	VFMADD231PS  96(BX)(R13*1), Y16, K1, Y15
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPS   (SI), Y16
-	VMOVUPS   32(SI), Y17
-	VMOVUPS   64(SI), Y18
-	VMOVUPS.Z 96(SI), K1, Y19
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS   (DI), Y16
+	VMOVUPS   32(DI), Y17
+	VMOVUPS   64(DI), Y18
+	VMOVUPS.Z 96(DI), K1, Y19
+	MOVQ      (AX), DI
 	VADDPS    Y0, Y16, Y0
-	VMOVUPS   Y0, (SI)(DI*4)
+	VMOVUPS   Y0, (DI)(R8*4)
 	VADDPS    Y1, Y17, Y1
-	VMOVUPS   Y1, 32(SI)(DI*4)
+	VMOVUPS   Y1, 32(DI)(R8*4)
 	VADDPS    Y2, Y18, Y2
-	VMOVUPS   Y2, 64(SI)(DI*4)
+	VMOVUPS   Y2, 64(DI)(R8*4)
 	VADDPS    Y3, Y19, Y3
-	VMOVUPS   Y3, K1, 96(SI)(DI*4)
-	MOVQ      24(AX), SI
+	VMOVUPS   Y3, K1, 96(DI)(R8*4)
+	MOVQ      24(AX), DI
 	VADDPS    Y4, Y16, Y4
-	VMOVUPS   Y4, (SI)(DI*4)
+	VMOVUPS   Y4, (DI)(R8*4)
 	VADDPS    Y5, Y17, Y5
-	VMOVUPS   Y5, 32(SI)(DI*4)
+	VMOVUPS   Y5, 32(DI)(R8*4)
 	VADDPS    Y6, Y18, Y6
-	VMOVUPS   Y6, 64(SI)(DI*4)
+	VMOVUPS   Y6, 64(DI)(R8*4)
 	VADDPS    Y7, Y19, Y7
-	VMOVUPS   Y7, K1, 96(SI)(DI*4)
-	MOVQ      48(AX), SI
+	VMOVUPS   Y7, K1, 96(DI)(R8*4)
+	MOVQ      48(AX), DI
 	VADDPS    Y8, Y16, Y8
-	VMOVUPS   Y8, (SI)(DI*4)
+	VMOVUPS   Y8, (DI)(R8*4)
 	VADDPS    Y9, Y17, Y9
-	VMOVUPS   Y9, 32(SI)(DI*4)
+	VMOVUPS   Y9, 32(DI)(R8*4)
 	VADDPS    Y10, Y18, Y10
-	VMOVUPS   Y10, 64(SI)(DI*4)
+	VMOVUPS   Y10, 64(DI)(R8*4)
 	VADDPS    Y11, Y19, Y11
-	VMOVUPS   Y11, K1, 96(SI)(DI*4)
-	MOVQ      72(AX), SI
+	VMOVUPS   Y11, K1, 96(DI)(R8*4)
+	MOVQ      72(AX), DI
 	VADDPS    Y12, Y16, Y12
-	VMOVUPS   Y12, (SI)(DI*4)
+	VMOVUPS   Y12, (DI)(R8*4)
 	VADDPS    Y13, Y17, Y13
-	VMOVUPS   Y13, 32(SI)(DI*4)
+	VMOVUPS   Y13, 32(DI)(R8*4)
 	VADDPS    Y14, Y18, Y14
-	VMOVUPS   Y14, 64(SI)(DI*4)
+	VMOVUPS   Y14, 64(DI)(R8*4)
 	VADDPS    Y15, Y19, Y15
-	VMOVUPS   Y15, K1, 96(SI)(DI*4)
+	VMOVUPS   Y15, K1, 96(DI)(R8*4)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -2206,63 +2251,66 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, width int)
+// func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse1x32x32(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse1x32x32(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x02, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000008, SI
-	SUBQ  $0x00000008, SI
-	SUBQ  $0x00000008, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x03, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSS 4(SI)(R8*1), Y4
-	IMULQ        BX, R9
-	VFMADD231PS  (DX)(R9*1), Y4, Y0
-	VFMADD231PS  32(DX)(R9*1), Y4, Y1
-	VFMADD231PS  64(DX)(R9*1), Y4, Y2
-	VFMADD231PS  96(DX)(R9*1), Y4, K1, Y3
-	ADDQ         $0x08, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Y4
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Y4, Y0
+	VFMADD231PS  32(BX)(R10*1), Y4, Y1
+	VFMADD231PS  64(BX)(R10*1), Y4, Y2
+	VFMADD231PS  96(BX)(R10*1), Y4, K1, Y3
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPS   (SI), Y4
-	VMOVUPS   32(SI), Y5
-	VMOVUPS   64(SI), Y6
-	VMOVUPS.Z 96(SI), K1, Y7
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS   (DI), Y4
+	VMOVUPS   32(DI), Y5
+	VMOVUPS   64(DI), Y6
+	VMOVUPS.Z 96(DI), K1, Y7
+	MOVQ      (AX), DI
 	VADDPS    Y0, Y4, Y0
-	VMOVUPS   Y0, (SI)(DI*4)
+	VMOVUPS   Y0, (DI)(R8*4)
 	VADDPS    Y1, Y5, Y1
-	VMOVUPS   Y1, 32(SI)(DI*4)
+	VMOVUPS   Y1, 32(DI)(R8*4)
 	VADDPS    Y2, Y6, Y2
-	VMOVUPS   Y2, 64(SI)(DI*4)
+	VMOVUPS   Y2, 64(DI)(R8*4)
 	VADDPS    Y3, Y7, Y3
-	VMOVUPS   Y3, K1, 96(SI)(DI*4)
+	VMOVUPS   Y3, K1, 96(DI)(R8*4)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -2904,247 +2952,6 @@ eachdone:
 	VZEROUPPER
 	RET
 
-// func avx512Compress32(entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, BMI2, POPCNT
-TEXT ·avx512Compress32(SB), NOSPLIT, $0-64
-	MOVQ         entries+0(FP), AX
-	MOVQ         counts+16(FP), CX
-	MOVQ         pixels+24(FP), DX
-	VMOVDQU8     avx51232Places<>+0(SB), Z0
-	VPMOVZXBD    avx51232Low<>+0(SB), Z1
-	VPMOVZXBD    avx51232High<>+0(SB), Z2
-	VPXORQ       Z6, Z6, Z6
-	MOVL         $0x437f0000, BX
-	VPBROADCASTD BX, Z3
-	MOVL         $0x3b808081, BX
-	VPBROADCASTD BX, Z4
-	MOVQ         $0x00000040, BX
-	VPBROADCASTD BX, Z5
-	XORQ         BX, BX
-
-rows:
-	MOVQ    rows+48(FP), SI
-	CMPQ    BX, SI
-	JGE     done
-	MOVQ    BX, DI
-	MOVQ    index+40(FP), SI
-	TESTQ   SI, SI
-	JZ      ordered
-	MOVLQSX (SI)(BX*4), DI
-
-ordered:
-	MOVQ   stride+32(FP), SI
-	IMULQ  SI, DI
-	ADDQ   DX, DI
-	MOVQ   n+56(FP), SI
-	MOVQ   AX, R8
-	VPXORQ Z7, Z7, Z7
-	JMP    begin
-
-skip:
-	VPADDD Z5, Z7, Z7
-
-begin:
-chunks:
-	CMPQ     SI, $0x40
-	JLT      tail
-	VMOVDQU8 (DI), Z8
-	ADDQ     $0x40, DI
-	SUBQ     $0x40, SI
-
-take:
-	VPTESTMB      Z8, Z8, K1
-	KMOVQ         K1, R9
-	POPCNTQ       R9, R9
-	JZ            skip
-	VPCOMPRESSB.Z Z8, K1, Z8
-	VPCOMPRESSB.Z Z0, K1, Z9
-	VPMOVZXBD     X8, Z10
-	VCVTDQ2PS     Z10, Z10
-	VMULPS        Z4, Z10, Z11
-	VFNMADD231PS  Z11, Z3, Z10
-	VFMADD231PS   Z10, Z4, Z11
-	VPMOVZXBD     X9, Z10
-	VPADDD        Z7, Z10, Z10
-	VMOVDQU64     Z10, Z12
-	VPERMT2D      Z11, Z1, Z12
-	VPERMT2D      Z11, Z2, Z10
-	VMOVDQU64     Z12, (R8)
-	VMOVDQU64     Z10, 64(R8)
-	VALIGNQ       $0x02, Z8, Z8, Z8
-	VALIGNQ       $0x02, Z9, Z9, Z9
-	ADDQ          $0x00000080, R8
-	VPMOVZXBD     X8, Z10
-	VCVTDQ2PS     Z10, Z10
-	VMULPS        Z4, Z10, Z11
-	VFNMADD231PS  Z11, Z3, Z10
-	VFMADD231PS   Z10, Z4, Z11
-	VPMOVZXBD     X9, Z10
-	VPADDD        Z7, Z10, Z10
-	VMOVDQU64     Z10, Z12
-	VPERMT2D      Z11, Z1, Z12
-	VPERMT2D      Z11, Z2, Z10
-	VMOVDQU64     Z12, (R8)
-	VMOVDQU64     Z10, 64(R8)
-	VALIGNQ       $0x02, Z8, Z8, Z8
-	VALIGNQ       $0x02, Z9, Z9, Z9
-	ADDQ          $0x00000080, R8
-	SUBQ          $0x20, R9
-	JLE           last
-
-more:
-	VPMOVZXBD    X8, Z10
-	VCVTDQ2PS    Z10, Z10
-	VMULPS       Z4, Z10, Z11
-	VFNMADD231PS Z11, Z3, Z10
-	VFMADD231PS  Z10, Z4, Z11
-	VPMOVZXBD    X9, Z10
-	VPADDD       Z7, Z10, Z10
-	VMOVDQU64    Z10, Z12
-	VPERMT2D     Z11, Z1, Z12
-	VPERMT2D     Z11, Z2, Z10
-	VMOVDQU64    Z12, (R8)
-	VMOVDQU64    Z10, 64(R8)
-	VALIGNQ      $0x02, Z8, Z8, Z8
-	VALIGNQ      $0x02, Z9, Z9, Z9
-	ADDQ         $0x00000080, R8
-	SUBQ         $0x10, R9
-	JG           more
-
-last:
-	SHLQ   $0x03, R9
-	ADDQ   R9, R8
-	VPADDD Z5, Z7, Z7
-	JMP    chunks
-
-tail:
-	TESTQ      SI, SI
-	JZ         rowdone
-	MOVQ       $-1, R9
-	BZHIQ      SI, R9, R9
-	KMOVQ      R9, K1
-	VMOVDQU8.Z (DI), K1, Z8
-	XORQ       SI, SI
-	JMP        take
-
-rowdone:
-	VMOVDQU64 Z6, (R8)
-	VMOVDQU64 Z6, 64(R8)
-	SUBQ      AX, R8
-	SHRQ      $0x03, R8
-	MOVL      R8, (CX)(BX*4)
-	MOVQ      capacity+8(FP), SI
-	SHLQ      $0x03, SI
-	ADDQ      SI, AX
-	INCQ      BX
-	JMP       rows
-
-done:
-	VZEROUPPER
-	RET
-
-DATA avx51232Places<>+0(SB)/1, $0x00
-DATA avx51232Places<>+1(SB)/1, $0x01
-DATA avx51232Places<>+2(SB)/1, $0x02
-DATA avx51232Places<>+3(SB)/1, $0x03
-DATA avx51232Places<>+4(SB)/1, $0x04
-DATA avx51232Places<>+5(SB)/1, $0x05
-DATA avx51232Places<>+6(SB)/1, $0x06
-DATA avx51232Places<>+7(SB)/1, $0x07
-DATA avx51232Places<>+8(SB)/1, $0x08
-DATA avx51232Places<>+9(SB)/1, $0x09
-DATA avx51232Places<>+10(SB)/1, $0x0a
-DATA avx51232Places<>+11(SB)/1, $0x0b
-DATA avx51232Places<>+12(SB)/1, $0x0c
-DATA avx51232Places<>+13(SB)/1, $0x0d
-DATA avx51232Places<>+14(SB)/1, $0x0e
-DATA avx51232Places<>+15(SB)/1, $0x0f
-DATA avx51232Places<>+16(SB)/1, $0x10
-DATA avx51232Places<>+17(SB)/1, $0x11
-DATA avx51232Places<>+18(SB)/1, $0x12
-DATA avx51232Places<>+19(SB)/1, $0x13
-DATA avx51232Places<>+20(SB)/1, $0x14
-DATA avx51232Places<>+21(SB)/1, $0x15
-DATA avx51232Places<>+22(SB)/1, $0x16
-DATA avx51232Places<>+23(SB)/1, $0x17
-DATA avx51232Places<>+24(SB)/1, $0x18
-DATA avx51232Places<>+25(SB)/1, $0x19
-DATA avx51232Places<>+26(SB)/1, $0x1a
-DATA avx51232Places<>+27(SB)/1, $0x1b
-DATA avx51232Places<>+28(SB)/1, $0x1c
-DATA avx51232Places<>+29(SB)/1, $0x1d
-DATA avx51232Places<>+30(SB)/1, $0x1e
-DATA avx51232Places<>+31(SB)/1, $0x1f
-DATA avx51232Places<>+32(SB)/1, $0x20
-DATA avx51232Places<>+33(SB)/1, $0x21
-DATA avx51232Places<>+34(SB)/1, $0x22
-DATA avx51232Places<>+35(SB)/1, $0x23
-DATA avx51232Places<>+36(SB)/1, $0x24
-DATA avx51232Places<>+37(SB)/1, $0x25
-DATA avx51232Places<>+38(SB)/1, $0x26
-DATA avx51232Places<>+39(SB)/1, $0x27
-DATA avx51232Places<>+40(SB)/1, $0x28
-DATA avx51232Places<>+41(SB)/1, $0x29
-DATA avx51232Places<>+42(SB)/1, $0x2a
-DATA avx51232Places<>+43(SB)/1, $0x2b
-DATA avx51232Places<>+44(SB)/1, $0x2c
-DATA avx51232Places<>+45(SB)/1, $0x2d
-DATA avx51232Places<>+46(SB)/1, $0x2e
-DATA avx51232Places<>+47(SB)/1, $0x2f
-DATA avx51232Places<>+48(SB)/1, $0x30
-DATA avx51232Places<>+49(SB)/1, $0x31
-DATA avx51232Places<>+50(SB)/1, $0x32
-DATA avx51232Places<>+51(SB)/1, $0x33
-DATA avx51232Places<>+52(SB)/1, $0x34
-DATA avx51232Places<>+53(SB)/1, $0x35
-DATA avx51232Places<>+54(SB)/1, $0x36
-DATA avx51232Places<>+55(SB)/1, $0x37
-DATA avx51232Places<>+56(SB)/1, $0x38
-DATA avx51232Places<>+57(SB)/1, $0x39
-DATA avx51232Places<>+58(SB)/1, $0x3a
-DATA avx51232Places<>+59(SB)/1, $0x3b
-DATA avx51232Places<>+60(SB)/1, $0x3c
-DATA avx51232Places<>+61(SB)/1, $0x3d
-DATA avx51232Places<>+62(SB)/1, $0x3e
-DATA avx51232Places<>+63(SB)/1, $0x3f
-GLOBL avx51232Places<>(SB), RODATA|NOPTR, $64
-
-DATA avx51232Low<>+0(SB)/1, $0x00
-DATA avx51232Low<>+1(SB)/1, $0x10
-DATA avx51232Low<>+2(SB)/1, $0x01
-DATA avx51232Low<>+3(SB)/1, $0x11
-DATA avx51232Low<>+4(SB)/1, $0x02
-DATA avx51232Low<>+5(SB)/1, $0x12
-DATA avx51232Low<>+6(SB)/1, $0x03
-DATA avx51232Low<>+7(SB)/1, $0x13
-DATA avx51232Low<>+8(SB)/1, $0x04
-DATA avx51232Low<>+9(SB)/1, $0x14
-DATA avx51232Low<>+10(SB)/1, $0x05
-DATA avx51232Low<>+11(SB)/1, $0x15
-DATA avx51232Low<>+12(SB)/1, $0x06
-DATA avx51232Low<>+13(SB)/1, $0x16
-DATA avx51232Low<>+14(SB)/1, $0x07
-DATA avx51232Low<>+15(SB)/1, $0x17
-GLOBL avx51232Low<>(SB), RODATA|NOPTR, $16
-
-DATA avx51232High<>+0(SB)/1, $0x08
-DATA avx51232High<>+1(SB)/1, $0x18
-DATA avx51232High<>+2(SB)/1, $0x09
-DATA avx51232High<>+3(SB)/1, $0x19
-DATA avx51232High<>+4(SB)/1, $0x0a
-DATA avx51232High<>+5(SB)/1, $0x1a
-DATA avx51232High<>+6(SB)/1, $0x0b
-DATA avx51232High<>+7(SB)/1, $0x1b
-DATA avx51232High<>+8(SB)/1, $0x0c
-DATA avx51232High<>+9(SB)/1, $0x1c
-DATA avx51232High<>+10(SB)/1, $0x0d
-DATA avx51232High<>+11(SB)/1, $0x1d
-DATA avx51232High<>+12(SB)/1, $0x0e
-DATA avx51232High<>+13(SB)/1, $0x1e
-DATA avx51232High<>+14(SB)/1, $0x0f
-DATA avx51232High<>+15(SB)/1, $0x1f
-GLOBL avx51232High<>(SB), RODATA|NOPTR, $16
-
 // func avx512Softmax32(p *float32, z *float32, sum *float32, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·avx512Softmax32(SB), NOSPLIT, $0-72
@@ -3717,72 +3524,81 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx512Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse4x4x64(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse4x4x64(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x03, BX
-	MOVQ  width+48(FP), SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VPXORQ Y1, Y1, Y1
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VPXORQ Y2, Y2, Y2
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VPXORQ Y3, Y3, Y3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x04, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSD 8(SI)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y4, K1, Y0
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSD 8(DI)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y4, K1, Y1
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSD 8(R8)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y4, K1, Y2
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSD 8(R9)(R11*1), Y4
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y4, K1, Y3
-	ADDQ         $0x10, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y4
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y4, K1, Y0
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y4
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y4, K1, Y1
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y4
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y4, K1, Y2
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y4
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y4, K1, Y3
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPD.Z (SI), K1, Y4
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD.Z (DI), K1, Y4
+	MOVQ      (AX), DI
 	VADDPD    Y0, Y4, Y0
-	VMOVUPD   Y0, K1, (SI)(DI*8)
-	MOVQ      24(AX), SI
+	VMOVUPD   Y0, K1, (DI)(R8*8)
+	MOVQ      24(AX), DI
 	VADDPD    Y1, Y4, Y1
-	VMOVUPD   Y1, K1, (SI)(DI*8)
-	MOVQ      48(AX), SI
+	VMOVUPD   Y1, K1, (DI)(R8*8)
+	MOVQ      48(AX), DI
 	VADDPD    Y2, Y4, Y2
-	VMOVUPD   Y2, K1, (SI)(DI*8)
-	MOVQ      72(AX), SI
+	VMOVUPD   Y2, K1, (DI)(R8*8)
+	MOVQ      72(AX), DI
 	VADDPD    Y3, Y4, Y3
-	VMOVUPD   Y3, K1, (SI)(DI*8)
+	VMOVUPD   Y3, K1, (DI)(R8*8)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -3790,45 +3606,48 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse1x4x64(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse1x4x64(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x03, BX
-	MOVQ  width+48(FP), SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x04, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSD 8(SI)(R8*1), Y1
-	IMULQ        BX, R9
-	VFMADD231PD  (DX)(R9*1), Y1, K1, Y0
-	ADDQ         $0x10, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Y1
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Y1, K1, Y0
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPD.Z (SI), K1, Y1
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD.Z (DI), K1, Y1
+	MOVQ      (AX), DI
 	VADDPD    Y0, Y1, Y0
-	VMOVUPD   Y0, K1, (SI)(DI*8)
+	VMOVUPD   Y0, K1, (DI)(R8*8)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -4186,90 +4005,99 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx512Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse4x8x64(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse4x8x64(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x03, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000004, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000004, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VPXORQ Y4, Y4, Y4
 	VPXORQ Y5, Y5, Y5
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x04, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSD 8(SI)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y8, Y0
-	VFMADD231PD  32(DX)(R12*1), Y8, K1, Y1
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSD 8(DI)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y8, Y2
-	VFMADD231PD  32(DX)(R12*1), Y8, K1, Y3
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSD 8(R8)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y8, Y4
-	VFMADD231PD  32(DX)(R12*1), Y8, K1, Y5
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSD 8(R9)(R11*1), Y8
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y8, Y6
-	VFMADD231PD  32(DX)(R12*1), Y8, K1, Y7
-	ADDQ         $0x10, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y0
+	VFMADD231PD  32(BX)(R13*1), Y8, K1, Y1
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y2
+	VFMADD231PD  32(BX)(R13*1), Y8, K1, Y3
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y4
+	VFMADD231PD  32(BX)(R13*1), Y8, K1, Y5
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y6
+	VFMADD231PD  32(BX)(R13*1), Y8, K1, Y7
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPD   (SI), Y8
-	VMOVUPD.Z 32(SI), K1, Y9
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD   (DI), Y8
+	VMOVUPD.Z 32(DI), K1, Y9
+	MOVQ      (AX), DI
 	VADDPD    Y0, Y8, Y0
-	VMOVUPD   Y0, (SI)(DI*8)
+	VMOVUPD   Y0, (DI)(R8*8)
 	VADDPD    Y1, Y9, Y1
-	VMOVUPD   Y1, K1, 32(SI)(DI*8)
-	MOVQ      24(AX), SI
+	VMOVUPD   Y1, K1, 32(DI)(R8*8)
+	MOVQ      24(AX), DI
 	VADDPD    Y2, Y8, Y2
-	VMOVUPD   Y2, (SI)(DI*8)
+	VMOVUPD   Y2, (DI)(R8*8)
 	VADDPD    Y3, Y9, Y3
-	VMOVUPD   Y3, K1, 32(SI)(DI*8)
-	MOVQ      48(AX), SI
+	VMOVUPD   Y3, K1, 32(DI)(R8*8)
+	MOVQ      48(AX), DI
 	VADDPD    Y4, Y8, Y4
-	VMOVUPD   Y4, (SI)(DI*8)
+	VMOVUPD   Y4, (DI)(R8*8)
 	VADDPD    Y5, Y9, Y5
-	VMOVUPD   Y5, K1, 32(SI)(DI*8)
-	MOVQ      72(AX), SI
+	VMOVUPD   Y5, K1, 32(DI)(R8*8)
+	MOVQ      72(AX), DI
 	VADDPD    Y6, Y8, Y6
-	VMOVUPD   Y6, (SI)(DI*8)
+	VMOVUPD   Y6, (DI)(R8*8)
 	VADDPD    Y7, Y9, Y7
-	VMOVUPD   Y7, K1, 32(SI)(DI*8)
+	VMOVUPD   Y7, K1, 32(DI)(R8*8)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -4277,51 +4105,54 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse1x8x64(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse1x8x64(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x03, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000004, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000004, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x04, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSD 8(SI)(R8*1), Y2
-	IMULQ        BX, R9
-	VFMADD231PD  (DX)(R9*1), Y2, Y0
-	VFMADD231PD  32(DX)(R9*1), Y2, K1, Y1
-	ADDQ         $0x10, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Y2
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Y2, Y0
+	VFMADD231PD  32(BX)(R10*1), Y2, K1, Y1
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPD   (SI), Y2
-	VMOVUPD.Z 32(SI), K1, Y3
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD   (DI), Y2
+	VMOVUPD.Z 32(DI), K1, Y3
+	MOVQ      (AX), DI
 	VADDPD    Y0, Y2, Y0
-	VMOVUPD   Y0, (SI)(DI*8)
+	VMOVUPD   Y0, (DI)(R8*8)
 	VADDPD    Y1, Y3, Y1
-	VMOVUPD   Y1, K1, 32(SI)(DI*8)
+	VMOVUPD   Y1, K1, 32(DI)(R8*8)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -4802,108 +4633,117 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx512Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse4x12x64(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse4x12x64(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x03, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000004, SI
-	SUBQ  $0x00000004, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000004, DI
+	SUBQ  $0x00000004, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VPXORQ Y3, Y3, Y3
 	VPXORQ Y4, Y4, Y4
 	VPXORQ Y5, Y5, Y5
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
 	VPXORQ Y8, Y8, Y8
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VPXORQ Y9, Y9, Y9
 	VPXORQ Y10, Y10, Y10
 	VPXORQ Y11, Y11, Y11
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x04, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSD 8(SI)(R11*1), Y12
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y12, Y0
-	VFMADD231PD  32(DX)(R12*1), Y12, Y1
-	VFMADD231PD  64(DX)(R12*1), Y12, K1, Y2
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSD 8(DI)(R11*1), Y12
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y12, Y3
-	VFMADD231PD  32(DX)(R12*1), Y12, Y4
-	VFMADD231PD  64(DX)(R12*1), Y12, K1, Y5
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSD 8(R8)(R11*1), Y12
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y12, Y6
-	VFMADD231PD  32(DX)(R12*1), Y12, Y7
-	VFMADD231PD  64(DX)(R12*1), Y12, K1, Y8
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSD 8(R9)(R11*1), Y12
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y12, Y9
-	VFMADD231PD  32(DX)(R12*1), Y12, Y10
-	VFMADD231PD  64(DX)(R12*1), Y12, K1, Y11
-	ADDQ         $0x10, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y0
+	VFMADD231PD  32(BX)(R13*1), Y12, Y1
+	VFMADD231PD  64(BX)(R13*1), Y12, K1, Y2
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y3
+	VFMADD231PD  32(BX)(R13*1), Y12, Y4
+	VFMADD231PD  64(BX)(R13*1), Y12, K1, Y5
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y6
+	VFMADD231PD  32(BX)(R13*1), Y12, Y7
+	VFMADD231PD  64(BX)(R13*1), Y12, K1, Y8
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y9
+	VFMADD231PD  32(BX)(R13*1), Y12, Y10
+	VFMADD231PD  64(BX)(R13*1), Y12, K1, Y11
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPD   (SI), Y12
-	VMOVUPD   32(SI), Y13
-	VMOVUPD.Z 64(SI), K1, Y14
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD   (DI), Y12
+	VMOVUPD   32(DI), Y13
+	VMOVUPD.Z 64(DI), K1, Y14
+	MOVQ      (AX), DI
 	VADDPD    Y0, Y12, Y0
-	VMOVUPD   Y0, (SI)(DI*8)
+	VMOVUPD   Y0, (DI)(R8*8)
 	VADDPD    Y1, Y13, Y1
-	VMOVUPD   Y1, 32(SI)(DI*8)
+	VMOVUPD   Y1, 32(DI)(R8*8)
 	VADDPD    Y2, Y14, Y2
-	VMOVUPD   Y2, K1, 64(SI)(DI*8)
-	MOVQ      24(AX), SI
+	VMOVUPD   Y2, K1, 64(DI)(R8*8)
+	MOVQ      24(AX), DI
 	VADDPD    Y3, Y12, Y3
-	VMOVUPD   Y3, (SI)(DI*8)
+	VMOVUPD   Y3, (DI)(R8*8)
 	VADDPD    Y4, Y13, Y4
-	VMOVUPD   Y4, 32(SI)(DI*8)
+	VMOVUPD   Y4, 32(DI)(R8*8)
 	VADDPD    Y5, Y14, Y5
-	VMOVUPD   Y5, K1, 64(SI)(DI*8)
-	MOVQ      48(AX), SI
+	VMOVUPD   Y5, K1, 64(DI)(R8*8)
+	MOVQ      48(AX), DI
 	VADDPD    Y6, Y12, Y6
-	VMOVUPD   Y6, (SI)(DI*8)
+	VMOVUPD   Y6, (DI)(R8*8)
 	VADDPD    Y7, Y13, Y7
-	VMOVUPD   Y7, 32(SI)(DI*8)
+	VMOVUPD   Y7, 32(DI)(R8*8)
 	VADDPD    Y8, Y14, Y8
-	VMOVUPD   Y8, K1, 64(SI)(DI*8)
-	MOVQ      72(AX), SI
+	VMOVUPD   Y8, K1, 64(DI)(R8*8)
+	MOVQ      72(AX), DI
 	VADDPD    Y9, Y12, Y9
-	VMOVUPD   Y9, (SI)(DI*8)
+	VMOVUPD   Y9, (DI)(R8*8)
 	VADDPD    Y10, Y13, Y10
-	VMOVUPD   Y10, 32(SI)(DI*8)
+	VMOVUPD   Y10, 32(DI)(R8*8)
 	VADDPD    Y11, Y14, Y11
-	VMOVUPD   Y11, K1, 64(SI)(DI*8)
+	VMOVUPD   Y11, K1, 64(DI)(R8*8)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -4911,57 +4751,60 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse1x12x64(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse1x12x64(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x03, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000004, SI
-	SUBQ  $0x00000004, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000004, DI
+	SUBQ  $0x00000004, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x04, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSD 8(SI)(R8*1), Y3
-	IMULQ        BX, R9
-	VFMADD231PD  (DX)(R9*1), Y3, Y0
-	VFMADD231PD  32(DX)(R9*1), Y3, Y1
-	VFMADD231PD  64(DX)(R9*1), Y3, K1, Y2
-	ADDQ         $0x10, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Y3
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Y3, Y0
+	VFMADD231PD  32(BX)(R10*1), Y3, Y1
+	VFMADD231PD  64(BX)(R10*1), Y3, K1, Y2
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPD   (SI), Y3
-	VMOVUPD   32(SI), Y4
-	VMOVUPD.Z 64(SI), K1, Y5
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD   (DI), Y3
+	VMOVUPD   32(DI), Y4
+	VMOVUPD.Z 64(DI), K1, Y5
+	MOVQ      (AX), DI
 	VADDPD    Y0, Y3, Y0
-	VMOVUPD   Y0, (SI)(DI*8)
+	VMOVUPD   Y0, (DI)(R8*8)
 	VADDPD    Y1, Y4, Y1
-	VMOVUPD   Y1, 32(SI)(DI*8)
+	VMOVUPD   Y1, 32(DI)(R8*8)
 	VADDPD    Y2, Y5, Y2
-	VMOVUPD   Y2, K1, 64(SI)(DI*8)
+	VMOVUPD   Y2, K1, 64(DI)(R8*8)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -5442,126 +5285,135 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx512Sparse4x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse4x16x64(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse4x16x64(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x03, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000004, SI
-	SUBQ  $0x00000004, SI
-	SUBQ  $0x00000004, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000004, DI
+	SUBQ  $0x00000004, DI
+	SUBQ  $0x00000004, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-	MOVQ   32(AX), DI
+	MOVQ   32(AX), R8
 	VPXORQ Y4, Y4, Y4
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
-	MOVQ   56(AX), R8
+	MOVQ   56(AX), R9
 	VPXORQ Y8, Y8, Y8
 	VPXORQ Y9, Y9, Y9
 	VPXORQ Y10, Y10, Y10
 	VPXORQ Y11, Y11, Y11
-	MOVQ   80(AX), R9
+	MOVQ   80(AX), R10
 	VPXORQ Y12, Y12, Y12
 	VPXORQ Y13, Y13, Y13
 	VPXORQ Y14, Y14, Y14
 	VPXORQ Y15, Y15, Y15
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	SHLQ   $0x04, R10
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
 	JZ     store
 
 loop:
-	MOVL         (SI)(R11*1), R12
-	VBROADCASTSD 8(SI)(R11*1), Y16
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y16, Y0
-	VFMADD231PD  32(DX)(R12*1), Y16, Y1
-	VFMADD231PD  64(DX)(R12*1), Y16, Y2
-	VFMADD231PD  96(DX)(R12*1), Y16, K1, Y3
-	MOVL         (DI)(R11*1), R12
-	VBROADCASTSD 8(DI)(R11*1), Y16
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y16, Y4
-	VFMADD231PD  32(DX)(R12*1), Y16, Y5
-	VFMADD231PD  64(DX)(R12*1), Y16, Y6
-	VFMADD231PD  96(DX)(R12*1), Y16, K1, Y7
-	MOVL         (R8)(R11*1), R12
-	VBROADCASTSD 8(R8)(R11*1), Y16
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y16, Y8
-	VFMADD231PD  32(DX)(R12*1), Y16, Y9
-	VFMADD231PD  64(DX)(R12*1), Y16, Y10
-	VFMADD231PD  96(DX)(R12*1), Y16, K1, Y11
-	MOVL         (R9)(R11*1), R12
-	VBROADCASTSD 8(R9)(R11*1), Y16
-	IMULQ        BX, R12
-	VFMADD231PD  (DX)(R12*1), Y16, Y12
-	VFMADD231PD  32(DX)(R12*1), Y16, Y13
-	VFMADD231PD  64(DX)(R12*1), Y16, Y14
-	VFMADD231PD  96(DX)(R12*1), Y16, K1, Y15
-	ADDQ         $0x10, R11
-	CMPQ         R11, R10
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y16
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y16, Y0
+	VFMADD231PD  32(BX)(R13*1), Y16, Y1
+	VFMADD231PD  64(BX)(R13*1), Y16, Y2
+	VFMADD231PD  96(BX)(R13*1), Y16, K1, Y3
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y16
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y16, Y4
+	VFMADD231PD  32(BX)(R13*1), Y16, Y5
+	VFMADD231PD  64(BX)(R13*1), Y16, Y6
+	VFMADD231PD  96(BX)(R13*1), Y16, K1, Y7
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y16
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y16, Y8
+	VFMADD231PD  32(BX)(R13*1), Y16, Y9
+	VFMADD231PD  64(BX)(R13*1), Y16, Y10
+	VFMADD231PD  96(BX)(R13*1), Y16, K1, Y11
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y16
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y16, Y12
+	VFMADD231PD  32(BX)(R13*1), Y16, Y13
+	VFMADD231PD  64(BX)(R13*1), Y16, Y14
+	VFMADD231PD  96(BX)(R13*1), Y16, K1, Y15
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPD   (SI), Y16
-	VMOVUPD   32(SI), Y17
-	VMOVUPD   64(SI), Y18
-	VMOVUPD.Z 96(SI), K1, Y19
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD   (DI), Y16
+	VMOVUPD   32(DI), Y17
+	VMOVUPD   64(DI), Y18
+	VMOVUPD.Z 96(DI), K1, Y19
+	MOVQ      (AX), DI
 	VADDPD    Y0, Y16, Y0
-	VMOVUPD   Y0, (SI)(DI*8)
+	VMOVUPD   Y0, (DI)(R8*8)
 	VADDPD    Y1, Y17, Y1
-	VMOVUPD   Y1, 32(SI)(DI*8)
+	VMOVUPD   Y1, 32(DI)(R8*8)
 	VADDPD    Y2, Y18, Y2
-	VMOVUPD   Y2, 64(SI)(DI*8)
+	VMOVUPD   Y2, 64(DI)(R8*8)
 	VADDPD    Y3, Y19, Y3
-	VMOVUPD   Y3, K1, 96(SI)(DI*8)
-	MOVQ      24(AX), SI
+	VMOVUPD   Y3, K1, 96(DI)(R8*8)
+	MOVQ      24(AX), DI
 	VADDPD    Y4, Y16, Y4
-	VMOVUPD   Y4, (SI)(DI*8)
+	VMOVUPD   Y4, (DI)(R8*8)
 	VADDPD    Y5, Y17, Y5
-	VMOVUPD   Y5, 32(SI)(DI*8)
+	VMOVUPD   Y5, 32(DI)(R8*8)
 	VADDPD    Y6, Y18, Y6
-	VMOVUPD   Y6, 64(SI)(DI*8)
+	VMOVUPD   Y6, 64(DI)(R8*8)
 	VADDPD    Y7, Y19, Y7
-	VMOVUPD   Y7, K1, 96(SI)(DI*8)
-	MOVQ      48(AX), SI
+	VMOVUPD   Y7, K1, 96(DI)(R8*8)
+	MOVQ      48(AX), DI
 	VADDPD    Y8, Y16, Y8
-	VMOVUPD   Y8, (SI)(DI*8)
+	VMOVUPD   Y8, (DI)(R8*8)
 	VADDPD    Y9, Y17, Y9
-	VMOVUPD   Y9, 32(SI)(DI*8)
+	VMOVUPD   Y9, 32(DI)(R8*8)
 	VADDPD    Y10, Y18, Y10
-	VMOVUPD   Y10, 64(SI)(DI*8)
+	VMOVUPD   Y10, 64(DI)(R8*8)
 	VADDPD    Y11, Y19, Y11
-	VMOVUPD   Y11, K1, 96(SI)(DI*8)
-	MOVQ      72(AX), SI
+	VMOVUPD   Y11, K1, 96(DI)(R8*8)
+	MOVQ      72(AX), DI
 	VADDPD    Y12, Y16, Y12
-	VMOVUPD   Y12, (SI)(DI*8)
+	VMOVUPD   Y12, (DI)(R8*8)
 	VADDPD    Y13, Y17, Y13
-	VMOVUPD   Y13, 32(SI)(DI*8)
+	VMOVUPD   Y13, 32(DI)(R8*8)
 	VADDPD    Y14, Y18, Y14
-	VMOVUPD   Y14, 64(SI)(DI*8)
+	VMOVUPD   Y14, 64(DI)(R8*8)
 	VADDPD    Y15, Y19, Y15
-	VMOVUPD   Y15, K1, 96(SI)(DI*8)
+	VMOVUPD   Y15, K1, 96(DI)(R8*8)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -5569,63 +5421,66 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, width int)
+// func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Sparse1x16x64(SB), NOSPLIT, $0-56
+TEXT ·avx512Sparse1x16x64(SB), NOSPLIT, $0-64
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  b+24(FP), DX
-	MOVQ  bs+32(FP), BX
-	SHLQ  $0x03, BX
-	MOVQ  width+48(FP), SI
-	SUBQ  $0x00000004, SI
-	SUBQ  $0x00000004, SI
-	SUBQ  $0x00000004, SI
-	MOVQ  $-1, DI
-	BZHIQ SI, DI, DI
-	KMOVQ DI, K1
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000004, DI
+	SUBQ  $0x00000004, DI
+	SUBQ  $0x00000004, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), SI
+	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-	MOVQ   16(AX), DI
-	XORQ   R8, R8
-	SHLQ   $0x04, DI
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
 	JZ     store
 
 loop:
-	MOVL         (SI)(R8*1), R9
-	VBROADCASTSD 8(SI)(R8*1), Y4
-	IMULQ        BX, R9
-	VFMADD231PD  (DX)(R9*1), Y4, Y0
-	VFMADD231PD  32(DX)(R9*1), Y4, Y1
-	VFMADD231PD  64(DX)(R9*1), Y4, Y2
-	VFMADD231PD  96(DX)(R9*1), Y4, K1, Y3
-	ADDQ         $0x10, R8
-	CMPQ         R8, DI
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Y4
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Y4, Y0
+	VFMADD231PD  32(BX)(R10*1), Y4, Y1
+	VFMADD231PD  64(BX)(R10*1), Y4, Y2
+	VFMADD231PD  96(BX)(R10*1), Y4, K1, Y3
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), SI
-	MOVQ      left+16(FP), DI
-	VMOVUPD   (SI), Y4
-	VMOVUPD   32(SI), Y5
-	VMOVUPD   64(SI), Y6
-	VMOVUPD.Z 96(SI), K1, Y7
-	MOVQ      (AX), SI
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD   (DI), Y4
+	VMOVUPD   32(DI), Y5
+	VMOVUPD   64(DI), Y6
+	VMOVUPD.Z 96(DI), K1, Y7
+	MOVQ      (AX), DI
 	VADDPD    Y0, Y4, Y0
-	VMOVUPD   Y0, (SI)(DI*8)
+	VMOVUPD   Y0, (DI)(R8*8)
 	VADDPD    Y1, Y5, Y1
-	VMOVUPD   Y1, 32(SI)(DI*8)
+	VMOVUPD   Y1, 32(DI)(R8*8)
 	VADDPD    Y2, Y6, Y2
-	VMOVUPD   Y2, 64(SI)(DI*8)
+	VMOVUPD   Y2, 64(DI)(R8*8)
 	VADDPD    Y3, Y7, Y3
-	VMOVUPD   Y3, K1, 96(SI)(DI*8)
+	VMOVUPD   Y3, K1, 96(DI)(R8*8)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -6267,234 +6122,6 @@ eachdone:
 	VZEROUPPER
 	RET
 
-// func avx512Compress64(entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, AVX512VBMI2, BMI2, FMA3, POPCNT
-TEXT ·avx512Compress64(SB), NOSPLIT, $0-64
-	MOVQ         entries+0(FP), AX
-	MOVQ         counts+16(FP), CX
-	MOVQ         pixels+24(FP), DX
-	VMOVDQU8     avx51264Places<>+0(SB), Z0
-	VPMOVZXBQ    avx51264Low<>+0(SB), Z1
-	VPMOVZXBQ    avx51264High<>+0(SB), Z2
-	VPXORQ       Z6, Z6, Z6
-	MOVL         $0x437f0000, BX
-	VPBROADCASTD BX, Z3
-	MOVL         $0x3b808081, BX
-	VPBROADCASTD BX, Z4
-	MOVQ         $0x00000040, BX
-	VPBROADCASTQ BX, Z5
-	XORQ         BX, BX
-
-rows:
-	MOVQ    rows+48(FP), SI
-	CMPQ    BX, SI
-	JGE     done
-	MOVQ    BX, DI
-	MOVQ    index+40(FP), SI
-	TESTQ   SI, SI
-	JZ      ordered
-	MOVLQSX (SI)(BX*4), DI
-
-ordered:
-	MOVQ   stride+32(FP), SI
-	IMULQ  SI, DI
-	ADDQ   DX, DI
-	MOVQ   n+56(FP), SI
-	MOVQ   AX, R8
-	VPXORQ Z7, Z7, Z7
-	JMP    begin
-
-skip:
-	VPADDQ Z5, Z7, Z7
-
-begin:
-chunks:
-	CMPQ     SI, $0x40
-	JLT      tail
-	VMOVDQU8 (DI), Z8
-	ADDQ     $0x40, DI
-	SUBQ     $0x40, SI
-
-take:
-	VPTESTMB      Z8, Z8, K1
-	KMOVQ         K1, R9
-	POPCNTQ       R9, R9
-	JZ            skip
-	VPCOMPRESSB.Z Z8, K1, Z8
-	VPCOMPRESSB.Z Z0, K1, Z9
-	VPMOVZXBD     X8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS        Y4, Y10, Y11
-	VFNMADD231PS  Y11, Y3, Y10
-	VFMADD231PS   Y10, Y4, Y11
-	VPMOVZXBQ     X9, Z10
-	VPADDQ        Z7, Z10, Z10
-	VMOVDQU64     Z10, Z12
-	VCVTPS2PD     Y11, Z11
-	VPERMT2Q      Z11, Z1, Z12
-	VPERMT2Q      Z11, Z2, Z10
-	VMOVDQU64     Z12, (R8)
-	VMOVDQU64     Z10, 64(R8)
-	VALIGNQ       $0x01, Z8, Z8, Z8
-	VALIGNQ       $0x01, Z9, Z9, Z9
-	ADDQ          $0x00000080, R8
-	VPMOVZXBD     X8, Y10
-	VCVTDQ2PS     Y10, Y10
-	VMULPS        Y4, Y10, Y11
-	VFNMADD231PS  Y11, Y3, Y10
-	VFMADD231PS   Y10, Y4, Y11
-	VPMOVZXBQ     X9, Z10
-	VPADDQ        Z7, Z10, Z10
-	VMOVDQU64     Z10, Z12
-	VCVTPS2PD     Y11, Z11
-	VPERMT2Q      Z11, Z1, Z12
-	VPERMT2Q      Z11, Z2, Z10
-	VMOVDQU64     Z12, (R8)
-	VMOVDQU64     Z10, 64(R8)
-	VALIGNQ       $0x01, Z8, Z8, Z8
-	VALIGNQ       $0x01, Z9, Z9, Z9
-	ADDQ          $0x00000080, R8
-	SUBQ          $0x10, R9
-	JLE           last
-
-more:
-	VPMOVZXBD    X8, Y10
-	VCVTDQ2PS    Y10, Y10
-	VMULPS       Y4, Y10, Y11
-	VFNMADD231PS Y11, Y3, Y10
-	VFMADD231PS  Y10, Y4, Y11
-	VPMOVZXBQ    X9, Z10
-	VPADDQ       Z7, Z10, Z10
-	VMOVDQU64    Z10, Z12
-	VCVTPS2PD    Y11, Z11
-	VPERMT2Q     Z11, Z1, Z12
-	VPERMT2Q     Z11, Z2, Z10
-	VMOVDQU64    Z12, (R8)
-	VMOVDQU64    Z10, 64(R8)
-	VALIGNQ      $0x01, Z8, Z8, Z8
-	VALIGNQ      $0x01, Z9, Z9, Z9
-	ADDQ         $0x00000080, R8
-	SUBQ         $0x08, R9
-	JG           more
-
-last:
-	SHLQ   $0x04, R9
-	ADDQ   R9, R8
-	VPADDQ Z5, Z7, Z7
-	JMP    chunks
-
-tail:
-	TESTQ      SI, SI
-	JZ         rowdone
-	MOVQ       $-1, R9
-	BZHIQ      SI, R9, R9
-	KMOVQ      R9, K1
-	VMOVDQU8.Z (DI), K1, Z8
-	XORQ       SI, SI
-	JMP        take
-
-rowdone:
-	VMOVDQU64 Z6, (R8)
-	VMOVDQU64 Z6, 64(R8)
-	SUBQ      AX, R8
-	SHRQ      $0x04, R8
-	MOVL      R8, (CX)(BX*4)
-	MOVQ      capacity+8(FP), SI
-	SHLQ      $0x04, SI
-	ADDQ      SI, AX
-	INCQ      BX
-	JMP       rows
-
-done:
-	VZEROUPPER
-	RET
-
-DATA avx51264Places<>+0(SB)/1, $0x00
-DATA avx51264Places<>+1(SB)/1, $0x01
-DATA avx51264Places<>+2(SB)/1, $0x02
-DATA avx51264Places<>+3(SB)/1, $0x03
-DATA avx51264Places<>+4(SB)/1, $0x04
-DATA avx51264Places<>+5(SB)/1, $0x05
-DATA avx51264Places<>+6(SB)/1, $0x06
-DATA avx51264Places<>+7(SB)/1, $0x07
-DATA avx51264Places<>+8(SB)/1, $0x08
-DATA avx51264Places<>+9(SB)/1, $0x09
-DATA avx51264Places<>+10(SB)/1, $0x0a
-DATA avx51264Places<>+11(SB)/1, $0x0b
-DATA avx51264Places<>+12(SB)/1, $0x0c
-DATA avx51264Places<>+13(SB)/1, $0x0d
-DATA avx51264Places<>+14(SB)/1, $0x0e
-DATA avx51264Places<>+15(SB)/1, $0x0f
-DATA avx51264Places<>+16(SB)/1, $0x10
-DATA avx51264Places<>+17(SB)/1, $0x11
-DATA avx51264Places<>+18(SB)/1, $0x12
-DATA avx51264Places<>+19(SB)/1, $0x13
-DATA avx51264Places<>+20(SB)/1, $0x14
-DATA avx51264Places<>+21(SB)/1, $0x15
-DATA avx51264Places<>+22(SB)/1, $0x16
-DATA avx51264Places<>+23(SB)/1, $0x17
-DATA avx51264Places<>+24(SB)/1, $0x18
-DATA avx51264Places<>+25(SB)/1, $0x19
-DATA avx51264Places<>+26(SB)/1, $0x1a
-DATA avx51264Places<>+27(SB)/1, $0x1b
-DATA avx51264Places<>+28(SB)/1, $0x1c
-DATA avx51264Places<>+29(SB)/1, $0x1d
-DATA avx51264Places<>+30(SB)/1, $0x1e
-DATA avx51264Places<>+31(SB)/1, $0x1f
-DATA avx51264Places<>+32(SB)/1, $0x20
-DATA avx51264Places<>+33(SB)/1, $0x21
-DATA avx51264Places<>+34(SB)/1, $0x22
-DATA avx51264Places<>+35(SB)/1, $0x23
-DATA avx51264Places<>+36(SB)/1, $0x24
-DATA avx51264Places<>+37(SB)/1, $0x25
-DATA avx51264Places<>+38(SB)/1, $0x26
-DATA avx51264Places<>+39(SB)/1, $0x27
-DATA avx51264Places<>+40(SB)/1, $0x28
-DATA avx51264Places<>+41(SB)/1, $0x29
-DATA avx51264Places<>+42(SB)/1, $0x2a
-DATA avx51264Places<>+43(SB)/1, $0x2b
-DATA avx51264Places<>+44(SB)/1, $0x2c
-DATA avx51264Places<>+45(SB)/1, $0x2d
-DATA avx51264Places<>+46(SB)/1, $0x2e
-DATA avx51264Places<>+47(SB)/1, $0x2f
-DATA avx51264Places<>+48(SB)/1, $0x30
-DATA avx51264Places<>+49(SB)/1, $0x31
-DATA avx51264Places<>+50(SB)/1, $0x32
-DATA avx51264Places<>+51(SB)/1, $0x33
-DATA avx51264Places<>+52(SB)/1, $0x34
-DATA avx51264Places<>+53(SB)/1, $0x35
-DATA avx51264Places<>+54(SB)/1, $0x36
-DATA avx51264Places<>+55(SB)/1, $0x37
-DATA avx51264Places<>+56(SB)/1, $0x38
-DATA avx51264Places<>+57(SB)/1, $0x39
-DATA avx51264Places<>+58(SB)/1, $0x3a
-DATA avx51264Places<>+59(SB)/1, $0x3b
-DATA avx51264Places<>+60(SB)/1, $0x3c
-DATA avx51264Places<>+61(SB)/1, $0x3d
-DATA avx51264Places<>+62(SB)/1, $0x3e
-DATA avx51264Places<>+63(SB)/1, $0x3f
-GLOBL avx51264Places<>(SB), RODATA|NOPTR, $64
-
-DATA avx51264Low<>+0(SB)/1, $0x00
-DATA avx51264Low<>+1(SB)/1, $0x08
-DATA avx51264Low<>+2(SB)/1, $0x01
-DATA avx51264Low<>+3(SB)/1, $0x09
-DATA avx51264Low<>+4(SB)/1, $0x02
-DATA avx51264Low<>+5(SB)/1, $0x0a
-DATA avx51264Low<>+6(SB)/1, $0x03
-DATA avx51264Low<>+7(SB)/1, $0x0b
-GLOBL avx51264Low<>(SB), RODATA|NOPTR, $8
-
-DATA avx51264High<>+0(SB)/1, $0x04
-DATA avx51264High<>+1(SB)/1, $0x0c
-DATA avx51264High<>+2(SB)/1, $0x05
-DATA avx51264High<>+3(SB)/1, $0x0d
-DATA avx51264High<>+4(SB)/1, $0x06
-DATA avx51264High<>+5(SB)/1, $0x0e
-DATA avx51264High<>+6(SB)/1, $0x07
-DATA avx51264High<>+7(SB)/1, $0x0f
-GLOBL avx51264High<>(SB), RODATA|NOPTR, $8
-
 // func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·avx512Softmax64(SB), NOSPLIT, $0-72
@@ -6778,3 +6405,191 @@ loop:
 
 done:
 	RET
+
+// func avx512Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, BMI2, CMOV, MMX+, POPCNT
+TEXT ·avx512Compress(SB), NOSPLIT, $0-64
+	MOVQ         entries+0(FP), AX
+	MOVQ         counts+16(FP), CX
+	MOVQ         pixels+24(FP), DX
+	VMOVDQU8     avx512Places<>+0(SB), Z0
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         $0x00004000, BX
+	VPBROADCASTD BX, Z1
+	XORQ         BX, BX
+
+rows:
+	MOVQ    rows+48(FP), SI
+	CMPQ    BX, SI
+	JGE     done
+	SUBQ    $0x01, SI
+	LEAQ    2(BX), R8
+	CMPQ    R8, SI
+	CMOVQGT SI, R8
+	MOVQ    BX, DI
+	MOVQ    index+40(FP), SI
+	TESTQ   SI, SI
+	JZ      ordered
+	MOVLQSX (SI)(BX*4), DI
+	MOVLQSX (SI)(R8*4), R8
+
+ordered:
+	MOVQ   stride+32(FP), SI
+	SUBQ   DI, R8
+	IMULQ  SI, R8
+	IMULQ  SI, DI
+	ADDQ   DX, DI
+	MOVQ   n+56(FP), SI
+	MOVQ   AX, R9
+	VPXORQ Z3, Z3, Z3
+	JMP    begin
+
+skip:
+	VPADDD Z1, Z3, Z3
+
+begin:
+chunks:
+	CMPQ       SI, $0x40
+	JLT        tail
+	VMOVDQU8   (DI), Z4
+	PREFETCHT0 (DI)(R8*1)
+	ADDQ       $0x40, DI
+	SUBQ       $0x40, SI
+
+take:
+	VPTESTMB      Z4, Z4, K1
+	KMOVQ         K1, R10
+	POPCNTQ       R10, R10
+	JZ            skip
+	VPCOMPRESSB.Z Z4, K1, Z4
+	VPCOMPRESSB.Z Z0, K1, Z5
+	VPMOVZXBD     X5, Z6
+	VPMOVZXBD     X4, Z7
+	VPSLLD        $0x08, Z6, Z6
+	VPADDD        Z3, Z6, Z6
+	VPORQ         Z7, Z6, Z6
+	VMOVDQU32     Z6, (R9)
+	VALIGNQ       $0x02, Z4, Z4, Z4
+	VALIGNQ       $0x02, Z5, Z5, Z5
+	ADDQ          $0x40, R9
+	VPMOVZXBD     X5, Z6
+	VPMOVZXBD     X4, Z7
+	VPSLLD        $0x08, Z6, Z6
+	VPADDD        Z3, Z6, Z6
+	VPORQ         Z7, Z6, Z6
+	VMOVDQU32     Z6, (R9)
+	VALIGNQ       $0x02, Z4, Z4, Z4
+	VALIGNQ       $0x02, Z5, Z5, Z5
+	ADDQ          $0x40, R9
+	SUBQ          $0x20, R10
+	JLE           last
+
+more:
+	VPMOVZXBD X5, Z6
+	VPMOVZXBD X4, Z7
+	VPSLLD    $0x08, Z6, Z6
+	VPADDD    Z3, Z6, Z6
+	VPORQ     Z7, Z6, Z6
+	VMOVDQU32 Z6, (R9)
+	VALIGNQ   $0x02, Z4, Z4, Z4
+	VALIGNQ   $0x02, Z5, Z5, Z5
+	ADDQ      $0x40, R9
+	SUBQ      $0x10, R10
+	JG        more
+
+last:
+	SHLQ   $0x02, R10
+	ADDQ   R10, R9
+	VPADDD Z1, Z3, Z3
+	JMP    chunks
+
+tail:
+	TESTQ      SI, SI
+	JZ         rowdone
+	MOVQ       $-1, R10
+	BZHIQ      SI, R10, R10
+	KMOVQ      R10, K1
+	VMOVDQU8.Z (DI), K1, Z4
+	XORQ       SI, SI
+	JMP        take
+
+rowdone:
+	VMOVDQU64 Z2, (R9)
+	SUBQ      AX, R9
+	SHRQ      $0x02, R9
+	MOVL      R9, (CX)(BX*4)
+	MOVQ      capacity+8(FP), SI
+	SHLQ      $0x02, SI
+	ADDQ      SI, AX
+	INCQ      BX
+	JMP       rows
+
+done:
+	VZEROUPPER
+	RET
+
+DATA avx512Places<>+0(SB)/1, $0x00
+DATA avx512Places<>+1(SB)/1, $0x01
+DATA avx512Places<>+2(SB)/1, $0x02
+DATA avx512Places<>+3(SB)/1, $0x03
+DATA avx512Places<>+4(SB)/1, $0x04
+DATA avx512Places<>+5(SB)/1, $0x05
+DATA avx512Places<>+6(SB)/1, $0x06
+DATA avx512Places<>+7(SB)/1, $0x07
+DATA avx512Places<>+8(SB)/1, $0x08
+DATA avx512Places<>+9(SB)/1, $0x09
+DATA avx512Places<>+10(SB)/1, $0x0a
+DATA avx512Places<>+11(SB)/1, $0x0b
+DATA avx512Places<>+12(SB)/1, $0x0c
+DATA avx512Places<>+13(SB)/1, $0x0d
+DATA avx512Places<>+14(SB)/1, $0x0e
+DATA avx512Places<>+15(SB)/1, $0x0f
+DATA avx512Places<>+16(SB)/1, $0x10
+DATA avx512Places<>+17(SB)/1, $0x11
+DATA avx512Places<>+18(SB)/1, $0x12
+DATA avx512Places<>+19(SB)/1, $0x13
+DATA avx512Places<>+20(SB)/1, $0x14
+DATA avx512Places<>+21(SB)/1, $0x15
+DATA avx512Places<>+22(SB)/1, $0x16
+DATA avx512Places<>+23(SB)/1, $0x17
+DATA avx512Places<>+24(SB)/1, $0x18
+DATA avx512Places<>+25(SB)/1, $0x19
+DATA avx512Places<>+26(SB)/1, $0x1a
+DATA avx512Places<>+27(SB)/1, $0x1b
+DATA avx512Places<>+28(SB)/1, $0x1c
+DATA avx512Places<>+29(SB)/1, $0x1d
+DATA avx512Places<>+30(SB)/1, $0x1e
+DATA avx512Places<>+31(SB)/1, $0x1f
+DATA avx512Places<>+32(SB)/1, $0x20
+DATA avx512Places<>+33(SB)/1, $0x21
+DATA avx512Places<>+34(SB)/1, $0x22
+DATA avx512Places<>+35(SB)/1, $0x23
+DATA avx512Places<>+36(SB)/1, $0x24
+DATA avx512Places<>+37(SB)/1, $0x25
+DATA avx512Places<>+38(SB)/1, $0x26
+DATA avx512Places<>+39(SB)/1, $0x27
+DATA avx512Places<>+40(SB)/1, $0x28
+DATA avx512Places<>+41(SB)/1, $0x29
+DATA avx512Places<>+42(SB)/1, $0x2a
+DATA avx512Places<>+43(SB)/1, $0x2b
+DATA avx512Places<>+44(SB)/1, $0x2c
+DATA avx512Places<>+45(SB)/1, $0x2d
+DATA avx512Places<>+46(SB)/1, $0x2e
+DATA avx512Places<>+47(SB)/1, $0x2f
+DATA avx512Places<>+48(SB)/1, $0x30
+DATA avx512Places<>+49(SB)/1, $0x31
+DATA avx512Places<>+50(SB)/1, $0x32
+DATA avx512Places<>+51(SB)/1, $0x33
+DATA avx512Places<>+52(SB)/1, $0x34
+DATA avx512Places<>+53(SB)/1, $0x35
+DATA avx512Places<>+54(SB)/1, $0x36
+DATA avx512Places<>+55(SB)/1, $0x37
+DATA avx512Places<>+56(SB)/1, $0x38
+DATA avx512Places<>+57(SB)/1, $0x39
+DATA avx512Places<>+58(SB)/1, $0x3a
+DATA avx512Places<>+59(SB)/1, $0x3b
+DATA avx512Places<>+60(SB)/1, $0x3c
+DATA avx512Places<>+61(SB)/1, $0x3d
+DATA avx512Places<>+62(SB)/1, $0x3e
+DATA avx512Places<>+63(SB)/1, $0x3f
+GLOBL avx512Places<>(SB), RODATA|NOPTR, $64

@@ -61,6 +61,7 @@ const sparse = 4
 // b [n] or nil, y [m, n]. Pixels of 0 are skipped.
 func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 	m, k := pixels.Rows(), pixels.Cols
+	checkPlaces(m, k)
 	check("MatMulPixels", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
 	e.run(product[T]{kind: pixelsForward, y: y, pixels: pixels, w: w, b: b, m: m, k: k, n: n}, m*k*n/sparse)
 }
@@ -69,8 +70,16 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 // g [m, n], d [k, n]. Pixels of 0 are skipped.
 func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n int) {
 	m, k := pixels.Rows(), pixels.Cols
+	checkPlaces(m, k)
 	check[T]("MatMulPixelsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
 	e.run(product[T]{kind: pixelsForWeight, y: d, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse)
+}
+
+// checkPlaces panics when a row or a column of pixels is too long for an entry.
+func checkPlaces(m, k int) {
+	if max(m, k) > maxPlaces {
+		panic(fmt.Sprintf("kernel: %d images of %d pixels, want at most %d of each", m, k, maxPlaces))
+	}
 }
 
 // check panics unless the lengths of result, factors and bias are what they must.

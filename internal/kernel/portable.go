@@ -129,7 +129,8 @@ func (in inner[T]) pixelProduct(s *Scratch[T], p *product[T], lo, hi int) {
 	for i := lo; i < hi; i++ {
 		y := p.y[i*p.n : i*p.n+p.n]
 		for _, e := range compress(s.entries, p.pixels.Row(i)) {
-			in.addScaled(y, p.w[int(e.at)*p.n:int(e.at)*p.n+p.n], e.value)
+			at := int(e>>placeShift) * p.n
+			in.addScaled(y, p.w[at:at+p.n], T(matrix.Intensity(byte(e))))
 		}
 		addBias(y, p.b)
 	}
@@ -146,8 +147,8 @@ func (in inner[T]) transposedPixelProduct(s *Scratch[T], p *product[T], lo, hi i
 			row := p.w[i*p.n+left : i*p.n+right]
 			at, value, some := in.nonzeros(s, row)
 			for _, e := range compress(s.entries, p.pixels.Row(i)[lo:hi]) {
-				d := p.y[(lo+int(e.at))*p.n:]
-				in.addNonzeros(d[left:right], row, at, value, some, e.value)
+				d := p.y[(lo+int(e>>placeShift))*p.n:]
+				in.addNonzeros(d[left:right], row, at, value, some, T(matrix.Intensity(byte(e))))
 			}
 		}
 	}
@@ -157,18 +158,18 @@ func (in inner[T]) transposedPixelProduct(s *Scratch[T], p *product[T], lo, hi i
 // blockColumns is how many columns of d are built together.
 const blockColumns = 256
 
-// entry is one pixel that is not 0.
-type entry[T Float] struct {
-	at    uint32 // its place in the row
-	value T      // its intensity
-}
+// An entry is one pixel that is not 0: its place in the row, shifted, and its byte.
+const (
+	placeShift = 8
+	maxPlaces  = 1 << (32 - placeShift) // pixels in a row
+)
 
 // compress lists the pixels that are not 0, in order, in the memory of entries.
-func compress[T Float](entries []entry[T], pixels []byte) []entry[T] {
+func compress(entries []uint32, pixels []byte) []uint32 {
 	n, p := 0, 0
 	add := func(p int, b byte) {
 		if b != 0 {
-			entries[n] = entry[T]{uint32(p), T(matrix.Intensity(b))}
+			entries[n] = uint32(p)<<placeShift | uint32(b)
 			n++
 		}
 	}

@@ -9,7 +9,7 @@ type Scratch[T Float] struct {
 	skewed  []T            // the first factor, its rows further apart
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
-	entries []entry[T]     // compressed rows
+	entries []uint32       // compressed rows: places and bytes
 	counts  []int32        // entries of each compressed row
 	order   []int32        // compressed rows by count
 	starts  []int32        // where the rows of each count begin in order
@@ -29,7 +29,7 @@ const lists = 4
 // sparseRow says where a compressed row is and where its sum goes.
 type sparseRow[T Float] struct {
 	y       *T
-	entries *entry[T]
+	entries *uint32
 	count   int // of the longest row of its group, in the last of them
 }
 

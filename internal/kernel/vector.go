@@ -1,6 +1,10 @@
 package kernel
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"glassnet/matrix"
+)
 
 // vectors is an implementation on registers of several numbers. The second factor
 // of a product is cut into panels, a few registers wide, and for each panel a tile
@@ -15,8 +19,9 @@ type vectors[T Float] struct {
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
 	lanes          int
-	compress       compressFunc[T]                                          // nil: in Go
+	compress       compressFunc                                             // nil: in Go
 	transposeBytes func(dst *byte, stride int, rows *[16]*byte, col, n int) // nil: in Go
+	values         *[256]T                                                  // intensities
 	fallback       inner[T]
 	*assembly[T]   // nil: in Go
 }
@@ -32,20 +37,29 @@ type panel[T Float] struct {
 // rows as the tile is high and width columns.
 type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *T, inner, width int)
 
-// sparseFunc computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j] for the
-// entries e of each row and width columns. A group has one row or as many as are
+// sparseFunc computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j] for
+// the entries of each row and width columns. A group has one row or as many as are
 // summed together; the last of them has the count of all.
-type sparseFunc[T Float] func(rows *sparseRow[T], groups, left int, b *T, bs int, bias *T, width int)
+type sparseFunc[T Float] func(rows *sparseRow[T], groups, left int, b *T, bs int, bias, values *T, width int)
 
 // compressFunc lists the pixels that are not 0 in rows of n. Row r begins at
 // pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at
-// entries[r·capacity]. Up to padding entries beyond the last are set to 0.
-type compressFunc[T Float] func(entries *entry[T], capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int)
+// entries[r·capacity]. The padding entries beyond the last are set to 0.
+type compressFunc func(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int)
 
-// padding is how many entries compress sets to 0 at least.
-const padding = 8
+const padding = 16
+
+// intensities are what bytes stand for.
+func intensities[T Float]() *[256]T {
+	var v [256]T
+	for b := range v {
+		v[b] = T(matrix.Intensity(byte(b)))
+	}
+	return &v
+}
 
 func (v *vectors[T]) table() *Table[T] {
+	v.values = intensities[T]()
 	return &Table[T]{v.addScaledAny, v.multiply, v.loops()}
 }
 
@@ -220,7 +234,7 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 	if height == 0 || to.left == to.right {
 		return
 	}
-	capacity := inner + 2*v.widest().columns
+	capacity := inner + 3*padding // compress writes up to two registers more
 	v.compressRows(s, p, to, capacity)
 	s.sortRows(height, inner)
 	whole := height / lists * lists
@@ -250,10 +264,10 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		biases := s.padBias(p.b, left, width, panel.columns)
 		if full {
 			if whole > 0 {
-				panel.sparse[1](&s.rows[0], whole/lists, left, b, stride, biases, width)
+				panel.sparse[1](&s.rows[0], whole/lists, left, b, stride, biases, &v.values[0], width)
 			}
 			if whole < height {
-				panel.sparse[0](&s.rows[whole], height-whole, left, b, stride, biases, width)
+				panel.sparse[0](&s.rows[whole], height-whole, left, b, stride, biases, &v.values[0], width)
 			}
 		} else {
 			v.sparseThroughTile(s, panel, whole, height, left, b, stride, biases, width)
@@ -275,7 +289,7 @@ func (v *vectors[T]) sparseThroughTile(s *Scratch[T], panel *panel[T], whole, he
 			s.group[r] = s.rows[first+r]
 			s.group[r].y = &s.tile[r*panel.columns]
 		}
-		panel.sparse[f](&s.group[0], 1, 0, b, stride, biases, width)
+		panel.sparse[f](&s.group[0], 1, 0, b, stride, biases, &v.values[0], width)
 		for r := range count {
 			copy(unsafe.Slice(at(s.rows[first+r].y, left), width), s.tile[r*panel.columns:])
 		}

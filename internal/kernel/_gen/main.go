@@ -42,11 +42,13 @@ func main() {
 		g.addScaled()
 		g.elementwise()
 		if set.masked {
-			g.compress()
 			g.softmax()
 		}
 	}
 	transposeBytes(set)
+	if set.masked {
+		compress(set)
+	}
 	if set.name == "avx2" {
 		pause()
 	}
@@ -293,10 +295,10 @@ func (l label) ref() operand.LabelRef       { return operand.LabelRef(l) }
 // for each other.
 func (g generator) sparse(lists int, widths []int) {
 	g.function(fmt.Sprintf("Sparse%dx%dx", lists, total(widths)/g.size),
-		fmt.Sprintf("rows *byte, groups, left int, b *%[1]s, bs int, bias *%[1]s, width int", g.number.name),
-		fmt.Sprintf("computes row.y[left + j] = Σ_t e.value·b[e.at·bs + j] + bias[j], e = row.entries[t], for groups of %d rows and width columns; the last row of a group has the count of all.", lists))
+		fmt.Sprintf("rows *byte, groups, left int, b *%[1]s, bs int, bias, values *%[1]s, width int", g.number.name),
+		fmt.Sprintf("computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of %d rows and width columns; the last row of a group has the count of all.", lists))
 	const y, first, count, size = 0, 8, 16, 24 // of sparseRow
-	row, groups := load("rows"), load("groups")
+	row, groups, values := load("rows"), load("groups"), load("values")
 	b, bs := load("b"), load("bs")
 	g.scale(bs)
 	mask := g.tailMask(widths)
@@ -318,14 +320,16 @@ func (g generator) sparse(lists int, widths []int) {
 	end, t := GP64(), GP64()
 	MOVQ(mem(row).Offset(size*(lists-1)+count), end)
 	XORQ(t, t)
-	SHLQ(operand.U8(map[int]int{4: 3, 8: 4}[g.size]), end) // an entry is two numbers long
 	loop, store := label("loop"), label("store")
+	TESTQ(end, end)
 	JZ(store.ref())
 	loop.here()
 	for r, e := range entries {
-		at, value := GP64(), vector(widths[0])
-		MOVL(mem(e).Idx(t, 1), at.As32())
-		g.bcast(mem(e).Idx(t, 1).Offset(g.size), value)
+		at, pixel, value := GP64(), GP64(), vector(widths[0])
+		MOVL(mem(e).Idx(t, 4), at.As32())
+		MOVBLZX(at.As8(), pixel.As32())
+		SHRL(operand.U8(placeShift), at.As32())
+		g.bcast(mem(values).Idx(pixel, uint8(g.size)), value)
 		IMULQ(bs, at)
 		m := mem(b).Idx(at, 1)
 		for v, a := range acc[r] {
@@ -337,7 +341,7 @@ func (g generator) sparse(lists int, widths []int) {
 			m = m.Offset(widths[v])
 		}
 	}
-	ADDQ(operand.U8(2*g.size), t)
+	INCQ(t)
 	CMPQ(t, end)
 	JNE(loop.ref())
 	store.here()

@@ -16,15 +16,6 @@ func constant(name string, values ...byte) operand.Mem {
 	return m
 }
 
-// interleaved returns n pairs of lanes for a two-source permutation: lane first+i
-// of the first source beside the same lane of the second.
-func interleaved(lanes, first int) (order []byte) {
-	for i := range lanes / 2 {
-		order = append(order, byte(first+i), byte(lanes+first+i))
-	}
-	return order
-}
-
 // vpcompress is an instruction that avo does not know: it moves the bytes or words
 // of src that k has a bit for to the front of dst and clears the rest.
 func vpcompress(opcode string, src reg.VecVirtual, k reg.OpmaskVirtual) reg.VecVirtual {
@@ -36,44 +27,29 @@ func vpcompress(opcode string, src reg.VecVirtual, k reg.OpmaskVirtual) reg.VecV
 	return dst
 }
 
+// placeShift is how far left the place of an entry stands of its byte, as in the
+// package.
+const placeShift = 8
+
 // compress writes the search for the pixels that are not 0. Of 64 pixels those
 // that are not 0 are moved together with their places, by an instruction and
 // without a branch on what they are; then a register of them at a time becomes
 // entries.
-func (g generator) compress() {
-	lanes := g.lanes(64)
-	g.function("Compress", "entries *byte, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int",
-		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in those up to two registers beyond the last.")
+func compress(s set) {
+	const lanes = 16
+	g := generator{s, number{}}
+	g.function("Compress", "entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int",
+		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last.")
 	entries, counts, base := load("entries"), load("counts"), load("pixels")
-	bits := map[int]operand.U8{4: 3, 8: 4}[g.size] // of the size of an entry
-
 	iota8 := make([]byte, 64)
 	for i := range iota8 {
 		iota8[i] = byte(i)
 	}
-	prefix := g.set.name + g.short
-	widen, add := VPMOVZXBD, VPADDD
-	if g.size == 8 {
-		widen, add = VPMOVZXBQ, VPADDQ
-	}
-	iota64, low, high, whole, inverse, step, zero := ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
-	VMOVDQU8(constant(prefix+"Places", iota8...), iota64)
-	widen(constant(prefix+"Low", interleaved(lanes, 0)...), low)
-	widen(constant(prefix+"High", interleaved(lanes, lanes/2)...), high)
+	iota64, step, zero, scalar := ZMM(), ZMM(), ZMM(), GP64()
+	VMOVDQU8(constant(s.name+"Places", iota8...), iota64)
 	VPXORQ(zero, zero, zero)
-	// b/255 rounded to nearest: q = b·(1/255), then one step of Newton's method on
-	// the remainder b - 255q; a test compares all 256.
-	scalar := GP64()
-	MOVL(operand.U32(0x437f0000), scalar.As32()) // 255
-	VPBROADCASTD(scalar.As32(), whole)
-	MOVL(operand.U32(0x3b808081), scalar.As32()) // 1/255
-	VPBROADCASTD(scalar.As32(), inverse)
-	MOVQ(operand.U32(64), scalar)
-	if g.size == 4 {
-		VPBROADCASTD(scalar.As32(), step)
-	} else {
-		VPBROADCASTQ(scalar, step)
-	}
+	MOVQ(operand.U32(64<<placeShift), scalar)
+	VPBROADCASTD(scalar.As32(), step)
 
 	row, next := GP64(), GP64()
 	XORQ(row, row)
@@ -83,14 +59,23 @@ func (g generator) compress() {
 	Load(Param("rows"), next)
 	CMPQ(row, next)
 	JGE(done.ref())
-	pixels, index := GP64(), GP64()
+	// Images lie anywhere in memory: while one is read, the one after next is
+	// fetched, ahead bytes away.
+	pixels, ahead, index := GP64(), GP64(), GP64()
+	SUBQ(operand.U8(1), next)
+	LEAQ(mem(row).Offset(2), ahead)
+	CMPQ(ahead, next)
+	CMOVQGT(next, ahead)
 	MOVQ(row, pixels)
 	Load(Param("index"), index)
 	TESTQ(index, index)
 	JZ(ordered.ref())
 	MOVLQSX(mem(index).Idx(row, 4), pixels)
+	MOVLQSX(mem(index).Idx(ahead, 4), ahead)
 	ordered.here()
 	Load(Param("stride"), next)
+	SUBQ(pixels, ahead)
+	IMULQ(next, ahead)
 	IMULQ(next, pixels)
 	ADDQ(base, pixels)
 	n, e := GP64(), GP64()
@@ -101,12 +86,13 @@ func (g generator) compress() {
 	JMP(begin.ref())
 
 	skip.here()
-	add(step, first, first)
+	VPADDD(step, first, first)
 	begin.here()
 	chunks.here()
 	CMPQ(n, operand.U8(64))
 	JLT(tail.ref())
 	VMOVDQU8(mem(pixels), bytes)
+	PREFETCHT0(mem(pixels).Idx(ahead, 1))
 	ADDQ(operand.U8(64), pixels)
 	SUBQ(operand.U8(64), n)
 	take.here()
@@ -118,38 +104,16 @@ func (g generator) compress() {
 	values, places := vpcompress("VPCOMPRESSB", bytes, some), vpcompress("VPCOMPRESSB", iota64, some)
 	// convert makes entries of the next register of places and values.
 	convert := func() {
-		value, quotient := vector(lanes*4), vector(lanes*4) // of float32
-		part := func(v reg.VecVirtual) reg.Register { return narrow(v, lanes*4) }
+		at, value := ZMM(), ZMM()
+		VPMOVZXBD(places.AsX(), at)
 		VPMOVZXBD(values.AsX(), value)
-		VCVTDQ2PS(value, value)
-		VMULPS(part(inverse), value, quotient)
-		VFNMADD231PS(quotient, part(whole), value)
-		VFMADD231PS(value, part(inverse), quotient)
-		at, pairs := ZMM(), ZMM()
-		widenRegister := func(from, to reg.VecVirtual) {
-			if g.size == 4 {
-				VPMOVZXBD(from.AsX(), to)
-			} else {
-				VPMOVZXBQ(from.AsX(), to)
-			}
-		}
-		widenRegister(places, at)
-		add(first, at, at)
-		VMOVDQU64(at, pairs)
-		if g.size == 4 {
-			VPERMT2D(quotient, low, pairs)
-			VPERMT2D(quotient, high, at)
-		} else {
-			wide := ZMM()
-			VCVTPS2PD(quotient, wide)
-			VPERMT2Q(wide, low, pairs)
-			VPERMT2Q(wide, high, at)
-		}
-		VMOVDQU64(pairs, mem(e))
-		VMOVDQU64(at, mem(e).Offset(64))
+		VPSLLD(operand.U8(placeShift), at, at)
+		VPADDD(first, at, at)
+		VPORQ(value, at, at)
+		VMOVDQU32(at, mem(e))
 		VALIGNQ(operand.U8(lanes/8), values, values, values)
 		VALIGNQ(operand.U8(lanes/8), places, places, places)
-		ADDQ(operand.U32(128), e)
+		ADDQ(operand.U8(64), e)
 	}
 	// Two thirds of the chunks with anything in them have more than one register
 	// and few more than two: the second is always converted.
@@ -162,9 +126,9 @@ func (g generator) compress() {
 	SUBQ(operand.U8(lanes), found)
 	JG(more.ref())
 	last.here()
-	SHLQ(bits, found) // back to the last one, found <= 0 entries away
+	SHLQ(operand.U8(2), found) // back to the last one, found <= 0 entries away
 	ADDQ(found, e)
-	add(step, first, first)
+	VPADDD(step, first, first)
 	JMP(chunks.ref())
 
 	tail.here()
@@ -176,12 +140,11 @@ func (g generator) compress() {
 
 	rowDone.here()
 	VMOVDQU64(zero, mem(e))
-	VMOVDQU64(zero, mem(e).Offset(64))
 	SUBQ(entries, e)
-	SHRQ(bits, e)
+	SHRQ(operand.U8(2), e)
 	MOVL(e.As32(), mem(counts).Idx(row, 4))
 	Load(Param("capacity"), next)
-	SHLQ(bits, next)
+	SHLQ(operand.U8(2), next)
 	ADDQ(next, entries)
 	INCQ(row)
 	JMP(rows.ref())
