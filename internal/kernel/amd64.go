@@ -2,14 +2,7 @@
 
 package kernel
 
-import (
-	"unsafe"
-
-	"golang.org/x/sys/cpu"
-)
-
-//go:generate go -C _gen run . -isa avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel
-//go:generate go -C _gen run . -isa avx2 -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernel
+import "golang.org/x/sys/cpu"
 
 // native lists the implementations of this architecture, the fastest first. The
 // flags of cpu.X86 include what the operating system saves (XGETBV).
@@ -20,16 +13,6 @@ var native = []implementation{
 }
 
 func hasAVX2() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI2 && cpu.X86.HasPOPCNT }
-
-// summed adapts assembly functions that know rows as bytes.
-func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, bias, values *T, width int)) (adapted [2]sparseFunc[T]) {
-	for i, f := range fs {
-		adapted[i] = func(rows *sparseRow[T], groups, left int, b *T, bs int, bias, values *T, width int) {
-			f((*byte)(unsafe.Pointer(rows)), groups, left, b, bs, bias, values, width)
-		}
-	}
-	return adapted
-}
 
 var avx512For32 = vectors[float32]{
 	panels: []panel[float32]{

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -52,9 +53,19 @@ func testAgainstPortable[T Float](t *testing.T, shapes int) {
 			m, k = min(m, 20), 1024
 		case 2:
 			n, k = 256*(1+r.IntN(3)), 256
+		case 3:
+			m, k, n = r.IntN(3), 20000+r.IntN(20000), r.IntN(20)
+		case 4:
+			m, k, n = r.IntN(14), r.IntN(20), 2000+r.IntN(3000)
+		case 5:
+			m, k, n = 1000+r.IntN(1000), r.IntN(40), r.IntN(20)
 		}
 		zeros := []float64{0, 0.5, 0.81, 1}[r.IntN(4)]
-		x, w, b, g := fill[T](r, m*k, zeros), fill[T](r, k*n, 0.1), fill[T](r, n, 0), fill[T](r, m*n, zeros)
+		odd := func(v []T) []T { // as v, but on an odd address
+			at := 1 + r.IntN(7)
+			return append(make([]T, at, at+len(v)), v...)[at:]
+		}
+		x, w, b, g := odd(fill[T](r, m*k, zeros)), odd(fill[T](r, k*n, 0.1)), odd(fill[T](r, n, 0)), odd(fill[T](r, m*n, zeros))
 		pixels := images(r, m, k, zeros)
 		if err := Use("portable"); err != nil {
 			t.Fatal(err)
@@ -88,6 +99,33 @@ func TestEveryImplementationGivesThePortableBits(t *testing.T) {
 	}
 	t.Run("float32", func(t *testing.T) { testAgainstPortable[float32](t, shapes) })
 	t.Run("float64", func(t *testing.T) { testAgainstPortable[float64](t, shapes) })
+}
+
+// The error bound of a sum made term by term (Higham, Accuracy and Stability of
+// Numerical Algorithms, 2002, section 3.1): |ŷ - y| <= γ Σ |x·w|, γ = k·u/(1 - k·u).
+func TestErrorBound(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(41, 42))
+		for range 20 {
+			m, k, n := 1+r.IntN(5), 1+r.IntN(5000), 1+r.IntN(40)
+			x, w, y := fill[float32](r, m*k, 0.3), fill[float32](r, k*n, 0), make([]float32, m*n)
+			NewEngine[float32](nil).MatMul(y, x, w, nil, m, k, n)
+			gamma := float64(k) * 0x1p-24 / (1 - float64(k)*0x1p-24)
+			for i := range m {
+				for j := range n {
+					var exact, size float64 // products of float32 are exact in float64, and its sums nearly so
+					for p := range k {
+						term := float64(x[i*k+p]) * float64(w[p*n+j])
+						exact += term
+						size += math.Abs(term)
+					}
+					if got := float64(y[i*n+j]); !(math.Abs(got-exact) <= gamma*size) {
+						t.Fatalf("element (%d, %d) of inner %d is %v, want %v within %v", i, j, k, got, exact, gamma*size)
+					}
+				}
+			}
+		}
+	})
 }
 
 func BenchmarkPixels(b *testing.B) {

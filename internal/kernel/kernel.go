@@ -27,6 +27,10 @@ import (
 	"glassnet/matrix"
 )
 
+//go:generate go -C _gen run . -isa avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel
+//go:generate go -C _gen run . -isa avx2 -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernel
+//go:generate go -C _gen run . -isa neon -out ../neon_arm64.s -stubs ../neon_arm64.go -pkg kernel
+
 // Float is the number type of a kernel.
 type Float interface{ float32 | float64 }
 

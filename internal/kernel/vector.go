@@ -42,6 +42,16 @@ type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *
 // summed together; the last of them has the count of all.
 type sparseFunc[T Float] func(rows *sparseRow[T], groups, left int, b *T, bs int, bias, values *T, width int)
 
+// summed adapts assembly functions that know rows as bytes.
+func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, bias, values *T, width int)) (adapted [2]sparseFunc[T]) {
+	for i, f := range fs {
+		adapted[i] = func(rows *sparseRow[T], groups, left int, b *T, bs int, bias, values *T, width int) {
+			f((*byte)(unsafe.Pointer(rows)), groups, left, b, bs, bias, values, width)
+		}
+	}
+	return adapted
+}
+
 // compressFunc lists the pixels that are not 0 in rows of n. Row r begins at
 // pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at
 // entries[r·capacity]. The padding entries beyond the last are set to 0.

@@ -1,9 +1,9 @@
-// Command gen writes the amd64 kernels of glassnet/internal/kernel with avo: the
-// same loops for AVX-512 and for AVX2 with FMA, in float32 and float64. Every
-// loop obeys the arithmetic contract of that package: one fused multiply-add per
-// term, in increasing inner index.
+// Command gen writes the assembly of glassnet/internal/kernel: the same loops for
+// AVX-512 and for AVX2 with FMA, by avo, and for NEON, in float32 and float64.
+// Every loop obeys the arithmetic contract of that package: one fused multiply-add
+// per term, in increasing inner index.
 //
-//	go run . -isa avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel
+//	go generate ./internal/kernel
 package main
 
 import (
@@ -17,11 +17,19 @@ import (
 )
 
 func main() {
-	name := flag.String("isa", "", "instruction set: avx512 or avx2")
+	name := flag.String("isa", "", "instruction set: avx512, avx2 or neon")
 	flag.Parse()
+	if *name == "neon" {
+		value := func(name string) string { return flag.Lookup(name).Value.String() }
+		if err := generateNEON(value("out"), value("stubs"), value("pkg")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	set, ok := sets[*name]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "unknown instruction set %q, want avx512 or avx2\n", *name)
+		fmt.Fprintf(os.Stderr, "unknown instruction set %q, want avx512, avx2 or neon\n", *name)
 		os.Exit(2)
 	}
 	ConstraintExpr("!purego")

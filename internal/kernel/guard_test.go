@@ -1,0 +1,87 @@
+//go:build linux || darwin
+
+package kernel
+
+import (
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"glassnet/matrix"
+)
+
+// fence hands out memory that ends, or begins, at a page that may not be touched:
+// a read or write beyond it kills the test.
+type fence struct {
+	t       *testing.T
+	page    int
+	atStart bool
+}
+
+// fenced returns a copy of v in such memory.
+func fenced[E any](f fence, v []E) []E {
+	var e E
+	bytes := len(v) * int(unsafe.Sizeof(e))
+	room := (bytes + f.page - 1) / f.page * f.page
+	all, err := syscall.Mmap(-1, 0, room+2*f.page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { syscall.Munmap(all) })
+	for _, forbidden := range [][]byte{all[:f.page], all[f.page+room:]} {
+		if err := syscall.Mprotect(forbidden, syscall.PROT_NONE); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	if len(v) == 0 {
+		return nil
+	}
+	first := f.page + room - bytes
+	if f.atStart {
+		first = f.page
+	}
+	w := unsafe.Slice((*E)(unsafe.Pointer(&all[first])), len(v))
+	copy(w, v)
+	return w
+}
+
+func testFences[T Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(31, 32))
+	for range 60 {
+		m, k, n := 1+r.IntN(40), 1+r.IntN(150), 1+r.IntN(70)
+		f := fence{t, syscall.Getpagesize(), r.IntN(2) == 0}
+		x, w, b, g := fenced(f, fill[T](r, m*k, 0.5)), fenced(f, fill[T](r, k*n, 0)), fenced(f, fill[T](r, n, 0)), fenced(f, fill[T](r, m*n, 0.5))
+		pixels := images(r, m, k, 0.8)
+		pixels = matrix.Pixels{Cols: k, Data: fenced(f, pixels.Data), Index: fenced(f, pixels.Index)}
+		pixels.Index[0], pixels.Index[m-1] = 0, int32(m+1) // the first and the last image
+		y, d, dx := fenced(f, make([]T, m*n)), fenced(f, make([]T, k*n)), fenced(f, make([]T, m*k))
+		e := NewEngine[T](nil)
+		e.MatMul(y, x, w, b, m, k, n)
+		e.MatMulTransposed(d, x, g, m, k, n)
+		e.MatMulByTransposed(dx, g, w, m, k, n)
+		e.MatMulPixels(y, pixels, w, b, n)
+		e.MatMulPixelsTransposed(d, pixels, g, n)
+		e.AddScaled(y, g, 2)
+		e.Update(y, g, -0.1)
+		e.SumSquares(y)
+		e.ReLU(y, g)
+		e.ReLUSlope(y, g, g)
+		e.Divide(y, g, 3)
+		sum, mean := fenced(f, make([]T, n)), fenced(f, make([]T, n))
+		e.AddColumns(sum, g)
+		e.AddSquares(sum, mean, g)
+		e.AddProducts(sum, g, y)
+		h := fenced(f, make([]T, m*n))
+		e.Normalise(h, y, g, mean, sum, b, b)
+		e.NormaliseSlope(y, g, h, mean, sum, b)
+		e.Softmax(y, g, fenced(f, make([]T, m)), fenced(f, make([]int32, m)))
+	}
+}
+
+func TestNothingIsTouchedBeyondTheSlices(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		t.Run("float32", testFences[float32])
+		t.Run("float64", testFences[float64])
+	})
+}
