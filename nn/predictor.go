@@ -14,7 +14,8 @@ import (
 type Predictor[T matrix.Float] struct {
 	net   *Network[T]
 	batch int
-	free  sync.Pool // of *prediction[T]
+	mu    sync.Mutex
+	free  []*prediction[T] // as many as there have been callers at once
 }
 
 // prediction is what one call needs.
@@ -31,36 +32,50 @@ func NewPredictor[T matrix.Float](net *Network[T], batch int) *Predictor[T] {
 	if batch < 1 {
 		panic(fmt.Sprintf("nn.NewPredictor: batches of %d images, want >= 1", batch))
 	}
-	p := &Predictor[T]{net: net, batch: batch}
-	p.free.New = func() any {
-		return &prediction[T]{
-			trace: net.NewTrace(TraceOptions{Batch: batch}),
-			sum:   make([]T, batch), best: make([]int32, batch),
-		}
+	return &Predictor[T]{net: net, batch: batch}
+}
+
+// take returns what one call needs, which the caller gives back to p.free.
+func (p *Predictor[T]) take() *prediction[T] {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.free) - 1; last >= 0 {
+		one := p.free[last]
+		p.free = p.free[:last]
+		return one
 	}
-	return p
+	return &prediction[T]{
+		trace: p.net.NewTrace(TraceOptions{Batch: p.batch}),
+		sum:   make([]T, p.batch), best: make([]int32, p.batch),
+	}
+}
+
+func (p *Predictor[T]) giveBack(one *prediction[T]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = append(p.free, one)
 }
 
 // Predict fills probabilities [classes] with the softmax of the logits of one
 // image [features], bytes from 0 to 255, and returns the class with the largest.
 // It panics when a length does not fit the network.
 func (p *Predictor[T]) Predict(probabilities []T, image []byte) (class int) {
-	one := p.free.Get().(*prediction[T])
+	one := p.take()
 	p.pass(one, probabilities, matrix.Pixels{Cols: len(image), Data: image, Index: one.first[:]})
 	class = int(one.best[0])
-	p.free.Put(one)
+	p.giveBack(one)
 	return class
 }
 
 // PredictBatch is Predict for many images: probabilities is [images, classes].
 func (p *Predictor[T]) PredictBatch(probabilities matrix.Matrix[T], images matrix.Pixels) {
-	one := p.free.Get().(*prediction[T])
+	one := p.take()
 	for lo := 0; lo < images.Rows(); lo += p.batch {
 		hi := min(lo+p.batch, images.Rows())
 		p.pass(one, probabilities.Data[lo*probabilities.Cols:hi*probabilities.Cols],
 			matrix.Pixels{Cols: images.Cols, Data: images.Data, Index: images.Index[lo:hi]})
 	}
-	p.free.Put(one)
+	p.giveBack(one)
 }
 
 // pass fills probabilities and one.best for at most p.batch images.
