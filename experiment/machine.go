@@ -10,8 +10,8 @@ import (
 	"glassnet/internal/kernel"
 )
 
-// thisMachine describes where the program runs.
-func thisMachine() Machine {
+// ThisMachine describes where the program runs.
+func ThisMachine() Machine {
 	return Machine{
 		CPU: cpuName(), Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH,
 		Kernel: kernel.Name(), Go: runtime.Version(),

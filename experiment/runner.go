@@ -185,7 +185,7 @@ func (s *Study) describe(data *dataset.Data, first job, o RunOptions) (*Results,
 			Width: data.Train.Width, Height: data.Train.Height, Classes: data.Train.Classes,
 			Samples: samples(data.Train, 6),
 		},
-		Precision: s.Precision, Threads: o.Threads, Machine: thisMachine(), Glassnet: Version(),
+		Precision: s.Precision, Threads: o.Threads, Machine: ThisMachine(), Glassnet: Version(),
 		Command: o.Command, Seeds: s.Seeds, Primary: s.Primary,
 	}
 	if s.Target > 0 {

@@ -30,12 +30,13 @@ const (
 
 // commands is the command line: one field per subcommand.
 type commands struct {
-	Study    studyCmd    `cmd:"" help:"Run studies, print their tables, write their report. Without a name: published."`
+	Study    studyCmd    `cmd:"" help:"Run studies, print their tables, write their report. Without a name: published and corrected."`
 	Studies  studiesCmd  `cmd:"" help:"List the built-in studies."`
 	Train    trainCmd    `cmd:"" help:"Train one network and save it."`
 	Evaluate evaluateCmd `cmd:"" help:"Cost, accuracy and confusion matrix of a model on a data set."`
 	Predict  predictCmd  `cmd:"" help:"Class and probabilities for PNG images or IDX files."`
 	Data     dataCmd     `cmd:"" help:"Which data sets are here, where they came from, their checksums."`
+	Bench    benchCmd    `cmd:"" help:"Speed of the hot paths beside this machine's measured limits."`
 	Report   reportCmd   `cmd:"" help:"Write the report of finished studies again."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

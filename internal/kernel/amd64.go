@@ -26,7 +26,7 @@ var avx512For32 = vectors[float32]{
 			summed(avx512Sparse1x32x32, avx512Sparse4x32x32)},
 	},
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 16,
-	addScaled: avx512AddScaled32, transposeBytes: avx512TransposeBytes,
+	addScaled: avx512AddScaled32, peak: avx512Peak32, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
@@ -49,7 +49,7 @@ var avx512For64 = vectors[float64]{
 			summed(avx512Sparse1x16x64, avx512Sparse4x16x64)},
 	},
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 8,
-	addScaled: avx512AddScaled64, transposeBytes: avx512TransposeBytes,
+	addScaled: avx512AddScaled64, peak: avx512Peak64, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
@@ -68,7 +68,7 @@ var avx2For32 = vectors[float32]{
 			summed(avx2Sparse1x16x32, avx2Sparse4x16x32)},
 	},
 	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 8,
-	addScaled: avx2AddScaled32, transposeBytes: avx2TransposeBytes,
+	addScaled: avx2AddScaled32, peak: avx2Peak32, transposeBytes: avx2TransposeBytes,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx2Update32, relu: avx2ReLU32, reluSlope: avx2ReLUSlope32,
@@ -85,7 +85,7 @@ var avx2For64 = vectors[float64]{
 			summed(avx2Sparse1x8x64, avx2Sparse4x8x64)},
 	},
 	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 4,
-	addScaled: avx2AddScaled64, transposeBytes: avx2TransposeBytes,
+	addScaled: avx2AddScaled64, peak: avx2Peak64, transposeBytes: avx2TransposeBytes,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx2Update64, relu: avx2ReLU64, reluSlope: avx2ReLUSlope64,

@@ -13,8 +13,8 @@ var neonFor32 = vectors[float32]{
 		{16, []tileFunc[float32]{neonTile4x16x32, neonTile2x16x32, neonTile1x16x32}, summed(neonSparse1x16x32, neonSparse4x16x32)},
 	},
 	tileRows: []int{4, 2, 1}, lanes: 4,
-	addScaled: neonAddScaled32,
-	fallback:  inner[float32]{addScaled: addScaled32},
+	addScaled: neonAddScaled32, peak: neonPeak32,
+	fallback: inner[float32]{addScaled: addScaled32},
 }
 
 var neonFor64 = vectors[float64]{
@@ -24,6 +24,6 @@ var neonFor64 = vectors[float64]{
 		{8, []tileFunc[float64]{neonTile4x8x64, neonTile2x8x64, neonTile1x8x64}, summed(neonSparse1x8x64, neonSparse4x8x64)},
 	},
 	tileRows: []int{4, 2, 1}, lanes: 2,
-	addScaled: neonAddScaled64,
-	fallback:  inner[float64]{addScaled: addScaled64},
+	addScaled: neonAddScaled64, peak: neonPeak64,
+	fallback: inner[float64]{addScaled: addScaled64},
 }

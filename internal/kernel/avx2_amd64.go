@@ -114,6 +114,11 @@ func avx2Normalise32(mean *float32, inverse *float32, gamma *float32, beta *floa
 //go:noescape
 func avx2NormaliseSlope32(factor *float32, direct *float32, spread *float32, dx *float32, grad *float32, h *float32, rows int, cols int, stride int)
 
+// avx2Peak32 makes n rounds of independent fused multiply-adds and returns the floating-point operations of a round.
+//
+//go:noescape
+func avx2Peak32(n int) (flops int)
+
 // avx2Tile6x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
 //go:noescape
@@ -223,6 +228,11 @@ func avx2Normalise64(mean *float64, inverse *float64, gamma *float64, beta *floa
 //
 //go:noescape
 func avx2NormaliseSlope64(factor *float64, direct *float64, spread *float64, dx *float64, grad *float64, h *float64, rows int, cols int, stride int)
+
+// avx2Peak64 makes n rounds of independent fused multiply-adds and returns the floating-point operations of a round.
+//
+//go:noescape
+func avx2Peak64(n int) (flops int)
 
 // avx2TransposeBytes copies columns [col, col+n) of 16 rows, n a multiple of 8, to rows of dst, stride bytes apart.
 //

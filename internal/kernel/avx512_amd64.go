@@ -199,6 +199,11 @@ func avx512Normalise32(mean *float32, inverse *float32, gamma *float32, beta *fl
 //go:noescape
 func avx512NormaliseSlope32(factor *float32, direct *float32, spread *float32, dx *float32, grad *float32, h *float32, rows int, cols int, stride int)
 
+// avx512Peak32 makes n rounds of independent fused multiply-adds and returns the floating-point operations of a round.
+//
+//go:noescape
+func avx512Peak32(n int) (flops int)
+
 // avx512Softmax32 fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.
 //
 //go:noescape
@@ -398,6 +403,11 @@ func avx512Normalise64(mean *float64, inverse *float64, gamma *float64, beta *fl
 //
 //go:noescape
 func avx512NormaliseSlope64(factor *float64, direct *float64, spread *float64, dx *float64, grad *float64, h *float64, rows int, cols int, stride int)
+
+// avx512Peak64 makes n rounds of independent fused multiply-adds and returns the floating-point operations of a round.
+//
+//go:noescape
+func avx512Peak64(n int) (flops int)
 
 // avx512Softmax64 fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.
 //

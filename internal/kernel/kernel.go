@@ -43,6 +43,10 @@ type Table[T Float] struct {
 	// Multiply computes one of parts disjoint parts of a product.
 	Multiply func(s *Scratch[T], p *product[T], part, parts int)
 
+	// Peak makes n rounds of nothing but independent fused multiply-adds and returns
+	// the floating-point operations of a round: what the CPU could do at best.
+	Peak func(n int) (flops int)
+
 	loops[T]
 }
 

@@ -84,6 +84,11 @@ func neonSparse1x16x32(rows *byte, groups, left int, b *float32, bs int, bias, v
 //go:noescape
 func neonAddScaled32(y, x *float32, n int, a float32)
 
+// neonPeak32 makes n rounds of independent fused multiply-adds and returns the floating-point operations of a round.
+//
+//go:noescape
+func neonPeak32(n int) (flops int)
+
 // neonTile4x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 2 columns.
 //
 //go:noescape
@@ -163,6 +168,11 @@ func neonSparse1x8x64(rows *byte, groups, left int, b *float64, bs int, bias, va
 //
 //go:noescape
 func neonAddScaled64(y, x *float64, n int, a float64)
+
+// neonPeak64 makes n rounds of independent fused multiply-adds and returns the floating-point operations of a round.
+//
+//go:noescape
+func neonPeak64(n int) (flops int)
 
 // pause passes a moment without taking much from a neighbouring thread.
 //

@@ -18,6 +18,7 @@ type vectors[T Float] struct {
 	masked   bool       // tiles neither read nor write beyond their columns
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
+	peak           func(n int) (flops int)
 	lanes          int
 	compress       compressFunc                                             // nil: in Go
 	transposeBytes func(dst *byte, stride int, rows *[16]*byte, col, n int) // nil: in Go
@@ -70,7 +71,7 @@ func intensities[T Float]() *[256]T {
 
 func (v *vectors[T]) table() *Table[T] {
 	v.values = intensities[T]()
-	return &Table[T]{v.addScaledAny, v.multiply, v.loops()}
+	return &Table[T]{v.addScaledAny, v.multiply, v.peak, v.loops()}
 }
 
 // factor is a factor of a product: element (i, p) is at data[i*row + p*inner].

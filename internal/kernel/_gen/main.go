@@ -49,6 +49,7 @@ func main() {
 		}
 		g.addScaled()
 		g.elementwise()
+		g.peak()
 		if set.masked {
 			g.softmax()
 		}
@@ -410,5 +411,36 @@ func pause() {
 	TEXT("pause", NOSPLIT, "func()")
 	Doc("pause passes a moment without taking much from a neighbouring thread.")
 	PAUSE()
+	RET()
+}
+
+// peak writes a loop of nothing but fused multiply-adds, as many at once as the CPU
+// can have under way.
+func (g generator) peak() {
+	sums := 12
+	if g.masked {
+		sums = 24
+	}
+	g.function("Peak", "n int) (flops int", "makes n rounds of independent fused multiply-adds and returns the floating-point operations of a round.")
+	n := load("n")
+	var acc []reg.VecVirtual
+	for range sums {
+		v := vector(g.bytes)
+		g.zero(v)
+		acc = append(acc, v)
+	}
+	one := vector(g.bytes)
+	g.zero(one)
+	loop := label("loop")
+	loop.here()
+	for _, v := range acc {
+		g.fma(one, one, v)
+	}
+	DECQ(n)
+	JG(loop.ref())
+	flops := GP64()
+	MOVQ(operand.U32(2*sums*g.lanes(g.bytes)), flops)
+	Store(flops, ReturnIndex(0))
+	VZEROUPPER()
 	RET()
 }

@@ -51,6 +51,7 @@ func generateNEON(out, stubs, pkg string) error {
 			n.sparse(1, panel)
 		}
 		n.addScaled()
+		n.peak()
 	}
 	f := neon{text: text, stubs: decls}
 	f.function("pause", "", "", "passes a moment without taking much from a neighbouring thread.", 0)
@@ -209,5 +210,21 @@ func (n neon) addScaled() {
 	n.line("SUB $%d, R2, R2", n.lanes)
 	n.line("B loop")
 	n.label("done")
+	n.line("RET")
+}
+
+func (n neon) peak() {
+	const sums = 24
+	n.function("neonPeak"+n.short, "n int", " (flops int)", "makes n rounds of independent fused multiply-adds and returns the floating-point operations of a round.", 16)
+	n.load(0, "n:R0")
+	n.zero(sums + 1)
+	n.label("loop")
+	for v := range sums {
+		n.fma(sums, sums, v)
+	}
+	n.line("SUBS $1, R0, R0")
+	n.line("BGT loop")
+	n.line("MOVD $%d, R0", 2*sums*n.lanes)
+	n.line("MOVD R0, flops+8(FP)")
 	n.line("RET")
 }
