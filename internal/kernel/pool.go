@@ -92,11 +92,18 @@ func (s *shared) await(w *worker, round uint32) {
 		}
 		pause()
 	}
-	w.asleep.Store(true)
-	if s.round.Load() == round && w.asleep.CompareAndSwap(true, false) {
-		return // it began just now, and nobody has sent a wake
+	for {
+		w.asleep.Store(true)
+		if s.round.Load() == round && w.asleep.CompareAndSwap(true, false) {
+			return // it began just now, and nobody has sent a wake
+		}
+		// Who has set asleep to false sends a wake. It may be meant for the round
+		// before, which this worker found by itself.
+		<-w.wake
+		if s.round.Load() == round {
+			return
+		}
 	}
-	<-w.wake
 }
 
 // start gives t to all workers.

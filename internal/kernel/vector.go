@@ -141,7 +141,7 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, rows, cols, inner int, a, b fac
 			for v.tileRows[h] > to.bottom-r {
 				h++
 			}
-			from := at(unsafe.SliceData(a.data), r*a.row)
+			from := address(a.data, r*a.row)
 			if v.masked || width == panel.columns {
 				panel.tiles[h](&y[r*cols+left], cols, from, a.row, a.inner, packed, stride, biases, inner, width)
 			} else {
@@ -157,8 +157,14 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, rows, cols, inner int, a, b fac
 	}
 }
 
-// at returns the address of element i of the array that p begins.
-func at[T any](p *T, i int) *T { return (*T)(unsafe.Add(unsafe.Pointer(p), i*int(unsafe.Sizeof(*p)))) }
+// address returns where element i of v is, anything when v is empty: then there is
+// nothing to read.
+func address[T any](v []T, i int) *T {
+	if i < len(v) {
+		return &v[i]
+	}
+	return unsafe.SliceData(v)
+}
 
 // skew copies a so that neighbouring rows do not fall on the same cache lines,
 // where they would, for all numbers of a tile are wanted at once. The caches here
@@ -192,7 +198,7 @@ func (s *Scratch[T]) skew(a factor[T], rows, inner int, to span) factor[T] {
 // is true and b has its columns side by side, it leaves them there.
 func (s *Scratch[T]) pack(columns, width, left, inner int, b factor[T], direct bool) (*T, int) {
 	if b.row == 1 && direct {
-		return at(unsafe.SliceData(b.data), left), b.inner
+		return address(b.data, left), b.inner
 	}
 	grow(&s.panel, inner*columns)
 	panel := s.panel[:inner*columns]
@@ -302,7 +308,7 @@ func (v *vectors[T]) sparseThroughTile(s *Scratch[T], panel *panel[T], whole, he
 		}
 		panel.sparse[f](&s.group[0], 1, 0, b, stride, biases, &v.values[0], width)
 		for r := range count {
-			copy(unsafe.Slice(at(s.rows[first+r].y, left), width), s.tile[r*panel.columns:])
+			copy(unsafe.Slice(s.rows[first+r].y, left+width)[left:], s.tile[r*panel.columns:])
 		}
 		first += count
 	}
