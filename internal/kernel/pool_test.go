@@ -1,0 +1,71 @@
+package kernel
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// count is a task that counts its parts; some take their time, so that workers
+// fall asleep at every point of a round.
+type count struct {
+	parts [8]atomic.Int64
+	round int
+}
+
+func (c *count) Part(i, parts int) {
+	c.parts[i].Add(1)
+	if (c.round+i)%97 == 0 {
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+
+func TestPoolDoesEveryPartOnce(t *testing.T) {
+	for _, threads := range []int{2, 3, 8} {
+		for _, procs := range []int{1, 2, runtime.GOMAXPROCS(0)} {
+			before := runtime.GOMAXPROCS(procs)
+			p := NewPool(threads) // its patience depends on the number of cores
+			var c count
+			const rounds = 5000
+			for c.round = range rounds {
+				p.Run(&c, true)
+				for i := range threads {
+					if n := c.parts[i].Load(); n != int64(c.round+1) {
+						t.Fatalf("%d threads on %d cores, round %d: part %d was done %d times", threads, procs, c.round+1, i, n)
+					}
+				}
+				if c.round%101 == 0 {
+					time.Sleep(200 * time.Microsecond) // longer than the workers' patience
+				}
+			}
+			runtime.GOMAXPROCS(before)
+		}
+	}
+}
+
+// Callers that share a pool do not wait for each other: who finds it busy works
+// alone.
+func TestPoolServesManyCallers(t *testing.T) {
+	p := NewPool(2)
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			var c count
+			for c.round = range 2000 {
+				p.Run(&c, true)
+			}
+			if c.parts[0].Load() != 2000 {
+				t.Errorf("part 0 was done %d times, want 2000", c.parts[0].Load())
+			}
+		})
+	}
+	callers.Wait()
+}
+
+func TestPoolOfIsShared(t *testing.T) {
+	if PoolOf(1) != nil || PoolOf(3) != PoolOf(3) || PoolOf(3).Threads() != 3 || PoolOf(1).Threads() != 1 {
+		t.Error("PoolOf gives another pool each time, or one for a single thread")
+	}
+}
