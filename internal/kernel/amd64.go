@@ -26,7 +26,7 @@ var avx512For32 = vectors[float32]{
 			summed(avx512Sparse1x32x32, avx512Sparse4x32x32)},
 	},
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 16,
-	addScaled: avx512AddScaled32, peak: avx512Peak32, transposeBytes: avx512TransposeBytes,
+	addScaled: avx512AddScaled32, peak: avx512Peak32, transposePanel: avx512TransposePanel32, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
@@ -49,7 +49,7 @@ var avx512For64 = vectors[float64]{
 			summed(avx512Sparse1x16x64, avx512Sparse4x16x64)},
 	},
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 8,
-	addScaled: avx512AddScaled64, peak: avx512Peak64, transposeBytes: avx512TransposeBytes,
+	addScaled: avx512AddScaled64, peak: avx512Peak64, transposePanel: avx512TransposePanel64, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{

@@ -209,6 +209,11 @@ func avx512Peak32(n int) (flops int)
 //go:noescape
 func avx512Softmax32(p *float32, z *float32, sum *float32, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
 
+// avx512TransposePanel32 computes dst[p·columns + j] = src[j·stride + p] for j < 16 and p < inner, a multiple of 16.
+//
+//go:noescape
+func avx512TransposePanel32(dst *float32, columns int, src *float32, stride int, inner int)
+
 // avx512Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
@@ -413,6 +418,11 @@ func avx512Peak64(n int) (flops int)
 //
 //go:noescape
 func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
+
+// avx512TransposePanel64 computes dst[p·columns + j] = src[j·stride + p] for j < 8 and p < inner, a multiple of 8.
+//
+//go:noescape
+func avx512TransposePanel64(dst *float64, columns int, src *float64, stride int, inner int)
 
 // avx512TransposeBytes copies columns [col, col+n) of 16 rows, n a multiple of 8, to rows of dst, stride bytes apart.
 //

@@ -3236,6 +3236,157 @@ DATA avx51232Lanes<>+14(SB)/1, $0x0e
 DATA avx51232Lanes<>+15(SB)/1, $0x0f
 GLOBL avx51232Lanes<>(SB), RODATA|NOPTR, $16
 
+// func avx512TransposePanel32(dst *float32, columns int, src *float32, stride int, inner int)
+// Requires: AVX, AVX512F
+TEXT ·avx512TransposePanel32(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ columns+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ stride+24(FP), BX
+	MOVQ inner+32(FP), SI
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+
+loop:
+	CMPQ       SI, $0x10
+	JLT        done
+	MOVQ       DX, DI
+	VMOVUPS    (DI), Z0
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z1
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z2
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z3
+	ADDQ       BX, DI
+	VUNPCKLPS  Z1, Z0, Z4
+	VUNPCKHPS  Z1, Z0, Z0
+	VUNPCKLPS  Z3, Z2, Z1
+	VUNPCKHPS  Z3, Z2, Z2
+	VUNPCKLPD  Z1, Z4, Z3
+	VUNPCKHPD  Z1, Z4, Z1
+	VUNPCKLPD  Z2, Z0, Z4
+	VUNPCKHPD  Z2, Z0, Z0
+	VMOVUPS    (DI), Z2
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z5
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z6
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z7
+	ADDQ       BX, DI
+	VUNPCKLPS  Z5, Z2, Z8
+	VUNPCKHPS  Z5, Z2, Z2
+	VUNPCKLPS  Z7, Z6, Z5
+	VUNPCKHPS  Z7, Z6, Z6
+	VUNPCKLPD  Z5, Z8, Z7
+	VUNPCKHPD  Z5, Z8, Z5
+	VUNPCKLPD  Z6, Z2, Z8
+	VUNPCKHPD  Z6, Z2, Z2
+	VMOVUPS    (DI), Z6
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z9
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z10
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z11
+	ADDQ       BX, DI
+	VUNPCKLPS  Z9, Z6, Z12
+	VUNPCKHPS  Z9, Z6, Z6
+	VUNPCKLPS  Z11, Z10, Z9
+	VUNPCKHPS  Z11, Z10, Z10
+	VUNPCKLPD  Z9, Z12, Z11
+	VUNPCKHPD  Z9, Z12, Z9
+	VUNPCKLPD  Z10, Z6, Z12
+	VUNPCKHPD  Z10, Z6, Z6
+	VMOVUPS    (DI), Z10
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z13
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z14
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Z15
+	ADDQ       BX, DI
+	VUNPCKLPS  Z13, Z10, Z16
+	VUNPCKHPS  Z13, Z10, Z10
+	VUNPCKLPS  Z15, Z14, Z13
+	VUNPCKHPS  Z15, Z14, Z14
+	VUNPCKLPD  Z13, Z16, Z15
+	VUNPCKHPD  Z13, Z16, Z13
+	VUNPCKLPD  Z14, Z10, Z16
+	VUNPCKHPD  Z14, Z10, Z10
+	VSHUFF32X4 $0x88, Z7, Z3, Z14
+	VSHUFF32X4 $0x88, Z15, Z11, Z17
+	VSHUFF32X4 $0x88, Z17, Z14, Z18
+	VSHUFF32X4 $0xdd, Z17, Z14, Z14
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0xdd, Z15, Z11, Z7
+	VSHUFF32X4 $0x88, Z7, Z3, Z11
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0x88, Z5, Z1, Z7
+	VSHUFF32X4 $0x88, Z13, Z9, Z15
+	VSHUFF32X4 $0x88, Z15, Z7, Z17
+	VSHUFF32X4 $0xdd, Z15, Z7, Z7
+	VSHUFF32X4 $0xdd, Z5, Z1, Z1
+	VSHUFF32X4 $0xdd, Z13, Z9, Z5
+	VSHUFF32X4 $0x88, Z5, Z1, Z9
+	VSHUFF32X4 $0xdd, Z5, Z1, Z1
+	VSHUFF32X4 $0x88, Z8, Z4, Z5
+	VSHUFF32X4 $0x88, Z16, Z12, Z13
+	VSHUFF32X4 $0x88, Z13, Z5, Z15
+	VSHUFF32X4 $0xdd, Z13, Z5, Z5
+	VSHUFF32X4 $0xdd, Z8, Z4, Z4
+	VSHUFF32X4 $0xdd, Z16, Z12, Z8
+	VSHUFF32X4 $0x88, Z8, Z4, Z12
+	VSHUFF32X4 $0xdd, Z8, Z4, Z4
+	VSHUFF32X4 $0x88, Z2, Z0, Z8
+	VSHUFF32X4 $0x88, Z10, Z6, Z13
+	VSHUFF32X4 $0x88, Z13, Z8, Z16
+	VSHUFF32X4 $0xdd, Z13, Z8, Z8
+	VSHUFF32X4 $0xdd, Z2, Z0, Z0
+	VSHUFF32X4 $0xdd, Z10, Z6, Z2
+	VSHUFF32X4 $0x88, Z2, Z0, Z6
+	VSHUFF32X4 $0xdd, Z2, Z0, Z0
+	VMOVUPS    Z18, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z17, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z15, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z16, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z11, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z9, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z12, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z6, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z14, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z7, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z5, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z8, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z3, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z1, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z4, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Z0, (AX)
+	ADDQ       CX, AX
+	ADDQ       $0x40, DX
+	SUBQ       $0x10, SI
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx512Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512Tile12x4x64(SB), NOSPLIT, $0-80
@@ -6430,6 +6581,85 @@ DATA avx51264Lanes<>+5(SB)/1, $0x05
 DATA avx51264Lanes<>+6(SB)/1, $0x06
 DATA avx51264Lanes<>+7(SB)/1, $0x07
 GLOBL avx51264Lanes<>(SB), RODATA|NOPTR, $8
+
+// func avx512TransposePanel64(dst *float64, columns int, src *float64, stride int, inner int)
+// Requires: AVX, AVX512F
+TEXT ·avx512TransposePanel64(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ columns+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ stride+24(FP), BX
+	MOVQ inner+32(FP), SI
+	SHLQ $0x03, CX
+	SHLQ $0x03, BX
+
+loop:
+	CMPQ       SI, $0x08
+	JLT        done
+	MOVQ       DX, DI
+	VMOVUPD    (DI), Z0
+	ADDQ       BX, DI
+	VMOVUPD    (DI), Z1
+	ADDQ       BX, DI
+	VUNPCKLPD  Z1, Z0, Z2
+	VUNPCKHPD  Z1, Z0, Z0
+	VMOVUPD    (DI), Z1
+	ADDQ       BX, DI
+	VMOVUPD    (DI), Z3
+	ADDQ       BX, DI
+	VUNPCKLPD  Z3, Z1, Z4
+	VUNPCKHPD  Z3, Z1, Z1
+	VMOVUPD    (DI), Z3
+	ADDQ       BX, DI
+	VMOVUPD    (DI), Z5
+	ADDQ       BX, DI
+	VUNPCKLPD  Z5, Z3, Z6
+	VUNPCKHPD  Z5, Z3, Z3
+	VMOVUPD    (DI), Z5
+	ADDQ       BX, DI
+	VMOVUPD    (DI), Z7
+	ADDQ       BX, DI
+	VUNPCKLPD  Z7, Z5, Z8
+	VUNPCKHPD  Z7, Z5, Z5
+	VSHUFF64X2 $0x88, Z4, Z2, Z7
+	VSHUFF64X2 $0x88, Z8, Z6, Z9
+	VSHUFF64X2 $0x88, Z9, Z7, Z10
+	VSHUFF64X2 $0xdd, Z9, Z7, Z7
+	VSHUFF64X2 $0xdd, Z4, Z2, Z2
+	VSHUFF64X2 $0xdd, Z8, Z6, Z4
+	VSHUFF64X2 $0x88, Z4, Z2, Z6
+	VSHUFF64X2 $0xdd, Z4, Z2, Z2
+	VSHUFF64X2 $0x88, Z1, Z0, Z4
+	VSHUFF64X2 $0x88, Z5, Z3, Z8
+	VSHUFF64X2 $0x88, Z8, Z4, Z9
+	VSHUFF64X2 $0xdd, Z8, Z4, Z4
+	VSHUFF64X2 $0xdd, Z1, Z0, Z0
+	VSHUFF64X2 $0xdd, Z5, Z3, Z1
+	VSHUFF64X2 $0x88, Z1, Z0, Z3
+	VSHUFF64X2 $0xdd, Z1, Z0, Z0
+	VMOVUPD    Z10, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Z9, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Z6, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Z3, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Z7, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Z4, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Z2, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Z0, (AX)
+	ADDQ       CX, AX
+	ADDQ       $0x40, DX
+	SUBQ       $0x08, SI
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
 
 // func avx512TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
 // Requires: AVX

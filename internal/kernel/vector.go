@@ -22,6 +22,7 @@ type vectors[T Float] struct {
 	lanes          int
 	compress       compressFunc                                             // nil: in Go
 	transposeBytes func(dst *byte, stride int, rows *[16]*byte, col, n int) // nil: in Go
+	transposePanel func(dst *T, columns int, src *T, stride, inner int)     // nil: in Go
 	values         *[256]T                                                  // intensities
 	fallback       inner[T]
 	*assembly[T]   // nil: in Go
@@ -134,7 +135,7 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, rows, cols, inner int, a, b fac
 	for left := to.left; left < to.right; {
 		panel := v.narrowest(to.right - left)
 		width := min(panel.columns, to.right-left)
-		packed, stride := s.pack(panel.columns, width, left, inner, b, to.bottom-to.top < few && (v.masked || width == panel.columns))
+		packed, stride := v.pack(s, panel.columns, width, left, inner, b, to.bottom-to.top < few && (v.masked || width == panel.columns))
 		biases := s.padBias(bias, left, width, panel.columns)
 		for r := to.top; r < to.bottom; {
 			h := 0
@@ -196,7 +197,7 @@ func (s *Scratch[T]) skew(a factor[T], rows, inner int, to span) factor[T] {
 // pack copies columns [left, left+width) of b into a panel of that many columns,
 // the rest 0, and returns where they are and how far apart its rows. Where direct
 // is true and b has its columns side by side, it leaves them there.
-func (s *Scratch[T]) pack(columns, width, left, inner int, b factor[T], direct bool) (*T, int) {
+func (v *vectors[T]) pack(s *Scratch[T], columns, width, left, inner int, b factor[T], direct bool) (*T, int) {
 	if b.row == 1 && direct {
 		return address(b.data, left), b.inner
 	}
@@ -211,13 +212,24 @@ func (s *Scratch[T]) pack(columns, width, left, inner int, b factor[T], direct b
 		}
 		return unsafe.SliceData(panel), columns
 	}
+	whole, rows := 0, 0 // columns and rows that transposePanel does
+	if v.transposePanel != nil && inner >= v.lanes {
+		whole, rows = width/v.lanes*v.lanes, inner/v.lanes*v.lanes
+	}
+	for j := 0; j < whole; j += v.lanes {
+		v.transposePanel(&panel[j], columns, &b.data[(left+j)*b.row], b.row, rows)
+	}
 	const block = 64 // rows of the panel that stay in the first-level cache
 	for first := 0; first < inner; first += block {
 		last := min(first+block, inner)
 		for j := range width {
 			row := b.data[(left+j)*b.row:]
-			for p, value := range row[first:last] {
-				panel[(first+p)*columns+j] = value
+			from := first
+			if j < whole {
+				from = max(first, rows)
+			}
+			for p := from; p < last; p++ {
+				panel[p*columns+j] = row[p]
 			}
 		}
 	}
@@ -277,7 +289,7 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		}
 		width := min(panel.columns, to.right-left)
 		full := v.masked || width == panel.columns
-		b, stride := s.pack(panel.columns, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
+		b, stride := v.pack(s, panel.columns, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
 		biases := s.padBias(p.b, left, width, panel.columns)
 		if full {
 			if whole > 0 {

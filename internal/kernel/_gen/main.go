@@ -52,6 +52,7 @@ func main() {
 		g.peak()
 		if set.masked {
 			g.softmax()
+			g.transposePanel()
 		}
 	}
 	transposeBytes(set)
