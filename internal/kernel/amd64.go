@@ -17,13 +17,13 @@ func hasAVX2() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI
 var avx512For32 = vectors[float32]{
 	panels: []panel[float32]{
 		{8, []tileFunc[float32]{avx512Tile12x8x32, avx512Tile8x8x32, avx512Tile4x8x32, avx512Tile2x8x32, avx512Tile1x8x32},
-			summed(avx512Sparse1x8x32, avx512Sparse4x8x32)},
+			summed(avx512Sparse1x8x32, avx512Sparse4x8x32), avx512Pack8x32},
 		{16, []tileFunc[float32]{avx512Tile12x16x32, avx512Tile8x16x32, avx512Tile4x16x32, avx512Tile2x16x32, avx512Tile1x16x32},
-			summed(avx512Sparse1x16x32, avx512Sparse4x16x32)},
+			summed(avx512Sparse1x16x32, avx512Sparse4x16x32), avx512Pack16x32},
 		{24, []tileFunc[float32]{avx512Tile12x24x32, avx512Tile8x24x32, avx512Tile4x24x32, avx512Tile2x24x32, avx512Tile1x24x32},
-			summed(avx512Sparse1x24x32, avx512Sparse4x24x32)},
+			summed(avx512Sparse1x24x32, avx512Sparse4x24x32), avx512Pack24x32},
 		{32, []tileFunc[float32]{avx512Tile12x32x32, avx512Tile8x32x32, avx512Tile4x32x32, avx512Tile2x32x32, avx512Tile1x32x32},
-			summed(avx512Sparse1x32x32, avx512Sparse4x32x32)},
+			summed(avx512Sparse1x32x32, avx512Sparse4x32x32), avx512Pack32x32},
 	},
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 16,
 	addScaled: avx512AddScaled32, peak: avx512Peak32, transposePanel: avx512TransposePanel32, transposeBytes: avx512TransposeBytes,
@@ -40,13 +40,13 @@ var avx512For32 = vectors[float32]{
 var avx512For64 = vectors[float64]{
 	panels: []panel[float64]{
 		{4, []tileFunc[float64]{avx512Tile12x4x64, avx512Tile8x4x64, avx512Tile4x4x64, avx512Tile2x4x64, avx512Tile1x4x64},
-			summed(avx512Sparse1x4x64, avx512Sparse4x4x64)},
+			summed(avx512Sparse1x4x64, avx512Sparse4x4x64), avx512Pack4x64},
 		{8, []tileFunc[float64]{avx512Tile12x8x64, avx512Tile8x8x64, avx512Tile4x8x64, avx512Tile2x8x64, avx512Tile1x8x64},
-			summed(avx512Sparse1x8x64, avx512Sparse4x8x64)},
+			summed(avx512Sparse1x8x64, avx512Sparse4x8x64), avx512Pack8x64},
 		{12, []tileFunc[float64]{avx512Tile12x12x64, avx512Tile8x12x64, avx512Tile4x12x64, avx512Tile2x12x64, avx512Tile1x12x64},
-			summed(avx512Sparse1x12x64, avx512Sparse4x12x64)},
+			summed(avx512Sparse1x12x64, avx512Sparse4x12x64), avx512Pack12x64},
 		{16, []tileFunc[float64]{avx512Tile12x16x64, avx512Tile8x16x64, avx512Tile4x16x64, avx512Tile2x16x64, avx512Tile1x16x64},
-			summed(avx512Sparse1x16x64, avx512Sparse4x16x64)},
+			summed(avx512Sparse1x16x64, avx512Sparse4x16x64), avx512Pack16x64},
 	},
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 8,
 	addScaled: avx512AddScaled64, peak: avx512Peak64, transposePanel: avx512TransposePanel64, transposeBytes: avx512TransposeBytes,
@@ -63,9 +63,9 @@ var avx512For64 = vectors[float64]{
 var avx2For32 = vectors[float32]{
 	panels: []panel[float32]{
 		{8, []tileFunc[float32]{avx2Tile6x8x32, avx2Tile4x8x32, avx2Tile2x8x32, avx2Tile1x8x32},
-			summed(avx2Sparse1x8x32, avx2Sparse4x8x32)},
+			summed(avx2Sparse1x8x32, avx2Sparse4x8x32), nil},
 		{16, []tileFunc[float32]{avx2Tile6x16x32, avx2Tile4x16x32, avx2Tile2x16x32, avx2Tile1x16x32},
-			summed(avx2Sparse1x16x32, avx2Sparse4x16x32)},
+			summed(avx2Sparse1x16x32, avx2Sparse4x16x32), nil},
 	},
 	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 8,
 	addScaled: avx2AddScaled32, peak: avx2Peak32, transposeBytes: avx2TransposeBytes,
@@ -80,9 +80,9 @@ var avx2For32 = vectors[float32]{
 var avx2For64 = vectors[float64]{
 	panels: []panel[float64]{
 		{4, []tileFunc[float64]{avx2Tile6x4x64, avx2Tile4x4x64, avx2Tile2x4x64, avx2Tile1x4x64},
-			summed(avx2Sparse1x4x64, avx2Sparse4x4x64)},
+			summed(avx2Sparse1x4x64, avx2Sparse4x4x64), nil},
 		{8, []tileFunc[float64]{avx2Tile6x8x64, avx2Tile4x8x64, avx2Tile2x8x64, avx2Tile1x8x64},
-			summed(avx2Sparse1x8x64, avx2Sparse4x8x64)},
+			summed(avx2Sparse1x8x64, avx2Sparse4x8x64), nil},
 	},
 	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 4,
 	addScaled: avx2AddScaled64, peak: avx2Peak64, transposeBytes: avx2TransposeBytes,

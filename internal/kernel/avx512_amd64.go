@@ -39,6 +39,11 @@ func avx512Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bi
 //go:noescape
 func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
+// avx512Pack8x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack8x32(dst *float32, src *float32, stride int, inner int, width int)
+
 // avx512Tile12x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
@@ -73,6 +78,11 @@ func avx512Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, b
 //
 //go:noescape
 func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx512Pack16x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack16x32(dst *float32, src *float32, stride int, inner int, width int)
 
 // avx512Tile12x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -109,6 +119,11 @@ func avx512Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, b
 //go:noescape
 func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
+// avx512Pack24x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack24x32(dst *float32, src *float32, stride int, inner int, width int)
+
 // avx512Tile12x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
@@ -143,6 +158,11 @@ func avx512Sparse4x32x32(rows *byte, groups int, left int, b *float32, bs int, b
 //
 //go:noescape
 func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx512Pack32x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack32x32(dst *float32, src *float32, stride int, inner int, width int)
 
 // avx512AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -249,6 +269,11 @@ func avx512Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bi
 //go:noescape
 func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
+// avx512Pack4x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack4x64(dst *float64, src *float64, stride int, inner int, width int)
+
 // avx512Tile12x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
@@ -283,6 +308,11 @@ func avx512Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bi
 //
 //go:noescape
 func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx512Pack8x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack8x64(dst *float64, src *float64, stride int, inner int, width int)
 
 // avx512Tile12x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -319,6 +349,11 @@ func avx512Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, b
 //go:noescape
 func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
+// avx512Pack12x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack12x64(dst *float64, src *float64, stride int, inner int, width int)
+
 // avx512Tile12x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
@@ -353,6 +388,11 @@ func avx512Sparse4x16x64(rows *byte, groups int, left int, b *float64, bs int, b
 //
 //go:noescape
 func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx512Pack16x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack16x64(dst *float64, src *float64, stride int, inner int, width int)
 
 // avx512AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //

@@ -485,6 +485,36 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx512Pack8x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack8x32(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x02, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPS.Z (CX), K1, Y0
+	VMOVUPS   Y0, (AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000020, AX
+	DECQ      BX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx512Tile12x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512Tile12x16x32(SB), NOSPLIT, $0-80
@@ -985,6 +1015,43 @@ store:
 	VMOVUPS   Y1, K1, 32(DI)(R8*4)
 	ADDQ      $0x00000018, AX
 	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack16x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack16x32(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x02, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPS.Z (CX), K1, Y0
+	VMOVUPS   Y0, (AX)
+	VMOVUPS.Z 32(CX), K2, Y0
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000040, AX
+	DECQ      BX
+	JMP       loop
 
 done:
 	VZEROUPPER
@@ -1637,6 +1704,50 @@ store:
 	VMOVUPS   Y2, K1, 64(DI)(R8*4)
 	ADDQ      $0x00000018, AX
 	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack24x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack24x32(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x02, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPS.Z (CX), K1, Y0
+	VMOVUPS   Y0, (AX)
+	VMOVUPS.Z 32(CX), K2, Y0
+	VMOVUPS   Y0, 32(AX)
+	VMOVUPS.Z 64(CX), K3, Y0
+	VMOVUPS   Y0, 64(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000060, AX
+	DECQ      BX
+	JMP       loop
 
 done:
 	VZEROUPPER
@@ -2313,6 +2424,57 @@ store:
 	VMOVUPS   Y3, K1, 96(DI)(R8*4)
 	ADDQ      $0x00000018, AX
 	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack32x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack32x32(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x02, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K4
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPS.Z (CX), K1, Y0
+	VMOVUPS   Y0, (AX)
+	VMOVUPS.Z 32(CX), K2, Y0
+	VMOVUPS   Y0, 32(AX)
+	VMOVUPS.Z 64(CX), K3, Y0
+	VMOVUPS   Y0, 64(AX)
+	VMOVUPS.Z 96(CX), K4, Y0
+	VMOVUPS   Y0, 96(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000080, AX
+	DECQ      BX
+	JMP       loop
 
 done:
 	VZEROUPPER
@@ -3868,6 +4030,36 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx512Pack4x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack4x64(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x03, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPD.Z (CX), K1, Y0
+	VMOVUPD   Y0, (AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000020, AX
+	DECQ      BX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx512Tile12x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512Tile12x8x64(SB), NOSPLIT, $0-80
@@ -4368,6 +4560,43 @@ store:
 	VMOVUPD   Y1, K1, 32(DI)(R8*8)
 	ADDQ      $0x00000018, AX
 	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack8x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack8x64(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x03, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPD.Z (CX), K1, Y0
+	VMOVUPD   Y0, (AX)
+	VMOVUPD.Z 32(CX), K2, Y0
+	VMOVUPD   Y0, 32(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000040, AX
+	DECQ      BX
+	JMP       loop
 
 done:
 	VZEROUPPER
@@ -5020,6 +5249,50 @@ store:
 	VMOVUPD   Y2, K1, 64(DI)(R8*8)
 	ADDQ      $0x00000018, AX
 	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack12x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack12x64(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x03, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPD.Z (CX), K1, Y0
+	VMOVUPD   Y0, (AX)
+	VMOVUPD.Z 32(CX), K2, Y0
+	VMOVUPD   Y0, 32(AX)
+	VMOVUPD.Z 64(CX), K3, Y0
+	VMOVUPD   Y0, 64(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000060, AX
+	DECQ      BX
+	JMP       loop
 
 done:
 	VZEROUPPER
@@ -5696,6 +5969,57 @@ store:
 	VMOVUPD   Y3, K1, 96(DI)(R8*8)
 	ADDQ      $0x00000018, AX
 	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack16x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack16x64(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x03, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K4
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPD.Z (CX), K1, Y0
+	VMOVUPD   Y0, (AX)
+	VMOVUPD.Z 32(CX), K2, Y0
+	VMOVUPD   Y0, 32(AX)
+	VMOVUPD.Z 64(CX), K3, Y0
+	VMOVUPD   Y0, 64(AX)
+	VMOVUPD.Z 96(CX), K4, Y0
+	VMOVUPD   Y0, 96(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000080, AX
+	DECQ      BX
+	JMP       loop
 
 done:
 	VZEROUPPER

@@ -33,6 +33,9 @@ type panel[T Float] struct {
 	columns int
 	tiles   []tileFunc[T]    // by height, as tileRows
 	sparse  [2]sparseFunc[T] // of 1 compressed row and of several
+	// pack copies inner rows of width numbers, stride apart, to rows as long as the
+	// panel is wide; the rest is 0. nil: in Go.
+	pack func(dst, src *T, stride, inner, width int)
 }
 
 // tileFunc computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for as many
@@ -135,7 +138,7 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, rows, cols, inner int, a, b fac
 	for left := to.left; left < to.right; {
 		panel := v.narrowest(to.right - left)
 		width := min(panel.columns, to.right-left)
-		packed, stride := v.pack(s, panel.columns, width, left, inner, b, to.bottom-to.top < few && (v.masked || width == panel.columns))
+		packed, stride := v.pack(s, panel, width, left, inner, b, to.bottom-to.top < few && (v.masked || width == panel.columns))
 		biases := s.padBias(bias, left, width, panel.columns)
 		for r := to.top; r < to.bottom; {
 			h := 0
@@ -194,15 +197,19 @@ func (s *Scratch[T]) skew(a factor[T], rows, inner int, to span) factor[T] {
 	return a
 }
 
-// pack copies columns [left, left+width) of b into a panel of that many columns,
-// the rest 0, and returns where they are and how far apart its rows. Where direct
+// pack copies columns [left, left+width) of b into a panel, the rest of it 0, and returns where they are and how far apart its rows. Where direct
 // is true and b has its columns side by side, it leaves them there.
-func (v *vectors[T]) pack(s *Scratch[T], columns, width, left, inner int, b factor[T], direct bool) (*T, int) {
+func (v *vectors[T]) pack(s *Scratch[T], p *panel[T], width, left, inner int, b factor[T], direct bool) (*T, int) {
+	columns := p.columns
 	if b.row == 1 && direct {
 		return address(b.data, left), b.inner
 	}
 	grow(&s.panel, inner*columns)
 	panel := s.panel[:inner*columns]
+	if b.row == 1 && p.pack != nil && inner > 0 {
+		p.pack(&panel[0], &b.data[left], b.inner, inner, width)
+		return &panel[0], columns
+	}
 	if width < columns {
 		clear(panel)
 	}
@@ -289,7 +296,7 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		}
 		width := min(panel.columns, to.right-left)
 		full := v.masked || width == panel.columns
-		b, stride := v.pack(s, panel.columns, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
+		b, stride := v.pack(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
 		biases := s.padBias(p.b, left, width, panel.columns)
 		if full {
 			if whole > 0 {

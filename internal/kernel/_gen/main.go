@@ -46,6 +46,9 @@ func main() {
 			}
 			g.sparse(4, halves)
 			g.sparse(1, halves)
+			if set.masked {
+				g.pack(halves)
+			}
 		}
 		g.addScaled()
 		g.elementwise()
