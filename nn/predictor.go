@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 
 	"glassnet/internal/kernel"
@@ -12,10 +13,11 @@ import (
 // once, also while nothing trains the network, and allocates nothing once each of
 // them has been served.
 type Predictor[T matrix.Float] struct {
-	net   *Network[T]
-	batch int
-	mu    sync.Mutex
-	free  []*prediction[T] // as many as there have been callers at once
+	net            *Network[T]
+	batch, threads int
+
+	mu   sync.Mutex
+	free []*prediction[T] // as many as there have been callers at once
 }
 
 // prediction is what one call needs.
@@ -26,13 +28,21 @@ type prediction[T matrix.Float] struct {
 	best  []int32  // classes, by image
 }
 
+// worthThreads is the size of batches from which a second core helps.
+const worthThreads = 64
+
 // NewPredictor returns a Predictor for net that passes up to batch images through
-// it together. It panics when batch < 1.
+// it together, batches of 64 and more on all cores that other callers leave free.
+// It panics when batch < 1.
 func NewPredictor[T matrix.Float](net *Network[T], batch int) *Predictor[T] {
 	if batch < 1 {
 		panic(fmt.Sprintf("nn.NewPredictor: batches of %d images, want >= 1", batch))
 	}
-	return &Predictor[T]{net: net, batch: batch}
+	threads := 1
+	if batch >= worthThreads {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	return &Predictor[T]{net: net, batch: batch, threads: threads}
 }
 
 // take returns what one call needs, which the caller gives back to p.free.
@@ -45,7 +55,7 @@ func (p *Predictor[T]) take() *prediction[T] {
 		return one
 	}
 	return &prediction[T]{
-		trace: p.net.NewTrace(TraceOptions{Batch: p.batch}),
+		trace: p.net.NewTrace(TraceOptions{Batch: p.batch, Threads: p.threads}),
 		sum:   make([]T, p.batch), best: make([]int32, p.batch),
 	}
 }

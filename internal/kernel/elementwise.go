@@ -189,6 +189,10 @@ type assembly[T Float] struct {
 	softmax func(p, z, sum *T, best *int32, rows, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
 }
 
+// worthGathering is the number of rows from which the softmax of a register full of
+// rows at once pays.
+const worthGathering = 4
+
 // loops adapts the assembly: plain Go does what is left of a register.
 func (v *vectors[T]) loops() loops[T] {
 	a := v.assembly
@@ -274,7 +278,11 @@ func (v *vectors[T]) loops() loops[T] {
 	if a.softmax != nil {
 		powers, constants := elementary.ExpTable(), elementary.ExpConstants()
 		all.Softmax = func(p, z, sum []T, best []int32) {
-			if len(sum) > 0 && len(z) > 0 && a.softmax(&p[0], &z[0], &sum[0], &best[0], len(sum), len(z)/len(sum), powers, constants) != 0 {
+			if len(sum) < worthGathering {
+				softmax(p, z, sum, best)
+				return
+			}
+			if len(z) > 0 && a.softmax(&p[0], &z[0], &sum[0], &best[0], len(sum), len(z)/len(sum), powers, constants) != 0 {
 				softmax(p, z, sum, best)
 			}
 		}

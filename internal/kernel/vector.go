@@ -253,9 +253,6 @@ func (s *Scratch[T]) padBias(bias []T, left, width, columns int) *T {
 	return &s.bias[0]
 }
 
-// firstCache is how many bytes of a panel the first-level cache surely holds.
-const firstCache = 1 << 15
-
 // sparse computes the products with pixels. The rows of the pixels, or of their
 // transposition, are compressed to what is not 0; then every row of the result is
 // a sum of a few scaled rows of b.
@@ -287,13 +284,8 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		s.rows[i] = sparseRow[T]{&p.y[(to.top+int(r))*cols], &s.entries[int(r)*capacity], count}
 	}
 
-	var zero T
-	size := int(unsafe.Sizeof(zero))
 	for left := to.left; left < to.right; {
 		panel := v.narrowest(to.right - left)
-		if cols > panel.columns && inner*panel.columns*size > firstCache {
-			panel = v.narrowest(panel.columns / 2)
-		}
 		width := min(panel.columns, to.right-left)
 		full := v.masked || width == panel.columns
 		b, stride := v.pack(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
@@ -398,6 +390,12 @@ func (v *vectors[T]) transposePixels(s *Scratch[T], p *product[T], to span) (str
 // are summed together should be equally long.
 func (s *Scratch[T]) sortRows(height, inner int) {
 	grow(&s.order, height)
+	if height < lists { // none are summed together
+		for r := range height {
+			s.order[r] = int32(r)
+		}
+		return
+	}
 	grow(&s.starts, inner+2)
 	starts := s.starts[:inner+2]
 	clear(starts)
