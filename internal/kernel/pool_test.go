@@ -65,7 +65,11 @@ func TestPoolServesManyCallers(t *testing.T) {
 }
 
 func TestPoolOfIsShared(t *testing.T) {
-	if PoolOf(1) != nil || PoolOf(3) != PoolOf(3) || PoolOf(3).Threads() != 3 || PoolOf(1).Threads() != 1 {
-		t.Error("PoolOf gives another pool each time, or one for a single thread")
+	first, again := PoolOf(3), PoolOf(3)
+	if first != again || first.Threads() != 3 {
+		t.Error("PoolOf(3) gives another pool each time, or one of another size")
+	}
+	if single := PoolOf(1); single != nil || single.Threads() != 1 {
+		t.Error("PoolOf(1) is not the pool of one thread, nil")
 	}
 }
