@@ -93,7 +93,8 @@ func (s *shared) await(w *worker, round uint32) {
 		pause()
 	}
 	for {
-		w.asleep.Store(true)
+		// Swap, not Store: qemu 7 lets the load below overtake a store on arm64.
+		w.asleep.Swap(true)
 		if s.round.Load() == round && w.asleep.CompareAndSwap(true, false) {
 			return // it began just now, and nobody has sent a wake
 		}
