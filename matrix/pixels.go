@@ -4,11 +4,13 @@ import "fmt"
 
 // Pixels is a batch of images kept as bytes, one example per row: example i is
 // Data[Index[i]*Cols : (Index[i]+1)*Cols], and a byte stands for byte/255 rounded
-// to float32, a number in [0, 1]. It copies nothing.
+// to float32, a number in [0, 1]. It copies nothing. What stands behind Index in its
+// memory, if anything, is taken for the examples that will be wanted next.
 type Pixels struct {
-	Cols  int // pixels of an example
-	Data  []byte
-	Index []int32
+	Cols     int // pixels of an example
+	Data     []byte
+	Index    []int32
+	Nonzeros *Nonzeros // of Data, or nil: they are then searched for each time
 }
 
 // Rows is the number of examples.

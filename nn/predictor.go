@@ -83,7 +83,7 @@ func (p *Predictor[T]) PredictBatch(probabilities matrix.Matrix[T], images matri
 	for lo := 0; lo < images.Rows(); lo += p.batch {
 		hi := min(lo+p.batch, images.Rows())
 		p.pass(one, probabilities.Data[lo*probabilities.Cols:hi*probabilities.Cols],
-			matrix.Pixels{Cols: images.Cols, Data: images.Data, Index: images.Index[lo:hi]})
+			matrix.Pixels{Cols: images.Cols, Data: images.Data, Index: images.Index[lo:hi], Nonzeros: images.Nonzeros})
 	}
 	p.giveBack(one)
 }

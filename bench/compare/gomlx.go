@@ -39,7 +39,7 @@ func (p *gomlxNet) prepare(t task) (string, error) {
 		learned, x, labels := in[:len(in)-2], in[len(in)-2], in[len(in)-1]
 		a := x
 		for l := 0; l < len(learned); l += 2 {
-			a = graph.Add(graph.Dot(a, learned[l]), learned[l+1])
+			a = graph.Add(graph.MatMul(a, learned[l]), learned[l+1])
 			if l+2 < len(learned) {
 				a = graph.MaxScalar(a, 0)
 			}

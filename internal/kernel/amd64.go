@@ -28,6 +28,7 @@ var avx512For32 = vectors[float32]{
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 16,
 	addScaled: avx512AddScaled32, peak: avx512Peak32, transposePanel: avx512TransposePanel32, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
+	scatter:  []scatterFunc[float32]{{8, avx2Scatter8x32}, {16, avx2Scatter16x32}, {24, avx2Scatter24x32}, {32, avx2Scatter32x32}, {40, avx2Scatter40x32}, {48, avx2Scatter48x32}},
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx512Update32, relu: avx512ReLU32, reluSlope: avx512ReLUSlope32,
@@ -51,6 +52,7 @@ var avx512For64 = vectors[float64]{
 	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 8,
 	addScaled: avx512AddScaled64, peak: avx512Peak64, transposePanel: avx512TransposePanel64, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
+	scatter:  []scatterFunc[float64]{{4, avx2Scatter4x64}, {8, avx2Scatter8x64}, {12, avx2Scatter12x64}, {16, avx2Scatter16x64}, {20, avx2Scatter20x64}, {24, avx2Scatter24x64}},
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx512Update64, relu: avx512ReLU64, reluSlope: avx512ReLUSlope64,
@@ -69,6 +71,7 @@ var avx2For32 = vectors[float32]{
 	},
 	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 8,
 	addScaled: avx2AddScaled32, peak: avx2Peak32, transposeBytes: avx2TransposeBytes,
+	scatter:  []scatterFunc[float32]{{8, avx2Scatter8x32}, {16, avx2Scatter16x32}, {24, avx2Scatter24x32}, {32, avx2Scatter32x32}, {40, avx2Scatter40x32}, {48, avx2Scatter48x32}},
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx2Update32, relu: avx2ReLU32, reluSlope: avx2ReLUSlope32,
@@ -86,6 +89,7 @@ var avx2For64 = vectors[float64]{
 	},
 	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 4,
 	addScaled: avx2AddScaled64, peak: avx2Peak64, transposeBytes: avx2TransposeBytes,
+	scatter:  []scatterFunc[float64]{{4, avx2Scatter4x64}, {8, avx2Scatter8x64}, {12, avx2Scatter12x64}, {16, avx2Scatter16x64}, {20, avx2Scatter20x64}, {24, avx2Scatter24x64}},
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx2Update64, relu: avx2ReLU64, reluSlope: avx2ReLUSlope64,

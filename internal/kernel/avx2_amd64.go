@@ -64,6 +64,36 @@ func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bia
 //go:noescape
 func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
+// avx2Scatter8x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
+//
+//go:noescape
+func avx2Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Scatter16x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
+//
+//go:noescape
+func avx2Scatter16x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Scatter24x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
+//
+//go:noescape
+func avx2Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Scatter32x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 32 columns.
+//
+//go:noescape
+func avx2Scatter32x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Scatter40x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 40 columns.
+//
+//go:noescape
+func avx2Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Scatter48x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 48 columns.
+//
+//go:noescape
+func avx2Scatter48x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
 // avx2AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
 //go:noescape
@@ -179,6 +209,36 @@ func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias
 //go:noescape
 func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
+// avx2Scatter4x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns.
+//
+//go:noescape
+func avx2Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Scatter8x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
+//
+//go:noescape
+func avx2Scatter8x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Scatter12x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns.
+//
+//go:noescape
+func avx2Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Scatter16x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
+//
+//go:noescape
+func avx2Scatter16x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Scatter20x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns.
+//
+//go:noescape
+func avx2Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Scatter24x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
+//
+//go:noescape
+func avx2Scatter24x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
 // avx2AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
 //go:noescape
@@ -241,3 +301,8 @@ func avx2TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
 
 // pause passes a moment without taking much from a neighbouring thread.
 func pause()
+
+// fetch brings n bytes from p on nearer, to the second-level cache. Any p will do.
+//
+//go:noescape
+func fetch(p *byte, n int)

@@ -740,6 +740,318 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter8x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000020, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000020, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y1
+	IMUL3Q       $0x00000020, R9, R9
+	VMOVUPS      (AX)(R9*1), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter16x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter16x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000040, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000040, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y2
+	IMUL3Q       $0x00000040, R9, R9
+	VMOVUPS      (AX)(R9*1), Y3
+	VFMADD231PS  Y2, Y0, Y3
+	VMOVUPS      Y3, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), Y3
+	VFMADD231PS  Y2, Y1, Y3
+	VMOVUPS      Y3, 32(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter24x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000060, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000060, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y3
+	IMUL3Q       $0x00000060, R9, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VFMADD231PS  Y3, Y0, Y4
+	VMOVUPS      Y4, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), Y4
+	VFMADD231PS  Y3, Y1, Y4
+	VMOVUPS      Y4, 32(AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Y4
+	VFMADD231PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter32x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter32x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000080, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000080, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y4
+	IMUL3Q       $0x00000080, R9, R9
+	VMOVUPS      (AX)(R9*1), Y5
+	VFMADD231PS  Y4, Y0, Y5
+	VMOVUPS      Y5, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), Y5
+	VFMADD231PS  Y4, Y1, Y5
+	VMOVUPS      Y5, 32(AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Y5
+	VFMADD231PS  Y4, Y2, Y5
+	VMOVUPS      Y5, 64(AX)(R9*1)
+	VMOVUPS      96(AX)(R9*1), Y5
+	VFMADD231PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 96(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter40x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000a0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	VMOVUPS 128(BX), Y4
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000a0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y5
+	IMUL3Q       $0x000000a0, R9, R9
+	VMOVUPS      (AX)(R9*1), Y6
+	VFMADD231PS  Y5, Y0, Y6
+	VMOVUPS      Y6, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), Y6
+	VFMADD231PS  Y5, Y1, Y6
+	VMOVUPS      Y6, 32(AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Y6
+	VFMADD231PS  Y5, Y2, Y6
+	VMOVUPS      Y6, 64(AX)(R9*1)
+	VMOVUPS      96(AX)(R9*1), Y6
+	VFMADD231PS  Y5, Y3, Y6
+	VMOVUPS      Y6, 96(AX)(R9*1)
+	VMOVUPS      128(AX)(R9*1), Y6
+	VFMADD231PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter48x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter48x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000c0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	VMOVUPS 128(BX), Y4
+	VMOVUPS 160(BX), Y5
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000c0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y6
+	IMUL3Q       $0x000000c0, R9, R9
+	VMOVUPS      (AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y0, Y7
+	VMOVUPS      Y7, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y1, Y7
+	VMOVUPS      Y7, 32(AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y2, Y7
+	VMOVUPS      Y7, 64(AX)(R9*1)
+	VMOVUPS      96(AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y3, Y7
+	VMOVUPS      Y7, 96(AX)(R9*1)
+	VMOVUPS      128(AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y4, Y7
+	VMOVUPS      Y7, 128(AX)(R9*1)
+	VMOVUPS      160(AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y5, Y7
+	VMOVUPS      Y7, 160(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2AddScaled32(y *float32, x *float32, n int, a float32)
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·avx2AddScaled32(SB), NOSPLIT, $0-28
@@ -1884,6 +2196,318 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter4x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000020, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000020, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y1
+	IMUL3Q       $0x00000020, R9, R9
+	VMOVUPD      (AX)(R9*1), Y2
+	VFMADD231PD  Y1, Y0, Y2
+	VMOVUPD      Y2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter8x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter8x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000040, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000040, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y2
+	IMUL3Q       $0x00000040, R9, R9
+	VMOVUPD      (AX)(R9*1), Y3
+	VFMADD231PD  Y2, Y0, Y3
+	VMOVUPD      Y3, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), Y3
+	VFMADD231PD  Y2, Y1, Y3
+	VMOVUPD      Y3, 32(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter12x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000060, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMOVUPD 64(BX), Y2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000060, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y3
+	IMUL3Q       $0x00000060, R9, R9
+	VMOVUPD      (AX)(R9*1), Y4
+	VFMADD231PD  Y3, Y0, Y4
+	VMOVUPD      Y4, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), Y4
+	VFMADD231PD  Y3, Y1, Y4
+	VMOVUPD      Y4, 32(AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Y4
+	VFMADD231PD  Y3, Y2, Y4
+	VMOVUPD      Y4, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter16x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter16x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000080, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMOVUPD 64(BX), Y2
+	VMOVUPD 96(BX), Y3
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000080, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y4
+	IMUL3Q       $0x00000080, R9, R9
+	VMOVUPD      (AX)(R9*1), Y5
+	VFMADD231PD  Y4, Y0, Y5
+	VMOVUPD      Y5, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), Y5
+	VFMADD231PD  Y4, Y1, Y5
+	VMOVUPD      Y5, 32(AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Y5
+	VFMADD231PD  Y4, Y2, Y5
+	VMOVUPD      Y5, 64(AX)(R9*1)
+	VMOVUPD      96(AX)(R9*1), Y5
+	VFMADD231PD  Y4, Y3, Y5
+	VMOVUPD      Y5, 96(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter20x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000a0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMOVUPD 64(BX), Y2
+	VMOVUPD 96(BX), Y3
+	VMOVUPD 128(BX), Y4
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000a0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y5
+	IMUL3Q       $0x000000a0, R9, R9
+	VMOVUPD      (AX)(R9*1), Y6
+	VFMADD231PD  Y5, Y0, Y6
+	VMOVUPD      Y6, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), Y6
+	VFMADD231PD  Y5, Y1, Y6
+	VMOVUPD      Y6, 32(AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Y6
+	VFMADD231PD  Y5, Y2, Y6
+	VMOVUPD      Y6, 64(AX)(R9*1)
+	VMOVUPD      96(AX)(R9*1), Y6
+	VFMADD231PD  Y5, Y3, Y6
+	VMOVUPD      Y6, 96(AX)(R9*1)
+	VMOVUPD      128(AX)(R9*1), Y6
+	VFMADD231PD  Y5, Y4, Y6
+	VMOVUPD      Y6, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter24x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter24x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000c0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMOVUPD 64(BX), Y2
+	VMOVUPD 96(BX), Y3
+	VMOVUPD 128(BX), Y4
+	VMOVUPD 160(BX), Y5
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000c0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y6
+	IMUL3Q       $0x000000c0, R9, R9
+	VMOVUPD      (AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y0, Y7
+	VMOVUPD      Y7, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y1, Y7
+	VMOVUPD      Y7, 32(AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y2, Y7
+	VMOVUPD      Y7, 64(AX)(R9*1)
+	VMOVUPD      96(AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y3, Y7
+	VMOVUPD      Y7, 96(AX)(R9*1)
+	VMOVUPD      128(AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y4, Y7
+	VMOVUPD      Y7, 128(AX)(R9*1)
+	VMOVUPD      160(AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y5, Y7
+	VMOVUPD      Y7, 160(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2AddScaled64(y *float64, x *float64, n int, a float64)
 // Requires: AVX, AVX2, FMA3, SSE2
 TEXT ·avx2AddScaled64(SB), NOSPLIT, $0-32
@@ -2394,4 +3018,21 @@ done:
 // func pause()
 TEXT ·pause(SB), NOSPLIT, $0
 	PAUSE
+	RET
+
+// func fetch(p *byte, n int)
+// Requires: MMX+
+TEXT ·fetch(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ n+8(FP), CX
+	ADDQ AX, CX
+
+loop:
+	CMPQ       AX, CX
+	JGE        done
+	PREFETCHT1 (AX)
+	ADDQ       $0x40, AX
+	JMP        loop
+
+done:
 	RET

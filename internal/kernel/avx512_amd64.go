@@ -469,7 +469,7 @@ func avx512TransposePanel64(dst *float64, columns int, src *float64, stride int,
 //go:noescape
 func avx512TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
 
-// avx512Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last.
+// avx512Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.
 //
 //go:noescape
-func avx512Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)
+func avx512Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)

@@ -3178,7 +3178,7 @@ loop:
 
 // func avx512Softmax32(p *float32, z *float32, sum *float32, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, CMOV
-TEXT ·avx512Softmax32(SB), NOSPLIT, $0-72
+TEXT ·avx512Softmax32(SB), $16384-72
 	MOVQ         powers+48(FP), AX
 	MOVQ         constants+56(FP), CX
 	VBROADCASTSD (CX), Z3
@@ -3225,6 +3225,9 @@ next:
 	LEAQ       (BX)(R9*4), R11
 	VGATHERDPS (R11)(Z13*4), K3, Z15
 	VPXORQ     Z16, Z16, Z16
+	MOVQ       R9, R11
+	SHLQ       $0x06, R11
+	VMOVUPS    Z15, (SP)(R11*1)
 	MOVQ       $0x00000001, R9
 	MOVQ       cols+40(FP), R10
 
@@ -3235,6 +3238,9 @@ largest:
 	VPXORQ       Z17, Z17, Z17
 	LEAQ         (BX)(R9*4), R11
 	VGATHERDPS   (R11)(Z13*4), K3, Z17
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+	VMOVUPS      Z17, (SP)(R11*1)
 	VCMPPS       $0x1e, Z15, Z17, K3
 	VMOVAPS      Z17, K3, Z15
 	VPBROADCASTD R9, Z14
@@ -3250,97 +3256,96 @@ largestdone:
 exponentials:
 	CMPQ          R9, R10
 	JGE           exponentialsdone
-	KMOVQ         K1, K3
+	MOVQ          R9, R11
+	SHLQ          $0x06, R11
+	VMOVUPS       (SP)(R11*1), Z14
+	VSUBPS        Z15, Z14, Z14
+	VCVTPS2PD     Y14, Z24
+	VEXTRACTF64X4 $0x01, Z14, Y14
+	VCVTPS2PD     Y14, Z14
+	VMULPD        Z3, Z24, Z25
+	VADDPD        Z4, Z25, Z25
+	VSUBPD        Z4, Z25, Z25
+	VCVTTPD2QQ    Z25, Z26
+	VPANDQ        Z1, Z26, Z27
+	VPSLLQ        $0x01, Z27, Z27
+	VPSRAQ        $0x07, Z26, Z26
+	VPSLLQ        $0x34, Z26, Z26
+	KMOVQ         CX, K3
 	VPXORQ        Z19, Z19, Z19
-	LEAQ          (BX)(R9*4), R11
-	VGATHERDPS    (R11)(Z13*4), K3, Z19
-	VSUBPS        Z15, Z19, Z19
-	VCVTPS2PD     Y19, Z14
-	VEXTRACTF64X4 $0x01, Z19, Y24
-	VCVTPS2PD     Y24, Z26
-	VMULPD        Z3, Z14, Z27
-	VADDPD        Z4, Z27, Z27
-	VSUBPD        Z4, Z27, Z27
-	VCVTTPD2QQ    Z27, Z28
-	VPANDQ        Z1, Z28, Z29
-	VPSLLQ        $0x01, Z29, Z29
-	VPSRAQ        $0x07, Z28, Z28
-	VPSLLQ        $0x34, Z28, Z28
+	VGATHERQPD    (AX)(Z27*8), K3, Z19
 	KMOVQ         CX, K3
 	VPXORQ        Z20, Z20, Z20
-	VGATHERQPD    (AX)(Z29*8), K3, Z20
+	VGATHERQPD    8(AX)(Z27*8), K3, Z20
+	VMULPD        Z5, Z25, Z27
+	VSUBPD        Z27, Z24, Z27
+	VMULPD        Z6, Z25, Z25
+	VSUBPD        Z25, Z27, Z25
+	VMULPD        Z25, Z25, Z27
+	VMULPD        Z8, Z25, Z28
+	VADDPD        Z28, Z7, Z28
+	VMULPD        Z10, Z25, Z29
+	VADDPD        Z29, Z9, Z29
+	VMULPD        Z29, Z27, Z29
+	VADDPD        Z29, Z28, Z28
+	VMULPD        Z28, Z27, Z27
+	VADDPD        Z27, Z25, Z25
+	VADDPD        Z20, Z19, Z27
+	VMULPD        Z25, Z27, Z25
+	VADDPD        Z25, Z20, Z25
+	VADDPD        Z25, Z19, Z25
+	VPADDQ        Z26, Z25, Z25
+	VCMPPD        $0x03, Z24, Z24, K3
+	VMOVAPD       Z24, K3, Z25
+	VCMPPD        $0x0e, Z12, Z24, K3
+	VCMPPD        $0x01, Z11, Z24, K4
+	VMOVAPD       Z0, K3, Z25
+	VMOVAPD       Z2, K4, Z25
+	VMULPD        Z3, Z14, Z24
+	VADDPD        Z4, Z24, Z24
+	VSUBPD        Z4, Z24, Z24
+	VCVTTPD2QQ    Z24, Z26
+	VPANDQ        Z1, Z26, Z27
+	VPSLLQ        $0x01, Z27, Z27
+	VPSRAQ        $0x07, Z26, Z26
+	VPSLLQ        $0x34, Z26, Z26
 	KMOVQ         CX, K3
 	VPXORQ        Z21, Z21, Z21
-	VGATHERQPD    8(AX)(Z29*8), K3, Z21
-	VMULPD        Z5, Z27, Z29
-	VSUBPD        Z29, Z14, Z29
-	VMULPD        Z6, Z27, Z27
-	VSUBPD        Z27, Z29, Z27
-	VMULPD        Z27, Z27, Z29
-	VMULPD        Z8, Z27, Z30
-	VADDPD        Z30, Z7, Z30
-	VMULPD        Z10, Z27, Z31
-	VADDPD        Z31, Z9, Z31
-	VMULPD        Z31, Z29, Z31
-	VADDPD        Z31, Z30, Z30
-	VMULPD        Z30, Z29, Z29
-	VADDPD        Z29, Z27, Z27
-	VADDPD        Z21, Z20, Z29
-	VMULPD        Z27, Z29, Z27
-	VADDPD        Z27, Z21, Z27
-	VADDPD        Z27, Z20, Z27
-	VPADDQ        Z28, Z27, Z27
-	VCMPPD        $0x03, Z14, Z14, K3
-	VMOVAPD       Z14, K3, Z27
-	VCMPPD        $0x0e, Z12, Z14, K3
-	VCMPPD        $0x01, Z11, Z14, K4
-	VMOVAPD       Z0, K3, Z27
-	VMOVAPD       Z2, K4, Z27
-	VMULPD        Z3, Z26, Z14
-	VADDPD        Z4, Z14, Z14
-	VSUBPD        Z4, Z14, Z14
-	VCVTTPD2QQ    Z14, Z28
-	VPANDQ        Z1, Z28, Z29
-	VPSLLQ        $0x01, Z29, Z29
-	VPSRAQ        $0x07, Z28, Z28
-	VPSLLQ        $0x34, Z28, Z28
+	VGATHERQPD    (AX)(Z27*8), K3, Z21
 	KMOVQ         CX, K3
 	VPXORQ        Z22, Z22, Z22
-	VGATHERQPD    (AX)(Z29*8), K3, Z22
-	KMOVQ         CX, K3
-	VPXORQ        Z23, Z23, Z23
-	VGATHERQPD    8(AX)(Z29*8), K3, Z23
-	VMULPD        Z5, Z14, Z29
-	VSUBPD        Z29, Z26, Z29
-	VMULPD        Z6, Z14, Z14
-	VSUBPD        Z14, Z29, Z14
-	VMULPD        Z14, Z14, Z29
-	VMULPD        Z8, Z14, Z30
-	VADDPD        Z30, Z7, Z30
-	VMULPD        Z10, Z14, Z31
-	VADDPD        Z31, Z9, Z31
-	VMULPD        Z31, Z29, Z31
-	VADDPD        Z31, Z30, Z30
-	VMULPD        Z30, Z29, Z29
-	VADDPD        Z29, Z14, Z14
-	VADDPD        Z23, Z22, Z29
-	VMULPD        Z14, Z29, Z14
-	VADDPD        Z14, Z23, Z14
-	VADDPD        Z14, Z22, Z14
-	VPADDQ        Z28, Z14, Z14
-	VCMPPD        $0x03, Z26, Z26, K3
-	VMOVAPD       Z26, K3, Z14
-	VCMPPD        $0x0e, Z12, Z26, K3
-	VCMPPD        $0x01, Z11, Z26, K4
-	VMOVAPD       Z0, K3, Z14
-	VMOVAPD       Z2, K4, Z14
-	VCVTPD2PS     Z27, Y24
-	VCVTPD2PS     Z14, Y14
-	VINSERTF64X4  $0x01, Y14, Z24, Z24
-	VADDPS        Z24, Z18, Z18
-	KMOVQ         K1, K3
-	LEAQ          (DX)(R9*4), R11
-	VSCATTERDPS   Z24, K3, (R11)(Z13*4)
+	VGATHERQPD    8(AX)(Z27*8), K3, Z22
+	VMULPD        Z5, Z24, Z27
+	VSUBPD        Z27, Z14, Z27
+	VMULPD        Z6, Z24, Z24
+	VSUBPD        Z24, Z27, Z24
+	VMULPD        Z24, Z24, Z27
+	VMULPD        Z8, Z24, Z28
+	VADDPD        Z28, Z7, Z28
+	VMULPD        Z10, Z24, Z29
+	VADDPD        Z29, Z9, Z29
+	VMULPD        Z29, Z27, Z29
+	VADDPD        Z29, Z28, Z28
+	VMULPD        Z28, Z27, Z27
+	VADDPD        Z27, Z24, Z24
+	VADDPD        Z22, Z21, Z27
+	VMULPD        Z24, Z27, Z24
+	VADDPD        Z24, Z22, Z24
+	VADDPD        Z24, Z21, Z24
+	VPADDQ        Z26, Z24, Z24
+	VCMPPD        $0x03, Z14, Z14, K3
+	VMOVAPD       Z14, K3, Z24
+	VCMPPD        $0x0e, Z12, Z14, K3
+	VCMPPD        $0x01, Z11, Z14, K4
+	VMOVAPD       Z0, K3, Z24
+	VMOVAPD       Z2, K4, Z24
+	VCVTPD2PS     Z25, Y23
+	VCVTPD2PS     Z24, Y14
+	VINSERTF64X4  $0x01, Y14, Z23, Z23
+	VADDPS        Z23, Z18, Z18
+	MOVQ          R9, R11
+	SHLQ          $0x06, R11
+	VMOVUPS       Z23, (SP)(R11*1)
 	INCQ          R9
 	JMP           exponentials
 
@@ -3351,14 +3356,13 @@ exponentialsdone:
 quotients:
 	CMPQ        R9, R10
 	JGE         quotientsdone
+	MOVQ        R9, R11
+	SHLQ        $0x06, R11
+	VMOVUPS     (SP)(R11*1), Z14
+	VDIVPS      Z18, Z14, Z14
 	KMOVQ       K1, K3
-	VPXORQ      Z25, Z25, Z25
 	LEAQ        (DX)(R9*4), R11
-	VGATHERDPS  (R11)(Z13*4), K3, Z25
-	VDIVPS      Z18, Z25, Z25
-	KMOVQ       K1, K3
-	LEAQ        (DX)(R9*4), R11
-	VSCATTERDPS Z25, K3, (R11)(Z13*4)
+	VSCATTERDPS Z14, K3, (R11)(Z13*4)
 	INCQ        R9
 	JMP         quotients
 
@@ -6723,7 +6727,7 @@ loop:
 
 // func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, CMOV
-TEXT ·avx512Softmax64(SB), NOSPLIT, $0-72
+TEXT ·avx512Softmax64(SB), $16384-72
 	MOVQ         powers+48(FP), AX
 	MOVQ         constants+56(FP), CX
 	VBROADCASTSD (CX), Z2
@@ -6750,8 +6754,8 @@ TEXT ·avx512Softmax64(SB), NOSPLIT, $0-72
 	MOVQ         rows+32(FP), R8
 	MOVQ         cols+40(FP), R9
 	VPMOVZXBQ    avx51264Lanes<>+0(SB), Z1
-	VPBROADCASTQ R9, Z19
-	VPMULLQ      Z19, Z1, Z1
+	VPBROADCASTQ R9, Z17
+	VPMULLQ      Z17, Z1, Z1
 	MOVQ         $0x00000000, R9
 	KMOVQ        R9, K2
 
@@ -6770,6 +6774,9 @@ next:
 	LEAQ       (BX)(R9*8), R11
 	VGATHERQPD (R11)(Z1*8), K3, Z11
 	VPXORQ     Z12, Z12, Z12
+	MOVQ       R9, R11
+	SHLQ       $0x06, R11
+	VMOVUPD    Z11, (SP)(R11*1)
 	MOVQ       $0x00000001, R9
 	MOVQ       cols+40(FP), R10
 
@@ -6780,10 +6787,13 @@ largest:
 	VPXORQ       Z13, Z13, Z13
 	LEAQ         (BX)(R9*8), R11
 	VGATHERQPD   (R11)(Z1*8), K3, Z13
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+	VMOVUPD      Z13, (SP)(R11*1)
 	VCMPPD       $0x1e, Z11, Z13, K3
 	VMOVAPD      Z13, K3, Z11
-	VPBROADCASTQ R9, Z19
-	VMOVDQA64    Z19, K3, Z12
+	VPBROADCASTQ R9, Z17
+	VMOVDQA64    Z17, K3, Z12
 	INCQ         R9
 	JMP          largest
 
@@ -6795,68 +6805,67 @@ largestdone:
 exponentials:
 	CMPQ         R9, R10
 	JGE          exponentialsdone
-	KMOVQ        K1, K3
-	VPXORQ       Z15, Z15, Z15
-	LEAQ         (BX)(R9*8), R11
-	VGATHERQPD   (R11)(Z1*8), K3, Z15
-	VSUBPD       Z11, Z15, Z15
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+	VMOVUPD      (SP)(R11*1), Z17
+	VSUBPD       Z11, Z17, Z17
 	MOVQ         $0xc086200000000000, R11
-	VPBROADCASTQ R11, Z19
-	VCMPPD       $0x01, Z19, Z15, K3
+	VPBROADCASTQ R11, Z18
+	VCMPPD       $0x01, Z18, Z17, K3
 	KORQ         K3, K2, K2
-	VMULPD       Z2, Z15, Z19
-	VADDPD       Z3, Z19, Z19
-	VSUBPD       Z3, Z19, Z19
-	VCVTTPD2QQ   Z19, Z20
-	VPANDQ       Z0, Z20, Z21
-	VPSLLQ       $0x01, Z21, Z21
-	VPSRAQ       $0x07, Z20, Z20
-	VPSLLQ       $0x34, Z20, Z20
+	VMULPD       Z2, Z17, Z18
+	VADDPD       Z3, Z18, Z18
+	VSUBPD       Z3, Z18, Z18
+	VCVTTPD2QQ   Z18, Z19
+	VPANDQ       Z0, Z19, Z20
+	VPSLLQ       $0x01, Z20, Z20
+	VPSRAQ       $0x07, Z19, Z19
+	VPSLLQ       $0x34, Z19, Z19
+	KMOVQ        CX, K3
+	VPXORQ       Z15, Z15, Z15
+	VGATHERQPD   (AX)(Z20*8), K3, Z15
 	KMOVQ        CX, K3
 	VPXORQ       Z16, Z16, Z16
-	VGATHERQPD   (AX)(Z21*8), K3, Z16
-	KMOVQ        CX, K3
-	VPXORQ       Z17, Z17, Z17
-	VGATHERQPD   8(AX)(Z21*8), K3, Z17
-	VMULPD       Z4, Z19, Z21
-	VSUBPD       Z21, Z15, Z21
-	VMULPD       Z5, Z19, Z19
-	VSUBPD       Z19, Z21, Z22
-	VSUBPD       Z22, Z21, Z21
-	VSUBPD       Z19, Z21, Z19
-	VMULPD       Z22, Z22, Z21
-	VMULPD       Z7, Z22, Z23
-	VADDPD       Z23, Z6, Z23
-	VMULPD       Z9, Z22, Z24
-	VADDPD       Z24, Z8, Z24
-	VMULPD       Z10, Z21, Z25
-	VADDPD       Z25, Z24, Z24
-	VMULPD       Z24, Z21, Z24
+	VGATHERQPD   8(AX)(Z20*8), K3, Z16
+	VMULPD       Z4, Z18, Z20
+	VSUBPD       Z20, Z17, Z20
+	VMULPD       Z5, Z18, Z18
+	VSUBPD       Z18, Z20, Z21
+	VSUBPD       Z21, Z20, Z20
+	VSUBPD       Z18, Z20, Z18
+	VMULPD       Z21, Z21, Z20
+	VMULPD       Z7, Z21, Z22
+	VADDPD       Z22, Z6, Z22
+	VMULPD       Z9, Z21, Z23
+	VADDPD       Z23, Z8, Z23
+	VMULPD       Z10, Z20, Z24
 	VADDPD       Z24, Z23, Z23
-	VMULPD       Z23, Z21, Z21
-	VADDPD       Z21, Z19, Z19
-	VCVTPD2PS    Z22, Y21
-	VCVTPS2PD    Y21, Z21
-	VSUBPD       Z21, Z22, Z22
-	VADDPD       Z19, Z22, Z19
-	VMULPD       Z21, Z16, Z22
-	VADDPD       Z22, Z16, Z23
-	VSUBPD       Z23, Z16, Z24
-	VADDPD       Z22, Z24, Z22
-	VMULPD       Z21, Z17, Z21
-	VADDPD       Z17, Z16, Z24
-	VMULPD       Z19, Z24, Z19
-	VADDPD       Z19, Z21, Z19
-	VADDPD       Z19, Z17, Z19
-	VADDPD       Z19, Z22, Z19
-	VADDPD       Z19, Z23, Z19
-	VPADDQ       Z20, Z19, Z19
-	VCMPPD       $0x03, Z15, Z15, K3
-	VMOVAPD      Z15, K3, Z19
-	VADDPD       Z19, Z14, Z14
-	KMOVQ        K1, K3
-	LEAQ         (DX)(R9*8), R11
-	VSCATTERQPD  Z19, K3, (R11)(Z1*8)
+	VMULPD       Z23, Z20, Z23
+	VADDPD       Z23, Z22, Z22
+	VMULPD       Z22, Z20, Z20
+	VADDPD       Z20, Z18, Z18
+	VCVTPD2PS    Z21, Y20
+	VCVTPS2PD    Y20, Z20
+	VSUBPD       Z20, Z21, Z21
+	VADDPD       Z18, Z21, Z18
+	VMULPD       Z20, Z15, Z21
+	VADDPD       Z21, Z15, Z22
+	VSUBPD       Z22, Z15, Z23
+	VADDPD       Z21, Z23, Z21
+	VMULPD       Z20, Z16, Z20
+	VADDPD       Z16, Z15, Z23
+	VMULPD       Z18, Z23, Z18
+	VADDPD       Z18, Z20, Z18
+	VADDPD       Z18, Z16, Z18
+	VADDPD       Z18, Z21, Z18
+	VADDPD       Z18, Z22, Z18
+	VPADDQ       Z19, Z18, Z18
+	VCMPPD       $0x03, Z17, Z17, K3
+	VMOVAPD      Z17, K3, Z18
+	VADDPD       Z18, Z14, Z14
+	MOVQ         R9, R11
+	SHLQ         $0x06, R11
+	VMOVUPD      Z18, (SP)(R11*1)
 	INCQ         R9
 	JMP          exponentials
 
@@ -6867,14 +6876,13 @@ exponentialsdone:
 quotients:
 	CMPQ        R9, R10
 	JGE         quotientsdone
+	MOVQ        R9, R11
+	SHLQ        $0x06, R11
+	VMOVUPD     (SP)(R11*1), Z17
+	VDIVPD      Z14, Z17, Z17
 	KMOVQ       K1, K3
-	VPXORQ      Z18, Z18, Z18
 	LEAQ        (DX)(R9*8), R11
-	VGATHERQPD  (R11)(Z1*8), K3, Z18
-	VDIVPD      Z14, Z18, Z18
-	KMOVQ       K1, K3
-	LEAQ        (DX)(R9*8), R11
-	VSCATTERQPD Z18, K3, (R11)(Z1*8)
+	VSCATTERQPD Z17, K3, (R11)(Z1*8)
 	INCQ        R9
 	JMP         quotients
 
@@ -7084,9 +7092,9 @@ loop:
 done:
 	RET
 
-// func avx512Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, n int)
+// func avx512Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, BMI2, CMOV, MMX+, POPCNT
-TEXT ·avx512Compress(SB), NOSPLIT, $0-64
+TEXT ·avx512Compress(SB), NOSPLIT, $0-80
 	MOVQ         entries+0(FP), AX
 	MOVQ         counts+16(FP), CX
 	MOVQ         pixels+24(FP), DX
@@ -7100,8 +7108,10 @@ rows:
 	MOVQ    rows+48(FP), SI
 	CMPQ    BX, SI
 	JGE     done
+	MOVQ    known+64(FP), SI
 	SUBQ    $0x01, SI
-	LEAQ    2(BX), R8
+	MOVQ    ahead+56(FP), R8
+	ADDQ    BX, R8
 	CMPQ    R8, SI
 	CMOVQGT SI, R8
 	MOVQ    BX, DI
@@ -7117,7 +7127,7 @@ ordered:
 	IMULQ  SI, R8
 	IMULQ  SI, DI
 	ADDQ   DX, DI
-	MOVQ   n+56(FP), SI
+	MOVQ   n+72(FP), SI
 	MOVQ   AX, R9
 	VPXORQ Z3, Z3, Z3
 	JMP    begin
@@ -7130,7 +7140,7 @@ chunks:
 	CMPQ       SI, $0x40
 	JLT        tail
 	VMOVDQU8   (DI), Z4
-	PREFETCHT0 (DI)(R8*1)
+	PREFETCHT1 (DI)(R8*1)
 	ADDQ       $0x40, DI
 	SUBQ       $0x40, SI
 

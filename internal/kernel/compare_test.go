@@ -11,7 +11,7 @@ import (
 )
 
 // images draws m images of k pixels in an order with repetitions; every value of
-// a byte comes up.
+// a byte comes up. What is not 0 is listed or left to be found.
 func images(r *rand.Rand, m, k int, zeros float64) matrix.Pixels {
 	p := matrix.Pixels{Cols: k, Data: make([]byte, (m+2)*k), Index: make([]int32, m)}
 	for i := range p.Data {
@@ -21,6 +21,9 @@ func images(r *rand.Rand, m, k int, zeros float64) matrix.Pixels {
 	}
 	for i := range p.Index {
 		p.Index[i] = int32(r.IntN(m + 2))
+	}
+	if k > 0 && r.IntN(2) == 0 {
+		p.Nonzeros = matrix.ListNonzeros(p.Data, k)
 	}
 	return p
 }

@@ -193,6 +193,9 @@ type assembly[T Float] struct {
 // rows at once pays.
 const worthGathering = 4
 
+// maxClasses is how many columns the assembly of the softmax has room for.
+const maxClasses = 256
+
 // loops adapts the assembly: plain Go does what is left of a register.
 func (v *vectors[T]) loops() loops[T] {
 	a := v.assembly
@@ -278,7 +281,7 @@ func (v *vectors[T]) loops() loops[T] {
 	if a.softmax != nil {
 		powers, constants := elementary.ExpTable(), elementary.ExpConstants()
 		all.Softmax = func(p, z, sum []T, best []int32) {
-			if len(sum) < worthGathering {
+			if len(sum) < worthGathering || len(z)/len(sum) > maxClasses {
 				softmax(p, z, sum, best)
 				return
 			}

@@ -61,7 +61,7 @@ const sparse = 4
 // b [n] or nil, y [m, n]. Pixels of 0 are skipped.
 func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 	m, k := pixels.Rows(), pixels.Cols
-	checkPlaces(m, k)
+	checkPixels(pixels)
 	check("MatMulPixels", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
 	e.run(product[T]{kind: pixelsForward, y: y, pixels: pixels, w: w, b: b, m: m, k: k, n: n}, m*k*n/sparse)
 }
@@ -70,15 +70,20 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 // g [m, n], d [k, n]. Pixels of 0 are skipped.
 func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n int) {
 	m, k := pixels.Rows(), pixels.Cols
-	checkPlaces(m, k)
+	checkPixels(pixels)
 	check[T]("MatMulPixelsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
 	e.run(product[T]{kind: pixelsForWeight, y: d, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse)
 }
 
-// checkPlaces panics when a row or a column of pixels is too long for an entry.
-func checkPlaces(m, k int) {
-	if max(m, k) > maxPlaces {
-		panic(fmt.Sprintf("kernel: %d images of %d pixels, want at most %d of each", m, k, maxPlaces))
+// checkPixels panics when there are too many images or pixels for an entry, or when
+// the lists are not those of the images.
+func checkPixels(p matrix.Pixels) {
+	if max(p.Rows(), p.Cols) > matrix.MaxPlaces {
+		panic(fmt.Sprintf("kernel: %d images of %d pixels, want at most %d of each", p.Rows(), p.Cols, matrix.MaxPlaces))
+	}
+	if l := p.Nonzeros; l != nil && (l.Cols() != p.Cols || l.Images()*p.Cols != len(p.Data)) {
+		panic(fmt.Sprintf("kernel: lists of %d images of %d pixels for %d bytes in images of %d: list the nonzeros again",
+			l.Images(), l.Cols(), len(p.Data), p.Cols))
 	}
 }
 

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"math"
 	"unsafe"
 
@@ -128,8 +127,8 @@ func (in inner[T]) pixelProduct(s *Scratch[T], p *product[T], lo, hi int) {
 	grow(&s.entries, p.k)
 	for i := lo; i < hi; i++ {
 		y := p.y[i*p.n : i*p.n+p.n]
-		for _, e := range compress(s.entries, p.pixels.Row(i)) {
-			at := int(e>>placeShift) * p.n
+		for _, e := range p.entries(s, i) {
+			at := int(e>>matrix.PlaceShift) * p.n
 			in.addScaled(y, p.w[at:at+p.n], T(matrix.Intensity(byte(e))))
 		}
 		addBias(y, p.b)
@@ -146,8 +145,8 @@ func (in inner[T]) transposedPixelProduct(s *Scratch[T], p *product[T], lo, hi i
 		for i := range p.m {
 			row := p.w[i*p.n+left : i*p.n+right]
 			at, value, some := in.nonzeros(s, row)
-			for _, e := range compress(s.entries, p.pixels.Row(i)[lo:hi]) {
-				d := p.y[(lo+int(e>>placeShift))*p.n:]
+			for _, e := range matrix.AppendNonzeros(s.entries[:0], p.pixels.Row(i)[lo:hi], lo) {
+				d := p.y[int(e>>matrix.PlaceShift)*p.n:]
 				in.addNonzeros(d[left:right], row, at, value, some, T(matrix.Intensity(byte(e))))
 			}
 		}
@@ -155,36 +154,16 @@ func (in inner[T]) transposedPixelProduct(s *Scratch[T], p *product[T], lo, hi i
 	addBias(p.y[lo*p.n:hi*p.n], nil)
 }
 
+// entries lists the pixels of image i that are not 0.
+func (p *product[T]) entries(s *Scratch[T], i int) []uint32 {
+	if l := p.pixels.Nonzeros; l != nil {
+		return l.Row(int(p.pixels.Index[i]))
+	}
+	return matrix.AppendNonzeros(s.entries[:0], p.pixels.Row(i), 0)
+}
+
 // blockColumns is how many columns of d are built together.
 const blockColumns = 256
-
-// An entry is one pixel that is not 0: its place in the row, shifted, and its byte.
-const (
-	placeShift = 8
-	maxPlaces  = 1 << (32 - placeShift) // pixels in a row
-)
-
-// compress lists the pixels that are not 0, in order, in the memory of entries.
-func compress(entries []uint32, pixels []byte) []uint32 {
-	n, p := 0, 0
-	add := func(p int, b byte) {
-		if b != 0 {
-			entries[n] = uint32(p)<<placeShift | uint32(b)
-			n++
-		}
-	}
-	for ; p+8 <= len(pixels); p += 8 {
-		if binary.LittleEndian.Uint64(pixels[p:]) != 0 {
-			for q, b := range pixels[p : p+8] {
-				add(p+q, b)
-			}
-		}
-	}
-	for ; p < len(pixels); p++ {
-		add(p, pixels[p])
-	}
-	return entries[:n]
-}
 
 // nonzeros lists the values of row that are not 0, and where they are; some is
 // false when none is 0, or when leaving them out does not pay.

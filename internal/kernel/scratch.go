@@ -9,7 +9,9 @@ type Scratch[T Float] struct {
 	skewed  []T            // the first factor, its rows further apart
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
+	sums    []T            // of scattered, its rows padded
 	entries []uint32       // compressed rows: places and bytes
+	listed  []*uint32      // where each of them begins
 	counts  []int32        // entries of each compressed row
 	order   []int32        // compressed rows by count
 	starts  []int32        // where the rows of each count begin in order

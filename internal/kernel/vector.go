@@ -23,6 +23,7 @@ type vectors[T Float] struct {
 	compress       compressFunc                                             // nil: in Go
 	transposeBytes func(dst *byte, stride int, rows *[16]*byte, col, n int) // nil: in Go
 	transposePanel func(dst *T, columns int, src *T, stride, inner int)     // nil: in Go
+	scatter        []scatterFunc[T]                                         // by columns, fewest first; nil: none
 	values         *[256]T                                                  // intensities
 	fallback       inner[T]
 	*assembly[T]   // nil: in Go
@@ -57,12 +58,23 @@ func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, bias
 	return adapted
 }
 
+// scatterFunc computes d[place-first, j] += values[byte]·g[i, j] for the entries of each
+// of images rows in turn and all its columns; the rows of d and g are as long.
+type scatterFunc[T Float] struct {
+	columns int
+	add     func(d *T, first int, rows *byte, images int, g, values *T)
+}
+
 // compressFunc lists the pixels that are not 0 in rows of n. Row r begins at
 // pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at
-// entries[r·capacity]. The padding entries beyond the last are set to 0.
-type compressFunc func(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int)
+// entries[r·capacity]. The padding entries beyond the last are set to 0. While row r
+// is read, row r+ahead is fetched from memory, or the last of known, if that is less.
+type compressFunc func(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, ahead, known, n int)
 
-const padding = 16
+const padding = matrix.Padding
+
+// fetched is how many bytes of images are fetched ahead of their use.
+const fetched = 1 << 17
 
 // intensities are what bytes stand for.
 func intensities[T Float]() *[256]T {
@@ -94,7 +106,13 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 		v.dense(s, p.y, k, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, part, parts)
 	case forGradIn:
 		v.dense(s, p.y, m, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
-	case pixelsForward, pixelsForWeight:
+	case pixelsForWeight:
+		if f := v.narrow(n); f != nil {
+			v.scattered(f, s, p, part, parts)
+			return
+		}
+		v.sparse(s, p, part, parts)
+	case pixelsForward:
 		v.sparse(s, p, part, parts)
 	}
 }
@@ -102,14 +120,23 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 // span is the part of a result that one thread computes.
 type span struct{ top, bottom, left, right int }
 
+// narrow returns the function that scatters n columns, nil for too many.
+func (v *vectors[T]) narrow(n int) *scatterFunc[T] {
+	for i := range v.scatter {
+		if v.scatter[i].columns >= n {
+			return &v.scatter[i]
+		}
+	}
+	return nil
+}
+
 // split cuts a result into parts by columns, so that each thread packs its own
-// panels only, or by rows where it has too few panels for that.
-func (v *vectors[T]) split(rows, cols, part, parts int) span {
+// panels only, or where it has too few panels for that by rows, high at a time.
+func (v *vectors[T]) split(rows, cols, high, part, parts int) span {
 	wide := v.widest().columns
 	if panels := (cols + wide - 1) / wide; panels >= 2*parts {
 		return span{0, rows, min(cols, panels*part/parts*wide), min(cols, panels*(part+1)/parts*wide)}
 	}
-	high := v.tileRows[0]
 	tiles := (rows + high - 1) / high
 	return span{min(rows, tiles*part/parts*high), min(rows, tiles*(part+1)/parts*high), 0, cols}
 }
@@ -130,7 +157,7 @@ func (v *vectors[T]) narrowest(columns int) *panel[T] {
 const few = 8
 
 func (v *vectors[T]) dense(s *Scratch[T], y []T, rows, cols, inner int, a, b factor[T], bias []T, part, parts int) {
-	to := v.split(rows, cols, part, parts)
+	to := v.split(rows, cols, v.tileRows[0], part, parts)
 	if to.top == to.bottom {
 		return
 	}
@@ -262,26 +289,46 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		rows, inner = p.k, p.m
 	}
 	cols := p.n
-	to := v.split(rows, cols, part, parts)
+	to := v.split(rows, cols, lists, part, parts)
 	height := to.bottom - to.top
 	if height == 0 || to.left == to.right {
 		return
 	}
 	capacity := inner + 3*padding // compress writes up to two registers more
-	v.compressRows(s, p, to, capacity)
+	grow(&s.entries, height*capacity)
+	grow(&s.counts, height)
+	grow(&s.listed, height)
+	// The gradient of a wide layer needs the bytes: then they are better read by both.
+	listed := p.kind == pixelsForward && p.pixels.Nonzeros != nil && (v.compress == nil || v.narrow(cols) != nil)
+	if listed {
+		for r, image := range p.pixels.Index[to.top:to.bottom] {
+			row := p.pixels.Nonzeros.Row(int(image))
+			s.listed[r], s.counts[r] = unsafe.SliceData(row), int32(len(row))
+		}
+	} else {
+		v.compressRows(s, p, to, capacity)
+		for r := range height {
+			s.listed[r] = &s.entries[r*capacity]
+		}
+	}
 	s.sortRows(height, inner)
 	whole := height / lists * lists
 	grow(&s.rows, height)
 	for i, r := range s.order[:height] {
-		count := int(s.counts[r])
+		count, entries := int(s.counts[r]), s.listed[r]
 		if i < whole { // all rows of a group become as long as the last
 			longest := int(s.counts[s.order[i/lists*lists+lists-1]])
 			if longest-count > padding {
-				clear(s.entries[int(r)*capacity+count : int(r)*capacity+longest])
+				own := s.entries[int(r)*capacity : int(r)*capacity+longest]
+				if listed {
+					copy(own, unsafe.Slice(entries, count))
+					entries = &own[0]
+				}
+				clear(own[count:])
 			}
 			count = longest
 		}
-		s.rows[i] = sparseRow[T]{&p.y[(to.top+int(r))*cols], &s.entries[int(r)*capacity], count}
+		s.rows[i] = sparseRow[T]{&p.y[(to.top+int(r))*cols], entries, count}
 	}
 
 	for left := to.left; left < to.right; {
@@ -291,8 +338,12 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		b, stride := v.pack(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
 		biases := s.padBias(p.b, left, width, panel.columns)
 		if full {
-			if whole > 0 {
-				panel.sparse[1](&s.rows[0], whole/lists, left, b, stride, biases, &v.values[0], width)
+			for i := 0; i < whole; i += together {
+				groups := min(together, whole-i) / lists
+				panel.sparse[1](&s.rows[i], groups, left, b, stride, biases, &v.values[0], width)
+				if listed && left == to.left {
+					p.fetchNext(to.top+i, to.top+i+lists*groups)
+				}
 			}
 			if whole < height {
 				panel.sparse[0](&s.rows[whole], height-whole, left, b, stride, biases, &v.values[0], width)
@@ -301,6 +352,25 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 			v.sparseThroughTile(s, panel, whole, height, left, b, stride, biases, width)
 		}
 		left += width
+	}
+}
+
+// together is how many rows are summed between two looks ahead.
+const together = 16
+
+// fetchNext brings the lists of images nearer that will be wanted after those of p,
+// one for each of p's rows [top, bottom). It is most likely that these are the ones
+// whose numbers stand behind those of p, and no harm when they are not.
+func (p *product[T]) fetchNext(top, bottom int) {
+	l, all := p.pixels.Nonzeros, p.pixels.Index[:cap(p.pixels.Index)]
+	for r := top; r < bottom; r++ {
+		if i := r + 2*p.m; i < len(all) && uint(all[i]) < uint(l.Images()) {
+			fetch((*byte)(unsafe.Pointer(l.Bounds(int(all[i])))), 1)
+		}
+		if i := r + p.m; i < len(all) && uint(all[i]) < uint(l.Images()) {
+			row := l.Row(int(all[i]))
+			fetch((*byte)(unsafe.Pointer(unsafe.SliceData(row))), 4*len(row))
+		}
 	}
 }
 
@@ -325,12 +395,78 @@ func (v *vectors[T]) sparseThroughTile(s *Scratch[T], panel *panel[T], whole, he
 	}
 }
 
+// scattered computes xᵀ·g for few columns: image by image, in the order of the sum,
+// each adds to the rows of its pixels. The part is a range of those rows, of which
+// as many are filled together as stay in the first-level cache.
+func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], part, parts int) {
+	m, k, n := p.m, p.k, p.n
+	if m == 0 || k == 0 || n == 0 {
+		clear(p.y[k*part/parts*n : k*(part+1)/parts*n])
+		return
+	}
+	columns := f.columns
+	grow(&s.panel, m*columns)
+	for i := range m {
+		row := s.panel[i*columns : (i+1)*columns]
+		clear(row[copy(row, p.w[i*n:(i+1)*n]):])
+	}
+	grow(&s.rows, m)
+	width := (k + matrix.Strips - 1) / matrix.Strips
+	strips := max(1, nearBytes/(width*columns*int(unsafe.Sizeof(s.sums[0]))))
+	last := matrix.Strips * (part + 1) / parts
+	for from := matrix.Strips * part / parts; from < last; from += strips {
+		to := min(from+strips, last)
+		low, high := min(k, from*width), min(k, to*width)
+		if low == high {
+			return
+		}
+		first := low
+		if l := p.pixels.Nonzeros; l != nil {
+			for i, image := range p.pixels.Index {
+				row := l.Part(int(image), from, to)
+				s.rows[i] = sparseRow[T]{nil, unsafe.SliceData(row), len(row)}
+			}
+		} else {
+			v.compressColumns(s, p, low, high)
+			first = 0
+		}
+		grow(&s.sums, (high-low)*columns)
+		clear(s.sums[:(high-low)*columns])
+		f.add(&s.sums[0], first, (*byte)(unsafe.Pointer(&s.rows[0])), m, &s.panel[0], &v.values[0])
+		for r := range high - low {
+			copy(p.y[(low+r)*n:(low+r+1)*n], s.sums[r*columns:])
+		}
+	}
+}
+
+// nearBytes is how many bytes of sums are kept in the first-level cache.
+const nearBytes = 40 << 10
+
+// compressColumns lists what is not 0 in columns [low, high) of the pixels, places
+// counted from low, image by image in s.rows.
+func (v *vectors[T]) compressColumns(s *Scratch[T], p *product[T], low, high int) {
+	capacity := high - low + 3*padding
+	grow(&s.entries, p.m*capacity)
+	grow(&s.counts, p.m)
+	if v.compress != nil && p.m > 0 && low < high {
+		for i := range p.m {
+			p.pixels.Row(i) // panics when it is not in Data
+		}
+		v.compress(&s.entries[0], capacity, &s.counts[0], &p.pixels.Data[low], p.k, &p.pixels.Index[0], p.m, 1, p.m, high-low)
+	}
+	for i := range p.m {
+		row := s.entries[i*capacity : (i+1)*capacity]
+		if v.compress == nil {
+			s.counts[i] = int32(len(matrix.AppendNonzeros(row[:0], p.pixels.Row(i)[low:high], 0)))
+		}
+		s.rows[i] = sparseRow[T]{nil, &row[0], int(s.counts[i])}
+	}
+}
+
 // compressRows lists what is not 0 in the rows of to, each in its own capacity
 // entries.
 func (v *vectors[T]) compressRows(s *Scratch[T], p *product[T], to span, capacity int) {
 	height := to.bottom - to.top
-	grow(&s.entries, height*capacity)
-	grow(&s.counts, height)
 	row := p.pixels.Row
 	stride := 0
 	if p.kind == pixelsForWeight {
@@ -341,17 +477,21 @@ func (v *vectors[T]) compressRows(s *Scratch[T], p *product[T], to span, capacit
 	case v.compress == nil:
 		for r := range height {
 			entries := s.entries[r*capacity : (r+1)*capacity]
-			n := len(compress(entries, row(to.top+r)))
+			n := len(matrix.AppendNonzeros(entries[:0], row(to.top+r), 0))
 			clear(entries[n : n+padding])
 			s.counts[r] = int32(n)
 		}
 	case p.kind == pixelsForWeight:
-		v.compress(&s.entries[0], capacity, &s.counts[0], unsafe.SliceData(s.bytes), stride, nil, height, p.m)
+		v.compress(&s.entries[0], capacity, &s.counts[0], unsafe.SliceData(s.bytes), stride, nil, height, 1, height, p.m)
 	default:
 		for r := to.top; r < to.bottom; r++ {
 			p.pixels.Row(r) // panics when it is not in Data
 		}
-		v.compress(&s.entries[0], capacity, &s.counts[0], unsafe.SliceData(p.pixels.Data), p.k, &p.pixels.Index[to.top], height, p.k)
+		// What stands behind a batch in the order of the images is most likely the
+		// batch after it, and worth fetching as far as it fits into a cache.
+		index := p.pixels.Index
+		ahead := max(1, min(len(index), fetched/(p.k+1)))
+		v.compress(&s.entries[0], capacity, &s.counts[0], unsafe.SliceData(p.pixels.Data), p.k, &index[to.top], height, ahead, cap(index)-to.top, p.k)
 	}
 }
 

@@ -120,12 +120,17 @@ func (e *exponential) ofRegister(x reg.VecVirtual) reg.VecVirtual {
 	return y
 }
 
+// maxClasses is how many columns fit the frame of Softmax, one register each.
+const maxClasses = 256
+
 // softmax writes the softmax of rows of logits, as many at a time as a register
-// has lanes: lane i is row i, so that every row is summed in its own order.
+// has lanes: lane i is row i, so that every row is summed in its own order. The
+// rows are turned into registers once and turned back once.
 func (g generator) softmax() {
-	g.function("Softmax", fmt.Sprintf("p, z, sum *%s, best *int32, rows, cols int, powers *[128][2]float64, constants *[16]float64) (low int", g.number.name),
+	g.functionWithFrame("Softmax", fmt.Sprintf("p, z, sum *%s, best *int32, rows, cols int, powers *[128][2]float64, constants *[16]float64) (low int", g.number.name),
 		"fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.")
 	lanes := g.lanes(64)
+	turned := AllocLocal(64 * maxClasses)
 	a := g.arithmetic()
 	e := g.exponential()
 	p, z, sums, best := load("p"), load("z"), load("sum"), load("best")
@@ -189,6 +194,19 @@ func (g generator) softmax() {
 		}
 	}
 
+	// column is where column j is kept.
+	column := func() operand.Mem {
+		MOVQ(j, address)
+		SHLQ(operand.U8(6), address)
+		return turned.Idx(address, 1)
+	}
+	keep := func(v reg.VecVirtual) { g.load(v, column()) }
+	kept := func() reg.VecVirtual {
+		v := ZMM()
+		g.load(column(), v)
+		return v
+	}
+
 	next, done := label("next"), label("done")
 	next.here()
 	TESTQ(rows, rows)
@@ -204,8 +222,10 @@ func (g generator) softmax() {
 	XORQ(j, j)
 	top, place := gather(z), ZMM()
 	VPXORQ(place, place, place)
+	keep(top)
 	columns("largest", 1, func() {
 		v, above, number := gather(z), K(), ZMM()
+		keep(v)
 		a.compare(operand.U8(30), top, v, above) // greater
 		if g.size == 4 {
 			VMOVAPS(v, above, top)
@@ -220,7 +240,7 @@ func (g generator) softmax() {
 	sum := ZMM()
 	VPXORQ(sum, sum, sum)
 	columns("exponentials", 0, func() {
-		v := gather(z)
+		v := kept()
 		a.sub(top, v, v)
 		if g.size == 8 {
 			bound, under := ZMM(), K()
@@ -231,10 +251,10 @@ func (g generator) softmax() {
 		}
 		power := e.ofRegister(v)
 		g.add(power, sum, sum)
-		scatter(power, p)
+		keep(power)
 	})
 	columns("quotients", 0, func() {
-		v := gather(p)
+		v := kept()
 		if g.size == 4 {
 			VDIVPS(sum, v, v)
 		} else {

@@ -50,6 +50,11 @@ func main() {
 				g.pack(halves)
 			}
 		}
+		if set.name == "avx2" { // whose registers are wide enough for avx512 too
+			for registers := 1; registers <= 6; registers++ {
+				g.scatter(registers)
+			}
+		}
 		g.addScaled()
 		g.elementwise()
 		g.peak()
@@ -64,6 +69,7 @@ func main() {
 	}
 	if set.name == "avx2" {
 		pause()
+		fetch()
 	}
 	Generate()
 }
@@ -114,6 +120,13 @@ func (g generator) lanes(bytes int) int { return bytes / g.size }
 // function begins an assembly function.
 func (g generator) function(name, signature, doc string) { // signature without its parentheses
 	TEXT(g.full(name), NOSPLIT, "func("+signature+")")
+	Doc(g.full(name) + " " + doc)
+	Pragma("noescape")
+}
+
+// functionWithFrame is function for one that may need more stack than there is.
+func (g generator) functionWithFrame(name, signature, doc string) {
+	TEXT(g.full(name), 0, "func("+signature+")")
 	Doc(g.full(name) + " " + doc)
 	Pragma("noescape")
 }
@@ -373,6 +386,60 @@ func (g generator) sparse(lists int, widths []int) {
 	RET()
 }
 
+// scatter writes the other form of the same sum, row by row of the second factor:
+// an image adds its row of g, scaled, to the row of d of each of its pixels.
+func (g generator) scatter(registers int) {
+	const bytes = 32
+	columns := registers * g.lanes(bytes)
+	g.function(fmt.Sprintf("Scatter%dx", columns),
+		fmt.Sprintf("d *%[1]s, first int, rows *byte, images int, row, values *%[1]s", g.number.name),
+		fmt.Sprintf("computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and %d columns.", columns))
+	const entries, count, size = 8, 16, 24 // of sparseRow
+	d, row, images, b, values := load("d"), load("rows"), load("images"), load("row"), load("values")
+	offset := load("first")
+	IMUL3Q(operand.U32(columns*g.size), offset, offset)
+	SUBQ(offset, d)
+	next, done := label("next"), label("done")
+	next.here()
+	SUBQ(operand.U8(1), images)
+	JLT(done.ref())
+	var scaled []reg.VecVirtual
+	for v := range registers {
+		scaled = append(scaled, YMM())
+		g.load(mem(b).Offset(v*bytes), scaled[v])
+	}
+	e, end := GP64(), GP64()
+	MOVQ(mem(row).Offset(entries), e)
+	MOVQ(mem(row).Offset(count), end)
+	LEAQ(mem(e).Idx(end, 4), end)
+	ADDQ(operand.U32(size), row)
+	ADDQ(operand.U32(columns*g.size), b)
+	loop := label("loop")
+	CMPQ(e, end)
+	JEQ(next.ref())
+	loop.here()
+	at, pixel, value := GP64(), GP64(), YMM()
+	MOVL(mem(e), at.As32())
+	MOVBLZX(at.As8(), pixel.As32())
+	SHRL(operand.U8(placeShift), at.As32())
+	g.bcast(mem(values).Idx(pixel, uint8(g.size)), value)
+	IMUL3Q(operand.U32(columns*g.size), at, at)
+	for v, s := range scaled {
+		sum := YMM()
+		m := mem(d).Idx(at, 1).Offset(v * bytes)
+		g.load(m, sum)
+		g.fma(value, s, sum)
+		g.load(sum, m)
+	}
+	ADDQ(operand.U8(4), e)
+	CMPQ(e, end)
+	JNE(loop.ref())
+	JMP(next.ref())
+	done.here()
+	VZEROUPPER()
+	RET()
+}
+
 // addScaled writes y = fma(a, x, y).
 func (g generator) addScaled() {
 	const unroll = 4
@@ -415,6 +482,24 @@ func pause() {
 	TEXT("pause", NOSPLIT, "func()")
 	Doc("pause passes a moment without taking much from a neighbouring thread.")
 	PAUSE()
+	RET()
+}
+
+// fetch writes the hint that memory will be read before long.
+func fetch() {
+	TEXT("fetch", NOSPLIT, "func(p *byte, n int)")
+	Doc("fetch brings n bytes from p on nearer, to the second-level cache. Any p will do.")
+	Pragma("noescape")
+	p, n := load("p"), load("n")
+	loop, done := label("loop"), label("done")
+	ADDQ(p, n)
+	loop.here()
+	CMPQ(p, n)
+	JGE(done.ref())
+	PREFETCHT1(mem(p))
+	ADDQ(operand.U8(64), p)
+	JMP(loop.ref())
+	done.here()
 	RET()
 }
 

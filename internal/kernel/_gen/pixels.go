@@ -38,8 +38,8 @@ const placeShift = 8
 func compress(s set) {
 	const lanes = 16
 	g := generator{s, number{}}
-	g.function("Compress", "entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, n int",
-		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last.")
+	g.function("Compress", "entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, ahead, known, n int",
+		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.")
 	entries, counts, base := load("entries"), load("counts"), load("pixels")
 	iota8 := make([]byte, 64)
 	for i := range iota8 {
@@ -59,11 +59,13 @@ func compress(s set) {
 	Load(Param("rows"), next)
 	CMPQ(row, next)
 	JGE(done.ref())
-	// Images lie anywhere in memory: while one is read, the one after next is
-	// fetched, ahead bytes away.
+	// Images lie anywhere in memory: while one is read, a later one is fetched,
+	// ahead bytes away.
 	pixels, ahead, index := GP64(), GP64(), GP64()
+	Load(Param("known"), next)
 	SUBQ(operand.U8(1), next)
-	LEAQ(mem(row).Offset(2), ahead)
+	Load(Param("ahead"), ahead)
+	ADDQ(row, ahead)
 	CMPQ(ahead, next)
 	CMOVQGT(next, ahead)
 	MOVQ(row, pixels)
@@ -92,7 +94,7 @@ func compress(s set) {
 	CMPQ(n, operand.U8(64))
 	JLT(tail.ref())
 	VMOVDQU8(mem(pixels), bytes)
-	PREFETCHT0(mem(pixels).Idx(ahead, 1))
+	PREFETCHT1(mem(pixels).Idx(ahead, 1))
 	ADDQ(operand.U8(64), pixels)
 	SUBQ(operand.U8(64), n)
 	take.here()
