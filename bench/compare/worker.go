@@ -72,12 +72,17 @@ func start(p place, peer string, threads int) (*worker, error) {
 	return w, w.process.Start()
 }
 
+// patience is how long a worker may take for one command.
+const patience = 2 * time.Minute
+
 // ask sends a command and waits for its answer.
 func (w *worker) ask(format string, arguments ...any) (a answer, err error) {
 	command := fmt.Sprintf(format, arguments...)
+	late := time.AfterFunc(patience, func() { w.process.Process.Kill() })
+	defer late.Stop()
 	if _, err = io.WriteString(w.in, command+"\n"); err == nil {
 		if !w.answers.Scan() {
-			err = errors.Join(errors.New("no answer: did it crash?"), w.answers.Err())
+			err = errors.Join(fmt.Errorf("no answer: it crashed, or took more than %v", patience), w.answers.Err())
 		} else if err = json.Unmarshal(w.answers.Bytes(), &a); err == nil && a.Error != "" {
 			err = errors.New(a.Error)
 		}
@@ -107,11 +112,19 @@ type Timing struct {
 	Error      string  `json:"error,omitempty"`
 }
 
+// enough is how long one worker may be measured in one race, once the least rounds
+// are done: some peers need seconds for a step.
+const (
+	enough      = 12 * time.Second
+	leastRounds = 3
+)
+
 // race times the command, a format with one %d for how often, on all workers in
 // turn, one at a time, rounds times, about slice long each.
 func race(workers []*worker, command string, rounds int, slice time.Duration) []Timing {
 	timings := make([]Timing, len(workers))
 	repeats, micros := make([]int, len(workers)), make([][]float64, len(workers))
+	spent := make([]time.Duration, len(workers))
 	measure := func(i int) float64 {
 		if timings[i].Error != "" {
 			return 0
@@ -137,9 +150,14 @@ func race(workers []*worker, command string, rounds int, slice time.Duration) []
 	for round := range rounds {
 		for k := range workers {
 			i := (k + round) % len(workers)
+			if round >= leastRounds && spent[i] > enough {
+				continue
+			}
+			start := time.Now()
 			if seconds := measure(i); timings[i].Error == "" {
 				micros[i] = append(micros[i], seconds/float64(repeats[i])*1e6)
 			}
+			spent[i] += time.Since(start)
 		}
 	}
 	for i, m := range micros {

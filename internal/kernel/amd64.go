@@ -16,19 +16,19 @@ func hasAVX2() bool { return cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI
 
 var avx512For32 = vectors[float32]{
 	panels: []panel[float32]{
-		{8, []tileFunc[float32]{avx512Tile12x8x32, avx512Tile8x8x32, avx512Tile4x8x32, avx512Tile2x8x32, avx512Tile1x8x32},
+		{8, []int{12, 8, 4, 2, 1}, []tileFunc[float32]{avx512Tile12x8x32, avx512Tile8x8x32, avx512Tile4x8x32, avx512Tile2x8x32, avx512Tile1x8x32},
 			summed(avx512Sparse1x8x32, avx512Sparse4x8x32), avx512Pack8x32},
-		{16, []tileFunc[float32]{avx512Tile12x16x32, avx512Tile8x16x32, avx512Tile4x16x32, avx512Tile2x16x32, avx512Tile1x16x32},
+		{16, []int{12, 8, 4, 2, 1}, []tileFunc[float32]{avx512Tile12x16x32, avx512Tile8x16x32, avx512Tile4x16x32, avx512Tile2x16x32, avx512Tile1x16x32},
 			summed(avx512Sparse1x16x32, avx512Sparse4x16x32), avx512Pack16x32},
-		{24, []tileFunc[float32]{avx512Tile12x24x32, avx512Tile8x24x32, avx512Tile4x24x32, avx512Tile2x24x32, avx512Tile1x24x32},
+		{24, []int{12, 8, 4, 2, 1}, []tileFunc[float32]{avx512Tile12x24x32, avx512Tile8x24x32, avx512Tile4x24x32, avx512Tile2x24x32, avx512Tile1x24x32},
 			summed(avx512Sparse1x24x32, avx512Sparse4x24x32), avx512Pack24x32},
-		{32, []tileFunc[float32]{avx512Tile12x32x32, avx512Tile8x32x32, avx512Tile4x32x32, avx512Tile2x32x32, avx512Tile1x32x32},
+		{32, []int{12, 8, 4, 2, 1}, []tileFunc[float32]{avx512Tile12x32x32, avx512Tile8x32x32, avx512Tile4x32x32, avx512Tile2x32x32, avx512Tile1x32x32},
 			summed(avx512Sparse1x32x32, avx512Sparse4x32x32), avx512Pack32x32},
 	},
-	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 16,
+	masked: true, lanes: 16,
 	addScaled: avx512AddScaled32, peak: avx512Peak32, transposePanel: avx512TransposePanel32, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
-	scatter:  []scatterFunc[float32]{{8, avx2Scatter8x32}, {16, avx2Scatter16x32}, {24, avx2Scatter24x32}, {32, avx2Scatter32x32}, {40, avx2Scatter40x32}, {48, avx2Scatter48x32}},
+	scatter:  scatter32,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx512Update32, relu: avx512ReLU32, reluSlope: avx512ReLUSlope32,
@@ -40,19 +40,19 @@ var avx512For32 = vectors[float32]{
 
 var avx512For64 = vectors[float64]{
 	panels: []panel[float64]{
-		{4, []tileFunc[float64]{avx512Tile12x4x64, avx512Tile8x4x64, avx512Tile4x4x64, avx512Tile2x4x64, avx512Tile1x4x64},
+		{4, []int{12, 8, 4, 2, 1}, []tileFunc[float64]{avx512Tile12x4x64, avx512Tile8x4x64, avx512Tile4x4x64, avx512Tile2x4x64, avx512Tile1x4x64},
 			summed(avx512Sparse1x4x64, avx512Sparse4x4x64), avx512Pack4x64},
-		{8, []tileFunc[float64]{avx512Tile12x8x64, avx512Tile8x8x64, avx512Tile4x8x64, avx512Tile2x8x64, avx512Tile1x8x64},
+		{8, []int{12, 8, 4, 2, 1}, []tileFunc[float64]{avx512Tile12x8x64, avx512Tile8x8x64, avx512Tile4x8x64, avx512Tile2x8x64, avx512Tile1x8x64},
 			summed(avx512Sparse1x8x64, avx512Sparse4x8x64), avx512Pack8x64},
-		{12, []tileFunc[float64]{avx512Tile12x12x64, avx512Tile8x12x64, avx512Tile4x12x64, avx512Tile2x12x64, avx512Tile1x12x64},
+		{12, []int{12, 8, 4, 2, 1}, []tileFunc[float64]{avx512Tile12x12x64, avx512Tile8x12x64, avx512Tile4x12x64, avx512Tile2x12x64, avx512Tile1x12x64},
 			summed(avx512Sparse1x12x64, avx512Sparse4x12x64), avx512Pack12x64},
-		{16, []tileFunc[float64]{avx512Tile12x16x64, avx512Tile8x16x64, avx512Tile4x16x64, avx512Tile2x16x64, avx512Tile1x16x64},
+		{16, []int{12, 8, 4, 2, 1}, []tileFunc[float64]{avx512Tile12x16x64, avx512Tile8x16x64, avx512Tile4x16x64, avx512Tile2x16x64, avx512Tile1x16x64},
 			summed(avx512Sparse1x16x64, avx512Sparse4x16x64), avx512Pack16x64},
 	},
-	tileRows: []int{12, 8, 4, 2, 1}, masked: true, lanes: 8,
+	masked: true, lanes: 8,
 	addScaled: avx512AddScaled64, peak: avx512Peak64, transposePanel: avx512TransposePanel64, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
-	scatter:  []scatterFunc[float64]{{4, avx2Scatter4x64}, {8, avx2Scatter8x64}, {12, avx2Scatter12x64}, {16, avx2Scatter16x64}, {20, avx2Scatter20x64}, {24, avx2Scatter24x64}},
+	scatter:  scatter64,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx512Update64, relu: avx512ReLU64, reluSlope: avx512ReLUSlope64,
@@ -64,14 +64,22 @@ var avx512For64 = vectors[float64]{
 
 var avx2For32 = vectors[float32]{
 	panels: []panel[float32]{
-		{8, []tileFunc[float32]{avx2Tile6x8x32, avx2Tile4x8x32, avx2Tile2x8x32, avx2Tile1x8x32},
+		{4, []int{12, 8, 4, 2, 1}, []tileFunc[float32]{avx2Tile12x4x32, avx2Tile8x4x32, avx2Tile4x4x32, avx2Tile2x4x32, avx2Tile1x4x32},
+			summed(avx2Sparse1x4x32, avx2Sparse4x4x32), nil},
+		{8, []int{12, 8, 4, 2, 1}, []tileFunc[float32]{avx2Tile12x8x32, avx2Tile8x8x32, avx2Tile4x8x32, avx2Tile2x8x32, avx2Tile1x8x32},
 			summed(avx2Sparse1x8x32, avx2Sparse4x8x32), nil},
-		{16, []tileFunc[float32]{avx2Tile6x16x32, avx2Tile4x16x32, avx2Tile2x16x32, avx2Tile1x16x32},
+		{12, []int{6, 4, 2, 1}, []tileFunc[float32]{avx2Tile6x12x32, avx2Tile4x12x32, avx2Tile2x12x32, avx2Tile1x12x32},
+			summed(avx2Sparse1x12x32, avx2Sparse4x12x32), nil},
+		{16, []int{6, 4, 2, 1}, []tileFunc[float32]{avx2Tile6x16x32, avx2Tile4x16x32, avx2Tile2x16x32, avx2Tile1x16x32},
 			summed(avx2Sparse1x16x32, avx2Sparse4x16x32), nil},
+		{20, []int{4, 2, 1}, []tileFunc[float32]{avx2Tile4x20x32, avx2Tile2x20x32, avx2Tile1x20x32},
+			summed(avx2Sparse1x20x32, avx2Sparse4x20x32), nil},
+		{24, []int{4, 2, 1}, []tileFunc[float32]{avx2Tile4x24x32, avx2Tile2x24x32, avx2Tile1x24x32},
+			summed(avx2Sparse1x24x32, avx2Sparse4x24x32), nil},
 	},
-	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 8,
+	lanes:     8,
 	addScaled: avx2AddScaled32, peak: avx2Peak32, transposeBytes: avx2TransposeBytes,
-	scatter:  []scatterFunc[float32]{{8, avx2Scatter8x32}, {16, avx2Scatter16x32}, {24, avx2Scatter24x32}, {32, avx2Scatter32x32}, {40, avx2Scatter40x32}, {48, avx2Scatter48x32}},
+	scatter:  scatter32,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx2Update32, relu: avx2ReLU32, reluSlope: avx2ReLUSlope32,
@@ -82,18 +90,34 @@ var avx2For32 = vectors[float32]{
 
 var avx2For64 = vectors[float64]{
 	panels: []panel[float64]{
-		{4, []tileFunc[float64]{avx2Tile6x4x64, avx2Tile4x4x64, avx2Tile2x4x64, avx2Tile1x4x64},
+		{2, []int{12, 8, 4, 2, 1}, []tileFunc[float64]{avx2Tile12x2x64, avx2Tile8x2x64, avx2Tile4x2x64, avx2Tile2x2x64, avx2Tile1x2x64},
+			summed(avx2Sparse1x2x64, avx2Sparse4x2x64), nil},
+		{4, []int{12, 8, 4, 2, 1}, []tileFunc[float64]{avx2Tile12x4x64, avx2Tile8x4x64, avx2Tile4x4x64, avx2Tile2x4x64, avx2Tile1x4x64},
 			summed(avx2Sparse1x4x64, avx2Sparse4x4x64), nil},
-		{8, []tileFunc[float64]{avx2Tile6x8x64, avx2Tile4x8x64, avx2Tile2x8x64, avx2Tile1x8x64},
+		{6, []int{6, 4, 2, 1}, []tileFunc[float64]{avx2Tile6x6x64, avx2Tile4x6x64, avx2Tile2x6x64, avx2Tile1x6x64},
+			summed(avx2Sparse1x6x64, avx2Sparse4x6x64), nil},
+		{8, []int{6, 4, 2, 1}, []tileFunc[float64]{avx2Tile6x8x64, avx2Tile4x8x64, avx2Tile2x8x64, avx2Tile1x8x64},
 			summed(avx2Sparse1x8x64, avx2Sparse4x8x64), nil},
+		{10, []int{4, 2, 1}, []tileFunc[float64]{avx2Tile4x10x64, avx2Tile2x10x64, avx2Tile1x10x64},
+			summed(avx2Sparse1x10x64, avx2Sparse4x10x64), nil},
+		{12, []int{4, 2, 1}, []tileFunc[float64]{avx2Tile4x12x64, avx2Tile2x12x64, avx2Tile1x12x64},
+			summed(avx2Sparse1x12x64, avx2Sparse4x12x64), nil},
 	},
-	tileRows: []int{6, 4, 2, 1}, masked: false, lanes: 4,
+	lanes:     4,
 	addScaled: avx2AddScaled64, peak: avx2Peak64, transposeBytes: avx2TransposeBytes,
-	scatter:  []scatterFunc[float64]{{4, avx2Scatter4x64}, {8, avx2Scatter8x64}, {12, avx2Scatter12x64}, {16, avx2Scatter16x64}, {20, avx2Scatter20x64}, {24, avx2Scatter24x64}},
+	scatter:  scatter64,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx2Update64, relu: avx2ReLU64, reluSlope: avx2ReLUSlope64,
 		addColumns: avx2AddColumns64, addSquares: avx2AddSquares64, addProducts: avx2AddProducts64,
 		normalise: avx2Normalise64, normaliseSlope: avx2NormaliseSlope64, divide: avx2Divide64,
 	},
+}
+
+var scatter32 = []scatterFunc[float32]{
+	{4, avx2Scatter4x32}, {8, avx2Scatter8x32}, {12, avx2Scatter12x32}, {16, avx2Scatter16x32}, {20, avx2Scatter20x32}, {24, avx2Scatter24x32}, {28, avx2Scatter28x32}, {32, avx2Scatter32x32}, {36, avx2Scatter36x32}, {40, avx2Scatter40x32}, {44, avx2Scatter44x32}, {48, avx2Scatter48x32},
+}
+
+var scatter64 = []scatterFunc[float64]{
+	{2, avx2Scatter2x64}, {4, avx2Scatter4x64}, {6, avx2Scatter6x64}, {8, avx2Scatter8x64}, {10, avx2Scatter10x64}, {12, avx2Scatter12x64}, {14, avx2Scatter14x64}, {16, avx2Scatter16x64}, {18, avx2Scatter18x64}, {20, avx2Scatter20x64}, {22, avx2Scatter22x64}, {24, avx2Scatter24x64},
 }

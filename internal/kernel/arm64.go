@@ -8,22 +8,22 @@ var native = []implementation{{"neon", true, neonFor32.table(), neonFor64.table(
 
 var neonFor32 = vectors[float32]{
 	panels: []panel[float32]{
-		{4, []tileFunc[float32]{neonTile4x4x32, neonTile2x4x32, neonTile1x4x32}, summed(neonSparse1x4x32, neonSparse4x4x32), nil},
-		{8, []tileFunc[float32]{neonTile4x8x32, neonTile2x8x32, neonTile1x8x32}, summed(neonSparse1x8x32, neonSparse4x8x32), nil},
-		{16, []tileFunc[float32]{neonTile4x16x32, neonTile2x16x32, neonTile1x16x32}, summed(neonSparse1x16x32, neonSparse4x16x32), nil},
+		{4, []int{4, 2, 1}, []tileFunc[float32]{neonTile4x4x32, neonTile2x4x32, neonTile1x4x32}, summed(neonSparse1x4x32, neonSparse4x4x32), nil},
+		{8, []int{4, 2, 1}, []tileFunc[float32]{neonTile4x8x32, neonTile2x8x32, neonTile1x8x32}, summed(neonSparse1x8x32, neonSparse4x8x32), nil},
+		{16, []int{4, 2, 1}, []tileFunc[float32]{neonTile4x16x32, neonTile2x16x32, neonTile1x16x32}, summed(neonSparse1x16x32, neonSparse4x16x32), nil},
 	},
-	tileRows: []int{4, 2, 1}, lanes: 4,
+	lanes:     4,
 	addScaled: neonAddScaled32, peak: neonPeak32,
 	fallback: inner[float32]{addScaled: addScaled32},
 }
 
 var neonFor64 = vectors[float64]{
 	panels: []panel[float64]{
-		{2, []tileFunc[float64]{neonTile4x2x64, neonTile2x2x64, neonTile1x2x64}, summed(neonSparse1x2x64, neonSparse4x2x64), nil},
-		{4, []tileFunc[float64]{neonTile4x4x64, neonTile2x4x64, neonTile1x4x64}, summed(neonSparse1x4x64, neonSparse4x4x64), nil},
-		{8, []tileFunc[float64]{neonTile4x8x64, neonTile2x8x64, neonTile1x8x64}, summed(neonSparse1x8x64, neonSparse4x8x64), nil},
+		{2, []int{4, 2, 1}, []tileFunc[float64]{neonTile4x2x64, neonTile2x2x64, neonTile1x2x64}, summed(neonSparse1x2x64, neonSparse4x2x64), nil},
+		{4, []int{4, 2, 1}, []tileFunc[float64]{neonTile4x4x64, neonTile2x4x64, neonTile1x4x64}, summed(neonSparse1x4x64, neonSparse4x4x64), nil},
+		{8, []int{4, 2, 1}, []tileFunc[float64]{neonTile4x8x64, neonTile2x8x64, neonTile1x8x64}, summed(neonSparse1x8x64, neonSparse4x8x64), nil},
 	},
-	tileRows: []int{4, 2, 1}, lanes: 2,
+	lanes:     2,
 	addScaled: neonAddScaled64, peak: neonPeak64,
 	fallback: inner[float64]{addScaled: addScaled64},
 }

@@ -4,10 +4,50 @@
 
 package kernel
 
-// avx2Tile6x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
+// avx2Tile12x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
-func avx2Tile6x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+func avx2Tile12x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile8x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns.
+//
+//go:noescape
+func avx2Tile8x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile4x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx2Tile4x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile2x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx2Tile2x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile1x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx2Tile1x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Sparse4x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse4x4x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx2Sparse1x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse1x4x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx2Tile12x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
+//
+//go:noescape
+func avx2Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile8x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns.
+//
+//go:noescape
+func avx2Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
 // avx2Tile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
@@ -33,6 +73,36 @@ func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias
 //
 //go:noescape
 func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx2Tile6x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
+//
+//go:noescape
+func avx2Tile6x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile4x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx2Tile4x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile2x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx2Tile2x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile1x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx2Tile1x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Sparse4x12x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse4x12x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx2Sparse1x12x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse1x12x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
 // avx2Tile6x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -64,30 +134,110 @@ func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bia
 //go:noescape
 func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
+// avx2Tile4x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx2Tile4x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile2x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx2Tile2x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile1x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx2Tile1x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Sparse4x20x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse4x20x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx2Sparse1x20x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse1x20x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx2Tile4x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx2Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile2x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx2Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Tile1x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx2Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx2Sparse4x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx2Sparse1x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx2Scatter4x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns.
+//
+//go:noescape
+func avx2Scatter4x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
 // avx2Scatter8x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
 //
 //go:noescape
 func avx2Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Scatter12x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns.
+//
+//go:noescape
+func avx2Scatter12x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
 
 // avx2Scatter16x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
 //
 //go:noescape
 func avx2Scatter16x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
 
+// avx2Scatter20x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns.
+//
+//go:noescape
+func avx2Scatter20x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
 // avx2Scatter24x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
 //
 //go:noescape
 func avx2Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Scatter28x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 28 columns.
+//
+//go:noescape
+func avx2Scatter28x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
 
 // avx2Scatter32x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 32 columns.
 //
 //go:noescape
 func avx2Scatter32x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
 
+// avx2Scatter36x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 36 columns.
+//
+//go:noescape
+func avx2Scatter36x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
 // avx2Scatter40x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 40 columns.
 //
 //go:noescape
 func avx2Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Scatter44x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 44 columns.
+//
+//go:noescape
+func avx2Scatter44x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
 
 // avx2Scatter48x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 48 columns.
 //
@@ -149,10 +299,50 @@ func avx2NormaliseSlope32(factor *float32, direct *float32, spread *float32, dx 
 //go:noescape
 func avx2Peak32(n int) (flops int)
 
-// avx2Tile6x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
+// avx2Tile12x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
-func avx2Tile6x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+func avx2Tile12x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile8x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns.
+//
+//go:noescape
+func avx2Tile8x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile4x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx2Tile4x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile2x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx2Tile2x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile1x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx2Tile1x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Sparse4x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse4x2x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx2Sparse1x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse1x2x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx2Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
+//
+//go:noescape
+func avx2Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile8x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns.
+//
+//go:noescape
+func avx2Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
 // avx2Tile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
@@ -178,6 +368,36 @@ func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias
 //
 //go:noescape
 func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx2Tile6x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
+//
+//go:noescape
+func avx2Tile6x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile4x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx2Tile4x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile2x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx2Tile2x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile1x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx2Tile1x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Sparse4x6x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse4x6x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx2Sparse1x6x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse1x6x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
 // avx2Tile6x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -209,30 +429,110 @@ func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias
 //go:noescape
 func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
+// avx2Tile4x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx2Tile4x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile2x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx2Tile2x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile1x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx2Tile1x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Sparse4x10x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse4x10x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx2Sparse1x10x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse1x10x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx2Tile4x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx2Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile2x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx2Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Tile1x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx2Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx2Sparse4x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx2Sparse1x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx2Scatter2x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 2 columns.
+//
+//go:noescape
+func avx2Scatter2x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
 // avx2Scatter4x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns.
 //
 //go:noescape
 func avx2Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Scatter6x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 6 columns.
+//
+//go:noescape
+func avx2Scatter6x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
 
 // avx2Scatter8x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
 //
 //go:noescape
 func avx2Scatter8x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
 
+// avx2Scatter10x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 10 columns.
+//
+//go:noescape
+func avx2Scatter10x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
 // avx2Scatter12x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns.
 //
 //go:noescape
 func avx2Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Scatter14x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 14 columns.
+//
+//go:noescape
+func avx2Scatter14x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
 
 // avx2Scatter16x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
 //
 //go:noescape
 func avx2Scatter16x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
 
+// avx2Scatter18x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 18 columns.
+//
+//go:noescape
+func avx2Scatter18x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
 // avx2Scatter20x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns.
 //
 //go:noescape
 func avx2Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Scatter22x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 22 columns.
+//
+//go:noescape
+func avx2Scatter22x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
 
 // avx2Scatter24x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
 //

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func avx2Tile6x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile12x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile6x8x32(SB), NOSPLIT, $0-80
+TEXT ·avx2Tile12x4x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
 	MOVQ   a+16(FP), DX
@@ -21,29 +21,218 @@ TEXT ·avx2Tile6x8x32(SB), NOSPLIT, $0-80
 	SHLQ   $0x02, R8
 	LEAQ   (BX)(BX*2), R10
 	ADDQ   DX, R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	VXORPS X8, X8, X8
+	VXORPS X9, X9, X9
+	VXORPS X10, X10, X10
+	VXORPS X11, X11, X11
 	TESTQ  R9, R9
 	JZ     done
 
 loop:
-	VMOVUPS      (DI), Y6
-	VBROADCASTSS (DX), Y7
-	VFMADD231PS  Y6, Y7, Y0
-	VBROADCASTSS (DX)(BX*1), Y7
-	VFMADD231PS  Y6, Y7, Y1
-	VBROADCASTSS (DX)(BX*2), Y7
-	VFMADD231PS  Y6, Y7, Y2
-	VBROADCASTSS (R10), Y7
-	VFMADD231PS  Y6, Y7, Y3
-	VBROADCASTSS (R10)(BX*1), Y7
-	VFMADD231PS  Y6, Y7, Y4
-	VBROADCASTSS (R10)(BX*2), Y7
-	VFMADD231PS  Y6, Y7, Y5
+	VMOVUPS      (DI), X12
+	VBROADCASTSS (DX), X13
+	VFMADD231PS  X12, X13, X0
+	VBROADCASTSS (DX)(BX*1), X13
+	VFMADD231PS  X12, X13, X1
+	VBROADCASTSS (DX)(BX*2), X13
+	VFMADD231PS  X12, X13, X2
+	VBROADCASTSS (R10), X13
+	VFMADD231PS  X12, X13, X3
+	VBROADCASTSS (R10)(BX*1), X13
+	VFMADD231PS  X12, X13, X4
+	VBROADCASTSS (R10)(BX*2), X13
+	VFMADD231PS  X12, X13, X5
+	VBROADCASTSS (R11), X13
+	VFMADD231PS  X12, X13, X6
+	VBROADCASTSS (R11)(BX*1), X13
+	VFMADD231PS  X12, X13, X7
+	VBROADCASTSS (R11)(BX*2), X13
+	VFMADD231PS  X12, X13, X8
+	VBROADCASTSS (R12), X13
+	VFMADD231PS  X12, X13, X9
+	VBROADCASTSS (R12)(BX*1), X13
+	VFMADD231PS  X12, X13, X10
+	VBROADCASTSS (R12)(BX*2), X13
+	VFMADD231PS  X12, X13, X11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), X12
+	VADDPS  X0, X12, X0
+	VMOVUPS X0, (AX)
+	ADDQ    CX, AX
+	VADDPS  X1, X12, X1
+	VMOVUPS X1, (AX)
+	ADDQ    CX, AX
+	VADDPS  X2, X12, X2
+	VMOVUPS X2, (AX)
+	ADDQ    CX, AX
+	VADDPS  X3, X12, X3
+	VMOVUPS X3, (AX)
+	ADDQ    CX, AX
+	VADDPS  X4, X12, X4
+	VMOVUPS X4, (AX)
+	ADDQ    CX, AX
+	VADDPS  X5, X12, X5
+	VMOVUPS X5, (AX)
+	ADDQ    CX, AX
+	VADDPS  X6, X12, X6
+	VMOVUPS X6, (AX)
+	ADDQ    CX, AX
+	VADDPS  X7, X12, X7
+	VMOVUPS X7, (AX)
+	ADDQ    CX, AX
+	VADDPS  X8, X12, X8
+	VMOVUPS X8, (AX)
+	ADDQ    CX, AX
+	VADDPS  X9, X12, X9
+	VMOVUPS X9, (AX)
+	ADDQ    CX, AX
+	VADDPS  X10, X12, X10
+	VMOVUPS X10, (AX)
+	ADDQ    CX, AX
+	VADDPS  X11, X12, X11
+	VMOVUPS X11, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile8x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile8x4x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
+	VXORPS X5, X5, X5
+	VXORPS X6, X6, X6
+	VXORPS X7, X7, X7
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), X8
+	VBROADCASTSS (DX), X9
+	VFMADD231PS  X8, X9, X0
+	VBROADCASTSS (DX)(BX*1), X9
+	VFMADD231PS  X8, X9, X1
+	VBROADCASTSS (DX)(BX*2), X9
+	VFMADD231PS  X8, X9, X2
+	VBROADCASTSS (R10), X9
+	VFMADD231PS  X8, X9, X3
+	VBROADCASTSS (R10)(BX*1), X9
+	VFMADD231PS  X8, X9, X4
+	VBROADCASTSS (R10)(BX*2), X9
+	VFMADD231PS  X8, X9, X5
+	VBROADCASTSS (R11), X9
+	VFMADD231PS  X8, X9, X6
+	VBROADCASTSS (R11)(BX*1), X9
+	VFMADD231PS  X8, X9, X7
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), X8
+	VADDPS  X0, X8, X0
+	VMOVUPS X0, (AX)
+	ADDQ    CX, AX
+	VADDPS  X1, X8, X1
+	VMOVUPS X1, (AX)
+	ADDQ    CX, AX
+	VADDPS  X2, X8, X2
+	VMOVUPS X2, (AX)
+	ADDQ    CX, AX
+	VADDPS  X3, X8, X3
+	VMOVUPS X3, (AX)
+	ADDQ    CX, AX
+	VADDPS  X4, X8, X4
+	VMOVUPS X4, (AX)
+	ADDQ    CX, AX
+	VADDPS  X5, X8, X5
+	VMOVUPS X5, (AX)
+	ADDQ    CX, AX
+	VADDPS  X6, X8, X6
+	VMOVUPS X6, (AX)
+	ADDQ    CX, AX
+	VADDPS  X7, X8, X7
+	VMOVUPS X7, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile4x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile4x4x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), X4
+	VBROADCASTSS (DX), X5
+	VFMADD231PS  X4, X5, X0
+	VBROADCASTSS (DX)(BX*1), X5
+	VFMADD231PS  X4, X5, X1
+	VBROADCASTSS (DX)(BX*2), X5
+	VFMADD231PS  X4, X5, X2
+	VBROADCASTSS (R10), X5
+	VFMADD231PS  X4, X5, X3
 	ADDQ         SI, DX
 	ADDQ         SI, R10
 	ADDQ         R8, DI
@@ -52,24 +241,414 @@ loop:
 
 done:
 	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y6
-	VADDPS  Y0, Y6, Y0
+	VMOVUPS (DX), X4
+	VADDPS  X0, X4, X0
+	VMOVUPS X0, (AX)
+	ADDQ    CX, AX
+	VADDPS  X1, X4, X1
+	VMOVUPS X1, (AX)
+	ADDQ    CX, AX
+	VADDPS  X2, X4, X2
+	VMOVUPS X2, (AX)
+	ADDQ    CX, AX
+	VADDPS  X3, X4, X3
+	VMOVUPS X3, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile2x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile2x4x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), X2
+	VBROADCASTSS (DX), X3
+	VFMADD231PS  X2, X3, X0
+	VBROADCASTSS (DX)(BX*1), X3
+	VFMADD231PS  X2, X3, X1
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), X2
+	VADDPS  X0, X2, X0
+	VMOVUPS X0, (AX)
+	ADDQ    CX, AX
+	VADDPS  X1, X2, X1
+	VMOVUPS X1, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile1x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile1x4x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	VXORPS X0, X0, X0
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), X1
+	VBROADCASTSS (DX), X2
+	VFMADD231PS  X1, X2, X0
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), CX
+	VMOVUPS (CX), X1
+	VADDPS  X0, X1, X0
+	VMOVUPS X0, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Sparse4x4x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse4x4x32(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPS X0, X0, X0
+	MOVQ   32(AX), R8
+	VXORPS X1, X1, X1
+	MOVQ   56(AX), R9
+	VXORPS X2, X2, X2
+	MOVQ   80(AX), R10
+	VXORPS X3, X3, X3
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), X4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), X4, X0
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), X4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), X4, X1
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), X4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), X4, X2
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), X4
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), X4, X3
+	INCQ         R12
+	CMPQ         R12, R11
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), X4
+	MOVQ    (AX), DI
+	VADDPS  X0, X4, X0
+	VMOVUPS X0, (DI)(R8*4)
+	MOVQ    24(AX), DI
+	VADDPS  X1, X4, X1
+	VMOVUPS X1, (DI)(R8*4)
+	MOVQ    48(AX), DI
+	VADDPS  X2, X4, X2
+	VMOVUPS X2, (DI)(R8*4)
+	MOVQ    72(AX), DI
+	VADDPS  X3, X4, X3
+	VMOVUPS X3, (DI)(R8*4)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Sparse1x4x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse1x4x32(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPS X0, X0, X0
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), X1
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), X1, X0
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), X1
+	MOVQ    (AX), DI
+	VADDPS  X0, X1, X0
+	VMOVUPS X0, (DI)(R8*4)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile12x8x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y12
+	VBROADCASTSS (DX), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS (DX)(BX*1), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS (DX)(BX*2), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS (R10), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS (R10)(BX*1), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS (R10)(BX*2), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS (R11), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS (R11)(BX*1), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS (R11)(BX*2), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (R12), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS (R12)(BX*1), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS (R12)(BX*2), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         SI, R12
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), Y12
+	VADDPS  Y0, Y12, Y0
 	VMOVUPS Y0, (AX)
 	ADDQ    CX, AX
-	VADDPS  Y1, Y6, Y1
+	VADDPS  Y1, Y12, Y1
 	VMOVUPS Y1, (AX)
 	ADDQ    CX, AX
-	VADDPS  Y2, Y6, Y2
+	VADDPS  Y2, Y12, Y2
 	VMOVUPS Y2, (AX)
 	ADDQ    CX, AX
-	VADDPS  Y3, Y6, Y3
+	VADDPS  Y3, Y12, Y3
 	VMOVUPS Y3, (AX)
 	ADDQ    CX, AX
-	VADDPS  Y4, Y6, Y4
+	VADDPS  Y4, Y12, Y4
 	VMOVUPS Y4, (AX)
 	ADDQ    CX, AX
-	VADDPS  Y5, Y6, Y5
+	VADDPS  Y5, Y12, Y5
 	VMOVUPS Y5, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y6, Y12, Y6
+	VMOVUPS Y6, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y7, Y12, Y7
+	VMOVUPS Y7, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y8, Y12, Y8
+	VMOVUPS Y8, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y9, Y12, Y9
+	VMOVUPS Y9, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y10, Y12, Y10
+	VMOVUPS Y10, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y11, Y12, Y11
+	VMOVUPS Y11, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile8x8x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y8
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (DX)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS (DX)(BX*2), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (R10), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS (R10)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (R10)(BX*2), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS (R11), Y9
+	VFMADD231PS  Y8, Y9, Y6
+	VBROADCASTSS (R11)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y7
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), Y8
+	VADDPS  Y0, Y8, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y1, Y8, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y2, Y8, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y3, Y8, Y3
+	VMOVUPS Y3, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y4, Y8, Y4
+	VMOVUPS Y4, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y5, Y8, Y5
+	VMOVUPS Y5, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y6, Y8, Y6
+	VMOVUPS Y6, (AX)
+	ADDQ    CX, AX
+	VADDPS  Y7, Y8, Y7
+	VMOVUPS Y7, (AX)
 	VZEROUPPER
 	RET
 
@@ -324,6 +903,415 @@ store:
 	MOVQ    (AX), DI
 	VADDPS  Y0, Y1, Y0
 	VMOVUPS Y0, (DI)(R8*4)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Tile6x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile6x12x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
+	VXORPS Y2, Y2, Y2
+	VXORPS X3, X3, X3
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
+	VXORPS Y6, Y6, Y6
+	VXORPS X7, X7, X7
+	VXORPS Y8, Y8, Y8
+	VXORPS X9, X9, X9
+	VXORPS Y10, Y10, Y10
+	VXORPS X11, X11, X11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), X13
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  X13, X14, X1
+	VBROADCASTSS (DX)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  X13, X14, X3
+	VBROADCASTSS (DX)(BX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  X13, X14, X5
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  X13, X14, X7
+	VBROADCASTSS (R10)(BX*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  X13, X14, X9
+	VBROADCASTSS (R10)(BX*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  X13, X14, X11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), Y12
+	VMOVUPS 32(DX), X13
+	VADDPS  Y0, Y12, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  X1, X13, X1
+	VMOVUPS X1, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  Y2, Y12, Y2
+	VMOVUPS Y2, (AX)
+	VADDPS  X3, X13, X3
+	VMOVUPS X3, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  Y4, Y12, Y4
+	VMOVUPS Y4, (AX)
+	VADDPS  X5, X13, X5
+	VMOVUPS X5, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  Y6, Y12, Y6
+	VMOVUPS Y6, (AX)
+	VADDPS  X7, X13, X7
+	VMOVUPS X7, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  Y8, Y12, Y8
+	VMOVUPS Y8, (AX)
+	VADDPS  X9, X13, X9
+	VMOVUPS X9, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  Y10, Y12, Y10
+	VMOVUPS Y10, (AX)
+	VADDPS  X11, X13, X11
+	VMOVUPS X11, 32(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile4x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile4x12x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
+	VXORPS Y2, Y2, Y2
+	VXORPS X3, X3, X3
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
+	VXORPS Y6, Y6, Y6
+	VXORPS X7, X7, X7
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), X9
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  X9, X10, X1
+	VBROADCASTSS (DX)(BX*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  X9, X10, X3
+	VBROADCASTSS (DX)(BX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  X9, X10, X5
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  X9, X10, X7
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), Y8
+	VMOVUPS 32(DX), X9
+	VADDPS  Y0, Y8, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  X1, X9, X1
+	VMOVUPS X1, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  Y2, Y8, Y2
+	VMOVUPS Y2, (AX)
+	VADDPS  X3, X9, X3
+	VMOVUPS X3, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  Y4, Y8, Y4
+	VMOVUPS Y4, (AX)
+	VADDPS  X5, X9, X5
+	VMOVUPS X5, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  Y6, Y8, Y6
+	VMOVUPS Y6, (AX)
+	VADDPS  X7, X9, X7
+	VMOVUPS X7, 32(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile2x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile2x12x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
+	VXORPS Y2, Y2, Y2
+	VXORPS X3, X3, X3
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), X5
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  X5, X6, X1
+	VBROADCASTSS (DX)(BX*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  X5, X6, X3
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), X5
+	VADDPS  Y0, Y4, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  X1, X5, X1
+	VMOVUPS X1, 32(AX)
+	ADDQ    CX, AX
+	VADDPS  Y2, Y4, Y2
+	VMOVUPS Y2, (AX)
+	VADDPS  X3, X5, X3
+	VMOVUPS X3, 32(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile1x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile1x12x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), X3
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  X3, X4, X1
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), CX
+	VMOVUPS (CX), Y2
+	VMOVUPS 32(CX), X3
+	VADDPS  Y0, Y2, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  X1, X3, X1
+	VMOVUPS X1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Sparse4x12x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse4x12x32(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
+	MOVQ   32(AX), R8
+	VXORPS Y2, Y2, Y2
+	VXORPS X3, X3, X3
+	MOVQ   56(AX), R9
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
+	MOVQ   80(AX), R10
+	VXORPS Y6, Y6, Y6
+	VXORPS X7, X7, X7
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y0
+	VFMADD231PS  32(BX)(R13*1), X8, X1
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y2
+	VFMADD231PS  32(BX)(R13*1), X8, X3
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y4
+	VFMADD231PS  32(BX)(R13*1), X8, X5
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y8
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y8, Y6
+	VFMADD231PS  32(BX)(R13*1), X8, X7
+	INCQ         R12
+	CMPQ         R12, R11
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y8
+	VMOVUPS 32(DI), X9
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y8, Y0
+	VMOVUPS Y0, (DI)(R8*4)
+	VADDPS  X1, X9, X1
+	VMOVUPS X1, 32(DI)(R8*4)
+	MOVQ    24(AX), DI
+	VADDPS  Y2, Y8, Y2
+	VMOVUPS Y2, (DI)(R8*4)
+	VADDPS  X3, X9, X3
+	VMOVUPS X3, 32(DI)(R8*4)
+	MOVQ    48(AX), DI
+	VADDPS  Y4, Y8, Y4
+	VMOVUPS Y4, (DI)(R8*4)
+	VADDPS  X5, X9, X5
+	VMOVUPS X5, 32(DI)(R8*4)
+	MOVQ    72(AX), DI
+	VADDPS  Y6, Y8, Y6
+	VMOVUPS Y6, (DI)(R8*4)
+	VADDPS  X7, X9, X7
+	VMOVUPS X7, 32(DI)(R8*4)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Sparse1x12x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse1x12x32(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Y2
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Y2, Y0
+	VFMADD231PS  32(BX)(R10*1), X2, X1
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), X3
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y2, Y0
+	VMOVUPS Y0, (DI)(R8*4)
+	VADDPS  X1, X3, X1
+	VMOVUPS X1, 32(DI)(R8*4)
 	ADDQ    $0x00000018, AX
 	JMP     next
 
@@ -740,6 +1728,788 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Tile4x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile4x20x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS X2, X2, X2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS X8, X8, X8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS X11, X11, X11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VMOVUPS      64(DI), X14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  X14, X15, X2
+	VBROADCASTSS (DX)(BX*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  X14, X15, X5
+	VBROADCASTSS (DX)(BX*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  X14, X15, X8
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  X14, X15, X11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), Y12
+	VMOVUPS 32(DX), Y13
+	VMOVUPS 64(DX), X14
+	VADDPS  Y0, Y12, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  Y1, Y13, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  X2, X14, X2
+	VMOVUPS X2, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  Y3, Y12, Y3
+	VMOVUPS Y3, (AX)
+	VADDPS  Y4, Y13, Y4
+	VMOVUPS Y4, 32(AX)
+	VADDPS  X5, X14, X5
+	VMOVUPS X5, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  Y6, Y12, Y6
+	VMOVUPS Y6, (AX)
+	VADDPS  Y7, Y13, Y7
+	VMOVUPS Y7, 32(AX)
+	VADDPS  X8, X14, X8
+	VMOVUPS X8, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  Y9, Y12, Y9
+	VMOVUPS Y9, (AX)
+	VADDPS  Y10, Y13, Y10
+	VMOVUPS Y10, 32(AX)
+	VADDPS  X11, X14, X11
+	VMOVUPS X11, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile2x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile2x20x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS X2, X2, X2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y6
+	VMOVUPS      32(DI), Y7
+	VMOVUPS      64(DI), X8
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VFMADD231PS  X8, X9, X2
+	VBROADCASTSS (DX)(BX*1), Y9
+	VFMADD231PS  Y6, Y9, Y3
+	VFMADD231PS  Y7, Y9, Y4
+	VFMADD231PS  X8, X9, X5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), Y6
+	VMOVUPS 32(DX), Y7
+	VMOVUPS 64(DX), X8
+	VADDPS  Y0, Y6, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  Y1, Y7, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  X2, X8, X2
+	VMOVUPS X2, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  Y3, Y6, Y3
+	VMOVUPS Y3, (AX)
+	VADDPS  Y4, Y7, Y4
+	VMOVUPS Y4, 32(AX)
+	VADDPS  X5, X8, X5
+	VMOVUPS X5, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile1x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile1x20x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS X2, X2, X2
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y3
+	VMOVUPS      32(DI), Y4
+	VMOVUPS      64(DI), X5
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  Y3, Y6, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  X5, X6, X2
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), CX
+	VMOVUPS (CX), Y3
+	VMOVUPS 32(CX), Y4
+	VMOVUPS 64(CX), X5
+	VADDPS  Y0, Y3, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  Y1, Y4, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  X2, X5, X2
+	VMOVUPS X2, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Sparse4x20x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse4x20x32(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS X2, X2, X2
+	MOVQ   32(AX), R8
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
+	MOVQ   56(AX), R9
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS X8, X8, X8
+	MOVQ   80(AX), R10
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS X11, X11, X11
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y0
+	VFMADD231PS  32(BX)(R13*1), Y12, Y1
+	VFMADD231PS  64(BX)(R13*1), X12, X2
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y3
+	VFMADD231PS  32(BX)(R13*1), Y12, Y4
+	VFMADD231PS  64(BX)(R13*1), X12, X5
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y6
+	VFMADD231PS  32(BX)(R13*1), Y12, Y7
+	VFMADD231PS  64(BX)(R13*1), X12, X8
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y9
+	VFMADD231PS  32(BX)(R13*1), Y12, Y10
+	VFMADD231PS  64(BX)(R13*1), X12, X11
+	INCQ         R12
+	CMPQ         R12, R11
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y12
+	VMOVUPS 32(DI), Y13
+	VMOVUPS 64(DI), X14
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y12, Y0
+	VMOVUPS Y0, (DI)(R8*4)
+	VADDPS  Y1, Y13, Y1
+	VMOVUPS Y1, 32(DI)(R8*4)
+	VADDPS  X2, X14, X2
+	VMOVUPS X2, 64(DI)(R8*4)
+	MOVQ    24(AX), DI
+	VADDPS  Y3, Y12, Y3
+	VMOVUPS Y3, (DI)(R8*4)
+	VADDPS  Y4, Y13, Y4
+	VMOVUPS Y4, 32(DI)(R8*4)
+	VADDPS  X5, X14, X5
+	VMOVUPS X5, 64(DI)(R8*4)
+	MOVQ    48(AX), DI
+	VADDPS  Y6, Y12, Y6
+	VMOVUPS Y6, (DI)(R8*4)
+	VADDPS  Y7, Y13, Y7
+	VMOVUPS Y7, 32(DI)(R8*4)
+	VADDPS  X8, X14, X8
+	VMOVUPS X8, 64(DI)(R8*4)
+	MOVQ    72(AX), DI
+	VADDPS  Y9, Y12, Y9
+	VMOVUPS Y9, (DI)(R8*4)
+	VADDPS  Y10, Y13, Y10
+	VMOVUPS Y10, 32(DI)(R8*4)
+	VADDPS  X11, X14, X11
+	VMOVUPS X11, 64(DI)(R8*4)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Sparse1x20x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse1x20x32(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS X2, X2, X2
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Y3
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Y3, Y0
+	VFMADD231PS  32(BX)(R10*1), Y3, Y1
+	VFMADD231PS  64(BX)(R10*1), X3, X2
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y3
+	VMOVUPS 32(DI), Y4
+	VMOVUPS 64(DI), X5
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y3, Y0
+	VMOVUPS Y0, (DI)(R8*4)
+	VADDPS  Y1, Y4, Y1
+	VMOVUPS Y1, 32(DI)(R8*4)
+	VADDPS  X2, X5, X2
+	VMOVUPS X2, 64(DI)(R8*4)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile4x24x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VMOVUPS      64(DI), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (DX)(BX*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (DX)(BX*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), Y12
+	VMOVUPS 32(DX), Y13
+	VMOVUPS 64(DX), Y14
+	VADDPS  Y0, Y12, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  Y1, Y13, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  Y2, Y14, Y2
+	VMOVUPS Y2, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  Y3, Y12, Y3
+	VMOVUPS Y3, (AX)
+	VADDPS  Y4, Y13, Y4
+	VMOVUPS Y4, 32(AX)
+	VADDPS  Y5, Y14, Y5
+	VMOVUPS Y5, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  Y6, Y12, Y6
+	VMOVUPS Y6, (AX)
+	VADDPS  Y7, Y13, Y7
+	VMOVUPS Y7, 32(AX)
+	VADDPS  Y8, Y14, Y8
+	VMOVUPS Y8, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  Y9, Y12, Y9
+	VMOVUPS Y9, (AX)
+	VADDPS  Y10, Y13, Y10
+	VMOVUPS Y10, 32(AX)
+	VADDPS  Y11, Y14, Y11
+	VMOVUPS Y11, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile2x24x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y6
+	VMOVUPS      32(DI), Y7
+	VMOVUPS      64(DI), Y8
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (DX)(BX*1), Y9
+	VFMADD231PS  Y6, Y9, Y3
+	VFMADD231PS  Y7, Y9, Y4
+	VFMADD231PS  Y8, Y9, Y5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPS (DX), Y6
+	VMOVUPS 32(DX), Y7
+	VMOVUPS 64(DX), Y8
+	VADDPS  Y0, Y6, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  Y1, Y7, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  Y2, Y8, Y2
+	VMOVUPS Y2, 64(AX)
+	ADDQ    CX, AX
+	VADDPS  Y3, Y6, Y3
+	VMOVUPS Y3, (AX)
+	VADDPS  Y4, Y7, Y4
+	VMOVUPS Y4, 32(AX)
+	VADDPS  Y5, Y8, Y5
+	VMOVUPS Y5, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile1x24x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Y3
+	VMOVUPS      32(DI), Y4
+	VMOVUPS      64(DI), Y5
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  Y3, Y6, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y2
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), CX
+	VMOVUPS (CX), Y3
+	VMOVUPS 32(CX), Y4
+	VMOVUPS 64(CX), Y5
+	VADDPS  Y0, Y3, Y0
+	VMOVUPS Y0, (AX)
+	VADDPS  Y1, Y4, Y1
+	VMOVUPS Y1, 32(AX)
+	VADDPS  Y2, Y5, Y2
+	VMOVUPS Y2, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse4x24x32(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   32(AX), R8
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   56(AX), R9
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	MOVQ   80(AX), R10
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y0
+	VFMADD231PS  32(BX)(R13*1), Y12, Y1
+	VFMADD231PS  64(BX)(R13*1), Y12, Y2
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y3
+	VFMADD231PS  32(BX)(R13*1), Y12, Y4
+	VFMADD231PS  64(BX)(R13*1), Y12, Y5
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y6
+	VFMADD231PS  32(BX)(R13*1), Y12, Y7
+	VFMADD231PS  64(BX)(R13*1), Y12, Y8
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Y12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y12, Y9
+	VFMADD231PS  32(BX)(R13*1), Y12, Y10
+	VFMADD231PS  64(BX)(R13*1), Y12, Y11
+	INCQ         R12
+	CMPQ         R12, R11
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y12
+	VMOVUPS 32(DI), Y13
+	VMOVUPS 64(DI), Y14
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y12, Y0
+	VMOVUPS Y0, (DI)(R8*4)
+	VADDPS  Y1, Y13, Y1
+	VMOVUPS Y1, 32(DI)(R8*4)
+	VADDPS  Y2, Y14, Y2
+	VMOVUPS Y2, 64(DI)(R8*4)
+	MOVQ    24(AX), DI
+	VADDPS  Y3, Y12, Y3
+	VMOVUPS Y3, (DI)(R8*4)
+	VADDPS  Y4, Y13, Y4
+	VMOVUPS Y4, 32(DI)(R8*4)
+	VADDPS  Y5, Y14, Y5
+	VMOVUPS Y5, 64(DI)(R8*4)
+	MOVQ    48(AX), DI
+	VADDPS  Y6, Y12, Y6
+	VMOVUPS Y6, (DI)(R8*4)
+	VADDPS  Y7, Y13, Y7
+	VMOVUPS Y7, 32(DI)(R8*4)
+	VADDPS  Y8, Y14, Y8
+	VMOVUPS Y8, 64(DI)(R8*4)
+	MOVQ    72(AX), DI
+	VADDPS  Y9, Y12, Y9
+	VMOVUPS Y9, (DI)(R8*4)
+	VADDPS  Y10, Y13, Y10
+	VMOVUPS Y10, 32(DI)(R8*4)
+	VADDPS  Y11, Y14, Y11
+	VMOVUPS Y11, 64(DI)(R8*4)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse1x24x32(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x02, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Y3
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Y3, Y0
+	VFMADD231PS  32(BX)(R10*1), Y3, Y1
+	VFMADD231PS  64(BX)(R10*1), Y3, Y2
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPS (DI), Y3
+	VMOVUPS 32(DI), Y4
+	VMOVUPS 64(DI), Y5
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y3, Y0
+	VMOVUPS Y0, (DI)(R8*4)
+	VADDPS  Y1, Y4, Y1
+	VMOVUPS Y1, 32(DI)(R8*4)
+	VADDPS  Y2, Y5, Y2
+	VMOVUPS Y2, 64(DI)(R8*4)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter4x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter4x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000010, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), X0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000010, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y1
+	IMUL3Q       $0x00000010, R9, R9
+	VMOVUPS      (AX)(R9*1), X2
+	VFMADD231PS  X1, X0, X2
+	VMOVUPS      X2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
 TEXT ·avx2Scatter8x32(SB), NOSPLIT, $0-48
@@ -773,6 +2543,52 @@ loop:
 	VMOVUPS      (AX)(R9*1), Y2
 	VFMADD231PS  Y1, Y0, Y2
 	VMOVUPS      Y2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter12x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter12x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000030, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), X1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000030, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y2
+	IMUL3Q       $0x00000030, R9, R9
+	VMOVUPS      (AX)(R9*1), Y3
+	VFMADD231PS  Y2, Y0, Y3
+	VMOVUPS      Y3, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), X3
+	VFMADD231PS  X2, X1, X3
+	VMOVUPS      X3, 32(AX)(R9*1)
 	ADDQ         $0x04, DI
 	CMPQ         DI, R8
 	JNE          loop
@@ -828,6 +2644,56 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Scatter20x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter20x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000050, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), X2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000050, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y3
+	IMUL3Q       $0x00000050, R9, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VFMADD231PS  Y3, Y0, Y4
+	VMOVUPS      Y4, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), Y4
+	VFMADD231PS  Y3, Y1, Y4
+	VMOVUPS      Y4, 32(AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), X4
+	VFMADD231PS  X3, X2, X4
+	VMOVUPS      X4, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
 TEXT ·avx2Scatter24x32(SB), NOSPLIT, $0-48
@@ -869,6 +2735,60 @@ loop:
 	VMOVUPS      64(AX)(R9*1), Y4
 	VFMADD231PS  Y3, Y2, Y4
 	VMOVUPS      Y4, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter28x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter28x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000070, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), X3
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000070, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y4
+	IMUL3Q       $0x00000070, R9, R9
+	VMOVUPS      (AX)(R9*1), Y5
+	VFMADD231PS  Y4, Y0, Y5
+	VMOVUPS      Y5, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), Y5
+	VFMADD231PS  Y4, Y1, Y5
+	VMOVUPS      Y5, 32(AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Y5
+	VFMADD231PS  Y4, Y2, Y5
+	VMOVUPS      Y5, 64(AX)(R9*1)
+	VMOVUPS      96(AX)(R9*1), X5
+	VFMADD231PS  X4, X3, X5
+	VMOVUPS      X5, 96(AX)(R9*1)
 	ADDQ         $0x04, DI
 	CMPQ         DI, R8
 	JNE          loop
@@ -932,6 +2852,64 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Scatter36x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter36x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000090, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	VMOVUPS 128(BX), X4
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000090, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y5
+	IMUL3Q       $0x00000090, R9, R9
+	VMOVUPS      (AX)(R9*1), Y6
+	VFMADD231PS  Y5, Y0, Y6
+	VMOVUPS      Y6, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), Y6
+	VFMADD231PS  Y5, Y1, Y6
+	VMOVUPS      Y6, 32(AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Y6
+	VFMADD231PS  Y5, Y2, Y6
+	VMOVUPS      Y6, 64(AX)(R9*1)
+	VMOVUPS      96(AX)(R9*1), Y6
+	VFMADD231PS  Y5, Y3, Y6
+	VMOVUPS      Y6, 96(AX)(R9*1)
+	VMOVUPS      128(AX)(R9*1), X6
+	VFMADD231PS  X5, X4, X6
+	VMOVUPS      X6, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
 TEXT ·avx2Scatter40x32(SB), NOSPLIT, $0-48
@@ -981,6 +2959,68 @@ loop:
 	VMOVUPS      128(AX)(R9*1), Y6
 	VFMADD231PS  Y5, Y4, Y6
 	VMOVUPS      Y6, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter44x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter44x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000b0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	VMOVUPS 128(BX), Y4
+	VMOVUPS 160(BX), X5
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000b0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y6
+	IMUL3Q       $0x000000b0, R9, R9
+	VMOVUPS      (AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y0, Y7
+	VMOVUPS      Y7, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y1, Y7
+	VMOVUPS      Y7, 32(AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y2, Y7
+	VMOVUPS      Y7, 64(AX)(R9*1)
+	VMOVUPS      96(AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y3, Y7
+	VMOVUPS      Y7, 96(AX)(R9*1)
+	VMOVUPS      128(AX)(R9*1), Y7
+	VFMADD231PS  Y6, Y4, Y7
+	VMOVUPS      Y7, 128(AX)(R9*1)
+	VMOVUPS      160(AX)(R9*1), X7
+	VFMADD231PS  X6, X5, X7
+	VMOVUPS      X7, 160(AX)(R9*1)
 	ADDQ         $0x04, DI
 	CMPQ         DI, R8
 	JNE          loop
@@ -1460,9 +3500,9 @@ loop:
 	VZEROUPPER
 	RET
 
-// func avx2Tile6x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile12x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile6x4x64(SB), NOSPLIT, $0-80
+TEXT ·avx2Tile12x2x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
 	MOVQ   a+16(FP), DX
@@ -1477,55 +3517,634 @@ TEXT ·avx2Tile6x4x64(SB), NOSPLIT, $0-80
 	SHLQ   $0x03, R8
 	LEAQ   (BX)(BX*2), R10
 	ADDQ   DX, R10
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	VXORPD X0, X0, X0
+	VXORPD X1, X1, X1
+	VXORPD X2, X2, X2
+	VXORPD X3, X3, X3
+	VXORPD X4, X4, X4
+	VXORPD X5, X5, X5
+	VXORPD X6, X6, X6
+	VXORPD X7, X7, X7
+	VXORPD X8, X8, X8
+	VXORPD X9, X9, X9
+	VXORPD X10, X10, X10
+	VXORPD X11, X11, X11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD     (DI), X12
+	VMOVDDUP    (DX), X13
+	VFMADD231PD X12, X13, X0
+	VMOVDDUP    (DX)(BX*1), X13
+	VFMADD231PD X12, X13, X1
+	VMOVDDUP    (DX)(BX*2), X13
+	VFMADD231PD X12, X13, X2
+	VMOVDDUP    (R10), X13
+	VFMADD231PD X12, X13, X3
+	VMOVDDUP    (R10)(BX*1), X13
+	VFMADD231PD X12, X13, X4
+	VMOVDDUP    (R10)(BX*2), X13
+	VFMADD231PD X12, X13, X5
+	VMOVDDUP    (R11), X13
+	VFMADD231PD X12, X13, X6
+	VMOVDDUP    (R11)(BX*1), X13
+	VFMADD231PD X12, X13, X7
+	VMOVDDUP    (R11)(BX*2), X13
+	VFMADD231PD X12, X13, X8
+	VMOVDDUP    (R12), X13
+	VFMADD231PD X12, X13, X9
+	VMOVDDUP    (R12)(BX*1), X13
+	VFMADD231PD X12, X13, X10
+	VMOVDDUP    (R12)(BX*2), X13
+	VFMADD231PD X12, X13, X11
+	ADDQ        SI, DX
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	ADDQ        SI, R12
+	ADDQ        R8, DI
+	DECQ        R9
+	JNZ         loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), X12
+	VADDPD  X0, X12, X0
+	VMOVUPD X0, (AX)
+	ADDQ    CX, AX
+	VADDPD  X1, X12, X1
+	VMOVUPD X1, (AX)
+	ADDQ    CX, AX
+	VADDPD  X2, X12, X2
+	VMOVUPD X2, (AX)
+	ADDQ    CX, AX
+	VADDPD  X3, X12, X3
+	VMOVUPD X3, (AX)
+	ADDQ    CX, AX
+	VADDPD  X4, X12, X4
+	VMOVUPD X4, (AX)
+	ADDQ    CX, AX
+	VADDPD  X5, X12, X5
+	VMOVUPD X5, (AX)
+	ADDQ    CX, AX
+	VADDPD  X6, X12, X6
+	VMOVUPD X6, (AX)
+	ADDQ    CX, AX
+	VADDPD  X7, X12, X7
+	VMOVUPD X7, (AX)
+	ADDQ    CX, AX
+	VADDPD  X8, X12, X8
+	VMOVUPD X8, (AX)
+	ADDQ    CX, AX
+	VADDPD  X9, X12, X9
+	VMOVUPD X9, (AX)
+	ADDQ    CX, AX
+	VADDPD  X10, X12, X10
+	VMOVUPD X10, (AX)
+	ADDQ    CX, AX
+	VADDPD  X11, X12, X11
+	VMOVUPD X11, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile8x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile8x2x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	VXORPD X0, X0, X0
+	VXORPD X1, X1, X1
+	VXORPD X2, X2, X2
+	VXORPD X3, X3, X3
+	VXORPD X4, X4, X4
+	VXORPD X5, X5, X5
+	VXORPD X6, X6, X6
+	VXORPD X7, X7, X7
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD     (DI), X8
+	VMOVDDUP    (DX), X9
+	VFMADD231PD X8, X9, X0
+	VMOVDDUP    (DX)(BX*1), X9
+	VFMADD231PD X8, X9, X1
+	VMOVDDUP    (DX)(BX*2), X9
+	VFMADD231PD X8, X9, X2
+	VMOVDDUP    (R10), X9
+	VFMADD231PD X8, X9, X3
+	VMOVDDUP    (R10)(BX*1), X9
+	VFMADD231PD X8, X9, X4
+	VMOVDDUP    (R10)(BX*2), X9
+	VFMADD231PD X8, X9, X5
+	VMOVDDUP    (R11), X9
+	VFMADD231PD X8, X9, X6
+	VMOVDDUP    (R11)(BX*1), X9
+	VFMADD231PD X8, X9, X7
+	ADDQ        SI, DX
+	ADDQ        SI, R10
+	ADDQ        SI, R11
+	ADDQ        R8, DI
+	DECQ        R9
+	JNZ         loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), X8
+	VADDPD  X0, X8, X0
+	VMOVUPD X0, (AX)
+	ADDQ    CX, AX
+	VADDPD  X1, X8, X1
+	VMOVUPD X1, (AX)
+	ADDQ    CX, AX
+	VADDPD  X2, X8, X2
+	VMOVUPD X2, (AX)
+	ADDQ    CX, AX
+	VADDPD  X3, X8, X3
+	VMOVUPD X3, (AX)
+	ADDQ    CX, AX
+	VADDPD  X4, X8, X4
+	VMOVUPD X4, (AX)
+	ADDQ    CX, AX
+	VADDPD  X5, X8, X5
+	VMOVUPD X5, (AX)
+	ADDQ    CX, AX
+	VADDPD  X6, X8, X6
+	VMOVUPD X6, (AX)
+	ADDQ    CX, AX
+	VADDPD  X7, X8, X7
+	VMOVUPD X7, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile4x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile4x2x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPD X0, X0, X0
+	VXORPD X1, X1, X1
+	VXORPD X2, X2, X2
+	VXORPD X3, X3, X3
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD     (DI), X4
+	VMOVDDUP    (DX), X5
+	VFMADD231PD X4, X5, X0
+	VMOVDDUP    (DX)(BX*1), X5
+	VFMADD231PD X4, X5, X1
+	VMOVDDUP    (DX)(BX*2), X5
+	VFMADD231PD X4, X5, X2
+	VMOVDDUP    (R10), X5
+	VFMADD231PD X4, X5, X3
+	ADDQ        SI, DX
+	ADDQ        SI, R10
+	ADDQ        R8, DI
+	DECQ        R9
+	JNZ         loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), X4
+	VADDPD  X0, X4, X0
+	VMOVUPD X0, (AX)
+	ADDQ    CX, AX
+	VADDPD  X1, X4, X1
+	VMOVUPD X1, (AX)
+	ADDQ    CX, AX
+	VADDPD  X2, X4, X2
+	VMOVUPD X2, (AX)
+	ADDQ    CX, AX
+	VADDPD  X3, X4, X3
+	VMOVUPD X3, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile2x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile2x2x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	VXORPD X0, X0, X0
+	VXORPD X1, X1, X1
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD     (DI), X2
+	VMOVDDUP    (DX), X3
+	VFMADD231PD X2, X3, X0
+	VMOVDDUP    (DX)(BX*1), X3
+	VFMADD231PD X2, X3, X1
+	ADDQ        SI, DX
+	ADDQ        R8, DI
+	DECQ        R9
+	JNZ         loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), X2
+	VADDPD  X0, X2, X0
+	VMOVUPD X0, (AX)
+	ADDQ    CX, AX
+	VADDPD  X1, X2, X1
+	VMOVUPD X1, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile1x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile1x2x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	VXORPD X0, X0, X0
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD     (DI), X1
+	VMOVDDUP    (DX), X2
+	VFMADD231PD X1, X2, X0
+	ADDQ        SI, DX
+	ADDQ        R8, DI
+	DECQ        R9
+	JNZ         loop
+
+done:
+	MOVQ    bias+56(FP), CX
+	VMOVUPD (CX), X1
+	VADDPD  X0, X1, X0
+	VMOVUPD X0, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Sparse4x2x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse4x2x64(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPD X0, X0, X0
+	MOVQ   32(AX), R8
+	VXORPD X1, X1, X1
+	MOVQ   56(AX), R9
+	VXORPD X2, X2, X2
+	MOVQ   80(AX), R10
+	VXORPD X3, X3, X3
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL        (DI)(R12*4), R13
+	MOVBLZX     R13, R14
+	SHRL        $0x08, R13
+	VMOVDDUP    (DX)(R14*8), X4
+	IMULQ       SI, R13
+	VFMADD231PD (BX)(R13*1), X4, X0
+	MOVL        (R8)(R12*4), R13
+	MOVBLZX     R13, R14
+	SHRL        $0x08, R13
+	VMOVDDUP    (DX)(R14*8), X4
+	IMULQ       SI, R13
+	VFMADD231PD (BX)(R13*1), X4, X1
+	MOVL        (R9)(R12*4), R13
+	MOVBLZX     R13, R14
+	SHRL        $0x08, R13
+	VMOVDDUP    (DX)(R14*8), X4
+	IMULQ       SI, R13
+	VFMADD231PD (BX)(R13*1), X4, X2
+	MOVL        (R10)(R12*4), R13
+	MOVBLZX     R13, R14
+	SHRL        $0x08, R13
+	VMOVDDUP    (DX)(R14*8), X4
+	IMULQ       SI, R13
+	VFMADD231PD (BX)(R13*1), X4, X3
+	INCQ        R12
+	CMPQ        R12, R11
+	JNE         loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), X4
+	MOVQ    (AX), DI
+	VADDPD  X0, X4, X0
+	VMOVUPD X0, (DI)(R8*8)
+	MOVQ    24(AX), DI
+	VADDPD  X1, X4, X1
+	VMOVUPD X1, (DI)(R8*8)
+	MOVQ    48(AX), DI
+	VADDPD  X2, X4, X2
+	VMOVUPD X2, (DI)(R8*8)
+	MOVQ    72(AX), DI
+	VADDPD  X3, X4, X3
+	VMOVUPD X3, (DI)(R8*8)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Sparse1x2x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse1x2x64(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPD X0, X0, X0
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL        (DI)(R9*4), R10
+	MOVBLZX     R10, R11
+	SHRL        $0x08, R10
+	VMOVDDUP    (DX)(R11*8), X1
+	IMULQ       SI, R10
+	VFMADD231PD (BX)(R10*1), X1, X0
+	INCQ        R9
+	CMPQ        R9, R8
+	JNE         loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), X1
+	MOVQ    (AX), DI
+	VADDPD  X0, X1, X0
+	VMOVUPD X0, (DI)(R8*8)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile12x4x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD Y8, Y8, Y8
+	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
+	VXORPD Y11, Y11, Y11
 	TESTQ  R9, R9
 	JZ     done
 
 loop:
-	VMOVUPD      (DI), Y6
-	VBROADCASTSD (DX), Y7
-	VFMADD231PD  Y6, Y7, Y0
-	VBROADCASTSD (DX)(BX*1), Y7
-	VFMADD231PD  Y6, Y7, Y1
-	VBROADCASTSD (DX)(BX*2), Y7
-	VFMADD231PD  Y6, Y7, Y2
-	VBROADCASTSD (R10), Y7
-	VFMADD231PD  Y6, Y7, Y3
-	VBROADCASTSD (R10)(BX*1), Y7
-	VFMADD231PD  Y6, Y7, Y4
-	VBROADCASTSD (R10)(BX*2), Y7
-	VFMADD231PD  Y6, Y7, Y5
+	VMOVUPD      (DI), Y12
+	VBROADCASTSD (DX), Y13
+	VFMADD231PD  Y12, Y13, Y0
+	VBROADCASTSD (DX)(BX*1), Y13
+	VFMADD231PD  Y12, Y13, Y1
+	VBROADCASTSD (DX)(BX*2), Y13
+	VFMADD231PD  Y12, Y13, Y2
+	VBROADCASTSD (R10), Y13
+	VFMADD231PD  Y12, Y13, Y3
+	VBROADCASTSD (R10)(BX*1), Y13
+	VFMADD231PD  Y12, Y13, Y4
+	VBROADCASTSD (R10)(BX*2), Y13
+	VFMADD231PD  Y12, Y13, Y5
+	VBROADCASTSD (R11), Y13
+	VFMADD231PD  Y12, Y13, Y6
+	VBROADCASTSD (R11)(BX*1), Y13
+	VFMADD231PD  Y12, Y13, Y7
+	VBROADCASTSD (R11)(BX*2), Y13
+	VFMADD231PD  Y12, Y13, Y8
+	VBROADCASTSD (R12), Y13
+	VFMADD231PD  Y12, Y13, Y9
+	VBROADCASTSD (R12)(BX*1), Y13
+	VFMADD231PD  Y12, Y13, Y10
+	VBROADCASTSD (R12)(BX*2), Y13
+	VFMADD231PD  Y12, Y13, Y11
 	ADDQ         SI, DX
 	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         SI, R12
 	ADDQ         R8, DI
 	DECQ         R9
 	JNZ          loop
 
 done:
 	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y6
-	VADDPD  Y0, Y6, Y0
+	VMOVUPD (DX), Y12
+	VADDPD  Y0, Y12, Y0
 	VMOVUPD Y0, (AX)
 	ADDQ    CX, AX
-	VADDPD  Y1, Y6, Y1
+	VADDPD  Y1, Y12, Y1
 	VMOVUPD Y1, (AX)
 	ADDQ    CX, AX
-	VADDPD  Y2, Y6, Y2
+	VADDPD  Y2, Y12, Y2
 	VMOVUPD Y2, (AX)
 	ADDQ    CX, AX
-	VADDPD  Y3, Y6, Y3
+	VADDPD  Y3, Y12, Y3
 	VMOVUPD Y3, (AX)
 	ADDQ    CX, AX
-	VADDPD  Y4, Y6, Y4
+	VADDPD  Y4, Y12, Y4
 	VMOVUPD Y4, (AX)
 	ADDQ    CX, AX
-	VADDPD  Y5, Y6, Y5
+	VADDPD  Y5, Y12, Y5
 	VMOVUPD Y5, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y6, Y12, Y6
+	VMOVUPD Y6, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y7, Y12, Y7
+	VMOVUPD Y7, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y8, Y12, Y8
+	VMOVUPD Y8, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y9, Y12, Y9
+	VMOVUPD Y9, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y10, Y12, Y10
+	VMOVUPD Y10, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y11, Y12, Y11
+	VMOVUPD Y11, (AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile8x4x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y8
+	VBROADCASTSD (DX), Y9
+	VFMADD231PD  Y8, Y9, Y0
+	VBROADCASTSD (DX)(BX*1), Y9
+	VFMADD231PD  Y8, Y9, Y1
+	VBROADCASTSD (DX)(BX*2), Y9
+	VFMADD231PD  Y8, Y9, Y2
+	VBROADCASTSD (R10), Y9
+	VFMADD231PD  Y8, Y9, Y3
+	VBROADCASTSD (R10)(BX*1), Y9
+	VFMADD231PD  Y8, Y9, Y4
+	VBROADCASTSD (R10)(BX*2), Y9
+	VFMADD231PD  Y8, Y9, Y5
+	VBROADCASTSD (R11), Y9
+	VFMADD231PD  Y8, Y9, Y6
+	VBROADCASTSD (R11)(BX*1), Y9
+	VFMADD231PD  Y8, Y9, Y7
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), Y8
+	VADDPD  Y0, Y8, Y0
+	VMOVUPD Y0, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y1, Y8, Y1
+	VMOVUPD Y1, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y2, Y8, Y2
+	VMOVUPD Y2, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y3, Y8, Y3
+	VMOVUPD Y3, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y4, Y8, Y4
+	VMOVUPD Y4, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y5, Y8, Y5
+	VMOVUPD Y5, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y6, Y8, Y6
+	VMOVUPD Y6, (AX)
+	ADDQ    CX, AX
+	VADDPD  Y7, Y8, Y7
+	VMOVUPD Y7, (AX)
 	VZEROUPPER
 	RET
 
@@ -1780,6 +4399,415 @@ store:
 	MOVQ    (AX), DI
 	VADDPD  Y0, Y1, Y0
 	VMOVUPD Y0, (DI)(R8*8)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Tile6x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile6x6x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
+	VXORPD Y2, Y2, Y2
+	VXORPD X3, X3, X3
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
+	VXORPD Y6, Y6, Y6
+	VXORPD X7, X7, X7
+	VXORPD Y8, Y8, Y8
+	VXORPD X9, X9, X9
+	VXORPD Y10, Y10, Y10
+	VXORPD X11, X11, X11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y12
+	VMOVUPD      32(DI), X13
+	VBROADCASTSD (DX), Y14
+	VFMADD231PD  Y12, Y14, Y0
+	VFMADD231PD  X13, X14, X1
+	VBROADCASTSD (DX)(BX*1), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VFMADD231PD  X13, X14, X3
+	VBROADCASTSD (DX)(BX*2), Y14
+	VFMADD231PD  Y12, Y14, Y4
+	VFMADD231PD  X13, X14, X5
+	VBROADCASTSD (R10), Y14
+	VFMADD231PD  Y12, Y14, Y6
+	VFMADD231PD  X13, X14, X7
+	VBROADCASTSD (R10)(BX*1), Y14
+	VFMADD231PD  Y12, Y14, Y8
+	VFMADD231PD  X13, X14, X9
+	VBROADCASTSD (R10)(BX*2), Y14
+	VFMADD231PD  Y12, Y14, Y10
+	VFMADD231PD  X13, X14, X11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), Y12
+	VMOVUPD 32(DX), X13
+	VADDPD  Y0, Y12, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  X1, X13, X1
+	VMOVUPD X1, 32(AX)
+	ADDQ    CX, AX
+	VADDPD  Y2, Y12, Y2
+	VMOVUPD Y2, (AX)
+	VADDPD  X3, X13, X3
+	VMOVUPD X3, 32(AX)
+	ADDQ    CX, AX
+	VADDPD  Y4, Y12, Y4
+	VMOVUPD Y4, (AX)
+	VADDPD  X5, X13, X5
+	VMOVUPD X5, 32(AX)
+	ADDQ    CX, AX
+	VADDPD  Y6, Y12, Y6
+	VMOVUPD Y6, (AX)
+	VADDPD  X7, X13, X7
+	VMOVUPD X7, 32(AX)
+	ADDQ    CX, AX
+	VADDPD  Y8, Y12, Y8
+	VMOVUPD Y8, (AX)
+	VADDPD  X9, X13, X9
+	VMOVUPD X9, 32(AX)
+	ADDQ    CX, AX
+	VADDPD  Y10, Y12, Y10
+	VMOVUPD Y10, (AX)
+	VADDPD  X11, X13, X11
+	VMOVUPD X11, 32(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile4x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile4x6x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
+	VXORPD Y2, Y2, Y2
+	VXORPD X3, X3, X3
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
+	VXORPD Y6, Y6, Y6
+	VXORPD X7, X7, X7
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y8
+	VMOVUPD      32(DI), X9
+	VBROADCASTSD (DX), Y10
+	VFMADD231PD  Y8, Y10, Y0
+	VFMADD231PD  X9, X10, X1
+	VBROADCASTSD (DX)(BX*1), Y10
+	VFMADD231PD  Y8, Y10, Y2
+	VFMADD231PD  X9, X10, X3
+	VBROADCASTSD (DX)(BX*2), Y10
+	VFMADD231PD  Y8, Y10, Y4
+	VFMADD231PD  X9, X10, X5
+	VBROADCASTSD (R10), Y10
+	VFMADD231PD  Y8, Y10, Y6
+	VFMADD231PD  X9, X10, X7
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), Y8
+	VMOVUPD 32(DX), X9
+	VADDPD  Y0, Y8, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  X1, X9, X1
+	VMOVUPD X1, 32(AX)
+	ADDQ    CX, AX
+	VADDPD  Y2, Y8, Y2
+	VMOVUPD Y2, (AX)
+	VADDPD  X3, X9, X3
+	VMOVUPD X3, 32(AX)
+	ADDQ    CX, AX
+	VADDPD  Y4, Y8, Y4
+	VMOVUPD Y4, (AX)
+	VADDPD  X5, X9, X5
+	VMOVUPD X5, 32(AX)
+	ADDQ    CX, AX
+	VADDPD  Y6, Y8, Y6
+	VMOVUPD Y6, (AX)
+	VADDPD  X7, X9, X7
+	VMOVUPD X7, 32(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile2x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile2x6x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
+	VXORPD Y2, Y2, Y2
+	VXORPD X3, X3, X3
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y4
+	VMOVUPD      32(DI), X5
+	VBROADCASTSD (DX), Y6
+	VFMADD231PD  Y4, Y6, Y0
+	VFMADD231PD  X5, X6, X1
+	VBROADCASTSD (DX)(BX*1), Y6
+	VFMADD231PD  Y4, Y6, Y2
+	VFMADD231PD  X5, X6, X3
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), Y4
+	VMOVUPD 32(DX), X5
+	VADDPD  Y0, Y4, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  X1, X5, X1
+	VMOVUPD X1, 32(AX)
+	ADDQ    CX, AX
+	VADDPD  Y2, Y4, Y2
+	VMOVUPD Y2, (AX)
+	VADDPD  X3, X5, X3
+	VMOVUPD X3, 32(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile1x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile1x6x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y2
+	VMOVUPD      32(DI), X3
+	VBROADCASTSD (DX), Y4
+	VFMADD231PD  Y2, Y4, Y0
+	VFMADD231PD  X3, X4, X1
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), CX
+	VMOVUPD (CX), Y2
+	VMOVUPD 32(CX), X3
+	VADDPD  Y0, Y2, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  X1, X3, X1
+	VMOVUPD X1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Sparse4x6x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse4x6x64(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
+	MOVQ   32(AX), R8
+	VXORPD Y2, Y2, Y2
+	VXORPD X3, X3, X3
+	MOVQ   56(AX), R9
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
+	MOVQ   80(AX), R10
+	VXORPD Y6, Y6, Y6
+	VXORPD X7, X7, X7
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y0
+	VFMADD231PD  32(BX)(R13*1), X8, X1
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y2
+	VFMADD231PD  32(BX)(R13*1), X8, X3
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y4
+	VFMADD231PD  32(BX)(R13*1), X8, X5
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y8
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y8, Y6
+	VFMADD231PD  32(BX)(R13*1), X8, X7
+	INCQ         R12
+	CMPQ         R12, R11
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y8
+	VMOVUPD 32(DI), X9
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y8, Y0
+	VMOVUPD Y0, (DI)(R8*8)
+	VADDPD  X1, X9, X1
+	VMOVUPD X1, 32(DI)(R8*8)
+	MOVQ    24(AX), DI
+	VADDPD  Y2, Y8, Y2
+	VMOVUPD Y2, (DI)(R8*8)
+	VADDPD  X3, X9, X3
+	VMOVUPD X3, 32(DI)(R8*8)
+	MOVQ    48(AX), DI
+	VADDPD  Y4, Y8, Y4
+	VMOVUPD Y4, (DI)(R8*8)
+	VADDPD  X5, X9, X5
+	VMOVUPD X5, 32(DI)(R8*8)
+	MOVQ    72(AX), DI
+	VADDPD  Y6, Y8, Y6
+	VMOVUPD Y6, (DI)(R8*8)
+	VADDPD  X7, X9, X7
+	VMOVUPD X7, 32(DI)(R8*8)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Sparse1x6x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse1x6x64(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Y2
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Y2, Y0
+	VFMADD231PD  32(BX)(R10*1), X2, X1
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y2
+	VMOVUPD 32(DI), X3
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y2, Y0
+	VMOVUPD Y0, (DI)(R8*8)
+	VADDPD  X1, X3, X1
+	VMOVUPD X1, 32(DI)(R8*8)
 	ADDQ    $0x00000018, AX
 	JMP     next
 
@@ -2196,6 +5224,788 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Tile4x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile4x10x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD X2, X2, X2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD X8, X8, X8
+	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
+	VXORPD X11, X11, X11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y12
+	VMOVUPD      32(DI), Y13
+	VMOVUPD      64(DI), X14
+	VBROADCASTSD (DX), Y15
+	VFMADD231PD  Y12, Y15, Y0
+	VFMADD231PD  Y13, Y15, Y1
+	VFMADD231PD  X14, X15, X2
+	VBROADCASTSD (DX)(BX*1), Y15
+	VFMADD231PD  Y12, Y15, Y3
+	VFMADD231PD  Y13, Y15, Y4
+	VFMADD231PD  X14, X15, X5
+	VBROADCASTSD (DX)(BX*2), Y15
+	VFMADD231PD  Y12, Y15, Y6
+	VFMADD231PD  Y13, Y15, Y7
+	VFMADD231PD  X14, X15, X8
+	VBROADCASTSD (R10), Y15
+	VFMADD231PD  Y12, Y15, Y9
+	VFMADD231PD  Y13, Y15, Y10
+	VFMADD231PD  X14, X15, X11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), Y12
+	VMOVUPD 32(DX), Y13
+	VMOVUPD 64(DX), X14
+	VADDPD  Y0, Y12, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  Y1, Y13, Y1
+	VMOVUPD Y1, 32(AX)
+	VADDPD  X2, X14, X2
+	VMOVUPD X2, 64(AX)
+	ADDQ    CX, AX
+	VADDPD  Y3, Y12, Y3
+	VMOVUPD Y3, (AX)
+	VADDPD  Y4, Y13, Y4
+	VMOVUPD Y4, 32(AX)
+	VADDPD  X5, X14, X5
+	VMOVUPD X5, 64(AX)
+	ADDQ    CX, AX
+	VADDPD  Y6, Y12, Y6
+	VMOVUPD Y6, (AX)
+	VADDPD  Y7, Y13, Y7
+	VMOVUPD Y7, 32(AX)
+	VADDPD  X8, X14, X8
+	VMOVUPD X8, 64(AX)
+	ADDQ    CX, AX
+	VADDPD  Y9, Y12, Y9
+	VMOVUPD Y9, (AX)
+	VADDPD  Y10, Y13, Y10
+	VMOVUPD Y10, 32(AX)
+	VADDPD  X11, X14, X11
+	VMOVUPD X11, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile2x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile2x10x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD X2, X2, X2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y6
+	VMOVUPD      32(DI), Y7
+	VMOVUPD      64(DI), X8
+	VBROADCASTSD (DX), Y9
+	VFMADD231PD  Y6, Y9, Y0
+	VFMADD231PD  Y7, Y9, Y1
+	VFMADD231PD  X8, X9, X2
+	VBROADCASTSD (DX)(BX*1), Y9
+	VFMADD231PD  Y6, Y9, Y3
+	VFMADD231PD  Y7, Y9, Y4
+	VFMADD231PD  X8, X9, X5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), Y6
+	VMOVUPD 32(DX), Y7
+	VMOVUPD 64(DX), X8
+	VADDPD  Y0, Y6, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  Y1, Y7, Y1
+	VMOVUPD Y1, 32(AX)
+	VADDPD  X2, X8, X2
+	VMOVUPD X2, 64(AX)
+	ADDQ    CX, AX
+	VADDPD  Y3, Y6, Y3
+	VMOVUPD Y3, (AX)
+	VADDPD  Y4, Y7, Y4
+	VMOVUPD Y4, 32(AX)
+	VADDPD  X5, X8, X5
+	VMOVUPD X5, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile1x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile1x10x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD X2, X2, X2
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y3
+	VMOVUPD      32(DI), Y4
+	VMOVUPD      64(DI), X5
+	VBROADCASTSD (DX), Y6
+	VFMADD231PD  Y3, Y6, Y0
+	VFMADD231PD  Y4, Y6, Y1
+	VFMADD231PD  X5, X6, X2
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), CX
+	VMOVUPD (CX), Y3
+	VMOVUPD 32(CX), Y4
+	VMOVUPD 64(CX), X5
+	VADDPD  Y0, Y3, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  Y1, Y4, Y1
+	VMOVUPD Y1, 32(AX)
+	VADDPD  X2, X5, X2
+	VMOVUPD X2, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Sparse4x10x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse4x10x64(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD X2, X2, X2
+	MOVQ   32(AX), R8
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
+	MOVQ   56(AX), R9
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD X8, X8, X8
+	MOVQ   80(AX), R10
+	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
+	VXORPD X11, X11, X11
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y0
+	VFMADD231PD  32(BX)(R13*1), Y12, Y1
+	VFMADD231PD  64(BX)(R13*1), X12, X2
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y3
+	VFMADD231PD  32(BX)(R13*1), Y12, Y4
+	VFMADD231PD  64(BX)(R13*1), X12, X5
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y6
+	VFMADD231PD  32(BX)(R13*1), Y12, Y7
+	VFMADD231PD  64(BX)(R13*1), X12, X8
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y9
+	VFMADD231PD  32(BX)(R13*1), Y12, Y10
+	VFMADD231PD  64(BX)(R13*1), X12, X11
+	INCQ         R12
+	CMPQ         R12, R11
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y12
+	VMOVUPD 32(DI), Y13
+	VMOVUPD 64(DI), X14
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y12, Y0
+	VMOVUPD Y0, (DI)(R8*8)
+	VADDPD  Y1, Y13, Y1
+	VMOVUPD Y1, 32(DI)(R8*8)
+	VADDPD  X2, X14, X2
+	VMOVUPD X2, 64(DI)(R8*8)
+	MOVQ    24(AX), DI
+	VADDPD  Y3, Y12, Y3
+	VMOVUPD Y3, (DI)(R8*8)
+	VADDPD  Y4, Y13, Y4
+	VMOVUPD Y4, 32(DI)(R8*8)
+	VADDPD  X5, X14, X5
+	VMOVUPD X5, 64(DI)(R8*8)
+	MOVQ    48(AX), DI
+	VADDPD  Y6, Y12, Y6
+	VMOVUPD Y6, (DI)(R8*8)
+	VADDPD  Y7, Y13, Y7
+	VMOVUPD Y7, 32(DI)(R8*8)
+	VADDPD  X8, X14, X8
+	VMOVUPD X8, 64(DI)(R8*8)
+	MOVQ    72(AX), DI
+	VADDPD  Y9, Y12, Y9
+	VMOVUPD Y9, (DI)(R8*8)
+	VADDPD  Y10, Y13, Y10
+	VMOVUPD Y10, 32(DI)(R8*8)
+	VADDPD  X11, X14, X11
+	VMOVUPD X11, 64(DI)(R8*8)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Sparse1x10x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse1x10x64(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD X2, X2, X2
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Y3
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Y3, Y0
+	VFMADD231PD  32(BX)(R10*1), Y3, Y1
+	VFMADD231PD  64(BX)(R10*1), X3, X2
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y3
+	VMOVUPD 32(DI), Y4
+	VMOVUPD 64(DI), X5
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y3, Y0
+	VMOVUPD Y0, (DI)(R8*8)
+	VADDPD  Y1, Y4, Y1
+	VMOVUPD Y1, 32(DI)(R8*8)
+	VADDPD  X2, X5, X2
+	VMOVUPD X2, 64(DI)(R8*8)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile4x12x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD Y8, Y8, Y8
+	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
+	VXORPD Y11, Y11, Y11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y12
+	VMOVUPD      32(DI), Y13
+	VMOVUPD      64(DI), Y14
+	VBROADCASTSD (DX), Y15
+	VFMADD231PD  Y12, Y15, Y0
+	VFMADD231PD  Y13, Y15, Y1
+	VFMADD231PD  Y14, Y15, Y2
+	VBROADCASTSD (DX)(BX*1), Y15
+	VFMADD231PD  Y12, Y15, Y3
+	VFMADD231PD  Y13, Y15, Y4
+	VFMADD231PD  Y14, Y15, Y5
+	VBROADCASTSD (DX)(BX*2), Y15
+	VFMADD231PD  Y12, Y15, Y6
+	VFMADD231PD  Y13, Y15, Y7
+	VFMADD231PD  Y14, Y15, Y8
+	VBROADCASTSD (R10), Y15
+	VFMADD231PD  Y12, Y15, Y9
+	VFMADD231PD  Y13, Y15, Y10
+	VFMADD231PD  Y14, Y15, Y11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), Y12
+	VMOVUPD 32(DX), Y13
+	VMOVUPD 64(DX), Y14
+	VADDPD  Y0, Y12, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  Y1, Y13, Y1
+	VMOVUPD Y1, 32(AX)
+	VADDPD  Y2, Y14, Y2
+	VMOVUPD Y2, 64(AX)
+	ADDQ    CX, AX
+	VADDPD  Y3, Y12, Y3
+	VMOVUPD Y3, (AX)
+	VADDPD  Y4, Y13, Y4
+	VMOVUPD Y4, 32(AX)
+	VADDPD  Y5, Y14, Y5
+	VMOVUPD Y5, 64(AX)
+	ADDQ    CX, AX
+	VADDPD  Y6, Y12, Y6
+	VMOVUPD Y6, (AX)
+	VADDPD  Y7, Y13, Y7
+	VMOVUPD Y7, 32(AX)
+	VADDPD  Y8, Y14, Y8
+	VMOVUPD Y8, 64(AX)
+	ADDQ    CX, AX
+	VADDPD  Y9, Y12, Y9
+	VMOVUPD Y9, (AX)
+	VADDPD  Y10, Y13, Y10
+	VMOVUPD Y10, 32(AX)
+	VADDPD  Y11, Y14, Y11
+	VMOVUPD Y11, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile2x12x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y6
+	VMOVUPD      32(DI), Y7
+	VMOVUPD      64(DI), Y8
+	VBROADCASTSD (DX), Y9
+	VFMADD231PD  Y6, Y9, Y0
+	VFMADD231PD  Y7, Y9, Y1
+	VFMADD231PD  Y8, Y9, Y2
+	VBROADCASTSD (DX)(BX*1), Y9
+	VFMADD231PD  Y6, Y9, Y3
+	VFMADD231PD  Y7, Y9, Y4
+	VFMADD231PD  Y8, Y9, Y5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), DX
+	VMOVUPD (DX), Y6
+	VMOVUPD 32(DX), Y7
+	VMOVUPD 64(DX), Y8
+	VADDPD  Y0, Y6, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  Y1, Y7, Y1
+	VMOVUPD Y1, 32(AX)
+	VADDPD  Y2, Y8, Y2
+	VMOVUPD Y2, 64(AX)
+	ADDQ    CX, AX
+	VADDPD  Y3, Y6, Y3
+	VMOVUPD Y3, (AX)
+	VADDPD  Y4, Y7, Y4
+	VMOVUPD Y4, 32(AX)
+	VADDPD  Y5, Y8, Y5
+	VMOVUPD Y5, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Tile1x12x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Y3
+	VMOVUPD      32(DI), Y4
+	VMOVUPD      64(DI), Y5
+	VBROADCASTSD (DX), Y6
+	VFMADD231PD  Y3, Y6, Y0
+	VFMADD231PD  Y4, Y6, Y1
+	VFMADD231PD  Y5, Y6, Y2
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ    bias+56(FP), CX
+	VMOVUPD (CX), Y3
+	VMOVUPD 32(CX), Y4
+	VMOVUPD 64(CX), Y5
+	VADDPD  Y0, Y3, Y0
+	VMOVUPD Y0, (AX)
+	VADDPD  Y1, Y4, Y1
+	VMOVUPD Y1, 32(AX)
+	VADDPD  Y2, Y5, Y2
+	VMOVUPD Y2, 64(AX)
+	VZEROUPPER
+	RET
+
+// func avx2Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse4x12x64(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	MOVQ   32(AX), R8
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	MOVQ   56(AX), R9
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD Y8, Y8, Y8
+	MOVQ   80(AX), R10
+	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
+	VXORPD Y11, Y11, Y11
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y0
+	VFMADD231PD  32(BX)(R13*1), Y12, Y1
+	VFMADD231PD  64(BX)(R13*1), Y12, Y2
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y3
+	VFMADD231PD  32(BX)(R13*1), Y12, Y4
+	VFMADD231PD  64(BX)(R13*1), Y12, Y5
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y6
+	VFMADD231PD  32(BX)(R13*1), Y12, Y7
+	VFMADD231PD  64(BX)(R13*1), Y12, Y8
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Y12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y12, Y9
+	VFMADD231PD  32(BX)(R13*1), Y12, Y10
+	VFMADD231PD  64(BX)(R13*1), Y12, Y11
+	INCQ         R12
+	CMPQ         R12, R11
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y12
+	VMOVUPD 32(DI), Y13
+	VMOVUPD 64(DI), Y14
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y12, Y0
+	VMOVUPD Y0, (DI)(R8*8)
+	VADDPD  Y1, Y13, Y1
+	VMOVUPD Y1, 32(DI)(R8*8)
+	VADDPD  Y2, Y14, Y2
+	VMOVUPD Y2, 64(DI)(R8*8)
+	MOVQ    24(AX), DI
+	VADDPD  Y3, Y12, Y3
+	VMOVUPD Y3, (DI)(R8*8)
+	VADDPD  Y4, Y13, Y4
+	VMOVUPD Y4, 32(DI)(R8*8)
+	VADDPD  Y5, Y14, Y5
+	VMOVUPD Y5, 64(DI)(R8*8)
+	MOVQ    48(AX), DI
+	VADDPD  Y6, Y12, Y6
+	VMOVUPD Y6, (DI)(R8*8)
+	VADDPD  Y7, Y13, Y7
+	VMOVUPD Y7, 32(DI)(R8*8)
+	VADDPD  Y8, Y14, Y8
+	VMOVUPD Y8, 64(DI)(R8*8)
+	MOVQ    72(AX), DI
+	VADDPD  Y9, Y12, Y9
+	VMOVUPD Y9, (DI)(R8*8)
+	VADDPD  Y10, Y13, Y10
+	VMOVUPD Y10, 32(DI)(R8*8)
+	VADDPD  Y11, Y14, Y11
+	VMOVUPD Y11, 64(DI)(R8*8)
+	ADDQ    $0x00000060, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2Sparse1x12x64(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ values+48(FP), DX
+	MOVQ b+24(FP), BX
+	MOVQ bs+32(FP), SI
+	SHLQ $0x03, SI
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Y3
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Y3, Y0
+	VFMADD231PD  32(BX)(R10*1), Y3, Y1
+	VFMADD231PD  64(BX)(R10*1), Y3, Y2
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	MOVQ    bias+40(FP), DI
+	MOVQ    left+16(FP), R8
+	VMOVUPD (DI), Y3
+	VMOVUPD 32(DI), Y4
+	VMOVUPD 64(DI), Y5
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y3, Y0
+	VMOVUPD Y0, (DI)(R8*8)
+	VADDPD  Y1, Y4, Y1
+	VMOVUPD Y1, 32(DI)(R8*8)
+	VADDPD  Y2, Y5, Y2
+	VMOVUPD Y2, 64(DI)(R8*8)
+	ADDQ    $0x00000018, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter2x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter2x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000010, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), X0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000010, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y1
+	IMUL3Q       $0x00000010, R9, R9
+	VMOVUPD      (AX)(R9*1), X2
+	VFMADD231PD  X1, X0, X2
+	VMOVUPD      X2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
 TEXT ·avx2Scatter4x64(SB), NOSPLIT, $0-48
@@ -2229,6 +6039,52 @@ loop:
 	VMOVUPD      (AX)(R9*1), Y2
 	VFMADD231PD  Y1, Y0, Y2
 	VMOVUPD      Y2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter6x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter6x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000030, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), X1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000030, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y2
+	IMUL3Q       $0x00000030, R9, R9
+	VMOVUPD      (AX)(R9*1), Y3
+	VFMADD231PD  Y2, Y0, Y3
+	VMOVUPD      Y3, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), X3
+	VFMADD231PD  X2, X1, X3
+	VMOVUPD      X3, 32(AX)(R9*1)
 	ADDQ         $0x04, DI
 	CMPQ         DI, R8
 	JNE          loop
@@ -2284,6 +6140,56 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Scatter10x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter10x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000050, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMOVUPD 64(BX), X2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000050, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y3
+	IMUL3Q       $0x00000050, R9, R9
+	VMOVUPD      (AX)(R9*1), Y4
+	VFMADD231PD  Y3, Y0, Y4
+	VMOVUPD      Y4, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), Y4
+	VFMADD231PD  Y3, Y1, Y4
+	VMOVUPD      Y4, 32(AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), X4
+	VFMADD231PD  X3, X2, X4
+	VMOVUPD      X4, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
 TEXT ·avx2Scatter12x64(SB), NOSPLIT, $0-48
@@ -2325,6 +6231,60 @@ loop:
 	VMOVUPD      64(AX)(R9*1), Y4
 	VFMADD231PD  Y3, Y2, Y4
 	VMOVUPD      Y4, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter14x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter14x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000070, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMOVUPD 64(BX), Y2
+	VMOVUPD 96(BX), X3
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000070, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y4
+	IMUL3Q       $0x00000070, R9, R9
+	VMOVUPD      (AX)(R9*1), Y5
+	VFMADD231PD  Y4, Y0, Y5
+	VMOVUPD      Y5, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), Y5
+	VFMADD231PD  Y4, Y1, Y5
+	VMOVUPD      Y5, 32(AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Y5
+	VFMADD231PD  Y4, Y2, Y5
+	VMOVUPD      Y5, 64(AX)(R9*1)
+	VMOVUPD      96(AX)(R9*1), X5
+	VFMADD231PD  X4, X3, X5
+	VMOVUPD      X5, 96(AX)(R9*1)
 	ADDQ         $0x04, DI
 	CMPQ         DI, R8
 	JNE          loop
@@ -2388,6 +6348,64 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Scatter18x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter18x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000090, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMOVUPD 64(BX), Y2
+	VMOVUPD 96(BX), Y3
+	VMOVUPD 128(BX), X4
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000090, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y5
+	IMUL3Q       $0x00000090, R9, R9
+	VMOVUPD      (AX)(R9*1), Y6
+	VFMADD231PD  Y5, Y0, Y6
+	VMOVUPD      Y6, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), Y6
+	VFMADD231PD  Y5, Y1, Y6
+	VMOVUPD      Y6, 32(AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Y6
+	VFMADD231PD  Y5, Y2, Y6
+	VMOVUPD      Y6, 64(AX)(R9*1)
+	VMOVUPD      96(AX)(R9*1), Y6
+	VFMADD231PD  Y5, Y3, Y6
+	VMOVUPD      Y6, 96(AX)(R9*1)
+	VMOVUPD      128(AX)(R9*1), X6
+	VFMADD231PD  X5, X4, X6
+	VMOVUPD      X6, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
 TEXT ·avx2Scatter20x64(SB), NOSPLIT, $0-48
@@ -2437,6 +6455,68 @@ loop:
 	VMOVUPD      128(AX)(R9*1), Y6
 	VFMADD231PD  Y5, Y4, Y6
 	VMOVUPD      Y6, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter22x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx2Scatter22x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000b0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), Y1
+	VMOVUPD 64(BX), Y2
+	VMOVUPD 96(BX), Y3
+	VMOVUPD 128(BX), Y4
+	VMOVUPD 160(BX), X5
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000b0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y6
+	IMUL3Q       $0x000000b0, R9, R9
+	VMOVUPD      (AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y0, Y7
+	VMOVUPD      Y7, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y1, Y7
+	VMOVUPD      Y7, 32(AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y2, Y7
+	VMOVUPD      Y7, 64(AX)(R9*1)
+	VMOVUPD      96(AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y3, Y7
+	VMOVUPD      Y7, 96(AX)(R9*1)
+	VMOVUPD      128(AX)(R9*1), Y7
+	VFMADD231PD  Y6, Y4, Y7
+	VMOVUPD      Y7, 128(AX)(R9*1)
+	VMOVUPD      160(AX)(R9*1), X7
+	VFMADD231PD  X6, X5, X7
+	VMOVUPD      X7, 160(AX)(R9*1)
 	ADDQ         $0x04, DI
 	CMPQ         DI, R8
 	JNE          loop

@@ -13,9 +13,8 @@ import (
 // "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (2008), without
 // the blocks along the inner index: those of neural networks are short enough.
 type vectors[T Float] struct {
-	panels   []panel[T] // by width, the widest last
-	tileRows []int      // heights of register tiles, the highest first
-	masked   bool       // tiles neither read nor write beyond their columns
+	panels []panel[T] // by width, the widest last
+	masked bool       // tiles neither read nor write beyond their columns
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
 	peak           func(n int) (flops int)
@@ -32,7 +31,8 @@ type vectors[T Float] struct {
 // panel holds the functions for panels of that many columns.
 type panel[T Float] struct {
 	columns int
-	tiles   []tileFunc[T]    // by height, as tileRows
+	heights []int            // of its register tiles, the highest first
+	tiles   []tileFunc[T]    // by height
 	sparse  [2]sparseFunc[T] // of 1 compressed row and of several
 	// pack copies inner rows of width numbers, stride apart, to rows as long as the
 	// panel is wide; the rest is 0. nil: in Go.
@@ -157,7 +157,7 @@ func (v *vectors[T]) narrowest(columns int) *panel[T] {
 const few = 8
 
 func (v *vectors[T]) dense(s *Scratch[T], y []T, rows, cols, inner int, a, b factor[T], bias []T, part, parts int) {
-	to := v.split(rows, cols, v.tileRows[0], part, parts)
+	to := v.split(rows, cols, v.narrowest(cols).heights[0], part, parts)
 	if to.top == to.bottom {
 		return
 	}
@@ -169,20 +169,20 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, rows, cols, inner int, a, b fac
 		biases := s.padBias(bias, left, width, panel.columns)
 		for r := to.top; r < to.bottom; {
 			h := 0
-			for v.tileRows[h] > to.bottom-r {
+			for panel.heights[h] > to.bottom-r {
 				h++
 			}
 			from := address(a.data, r*a.row)
 			if v.masked || width == panel.columns {
 				panel.tiles[h](&y[r*cols+left], cols, from, a.row, a.inner, packed, stride, biases, inner, width)
 			} else {
-				grow(&s.tile, v.tileRows[0]*panel.columns)
+				grow(&s.tile, panel.heights[0]*panel.columns)
 				panel.tiles[h](&s.tile[0], panel.columns, from, a.row, a.inner, packed, stride, biases, inner, width)
-				for i := range v.tileRows[h] {
+				for i := range panel.heights[h] {
 					copy(y[(r+i)*cols+left:][:width], s.tile[i*panel.columns:])
 				}
 			}
-			r += v.tileRows[h]
+			r += panel.heights[h]
 		}
 		left += width
 	}
@@ -404,15 +404,20 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 		clear(p.y[k*part/parts*n : k*(part+1)/parts*n])
 		return
 	}
-	columns := f.columns
-	grow(&s.panel, m*columns)
-	for i := range m {
-		row := s.panel[i*columns : (i+1)*columns]
-		clear(row[copy(row, p.w[i*n:(i+1)*n]):])
+	// Rows that are as long as the assembly has them need no copies.
+	exact, columns := f.columns == n, f.columns
+	g := p.w
+	if !exact {
+		grow(&s.panel, m*columns)
+		g = s.panel
+		for i := range m {
+			row := g[i*columns : (i+1)*columns]
+			clear(row[copy(row, p.w[i*n:(i+1)*n]):])
+		}
 	}
 	grow(&s.rows, m)
 	width := (k + matrix.Strips - 1) / matrix.Strips
-	strips := max(1, nearBytes/(width*columns*int(unsafe.Sizeof(s.sums[0]))))
+	strips := max(1, nearBytes/(width*columns*int(unsafe.Sizeof(g[0]))))
 	last := matrix.Strips * (part + 1) / parts
 	for from := matrix.Strips * part / parts; from < last; from += strips {
 		to := min(from+strips, last)
@@ -430,17 +435,28 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 			v.compressColumns(s, p, low, high)
 			first = 0
 		}
-		grow(&s.sums, (high-low)*columns)
-		clear(s.sums[:(high-low)*columns])
-		f.add(&s.sums[0], first, (*byte)(unsafe.Pointer(&s.rows[0])), m, &s.panel[0], &v.values[0])
-		for r := range high - low {
-			copy(p.y[(low+r)*n:(low+r+1)*n], s.sums[r*columns:])
+		d := p.y[low*n : high*n]
+		if !exact {
+			grow(&s.sums, (high-low)*columns)
+			d = s.sums[:(high-low)*columns]
+		}
+		clear(d)
+		f.add(&d[0], first, (*byte)(unsafe.Pointer(&s.rows[0])), m, &g[0], &v.values[0])
+		for len(d) > 0 { // -0, where all terms were too small for a number, becomes +0
+			some := min(len(d), len(v.values))
+			v.addScaledAny(d[:some], v.values[:some], 0)
+			d = d[some:]
+		}
+		if !exact {
+			for r := range high - low {
+				copy(p.y[(low+r)*n:(low+r+1)*n], s.sums[r*columns:])
+			}
 		}
 	}
 }
 
 // nearBytes is how many bytes of sums are kept in the first-level cache.
-const nearBytes = 40 << 10
+const nearBytes = 24 << 10
 
 // compressColumns lists what is not 0 in columns [low, high) of the pixels, places
 // counted from low, image by image in s.rows.

@@ -35,15 +35,12 @@ func main() {
 	ConstraintExpr("!purego")
 	for _, t := range numbers {
 		g := generator{set, t}
-		for _, widths := range set.panels {
-			for _, rows := range set.rows {
-				g.tile(rows, widths)
+		for _, p := range set.panels {
+			for _, rows := range p.rows {
+				g.tile(rows, p.registers)
 			}
 			// Loads of half a register cost half as much, and fewer cross a cache line.
-			halves := make([]int, total(widths)/32)
-			for i := range halves {
-				halves[i] = 32
-			}
+			halves := registers(total(p.registers))
 			g.sparse(4, halves)
 			g.sparse(1, halves)
 			if set.masked {
@@ -51,8 +48,8 @@ func main() {
 			}
 		}
 		if set.name == "avx2" { // whose registers are wide enough for avx512 too
-			for registers := 1; registers <= 6; registers++ {
-				g.scatter(registers)
+			for bytes := 16; bytes <= 192; bytes += 16 {
+				g.scatter(registers(bytes))
 			}
 		}
 		g.addScaled()
@@ -77,19 +74,42 @@ func main() {
 // set is an instruction set.
 type set struct {
 	name   string
-	bytes  int     // of its widest register
-	panels [][]int // register sizes, in bytes, that one row of a panel may take
-	rows   []int   // rows of a register tile, largest first
-	masked bool    // loads and stores can leave lanes out
+	bytes  int // of its widest register
+	panels []panel
+	masked bool // loads and stores can leave lanes out
 }
+
+// panel is a number of columns that are computed together.
+type panel struct {
+	registers []int // that one row takes, in bytes each
+	rows      []int // of the register tiles, largest first
+}
+
+var (
+	low, high = []int{4, 2, 1}, []int{6, 4, 2, 1}
+	highest   = []int{12, 8, 4, 2, 1}
+)
 
 var sets = map[string]set{
 	// 32 registers: 12 rows of two accumulators, a row of the panel, a broadcast.
 	// A half register beside a full one saves a quarter of the time for 17 to 24
 	// columns: the CPU runs two of 32 bytes where it runs one of 64.
-	"avx512": {"avx512", 64, [][]int{{32}, {64}, {64, 32}, {64, 64}}, []int{12, 8, 4, 2, 1}, true},
-	// 16 registers: 6 rows of two accumulators.
-	"avx2": {"avx2", 32, [][]int{{32}, {32, 32}}, []int{6, 4, 2, 1}, false},
+	"avx512": {"avx512", 64, []panel{{[]int{32}, highest}, {[]int{64}, highest}, {[]int{64, 32}, highest}, {[]int{64, 64}, highest}}, true},
+	// 16 registers: 12 rows of one accumulator, 6 of two or 4 of three. Without masks
+	// there are panels that end in half a register, so that few are not full.
+	"avx2": {"avx2", 32, []panel{{[]int{16}, highest}, {[]int{32}, highest}, {[]int{32, 16}, high}, {[]int{32, 32}, high},
+		{[]int{32, 32, 16}, low}, {[]int{32, 32, 32}, low}}, false},
+}
+
+// registers are those of 32 bytes, the last perhaps of 16, that hold so many bytes.
+func registers(bytes int) (all []int) {
+	for ; bytes >= 32; bytes -= 32 {
+		all = append(all, 32)
+	}
+	if bytes > 0 {
+		all = append(all, bytes)
+	}
+	return all
 }
 
 // number is a number type with its instructions.
@@ -277,7 +297,7 @@ func (g generator) tile(rows int, widths []int) {
 	g.loadRow(panel, mem(b), mask)
 	for r := range rows {
 		value := vector(widths[0])
-		g.bcast(at(r), value)
+		g.broadcast(at(r), value)
 		for v, column := range panel {
 			g.fma(column, narrow(value, widths[v]), acc[r][v])
 		}
@@ -301,10 +321,22 @@ func (g generator) tile(rows int, widths []int) {
 	RET()
 }
 
+// broadcast loads one number into all lanes.
+func (g generator) broadcast(m operand.Mem, v reg.VecVirtual) {
+	if g.size == 8 && v.Size() == 16 {
+		VMOVDDUP(m, v)
+		return
+	}
+	g.bcast(m, v)
+}
+
 // narrow is the lower part of a register.
 func narrow(v reg.VecVirtual, bytes int) reg.Register {
-	if int(v.Size()) == bytes {
+	switch {
+	case int(v.Size()) == bytes:
 		return v
+	case bytes == 16:
+		return v.AsX()
 	}
 	return v.AsY()
 }
@@ -355,7 +387,7 @@ func (g generator) sparse(lists int, widths []int) {
 		MOVL(mem(e).Idx(t, 4), at.As32())
 		MOVBLZX(at.As8(), pixel.As32())
 		SHRL(operand.U8(placeShift), at.As32())
-		g.bcast(mem(values).Idx(pixel, uint8(g.size)), value)
+		g.broadcast(mem(values).Idx(pixel, uint8(g.size)), value)
 		IMULQ(bs, at)
 		m := mem(b).Idx(at, 1)
 		for v, a := range acc[r] {
@@ -388,9 +420,8 @@ func (g generator) sparse(lists int, widths []int) {
 
 // scatter writes the other form of the same sum, row by row of the second factor:
 // an image adds its row of g, scaled, to the row of d of each of its pixels.
-func (g generator) scatter(registers int) {
-	const bytes = 32
-	columns := registers * g.lanes(bytes)
+func (g generator) scatter(registers []int) {
+	columns := g.lanes(total(registers))
 	g.function(fmt.Sprintf("Scatter%dx", columns),
 		fmt.Sprintf("d *%[1]s, first int, rows *byte, images int, row, values *%[1]s", g.number.name),
 		fmt.Sprintf("computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and %d columns.", columns))
@@ -403,11 +434,8 @@ func (g generator) scatter(registers int) {
 	next.here()
 	SUBQ(operand.U8(1), images)
 	JLT(done.ref())
-	var scaled []reg.VecVirtual
-	for v := range registers {
-		scaled = append(scaled, YMM())
-		g.load(mem(b).Offset(v*bytes), scaled[v])
-	}
+	scaled := g.row(registers)
+	g.loadRow(scaled, mem(b), nil)
 	e, end := GP64(), GP64()
 	MOVQ(mem(row).Offset(entries), e)
 	MOVQ(mem(row).Offset(count), end)
@@ -425,10 +453,10 @@ func (g generator) scatter(registers int) {
 	g.bcast(mem(values).Idx(pixel, uint8(g.size)), value)
 	IMUL3Q(operand.U32(columns*g.size), at, at)
 	for v, s := range scaled {
-		sum := YMM()
-		m := mem(d).Idx(at, 1).Offset(v * bytes)
+		sum := vector(registers[v])
+		m := mem(d).Idx(at, 1).Offset(total(registers[:v]))
 		g.load(m, sum)
-		g.fma(value, s, sum)
+		g.fma(narrow(value, registers[v]), s, sum)
 		g.load(sum, m)
 	}
 	ADDQ(operand.U8(4), e)
