@@ -85,6 +85,7 @@ var avx2For32 = vectors[float32]{
 		update: avx2Update32, relu: avx2ReLU32, reluSlope: avx2ReLUSlope32,
 		addColumns: avx2AddColumns32, addSquares: avx2AddSquares32, addProducts: avx2AddProducts32,
 		normalise: avx2Normalise32, normaliseSlope: avx2NormaliseSlope32, divide: avx2Divide32,
+		exponentials: avx2Exponentials32,
 	},
 }
 
@@ -111,6 +112,7 @@ var avx2For64 = vectors[float64]{
 		update: avx2Update64, relu: avx2ReLU64, reluSlope: avx2ReLUSlope64,
 		addColumns: avx2AddColumns64, addSquares: avx2AddSquares64, addProducts: avx2AddProducts64,
 		normalise: avx2Normalise64, normaliseSlope: avx2NormaliseSlope64, divide: avx2Divide64,
+		exponentials: avx2Exponentials64,
 	},
 }
 

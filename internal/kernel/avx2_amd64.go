@@ -299,6 +299,11 @@ func avx2NormaliseSlope32(factor *float32, direct *float32, spread *float32, dx 
 //go:noescape
 func avx2Peak32(n int) (flops int)
 
+// avx2Exponentials32 computes y[i] = e^x[i] for n numbers, a multiple of one register. In float64, low is not 0 when an x was below -708 or above 709: the results are then wrong.
+//
+//go:noescape
+func avx2Exponentials32(y *float32, x *float32, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
+
 // avx2Tile12x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
@@ -593,6 +598,11 @@ func avx2NormaliseSlope64(factor *float64, direct *float64, spread *float64, dx 
 //
 //go:noescape
 func avx2Peak64(n int) (flops int)
+
+// avx2Exponentials64 computes y[i] = e^x[i] for n numbers, a multiple of one register. In float64, low is not 0 when an x was below -708 or above 709: the results are then wrong.
+//
+//go:noescape
+func avx2Exponentials64(y *float64, x *float64, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
 
 // avx2TransposeBytes copies columns [col, col+n) of 16 rows, n a multiple of 8, to rows of dst, stride bytes apart.
 //

@@ -3298,9 +3298,9 @@ exponentials:
 	VCMPPD        $0x03, Z24, Z24, K3
 	VMOVAPD       Z24, K3, Z25
 	VCMPPD        $0x0e, Z12, Z24, K3
-	VCMPPD        $0x01, Z11, Z24, K4
 	VMOVAPD       Z0, K3, Z25
-	VMOVAPD       Z2, K4, Z25
+	VCMPPD        $0x01, Z11, Z24, K3
+	VMOVAPD       Z2, K3, Z25
 	VMULPD        Z3, Z14, Z24
 	VADDPD        Z4, Z24, Z24
 	VSUBPD        Z4, Z24, Z24
@@ -3336,9 +3336,9 @@ exponentials:
 	VCMPPD        $0x03, Z14, Z14, K3
 	VMOVAPD       Z14, K3, Z24
 	VCMPPD        $0x0e, Z12, Z14, K3
-	VCMPPD        $0x01, Z11, Z14, K4
 	VMOVAPD       Z0, K3, Z24
-	VMOVAPD       Z2, K4, Z24
+	VCMPPD        $0x01, Z11, Z14, K3
+	VMOVAPD       Z2, K3, Z24
 	VCVTPD2PS     Z25, Y23
 	VCVTPD2PS     Z24, Y14
 	VINSERTF64X4  $0x01, Y14, Z23, Z23

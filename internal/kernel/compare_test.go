@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"glassnet/matrix"
@@ -89,7 +90,12 @@ func testAgainstPortable[T Float](t *testing.T, shapes int) {
 			}
 			for _, e := range []*Engine[T]{NewEngine[T](nil), NewEngine[T](pool)} {
 				for what, got := range results(e, x, w, b, g, pixels, m, k, n) {
-					if i := firstDifference(got, want[what]); i >= 0 {
+					gotBits, wantBits := bits(got), bits(want[what])
+					if !slices.Equal(gotBits, wantBits) {
+						i := 0
+						for gotBits[i] == wantBits[i] {
+							i++
+						}
 						t.Fatalf("%s of m, k, n = %d, %d, %d with %.0f %% zeros, %s, %d threads: element %d = %v, portable %v",
 							what, m, k, n, 100*zeros, name, e.pool.Threads(), i, got[i], want[what][i])
 					}
@@ -97,17 +103,6 @@ func testAgainstPortable[T Float](t *testing.T, shapes int) {
 			}
 		}
 	}
-}
-
-// firstDifference returns where two results differ in a bit, signs of 0 included,
-// or -1.
-func firstDifference[T Float](a, b []T) int {
-	for i := range a {
-		if math.Float64bits(float64(a[i])) != math.Float64bits(float64(b[i])) {
-			return i
-		}
-	}
-	return -1
 }
 
 func TestEveryImplementationGivesThePortableBits(t *testing.T) {

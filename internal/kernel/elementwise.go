@@ -147,8 +147,22 @@ func normaliseSlope[T Float](dx, grad, h, factor, direct, spread []T, from int) 
 }
 
 func softmax[T Float](p, z, sum []T, best []int32) {
+	softmaxBy(func(v []T) bool {
+		for j, x := range v {
+			v[j] = elementary.Exp(x)
+		}
+		return true
+	}, p, z, sum, best)
+}
+
+// softmaxBy is the softmax by a function that replaces numbers by their
+// exponentials, and says whether it could.
+func softmaxBy[T Float](exponentials func(v []T) bool, p, z, sum []T, best []int32) bool {
+	if len(z) == 0 {
+		return true
+	}
+	cols := len(z) / len(sum)
 	for i := range sum {
-		cols := len(z) / len(sum)
 		row, logits := p[i*cols:(i+1)*cols], z[i*cols:(i+1)*cols]
 		largest := 0
 		for j, v := range logits {
@@ -156,14 +170,23 @@ func softmax[T Float](p, z, sum []T, best []int32) {
 				largest = j
 			}
 		}
-		top, total := logits[largest], T(0)
+		best[i] = int32(largest)
 		for j, v := range logits {
-			row[j] = elementary.Exp(v - top)
-			total += row[j]
+			row[j] = v - logits[largest]
 		}
-		divide(row, row, total)
-		best[i], sum[i] = int32(largest), total
 	}
+	if !exponentials(p[:len(z)]) {
+		return false
+	}
+	for i := range sum {
+		row, total := p[i*cols:(i+1)*cols], T(0)
+		for _, v := range row {
+			total += v
+		}
+		sum[i] = total
+		divide(row, row, total)
+	}
+	return true
 }
 
 func divide[T Float](y, x []T, d T) {
@@ -187,6 +210,8 @@ type assembly[T Float] struct {
 	divide         func(y, x *T, n int, d T)
 	// softmax returns not 0 when plain Go must do it again. nil: in Go
 	softmax func(p, z, sum *T, best *int32, rows, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
+	// exponentials returns not 0 when plain Go must do it again. nil: in Go
+	exponentials func(y, x *T, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
 }
 
 // worthGathering is the number of rows from which the softmax of a register full of
@@ -290,7 +315,34 @@ func (v *vectors[T]) loops() loops[T] {
 			}
 		}
 	}
+	if a.exponentials != nil {
+		powers, constants := elementary.ExpTable(), fourTimes(elementary.ExpConstants())
+		exponentials := func(x []T) bool {
+			n := whole(len(x))
+			if n > 0 && a.exponentials(&x[0], &x[0], n, powers, constants) != 0 {
+				return false
+			}
+			for i, v := range x[n:] {
+				x[n+i] = elementary.Exp(v)
+			}
+			return true
+		}
+		all.Softmax = func(p, z, sum []T, best []int32) {
+			if !softmaxBy(exponentials, p, z, sum, best) {
+				softmax(p, z, sum, best)
+			}
+		}
+	}
 	return all
+}
+
+// fourTimes repeats each number, for registers of four.
+func fourTimes(numbers *[16]float64) *[16][4]float64 {
+	var all [16][4]float64
+	for i, v := range numbers {
+		all[i] = [4]float64{v, v, v, v}
+	}
+	return &all
 }
 
 // sumSquares is SumSquares in plain Go.

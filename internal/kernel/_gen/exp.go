@@ -9,67 +9,100 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// exponential is what the exponentials of package elementary need in registers:
-// the constants in the order of ExpConstants.
+// exponential is what the exponentials of package elementary need in registers, or
+// in memory where there are too few of them: the constants in the order of
+// ExpConstants.
 type exponential struct {
 	g                          generator
 	powers, ones               reg.GPVirtual
-	steps, round, head, tail   reg.VecVirtual
-	inverse                    [5]reg.VecVirtual // 1/2!, 1/3!, ... 1/6!
-	lowest, highest            reg.VecVirtual
-	infinity, lowBits, nothing reg.VecVirtual
+	steps, round, head, tail   operand.Op
+	inverse                    [5]operand.Op // 1/2!, 1/3!, ... 1/6!
+	lowest, highest            operand.Op
+	infinity, lowBits, nothing operand.Op
 }
 
 func (g generator) exponential() *exponential {
-	e := &exponential{g: g, powers: load("powers"), infinity: ZMM(), lowBits: ZMM(), nothing: ZMM()}
+	e := &exponential{g: g, powers: load("powers")}
+	infinity, lowBits, nothing := vector(g.bytes), vector(g.bytes), vector(g.bytes)
 	constants := load("constants")
-	for i, z := range []*reg.VecVirtual{&e.steps, &e.round, &e.head, &e.tail,
+	for i, z := range []*operand.Op{&e.steps, &e.round, &e.head, &e.tail,
 		&e.inverse[0], &e.inverse[1], &e.inverse[2], &e.inverse[3], &e.inverse[4], &e.lowest, &e.highest} {
-		*z = ZMM()
-		VBROADCASTSD(mem(constants).Offset(8*i), *z)
+		if !g.masked {
+			*z = mem(constants).Offset(32 * i)
+			continue
+		}
+		v := ZMM()
+		VBROADCASTSD(mem(constants).Offset(8*i), v)
+		*z = v
+	}
+	if !g.masked {
+		e.infinity = constant4(g.full("Infinity"), math.Float64bits(math.Inf(1)))
+		e.lowBits = constant4(g.full("LowBits"), 127)
+		e.nothing = constant4(g.full("Nothing"), 0)
+		return e
 	}
 	bits := GP64()
 	MOVQ(operand.U64(math.Float64bits(math.Inf(1))), bits)
-	VPBROADCASTQ(bits, e.infinity)
+	VPBROADCASTQ(bits, infinity)
 	MOVQ(operand.U32(127), bits)
-	VPBROADCASTQ(bits, e.lowBits)
+	VPBROADCASTQ(bits, lowBits)
 	e.ones = GP64()
 	MOVQ(operand.I32(-1), e.ones)
-	VPXORQ(e.nothing, e.nothing, e.nothing)
+	VPXORQ(nothing, nothing, nothing)
+	e.infinity, e.lowBits, e.nothing = infinity, lowBits, nothing
 	return e
 }
 
-// of returns e^x for eight float64, operation by operation as Exp32 and Exp64 have
-// it, so that the bits are the same. For float64, numbers below -708 and above 709
-// take another path there and are for the caller to look after.
+// constant4 puts four times the same eight bytes into the read-only data.
+func constant4(name string, value uint64) operand.Mem {
+	m := GLOBL(name, RODATA|NOPTR)
+	for i := range 4 {
+		DATA(8*i, operand.U64(value))
+	}
+	return m
+}
+
+// of returns e^x for a register of float64, operation by operation as Exp32 and
+// Exp64 have it, so that the bits are the same. For float64, numbers below -708 and
+// above 709 take another path there and are for the caller to look after.
 func (e *exponential) of(x reg.VecVirtual) reg.VecVirtual {
-	op := func(f func(...operand.Op), a, b reg.VecVirtual) reg.VecVirtual { // a op b
-		z := ZMM()
+	g := e.g
+	op := func(f func(...operand.Op), a reg.VecVirtual, b operand.Op) reg.VecVirtual { // a op b
+		z := vector(g.bytes)
 		f(b, a, z)
 		return z
 	}
-	mul := func(a, b reg.VecVirtual) reg.VecVirtual { return op(VMULPD, a, b) }
-	add := func(a, b reg.VecVirtual) reg.VecVirtual { return op(VADDPD, a, b) }
-	sub := func(a, b reg.VecVirtual) reg.VecVirtual { return op(VSUBPD, a, b) }
-
-	whole := sub(add(mul(x, e.steps), e.round), e.round)
-	k, place := ZMM(), ZMM()
-	VCVTTPD2QQ(whole, k)
-	VPANDQ(e.lowBits, k, place)
-	VPSLLQ(operand.U8(1), place, place)
-	VPSRAQ(operand.U8(7), k, k)
-	VPSLLQ(operand.U8(52), k, k)
-	gather := func(offset int) reg.VecVirtual {
-		all, z := K(), ZMM()
-		KMOVQ(e.ones, all)
-		VPXORQ(z, z, z)
-		VGATHERQPD(operand.Mem{Base: e.powers, Index: place, Scale: 8, Disp: offset}, all, z)
-		return z
+	mul := func(a reg.VecVirtual, b operand.Op) reg.VecVirtual { return op(VMULPD, a, b) }
+	add := func(a, b operand.Op) reg.VecVirtual {
+		if r, ok := a.(reg.VecVirtual); ok {
+			return op(VADDPD, r, b)
+		}
+		return op(VADDPD, b.(reg.VecVirtual), a)
 	}
-	powerHead, powerTail := gather(0), gather(8)
+	sub := func(a reg.VecVirtual, b operand.Op) reg.VecVirtual { return op(VSUBPD, a, b) }
+
+	raised := add(mul(x, e.steps), e.round)
+	whole := sub(raised, e.round)
+	k, place := vector(g.bytes), vector(g.bytes)
+	var powerHead, powerTail reg.VecVirtual
+	if g.masked {
+		VCVTTPD2QQ(whole, k)
+		VPANDQ(e.lowBits, k, place)
+		VPSLLQ(operand.U8(1), place, place)
+		VPSRAQ(operand.U8(7), k, k)
+		VPSLLQ(operand.U8(52), k, k)
+		powerHead, powerTail = e.gather(place, 0), e.gather(place, 8)
+	} else {
+		VPSUBQ(e.round, raised, k) // the integer stands in the low bits
+		VPAND(e.lowBits, k, place)
+		VPSLLQ(operand.U8(1), place, place)
+		VPSRLQ(operand.U8(7), k, k)
+		VPSLLQ(operand.U8(52), k, k)
+		powerHead, powerTail = e.pick(place)
+	}
 	i := e.inverse
 	var y reg.VecVirtual
-	if e.g.size == 4 {
+	if g.size == 4 {
 		r := sub(sub(x, mul(whole, e.head)), mul(whole, e.tail))
 		r2 := mul(r, r)
 		p := add(r, mul(r2, add(add(i[0], mul(r, i[1])), mul(r2, add(i[2], mul(r, i[3]))))))
@@ -80,9 +113,16 @@ func (e *exponential) of(x reg.VecVirtual) reg.VecVirtual {
 		rTail := sub(sub(a, r), b)
 		r2 := mul(r, r)
 		q := add(rTail, mul(r2, add(add(i[0], mul(r, i[1])), mul(r2, add(add(i[2], mul(r, i[3])), mul(r2, i[4]))))))
-		narrow, r1 := YMM(), ZMM()
-		VCVTPD2PS(r, narrow)
-		VCVTPS2PD(narrow, r1)
+		r1 := vector(g.bytes)
+		if g.masked {
+			narrow := YMM()
+			VCVTPD2PS(r, narrow)
+			VCVTPS2PD(narrow, r1)
+		} else {
+			narrow := XMM()
+			VCVTPD2PSY(r, narrow)
+			VCVTPS2PD(narrow, r1)
+		}
 		rest := add(sub(r, r1), q)
 		product := mul(powerHead, r1)
 		sum := add(powerHead, product)
@@ -90,17 +130,91 @@ func (e *exponential) of(x reg.VecVirtual) reg.VecVirtual {
 		y = add(sum, add(cut, add(powerTail, add(mul(powerTail, r1), mul(add(powerHead, powerTail), rest)))))
 	}
 	VPADDQ(k, y, y)
-	unordered := K()
-	VCMPPD(operand.U8(3), x, x, unordered)
-	VMOVAPD(x, unordered, y)
-	if e.g.size == 4 {
-		over, under := K(), K()
-		VCMPPD(operand.U8(14), e.highest, x, over) // greater
-		VCMPPD(operand.U8(1), e.lowest, x, under)  // less
-		VMOVAPD(e.infinity, over, y)
-		VMOVAPD(e.nothing, under, y)
+	const unordered, greater, less = 3, 14, 1
+	e.replace(y, x, unordered, x, x)
+	if g.size == 4 {
+		e.replace(y, x, greater, e.highest, e.infinity)
+		e.replace(y, x, less, e.lowest, e.nothing)
 	}
 	return y
+}
+
+// replace sets y to value where x compares so with bound.
+func (e *exponential) replace(y, x reg.VecVirtual, comparison int, bound, value operand.Op) {
+	if e.g.masked {
+		k := K()
+		VCMPPD(operand.U8(comparison), bound, x, k)
+		VMOVAPD(value, k, y)
+		return
+	}
+	where := YMM()
+	VCMPPD(operand.U8(comparison), bound, x, where)
+	VBLENDVPD(where, value, y, y)
+}
+
+// gather loads the number offset bytes from each entry of the table of powers.
+func (e *exponential) gather(place reg.VecVirtual, offset int) reg.VecVirtual {
+	all, z := K(), ZMM()
+	KMOVQ(e.ones, all)
+	VPXORQ(z, z, z)
+	VGATHERQPD(operand.Mem{Base: e.powers, Index: place, Scale: 8, Disp: offset}, all, z)
+	return z
+}
+
+// pick loads heads and tails from the table of powers, an entry of both at a time.
+func (e *exponential) pick(place reg.VecVirtual) (heads, tails reg.VecVirtual) {
+	upper := XMM()
+	VEXTRACTI128(operand.U8(1), place, upper)
+	entry := func(half reg.Register, i int) operand.Mem {
+		at := GP64()
+		VPEXTRQ(operand.U8(i), half, at)
+		return mem(e.powers).Idx(at, 8)
+	}
+	var pairs [2]reg.VecVirtual // entries i and i+2
+	for i := range pairs {
+		pairs[i] = YMM()
+		VMOVUPD(entry(place.AsX(), i), pairs[i].AsX())
+		VINSERTF128(operand.U8(1), entry(upper, i), pairs[i], pairs[i])
+	}
+	heads, tails = YMM(), YMM()
+	VUNPCKLPD(pairs[1], pairs[0], heads)
+	VUNPCKHPD(pairs[1], pairs[0], tails)
+	return heads, tails
+}
+
+// exponentials writes the exponential of an array, without masks.
+func (g generator) exponentials() {
+	g.function("Exponentials", fmt.Sprintf("y, x *%s, n int, powers *[128][2]float64, constants *[16][4]float64) (low int", g.number.name),
+		"computes y[i] = e^x[i] for n numbers, a multiple of one register. In float64, low is not 0 when an x was below -708 or above 709: the results are then wrong.")
+	y, x, n := load("y"), load("x"), load("n")
+	e := g.exponential()
+	low := YMM()
+	VXORPD(low, low, low)
+	g.each(n, []reg.GPVirtual{y, x}, func(at []operand.Mem, _ reg.OpmaskVirtual) {
+		if g.size == 8 {
+			v, outside := g.get(at[1], nil), YMM()
+			for _, bound := range []struct {
+				comparison int
+				at         operand.Mem
+			}{{1, constant4(g.full("Lowest"), math.Float64bits(-708))}, {14, constant4(g.full("Highest"), math.Float64bits(709))}} {
+				VCMPPD(operand.U8(bound.comparison), bound.at, v, outside)
+				VORPD(outside, low, low)
+			}
+			g.put(e.of(v), at[0], nil)
+			return
+		}
+		for half := range 2 {
+			v, narrow := YMM(), XMM()
+			VCVTPS2PD(at[1].Offset(16*half), v)
+			VCVTPD2PSY(e.of(v), narrow)
+			VMOVUPS(narrow, at[0].Offset(16*half))
+		}
+	})
+	bad := GP64()
+	VMOVMSKPD(low, bad.As32())
+	Store(bad, ReturnIndex(0))
+	VZEROUPPER()
+	RET()
 }
 
 // ofRegister is of for a full register of the number type.

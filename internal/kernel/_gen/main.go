@@ -58,6 +58,8 @@ func main() {
 		if set.masked {
 			g.softmax()
 			g.transposePanel()
+		} else {
+			g.exponentials()
 		}
 	}
 	transposeBytes(set)
