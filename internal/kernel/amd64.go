@@ -79,6 +79,7 @@ var avx2For32 = vectors[float32]{
 	},
 	lanes:     8,
 	addScaled: avx2AddScaled32, peak: avx2Peak32, transposeBytes: avx2TransposeBytes,
+	compress: avx2Compress,
 	scatter:  scatter32,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
@@ -106,6 +107,7 @@ var avx2For64 = vectors[float64]{
 	},
 	lanes:     4,
 	addScaled: avx2AddScaled64, peak: avx2Peak64, transposeBytes: avx2TransposeBytes,
+	compress: avx2Compress,
 	scatter:  scatter64,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{

@@ -609,6 +609,11 @@ func avx2Exponentials64(y *float64, x *float64, n int, powers *[128][2]float64, 
 //go:noescape
 func avx2TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
 
+// avx2Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.
+//
+//go:noescape
+func avx2Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
+
 // pause passes a moment without taking much from a neighbouring thread.
 func pause()
 

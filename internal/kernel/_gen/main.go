@@ -65,6 +65,8 @@ func main() {
 	transposeBytes(set)
 	if set.masked {
 		compress(set)
+	} else {
+		compress8(set)
 	}
 	if set.name == "avx2" {
 		pause()

@@ -155,6 +155,131 @@ func compress(s set) {
 	RET()
 }
 
+// compress8 is compress without masks: of 8 pixels at a time, made entries, those
+// that are not 0 are moved to the front by the permutation that a table has for
+// their bits.
+func compress8(s set) {
+	const lanes = 8
+	g := generator{s, number{}}
+	g.function("Compress", "entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, ahead, known, n int",
+		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.")
+	table := GLOBL(s.name+"Fronts", RODATA|NOPTR)
+	for bits := range 256 {
+		order, at := uint64(0), 0
+		for i := range lanes {
+			if bits>>i&1 == 1 {
+				order |= uint64(i) << (8 * at)
+				at++
+			}
+		}
+		DATA(8*bits, operand.U64(order))
+	}
+	var first [4 * lanes]byte
+	for i := range lanes {
+		first[4*i+1] = byte(i) // << placeShift
+	}
+	entries, counts := load("entries"), load("counts")
+	fronts, row := GP64(), GP64()
+	LEAQ(table, fronts)
+	zero := YMM()
+	VPXOR(zero, zero, zero)
+	step := constant4(s.name+"Step", lanes<<placeShift<<32|lanes<<placeShift)
+	XORQ(row, row)
+	rows, ordered, chunks, skip, tail, bytes, rowDone, done := label("rows"), label("ordered"), label("chunks"), label("skip"), label("tail"), label("bytes"), label("rowdone"), label("done")
+	rows.here()
+	scalar := GP64()
+	Load(Param("rows"), scalar)
+	CMPQ(row, scalar)
+	JGE(done.ref())
+	pixels, ahead, index := GP64(), GP64(), GP64()
+	Load(Param("known"), scalar)
+	SUBQ(operand.U8(1), scalar)
+	Load(Param("ahead"), ahead)
+	ADDQ(row, ahead)
+	CMPQ(ahead, scalar)
+	CMOVQGT(scalar, ahead)
+	MOVQ(row, pixels)
+	Load(Param("index"), index)
+	TESTQ(index, index)
+	JZ(ordered.ref())
+	MOVLQSX(mem(index).Idx(row, 4), pixels)
+	MOVLQSX(mem(index).Idx(ahead, 4), ahead)
+	ordered.here()
+	Load(Param("stride"), scalar)
+	SUBQ(pixels, ahead)
+	IMULQ(scalar, ahead)
+	IMULQ(scalar, pixels)
+	Load(Param("pixels"), scalar)
+	ADDQ(scalar, pixels)
+	n, e := GP64(), GP64()
+	Load(Param("n"), n)
+	MOVQ(entries, e)
+	places := YMM()
+	VMOVDQU(constant(s.name+"Places", first[:]...), places)
+
+	chunks.here()
+	SUBQ(operand.U8(lanes), n)
+	JLT(tail.ref())
+	chunk := GP64()
+	MOVQ(mem(pixels), chunk)
+	PREFETCHT1(mem(pixels).Idx(ahead, 1))
+	TESTQ(chunk, chunk)
+	JZ(skip.ref())
+	small, all, order, bits := XMM(), YMM(), YMM(), GP64()
+	VMOVQ(chunk, small)
+	VPMOVZXBD(small, all)
+	VPOR(places, all, all)
+	VPCMPEQB(zero.AsX(), small, small)
+	VPMOVMSKB(small, bits.As32())
+	NOTL(bits.As32())
+	MOVBLZX(bits.As8(), bits.As32())
+	VPMOVZXBD(mem(fronts).Idx(bits, 8), order)
+	VPERMD(all, order, all)
+	VMOVDQU(all, mem(e))
+	POPCNTL(bits.As32(), bits.As32())
+	LEAQ(mem(e).Idx(bits, 4), e)
+	skip.here()
+	VPADDD(step, places, places)
+	ADDQ(operand.U8(lanes), pixels)
+	JMP(chunks.ref())
+
+	tail.here()
+	place, pixel := GP64(), GP64()
+	MOVL(operand.U32(0), place.As32())
+	VMOVD(places.AsX(), place.As32())
+	bytes.here()
+	CMPQ(n, operand.I8(-lanes))
+	JEQ(rowDone.ref())
+	MOVBLZX(mem(pixels), pixel.As32())
+	ORL(place.As32(), pixel.As32())
+	MOVL(pixel.As32(), mem(e))
+	// Past an entry that counts, one whose byte is not 0.
+	some := GP64()
+	XORL(some.As32(), some.As32())
+	TESTB(pixel.As8(), pixel.As8())
+	SETNE(some.As8())
+	LEAQ(mem(e).Idx(some, 4), e)
+	ADDL(operand.U32(1<<placeShift), place.As32())
+	INCQ(pixels)
+	DECQ(n)
+	JMP(bytes.ref())
+
+	rowDone.here()
+	VMOVDQU(zero, mem(e))
+	VMOVDQU(zero, mem(e).Offset(32))
+	SUBQ(entries, e)
+	SHRQ(operand.U8(2), e)
+	MOVL(e.As32(), mem(counts).Idx(row, 4))
+	Load(Param("capacity"), scalar)
+	SHLQ(operand.U8(2), scalar)
+	ADDQ(scalar, entries)
+	INCQ(row)
+	JMP(rows.ref())
+	done.here()
+	VZEROUPPER()
+	RET()
+}
+
 // transposeBytes writes the transposition of images: 16 rows by 8 columns at a
 // time, by four rounds in which bytes of two rows are interleaved (a perfect
 // shuffle each, of rows 8, 4, 2 and 1 apart).
