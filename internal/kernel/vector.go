@@ -290,6 +290,11 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 	}
 	cols := p.n
 	to := v.split(rows, cols, lists, part, parts)
+	if p.kind == pixelsForWeight {
+		// By rows, as the update is: what one core writes, no other has, and none
+		// lists a row that another lists too.
+		to = span{rows * part / parts, rows * (part + 1) / parts, 0, cols}
+	}
 	height := to.bottom - to.top
 	if height == 0 || to.left == to.right {
 		return

@@ -39,12 +39,10 @@ func main() {
 			for _, rows := range p.rows {
 				g.tile(rows, p.registers)
 			}
-			// Loads of half a register cost half as much, and fewer cross a cache line.
-			halves := registers(total(p.registers))
-			g.sparse(4, halves)
-			g.sparse(1, halves)
+			g.sparse(4, p.registers)
+			g.sparse(1, p.registers)
 			if set.masked {
-				g.pack(halves)
+				g.pack(registers(total(p.registers)))
 			}
 		}
 		if set.name == "avx2" { // whose registers are wide enough for avx512 too
@@ -97,7 +95,6 @@ var (
 var sets = map[string]set{
 	// 32 registers: 12 rows of two accumulators, a row of the panel, a broadcast.
 	// A half register beside a full one saves a quarter of the time for 17 to 24
-	// columns: the CPU runs two of 32 bytes where it runs one of 64.
 	"avx512": {"avx512", 64, []panel{{[]int{32}, highest}, {[]int{64}, highest}, {[]int{64, 32}, highest}, {[]int{64, 64}, highest}}, true},
 	// 16 registers: 12 rows of one accumulator, 6 of two or 4 of three. Without masks
 	// there are panels that end in half a register, so that few are not full.
