@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
@@ -88,25 +89,29 @@ func readFile(path string, i, classes int) (f idxFile, err error) {
 
 // readSet reads the four files. Labels must be below classes; classes 0 means
 // that the set has as many as its labels need, at least 2. The files' SHA-256
-// in hex must be sums where that is given.
+// in hex must be sums where that is given. The first file's error comes first.
 func readSet(ctx context.Context, paths [4]string, classes int, sums *[4]string) (*Data, error) {
+	limit := classes
+	if limit == 0 {
+		limit = 256
+	}
 	var files [4]idxFile
+	var errs [4]error
+	var all sync.WaitGroup
 	for i, path := range paths {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		limit := classes
-		if limit == 0 {
-			limit = 256
-		}
-		var err error
-		if files[i], err = readFile(path, i, limit); err != nil {
-			return nil, err
-		}
-		if sums != nil {
-			if err := checkSum(path, files[i].sum, sums[i]); err != nil {
-				return nil, err
+		all.Go(func() {
+			if errs[i] = ctx.Err(); errs[i] == nil {
+				files[i], errs[i] = readFile(path, i, limit)
 			}
+			if errs[i] == nil && sums != nil {
+				errs[i] = checkSum(path, files[i].sum, sums[i])
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
 		}
 	}
 

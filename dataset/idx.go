@@ -2,8 +2,6 @@ package dataset
 
 import (
 	"bufio"
-	"compress/flate"
-	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +9,10 @@ import (
 	"io/fs"
 	"math"
 
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
+
+	"glassnet/internal/hugepages"
 	"glassnet/internal/usererr"
 )
 
@@ -221,7 +223,7 @@ func (d *idxReader) values(n int64) ([]byte, error) {
 	}
 	var chunks [][]byte
 	for left := n; left > 0; left -= min(left, chunk) {
-		c := make([]byte, min(left, chunk))
+		c := hugepages.Of(make([]byte, min(left, chunk)))
 		got, err := io.ReadFull(d.r, c)
 		d.offset += int64(got)
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"math/bits"
 	"runtime"
 	"sync"
+
+	"glassnet/internal/hugepages"
 )
 
 // Nonzeros lists the pixels of images that are not 0, image by image (compressed
@@ -39,7 +41,7 @@ func ListNonzeros(pixels []byte, cols int) *Nonzeros {
 		panic(fmt.Sprintf("matrix.ListNonzeros: %d pixels in images of %d, want 1 to %d", len(pixels), cols, MaxPlaces))
 	}
 	images := len(pixels) / cols
-	l := &Nonzeros{cols: cols, bounds: make([][16]uint32, images)}
+	l := &Nonzeros{cols: cols, bounds: hugepages.Of(make([][16]uint32, images))}
 	size := 0
 	for i := range images {
 		l.bounds[i][0] = uint32(size)
@@ -48,7 +50,7 @@ func ListNonzeros(pixels []byte, cols int) *Nonzeros {
 			return nil
 		}
 	}
-	l.entries = make([]uint32, size)
+	l.entries = hugepages.Of(make([]uint32, size))
 	var all sync.WaitGroup
 	for part, parts := 0, runtime.GOMAXPROCS(0); part < parts; part++ {
 		all.Go(func() {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -65,7 +66,7 @@ type Command struct {
 	Command string  `json:"command"`
 	Seconds float64 `json:"seconds"` // median
 	Times   int     `json:"times"`
-	PeakMB  float64 `json:"peak_mb"` // resident
+	PeakMB  float64 `json:"peak_mb"` // resident; 0: not measured
 }
 
 // Study compares the replay of the published study.
@@ -375,6 +376,9 @@ func (m *meter) command(times int, label string, arguments ...string) (c Command
 		m.log("%s, %d of %d: %.3f s, %.0f MB", c.Command, i+1, times, s, peak)
 		seconds, stdout, c.PeakMB = append(seconds, s), text, max(c.PeakMB, peak)
 	}
+	if label == "version" {
+		c.PeakMB = 0 // what is told is the memory of this process, from which it was started
+	}
 	slices.Sort(seconds)
 	c.Seconds = seconds[len(seconds)/2]
 	return c, stdout, nil
@@ -396,7 +400,47 @@ func (m *meter) commands() error {
 		}
 		m.run.Commands = append(m.run.Commands, c)
 	}
-	return nil
+	c, err := m.firstStep(m.rounds(11))
+	m.run.Commands = append(m.run.Commands, c)
+	return err
+}
+
+// untilFirst names the time that firstStep measures.
+const untilFirst = "glassnet train, to its first step"
+
+// firstStep measures the time from the start of a training to its first step, before
+// which it writes its config.toml.
+func (m *meter) firstStep(times int) (Command, error) {
+	c := Command{Command: untilFirst, Times: times}
+	var seconds []float64
+	for range times {
+		out := filepath.Join(m.place.work, "out")
+		if err := os.RemoveAll(out); err != nil {
+			return c, err
+		}
+		training := exec.Command(filepath.Join(m.place.work, "glassnet"), "train", "--quiet", "--data", m.place.data, "--out", out)
+		start := time.Now()
+		if err := training.Start(); err != nil {
+			return c, err
+		}
+		for {
+			if _, err := os.Stat(filepath.Join(out, "config.toml")); err == nil {
+				break
+			}
+			if time.Since(start) > patience {
+				training.Process.Kill()
+				return c, errors.Join(fmt.Errorf("%s: not within %v", c.Command, patience), training.Wait())
+			}
+			time.Sleep(time.Millisecond)
+		}
+		seconds = append(seconds, time.Since(start).Seconds())
+		training.Process.Kill()
+		training.Wait() // that it was killed is known
+	}
+	slices.Sort(seconds)
+	c.Seconds = seconds[len(seconds)/2]
+	m.log("%s: %.3f s", c.Command, c.Seconds)
+	return c, nil
 }
 
 // studies replays the published study with both, in turn, numpy on the number of
