@@ -1,12 +1,15 @@
 package experiment
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -141,7 +144,7 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 	failed, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	next := make(chan int, len(jobs))
-	for i := range jobs {
+	for _, i := range s.longestFirst(jobs) {
 		next <- i
 	}
 	close(next)
@@ -170,6 +173,23 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 		return nil, err
 	}
 	return runs, nil
+}
+
+// longestFirst returns the order in which to begin jobs: those of the published study
+// by the length of its trainings, for who begins with the longest ends with no long one
+// alone on its core. Of others nothing is known before.
+func (s *Study) longestFirst(jobs []job) []int {
+	order, steps := make([]int, len(jobs)), make([]int, len(jobs))
+	for i, j := range jobs {
+		order[i] = i
+		for _, row := range publishedTable {
+			if s.ShowsPublished && strings.HasPrefix(j.name, row.experiment+"-seed") {
+				steps[i], _ = strconv.Atoi(strings.ReplaceAll(row.figures[1], ",", "")) // as printed
+			}
+		}
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(steps[j], steps[i]) })
+	return order
 }
 
 // describe fills what is known of a study before it runs.

@@ -24,11 +24,14 @@ var avx512For32 = vectors[float32]{
 			summed(avx512Sparse1x24x32, avx512Sparse4x24x32), avx512Pack24x32},
 		{32, []int{12, 8, 4, 2, 1}, []tileFunc[float32]{avx512Tile12x32x32, avx512Tile8x32x32, avx512Tile4x32x32, avx512Tile2x32x32, avx512Tile1x32x32},
 			summed(avx512Sparse1x32x32, avx512Sparse4x32x32), avx512Pack32x32},
+		{40, []int{8, 4, 2, 1}, []tileFunc[float32]{avx512Tile8x40x32, avx512Tile4x40x32, avx512Tile2x40x32, avx512Tile1x40x32},
+			summed(avx512Sparse1x40x32, avx512Sparse4x40x32), avx512Pack40x32},
 	},
+	many: 32, near: 48 << 10,
 	masked: true, lanes: 16,
 	addScaled: avx512AddScaled32, peak: avx512Peak32, transposePanel: avx512TransposePanel32, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
-	scatter:  scatter32,
+	scatter:  avx512Scatter32,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx512Update32, relu: avx512ReLU32, reluSlope: avx512ReLUSlope32,
@@ -48,11 +51,14 @@ var avx512For64 = vectors[float64]{
 			summed(avx512Sparse1x12x64, avx512Sparse4x12x64), avx512Pack12x64},
 		{16, []int{12, 8, 4, 2, 1}, []tileFunc[float64]{avx512Tile12x16x64, avx512Tile8x16x64, avx512Tile4x16x64, avx512Tile2x16x64, avx512Tile1x16x64},
 			summed(avx512Sparse1x16x64, avx512Sparse4x16x64), avx512Pack16x64},
+		{20, []int{8, 4, 2, 1}, []tileFunc[float64]{avx512Tile8x20x64, avx512Tile4x20x64, avx512Tile2x20x64, avx512Tile1x20x64},
+			summed(avx512Sparse1x20x64, avx512Sparse4x20x64), avx512Pack20x64},
 	},
+	many: 16, near: 48 << 10,
 	masked: true, lanes: 8,
 	addScaled: avx512AddScaled64, peak: avx512Peak64, transposePanel: avx512TransposePanel64, transposeBytes: avx512TransposeBytes,
 	compress: avx512Compress,
-	scatter:  scatter64,
+	scatter:  avx512Scatter64,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx512Update64, relu: avx512ReLU64, reluSlope: avx512ReLUSlope64,
@@ -77,10 +83,11 @@ var avx2For32 = vectors[float32]{
 		{24, []int{4, 2, 1}, []tileFunc[float32]{avx2Tile4x24x32, avx2Tile2x24x32, avx2Tile1x24x32},
 			summed(avx2Sparse1x24x32, avx2Sparse4x24x32), nil},
 	},
+	many: 24, near: 24 << 10,
 	lanes:     8,
 	addScaled: avx2AddScaled32, peak: avx2Peak32, transposeBytes: avx2TransposeBytes,
 	compress: avx2Compress,
-	scatter:  scatter32,
+	scatter:  avx2Scatter32,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx2Update32, relu: avx2ReLU32, reluSlope: avx2ReLUSlope32,
@@ -105,10 +112,11 @@ var avx2For64 = vectors[float64]{
 		{12, []int{4, 2, 1}, []tileFunc[float64]{avx2Tile4x12x64, avx2Tile2x12x64, avx2Tile1x12x64},
 			summed(avx2Sparse1x12x64, avx2Sparse4x12x64), nil},
 	},
+	many: 12, near: 24 << 10,
 	lanes:     4,
 	addScaled: avx2AddScaled64, peak: avx2Peak64, transposeBytes: avx2TransposeBytes,
 	compress: avx2Compress,
-	scatter:  scatter64,
+	scatter:  avx2Scatter64,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx2Update64, relu: avx2ReLU64, reluSlope: avx2ReLUSlope64,
@@ -118,10 +126,18 @@ var avx2For64 = vectors[float64]{
 	},
 }
 
-var scatter32 = []scatterFunc[float32]{
+var avx512Scatter32 = []scatterFunc[float32]{
+	{4, avx512Scatter4x32}, {8, avx512Scatter8x32}, {12, avx512Scatter12x32}, {16, avx512Scatter16x32}, {20, avx512Scatter20x32}, {24, avx512Scatter24x32}, {28, avx512Scatter28x32}, {32, avx512Scatter32x32}, {36, avx512Scatter36x32}, {40, avx512Scatter40x32}, {44, avx512Scatter44x32}, {48, avx512Scatter48x32},
+}
+
+var avx512Scatter64 = []scatterFunc[float64]{
+	{2, avx512Scatter2x64}, {4, avx512Scatter4x64}, {6, avx512Scatter6x64}, {8, avx512Scatter8x64}, {10, avx512Scatter10x64}, {12, avx512Scatter12x64}, {14, avx512Scatter14x64}, {16, avx512Scatter16x64}, {18, avx512Scatter18x64}, {20, avx512Scatter20x64}, {22, avx512Scatter22x64}, {24, avx512Scatter24x64},
+}
+
+var avx2Scatter32 = []scatterFunc[float32]{
 	{4, avx2Scatter4x32}, {8, avx2Scatter8x32}, {12, avx2Scatter12x32}, {16, avx2Scatter16x32}, {20, avx2Scatter20x32}, {24, avx2Scatter24x32}, {28, avx2Scatter28x32}, {32, avx2Scatter32x32}, {36, avx2Scatter36x32}, {40, avx2Scatter40x32}, {44, avx2Scatter44x32}, {48, avx2Scatter48x32},
 }
 
-var scatter64 = []scatterFunc[float64]{
+var avx2Scatter64 = []scatterFunc[float64]{
 	{2, avx2Scatter2x64}, {4, avx2Scatter4x64}, {6, avx2Scatter6x64}, {8, avx2Scatter8x64}, {10, avx2Scatter10x64}, {12, avx2Scatter12x64}, {14, avx2Scatter14x64}, {16, avx2Scatter16x64}, {18, avx2Scatter18x64}, {20, avx2Scatter20x64}, {22, avx2Scatter22x64}, {24, avx2Scatter24x64},
 }

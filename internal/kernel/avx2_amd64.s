@@ -2496,7 +2496,7 @@ loop:
 	MOVL         (DI), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y1
+	VBROADCASTSS (SI)(R10*4), X1
 	IMUL3Q       $0x00000010, R9, R9
 	VMOVUPS      (AX)(R9*1), X2
 	VFMADD231PS  X1, X0, X2
@@ -6123,18 +6123,18 @@ next:
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y1
-	IMUL3Q       $0x00000010, R9, R9
-	VMOVUPD      (AX)(R9*1), X2
-	VFMADD231PD  X1, X0, X2
-	VMOVUPD      X2, (AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
-	JNE          loop
-	JMP          next
+	MOVL        (DI), R9
+	MOVBLZX     R9, R10
+	SHRL        $0x08, R9
+	VMOVDDUP    (SI)(R10*8), X1
+	IMUL3Q      $0x00000010, R9, R9
+	VMOVUPD     (AX)(R9*1), X2
+	VFMADD231PD X1, X0, X2
+	VMOVUPD     X2, (AX)(R9*1)
+	ADDQ        $0x04, DI
+	CMPQ        DI, R8
+	JNE         loop
+	JMP         next
 
 done:
 	VZEROUPPER

@@ -164,6 +164,101 @@ func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, b
 //go:noescape
 func avx512Pack32x32(dst *float32, src *float32, stride int, inner int, width int)
 
+// avx512Tile8x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns.
+//
+//go:noescape
+func avx512Tile8x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx512Tile4x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx512Tile4x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx512Tile2x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx512Tile2x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx512Tile1x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx512Tile1x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+
+// avx512Sparse4x40x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx512Sparse4x40x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx512Sparse1x40x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+
+// avx512Pack40x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack40x32(dst *float32, src *float32, stride int, inner int, width int)
+
+// avx512Scatter4x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns.
+//
+//go:noescape
+func avx512Scatter4x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter8x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
+//
+//go:noescape
+func avx512Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter12x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns.
+//
+//go:noescape
+func avx512Scatter12x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter16x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
+//
+//go:noescape
+func avx512Scatter16x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter20x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns.
+//
+//go:noescape
+func avx512Scatter20x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter24x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
+//
+//go:noescape
+func avx512Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter28x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 28 columns.
+//
+//go:noescape
+func avx512Scatter28x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter32x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 32 columns.
+//
+//go:noescape
+func avx512Scatter32x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter36x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 36 columns.
+//
+//go:noescape
+func avx512Scatter36x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter40x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 40 columns.
+//
+//go:noescape
+func avx512Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter44x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 44 columns.
+//
+//go:noescape
+func avx512Scatter44x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Scatter48x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 48 columns.
+//
+//go:noescape
+func avx512Scatter48x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+
 // avx512AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
 //go:noescape
@@ -393,6 +488,101 @@ func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, b
 //
 //go:noescape
 func avx512Pack16x64(dst *float64, src *float64, stride int, inner int, width int)
+
+// avx512Tile8x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns.
+//
+//go:noescape
+func avx512Tile8x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx512Tile4x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
+//
+//go:noescape
+func avx512Tile4x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx512Tile2x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns.
+//
+//go:noescape
+func avx512Tile2x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx512Tile1x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns.
+//
+//go:noescape
+func avx512Tile1x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+
+// avx512Sparse4x20x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx512Sparse4x20x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx512Sparse1x20x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+//
+//go:noescape
+func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+
+// avx512Pack20x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack20x64(dst *float64, src *float64, stride int, inner int, width int)
+
+// avx512Scatter2x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 2 columns.
+//
+//go:noescape
+func avx512Scatter2x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter4x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns.
+//
+//go:noescape
+func avx512Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter6x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 6 columns.
+//
+//go:noescape
+func avx512Scatter6x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter8x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
+//
+//go:noescape
+func avx512Scatter8x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter10x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 10 columns.
+//
+//go:noescape
+func avx512Scatter10x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter12x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns.
+//
+//go:noescape
+func avx512Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter14x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 14 columns.
+//
+//go:noescape
+func avx512Scatter14x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter16x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
+//
+//go:noescape
+func avx512Scatter16x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter18x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 18 columns.
+//
+//go:noescape
+func avx512Scatter18x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter20x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns.
+//
+//go:noescape
+func avx512Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter22x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 22 columns.
+//
+//go:noescape
+func avx512Scatter22x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Scatter24x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
+//
+//go:noescape
+func avx512Scatter24x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
 
 // avx512AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //

@@ -2384,6 +2384,1186 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx512Tile8x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Tile8x40x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	MOVQ   width+72(FP), R10
+	SUBQ   $0x00000010, R10
+	SUBQ   $0x00000010, R10
+	MOVQ   $-1, R11
+	BZHIQ  R10, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Y14, Y14, Y14
+	VPXORQ Z15, Z15, Z15
+	VPXORQ Z16, Z16, Z16
+	VPXORQ Y17, Y17, Y17
+	VPXORQ Z18, Z18, Z18
+	VPXORQ Z19, Z19, Z19
+	VPXORQ Y20, Y20, Y20
+	VPXORQ Z21, Z21, Z21
+	VPXORQ Z22, Z22, Z22
+	VPXORQ Y23, Y23, Y23
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Z24
+	VMOVUPS      64(DI), Z25
+	VMOVUPS.Z    128(DI), K1, Y26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Y26, Y27, Y2
+	VBROADCASTSS (DX)(BX*1), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Y26, Y27, Y5
+	VBROADCASTSS (DX)(BX*2), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Y26, Y27, Y8
+	VBROADCASTSS (R10), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Y26, Y27, Y11
+	VBROADCASTSS (R10)(BX*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Y26, Y27, Y14
+	VBROADCASTSS (R10)(BX*2), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Y26, Y27, Y17
+	VBROADCASTSS (R11), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Y26, Y27, Y20
+	VBROADCASTSS (R11)(BX*1), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Y26, Y27, Y23
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ      bias+56(FP), DX
+	VMOVUPS   (DX), Z24
+	VMOVUPS   64(DX), Z25
+	VMOVUPS.Z 128(DX), K1, Y26
+	VADDPS    Z0, Z24, Z0
+	VMOVUPS   Z0, (AX)
+	VADDPS    Z1, Z25, Z1
+	VMOVUPS   Z1, 64(AX)
+	VADDPS    Y2, Y26, Y2
+	VMOVUPS   Y2, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z3, Z24, Z3
+	VMOVUPS   Z3, (AX)
+	VADDPS    Z4, Z25, Z4
+	VMOVUPS   Z4, 64(AX)
+	VADDPS    Y5, Y26, Y5
+	VMOVUPS   Y5, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z6, Z24, Z6
+	VMOVUPS   Z6, (AX)
+	VADDPS    Z7, Z25, Z7
+	VMOVUPS   Z7, 64(AX)
+	VADDPS    Y8, Y26, Y8
+	VMOVUPS   Y8, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z9, Z24, Z9
+	VMOVUPS   Z9, (AX)
+	VADDPS    Z10, Z25, Z10
+	VMOVUPS   Z10, 64(AX)
+	VADDPS    Y11, Y26, Y11
+	VMOVUPS   Y11, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z12, Z24, Z12
+	VMOVUPS   Z12, (AX)
+	VADDPS    Z13, Z25, Z13
+	VMOVUPS   Z13, 64(AX)
+	VADDPS    Y14, Y26, Y14
+	VMOVUPS   Y14, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z15, Z24, Z15
+	VMOVUPS   Z15, (AX)
+	VADDPS    Z16, Z25, Z16
+	VMOVUPS   Z16, 64(AX)
+	VADDPS    Y17, Y26, Y17
+	VMOVUPS   Y17, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z18, Z24, Z18
+	VMOVUPS   Z18, (AX)
+	VADDPS    Z19, Z25, Z19
+	VMOVUPS   Z19, 64(AX)
+	VADDPS    Y20, Y26, Y20
+	VMOVUPS   Y20, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z21, Z24, Z21
+	VMOVUPS   Z21, (AX)
+	VADDPS    Z22, Z25, Z22
+	VMOVUPS   Z22, 64(AX)
+	VADDPS    Y23, Y26, Y23
+	VMOVUPS   Y23, K1, 128(AX)
+	VZEROUPPER
+	RET
+
+// func avx512Tile4x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Tile4x40x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	MOVQ   width+72(FP), R10
+	SUBQ   $0x00000010, R10
+	SUBQ   $0x00000010, R10
+	MOVQ   $-1, R11
+	BZHIQ  R10, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS.Z    128(DI), K1, Y14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (DX)(BX*1), Z15
+	VFMADD231PS  Z12, Z15, Z3
+	VFMADD231PS  Z13, Z15, Z4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (DX)(BX*2), Z15
+	VFMADD231PS  Z12, Z15, Z6
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R10), Z15
+	VFMADD231PS  Z12, Z15, Z9
+	VFMADD231PS  Z13, Z15, Z10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ      bias+56(FP), DX
+	VMOVUPS   (DX), Z12
+	VMOVUPS   64(DX), Z13
+	VMOVUPS.Z 128(DX), K1, Y14
+	VADDPS    Z0, Z12, Z0
+	VMOVUPS   Z0, (AX)
+	VADDPS    Z1, Z13, Z1
+	VMOVUPS   Z1, 64(AX)
+	VADDPS    Y2, Y14, Y2
+	VMOVUPS   Y2, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z3, Z12, Z3
+	VMOVUPS   Z3, (AX)
+	VADDPS    Z4, Z13, Z4
+	VMOVUPS   Z4, 64(AX)
+	VADDPS    Y5, Y14, Y5
+	VMOVUPS   Y5, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z6, Z12, Z6
+	VMOVUPS   Z6, (AX)
+	VADDPS    Z7, Z13, Z7
+	VMOVUPS   Z7, 64(AX)
+	VADDPS    Y8, Y14, Y8
+	VMOVUPS   Y8, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z9, Z12, Z9
+	VMOVUPS   Z9, (AX)
+	VADDPS    Z10, Z13, Z10
+	VMOVUPS   Z10, 64(AX)
+	VADDPS    Y11, Y14, Y11
+	VMOVUPS   Y11, K1, 128(AX)
+	VZEROUPPER
+	RET
+
+// func avx512Tile2x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Tile2x40x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	MOVQ   width+72(FP), R10
+	SUBQ   $0x00000010, R10
+	SUBQ   $0x00000010, R10
+	MOVQ   $-1, R11
+	BZHIQ  R10, R11, R11
+	KMOVQ  R11, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	VMOVUPS.Z    128(DI), K1, Y8
+	VBROADCASTSS (DX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (DX)(BX*1), Z9
+	VFMADD231PS  Z6, Z9, Z3
+	VFMADD231PS  Z7, Z9, Z4
+	VFMADD231PS  Y8, Y9, Y5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ      bias+56(FP), DX
+	VMOVUPS   (DX), Z6
+	VMOVUPS   64(DX), Z7
+	VMOVUPS.Z 128(DX), K1, Y8
+	VADDPS    Z0, Z6, Z0
+	VMOVUPS   Z0, (AX)
+	VADDPS    Z1, Z7, Z1
+	VMOVUPS   Z1, 64(AX)
+	VADDPS    Y2, Y8, Y2
+	VMOVUPS   Y2, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPS    Z3, Z6, Z3
+	VMOVUPS   Z3, (AX)
+	VADDPS    Z4, Z7, Z4
+	VMOVUPS   Z4, 64(AX)
+	VADDPS    Y5, Y8, Y5
+	VMOVUPS   Y5, K1, 128(AX)
+	VZEROUPPER
+	RET
+
+// func avx512Tile1x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Tile1x40x32(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R8
+	MOVQ   width+72(FP), CX
+	SUBQ   $0x00000010, CX
+	SUBQ   $0x00000010, CX
+	MOVQ   $-1, BX
+	BZHIQ  CX, BX, BX
+	KMOVQ  BX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPS      (DI), Z3
+	VMOVUPS      64(DI), Z4
+	VMOVUPS.Z    128(DI), K1, Y5
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Y5, Y6, Y2
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ      bias+56(FP), CX
+	VMOVUPS   (CX), Z3
+	VMOVUPS   64(CX), Z4
+	VMOVUPS.Z 128(CX), K1, Y5
+	VADDPS    Z0, Z3, Z0
+	VMOVUPS   Z0, (AX)
+	VADDPS    Z1, Z4, Z1
+	VMOVUPS   Z1, 64(AX)
+	VADDPS    Y2, Y5, Y2
+	VMOVUPS   Y2, K1, 128(AX)
+	VZEROUPPER
+	RET
+
+// func avx512Sparse4x40x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512Sparse4x40x32(SB), NOSPLIT, $0-64
+	MOVQ  rows+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000010, DI
+	SUBQ  $0x00000010, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	MOVQ   32(AX), R8
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	MOVQ   56(AX), R9
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	MOVQ   80(AX), R10
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Z12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Z12, Z0
+	VFMADD231PS  64(BX)(R13*1), Z12, Z1
+	VFMADD231PS  128(BX)(R13*1), Y12, K1, Y2
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Z12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Z12, Z3
+	VFMADD231PS  64(BX)(R13*1), Z12, Z4
+	VFMADD231PS  128(BX)(R13*1), Y12, K1, Y5
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Z12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Z12, Z6
+	VFMADD231PS  64(BX)(R13*1), Z12, Z7
+	VFMADD231PS  128(BX)(R13*1), Y12, K1, Y8
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSS (DX)(R14*4), Z12
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Z12, Z9
+	VFMADD231PS  64(BX)(R13*1), Z12, Z10
+	VFMADD231PS  128(BX)(R13*1), Y12, K1, Y11
+	INCQ         R12
+	CMPQ         R12, R11
+	JNE          loop
+
+store:
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS   (DI), Z12
+	VMOVUPS   64(DI), Z13
+	VMOVUPS.Z 128(DI), K1, Y14
+	MOVQ      (AX), DI
+	VADDPS    Z0, Z12, Z0
+	VMOVUPS   Z0, (DI)(R8*4)
+	VADDPS    Z1, Z13, Z1
+	VMOVUPS   Z1, 64(DI)(R8*4)
+	VADDPS    Y2, Y14, Y2
+	VMOVUPS   Y2, K1, 128(DI)(R8*4)
+	MOVQ      24(AX), DI
+	VADDPS    Z3, Z12, Z3
+	VMOVUPS   Z3, (DI)(R8*4)
+	VADDPS    Z4, Z13, Z4
+	VMOVUPS   Z4, 64(DI)(R8*4)
+	VADDPS    Y5, Y14, Y5
+	VMOVUPS   Y5, K1, 128(DI)(R8*4)
+	MOVQ      48(AX), DI
+	VADDPS    Z6, Z12, Z6
+	VMOVUPS   Z6, (DI)(R8*4)
+	VADDPS    Z7, Z13, Z7
+	VMOVUPS   Z7, 64(DI)(R8*4)
+	VADDPS    Y8, Y14, Y8
+	VMOVUPS   Y8, K1, 128(DI)(R8*4)
+	MOVQ      72(AX), DI
+	VADDPS    Z9, Z12, Z9
+	VMOVUPS   Z9, (DI)(R8*4)
+	VADDPS    Z10, Z13, Z10
+	VMOVUPS   Z10, 64(DI)(R8*4)
+	VADDPS    Y11, Y14, Y11
+	VMOVUPS   Y11, K1, 128(DI)(R8*4)
+	ADDQ      $0x00000060, AX
+	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512Sparse1x40x32(SB), NOSPLIT, $0-64
+	MOVQ  rows+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x02, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000010, DI
+	SUBQ  $0x00000010, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DX)(R11*4), Z3
+	IMULQ        SI, R10
+	VFMADD231PS  (BX)(R10*1), Z3, Z0
+	VFMADD231PS  64(BX)(R10*1), Z3, Z1
+	VFMADD231PS  128(BX)(R10*1), Y3, K1, Y2
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPS   (DI), Z3
+	VMOVUPS   64(DI), Z4
+	VMOVUPS.Z 128(DI), K1, Y5
+	MOVQ      (AX), DI
+	VADDPS    Z0, Z3, Z0
+	VMOVUPS   Z0, (DI)(R8*4)
+	VADDPS    Z1, Z4, Z1
+	VMOVUPS   Z1, 64(DI)(R8*4)
+	VADDPS    Y2, Y5, Y2
+	VMOVUPS   Y2, K1, 128(DI)(R8*4)
+	ADDQ      $0x00000018, AX
+	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack40x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack40x32(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x02, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K4
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K5
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPS.Z (CX), K1, Y0
+	VMOVUPS   Y0, (AX)
+	VMOVUPS.Z 32(CX), K2, Y0
+	VMOVUPS   Y0, 32(AX)
+	VMOVUPS.Z 64(CX), K3, Y0
+	VMOVUPS   Y0, 64(AX)
+	VMOVUPS.Z 96(CX), K4, Y0
+	VMOVUPS   Y0, 96(AX)
+	VMOVUPS.Z 128(CX), K5, Y0
+	VMOVUPS   Y0, 128(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x000000a0, AX
+	DECQ      BX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter4x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx512Scatter4x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000010, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), X0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000010, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), X1
+	IMUL3Q       $0x00000010, R9, R9
+	VMOVUPS      (AX)(R9*1), X2
+	VFMADD231PS  X1, X0, X2
+	VMOVUPS      X2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx512Scatter8x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000020, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000020, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y1
+	IMUL3Q       $0x00000020, R9, R9
+	VMOVUPS      (AX)(R9*1), Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VMOVUPS      Y2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter12x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, FMA3
+TEXT ·avx512Scatter12x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000030, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), X1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000030, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Y2
+	IMUL3Q       $0x00000030, R9, R9
+	VMOVUPS      (AX)(R9*1), Y3
+	VFMADD231PS  Y2, Y0, Y3
+	VMOVUPS      Y3, (AX)(R9*1)
+	VMOVUPS      32(AX)(R9*1), X3
+	VFMADD231PS  X2, X1, X3
+	VMOVUPS      X3, 32(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter16x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter16x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000040, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Z0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000040, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Z1
+	IMUL3Q       $0x00000040, R9, R9
+	VMOVUPS      (AX)(R9*1), Z2
+	VFMADD231PS  Z1, Z0, Z2
+	VMOVUPS      Z2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter20x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter20x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000050, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), X1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000050, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Z2
+	IMUL3Q       $0x00000050, R9, R9
+	VMOVUPS      (AX)(R9*1), Z3
+	VFMADD231PS  Z2, Z0, Z3
+	VMOVUPS      Z3, (AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), X3
+	VFMADD231PS  X2, X1, X3
+	VMOVUPS      X3, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter24x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000060, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Y1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000060, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Z2
+	IMUL3Q       $0x00000060, R9, R9
+	VMOVUPS      (AX)(R9*1), Z3
+	VFMADD231PS  Z2, Z0, Z3
+	VMOVUPS      Z3, (AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Y3
+	VFMADD231PS  Y2, Y1, Y3
+	VMOVUPS      Y3, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter28x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter28x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000070, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Y1
+	VMOVUPS 96(BX), X2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000070, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Z3
+	IMUL3Q       $0x00000070, R9, R9
+	VMOVUPS      (AX)(R9*1), Z4
+	VFMADD231PS  Z3, Z0, Z4
+	VMOVUPS      Z4, (AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Y4
+	VFMADD231PS  Y3, Y1, Y4
+	VMOVUPS      Y4, 64(AX)(R9*1)
+	VMOVUPS      96(AX)(R9*1), X4
+	VFMADD231PS  X3, X2, X4
+	VMOVUPS      X4, 96(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter32x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter32x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000080, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000080, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Z2
+	IMUL3Q       $0x00000080, R9, R9
+	VMOVUPS      (AX)(R9*1), Z3
+	VFMADD231PS  Z2, Z0, Z3
+	VMOVUPS      Z3, (AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Z3
+	VFMADD231PS  Z2, Z1, Z3
+	VMOVUPS      Z3, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter36x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter36x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000090, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), X2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000090, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Z3
+	IMUL3Q       $0x00000090, R9, R9
+	VMOVUPS      (AX)(R9*1), Z4
+	VFMADD231PS  Z3, Z0, Z4
+	VMOVUPS      Z4, (AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Z4
+	VFMADD231PS  Z3, Z1, Z4
+	VMOVUPS      Z4, 64(AX)(R9*1)
+	VMOVUPS      128(AX)(R9*1), X4
+	VFMADD231PS  X3, X2, X4
+	VMOVUPS      X4, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter40x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000a0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Y2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000a0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Z3
+	IMUL3Q       $0x000000a0, R9, R9
+	VMOVUPS      (AX)(R9*1), Z4
+	VFMADD231PS  Z3, Z0, Z4
+	VMOVUPS      Z4, (AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Z4
+	VFMADD231PS  Z3, Z1, Z4
+	VMOVUPS      Z4, 64(AX)(R9*1)
+	VMOVUPS      128(AX)(R9*1), Y4
+	VFMADD231PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter44x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter44x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000b0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Y2
+	VMOVUPS 160(BX), X3
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000b0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Z4
+	IMUL3Q       $0x000000b0, R9, R9
+	VMOVUPS      (AX)(R9*1), Z5
+	VFMADD231PS  Z4, Z0, Z5
+	VMOVUPS      Z5, (AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Z5
+	VFMADD231PS  Z4, Z1, Z5
+	VMOVUPS      Z5, 64(AX)(R9*1)
+	VMOVUPS      128(AX)(R9*1), Y5
+	VFMADD231PS  Y4, Y2, Y5
+	VMOVUPS      Y5, 128(AX)(R9*1)
+	VMOVUPS      160(AX)(R9*1), X5
+	VFMADD231PS  X4, X3, X5
+	VMOVUPS      X5, 160(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter48x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter48x32(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000c0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000c0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSS (SI)(R10*4), Z3
+	IMUL3Q       $0x000000c0, R9, R9
+	VMOVUPS      (AX)(R9*1), Z4
+	VFMADD231PS  Z3, Z0, Z4
+	VMOVUPS      Z4, (AX)(R9*1)
+	VMOVUPS      64(AX)(R9*1), Z4
+	VFMADD231PS  Z3, Z1, Z4
+	VMOVUPS      Z4, 64(AX)(R9*1)
+	VMOVUPS      128(AX)(R9*1), Z4
+	VFMADD231PS  Z3, Z2, Z4
+	VMOVUPS      Z4, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx512AddScaled32(y *float32, x *float32, n int, a float32)
 // Requires: AVX, AVX512F, SSE
 TEXT ·avx512AddScaled32(SB), NOSPLIT, $0-28
@@ -5832,6 +7012,1186 @@ loop:
 	ADDQ      $0x00000080, AX
 	DECQ      BX
 	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Tile8x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Tile8x20x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	MOVQ   width+72(FP), R10
+	SUBQ   $0x00000008, R10
+	SUBQ   $0x00000008, R10
+	MOVQ   $-1, R11
+	BZHIQ  R10, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   R10, R11
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Y14, Y14, Y14
+	VPXORQ Z15, Z15, Z15
+	VPXORQ Z16, Z16, Z16
+	VPXORQ Y17, Y17, Y17
+	VPXORQ Z18, Z18, Z18
+	VPXORQ Z19, Z19, Z19
+	VPXORQ Y20, Y20, Y20
+	VPXORQ Z21, Z21, Z21
+	VPXORQ Z22, Z22, Z22
+	VPXORQ Y23, Y23, Y23
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Z24
+	VMOVUPD      64(DI), Z25
+	VMOVUPD.Z    128(DI), K1, Y26
+	VBROADCASTSD (DX), Z27
+	VFMADD231PD  Z24, Z27, Z0
+	VFMADD231PD  Z25, Z27, Z1
+	VFMADD231PD  Y26, Y27, Y2
+	VBROADCASTSD (DX)(BX*1), Z27
+	VFMADD231PD  Z24, Z27, Z3
+	VFMADD231PD  Z25, Z27, Z4
+	VFMADD231PD  Y26, Y27, Y5
+	VBROADCASTSD (DX)(BX*2), Z27
+	VFMADD231PD  Z24, Z27, Z6
+	VFMADD231PD  Z25, Z27, Z7
+	VFMADD231PD  Y26, Y27, Y8
+	VBROADCASTSD (R10), Z27
+	VFMADD231PD  Z24, Z27, Z9
+	VFMADD231PD  Z25, Z27, Z10
+	VFMADD231PD  Y26, Y27, Y11
+	VBROADCASTSD (R10)(BX*1), Z27
+	VFMADD231PD  Z24, Z27, Z12
+	VFMADD231PD  Z25, Z27, Z13
+	VFMADD231PD  Y26, Y27, Y14
+	VBROADCASTSD (R10)(BX*2), Z27
+	VFMADD231PD  Z24, Z27, Z15
+	VFMADD231PD  Z25, Z27, Z16
+	VFMADD231PD  Y26, Y27, Y17
+	VBROADCASTSD (R11), Z27
+	VFMADD231PD  Z24, Z27, Z18
+	VFMADD231PD  Z25, Z27, Z19
+	VFMADD231PD  Y26, Y27, Y20
+	VBROADCASTSD (R11)(BX*1), Z27
+	VFMADD231PD  Z24, Z27, Z21
+	VFMADD231PD  Z25, Z27, Z22
+	VFMADD231PD  Y26, Y27, Y23
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         SI, R11
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ      bias+56(FP), DX
+	VMOVUPD   (DX), Z24
+	VMOVUPD   64(DX), Z25
+	VMOVUPD.Z 128(DX), K1, Y26
+	VADDPD    Z0, Z24, Z0
+	VMOVUPD   Z0, (AX)
+	VADDPD    Z1, Z25, Z1
+	VMOVUPD   Z1, 64(AX)
+	VADDPD    Y2, Y26, Y2
+	VMOVUPD   Y2, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z3, Z24, Z3
+	VMOVUPD   Z3, (AX)
+	VADDPD    Z4, Z25, Z4
+	VMOVUPD   Z4, 64(AX)
+	VADDPD    Y5, Y26, Y5
+	VMOVUPD   Y5, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z6, Z24, Z6
+	VMOVUPD   Z6, (AX)
+	VADDPD    Z7, Z25, Z7
+	VMOVUPD   Z7, 64(AX)
+	VADDPD    Y8, Y26, Y8
+	VMOVUPD   Y8, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z9, Z24, Z9
+	VMOVUPD   Z9, (AX)
+	VADDPD    Z10, Z25, Z10
+	VMOVUPD   Z10, 64(AX)
+	VADDPD    Y11, Y26, Y11
+	VMOVUPD   Y11, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z12, Z24, Z12
+	VMOVUPD   Z12, (AX)
+	VADDPD    Z13, Z25, Z13
+	VMOVUPD   Z13, 64(AX)
+	VADDPD    Y14, Y26, Y14
+	VMOVUPD   Y14, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z15, Z24, Z15
+	VMOVUPD   Z15, (AX)
+	VADDPD    Z16, Z25, Z16
+	VMOVUPD   Z16, 64(AX)
+	VADDPD    Y17, Y26, Y17
+	VMOVUPD   Y17, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z18, Z24, Z18
+	VMOVUPD   Z18, (AX)
+	VADDPD    Z19, Z25, Z19
+	VMOVUPD   Z19, 64(AX)
+	VADDPD    Y20, Y26, Y20
+	VMOVUPD   Y20, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z21, Z24, Z21
+	VMOVUPD   Z21, (AX)
+	VADDPD    Z22, Z25, Z22
+	VMOVUPD   Z22, 64(AX)
+	VADDPD    Y23, Y26, Y23
+	VMOVUPD   Y23, K1, 128(AX)
+	VZEROUPPER
+	RET
+
+// func avx512Tile4x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Tile4x20x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	MOVQ   width+72(FP), R10
+	SUBQ   $0x00000008, R10
+	SUBQ   $0x00000008, R10
+	MOVQ   $-1, R11
+	BZHIQ  R10, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R10
+	ADDQ   DX, R10
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Z12
+	VMOVUPD      64(DI), Z13
+	VMOVUPD.Z    128(DI), K1, Y14
+	VBROADCASTSD (DX), Z15
+	VFMADD231PD  Z12, Z15, Z0
+	VFMADD231PD  Z13, Z15, Z1
+	VFMADD231PD  Y14, Y15, Y2
+	VBROADCASTSD (DX)(BX*1), Z15
+	VFMADD231PD  Z12, Z15, Z3
+	VFMADD231PD  Z13, Z15, Z4
+	VFMADD231PD  Y14, Y15, Y5
+	VBROADCASTSD (DX)(BX*2), Z15
+	VFMADD231PD  Z12, Z15, Z6
+	VFMADD231PD  Z13, Z15, Z7
+	VFMADD231PD  Y14, Y15, Y8
+	VBROADCASTSD (R10), Z15
+	VFMADD231PD  Z12, Z15, Z9
+	VFMADD231PD  Z13, Z15, Z10
+	VFMADD231PD  Y14, Y15, Y11
+	ADDQ         SI, DX
+	ADDQ         SI, R10
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ      bias+56(FP), DX
+	VMOVUPD   (DX), Z12
+	VMOVUPD   64(DX), Z13
+	VMOVUPD.Z 128(DX), K1, Y14
+	VADDPD    Z0, Z12, Z0
+	VMOVUPD   Z0, (AX)
+	VADDPD    Z1, Z13, Z1
+	VMOVUPD   Z1, 64(AX)
+	VADDPD    Y2, Y14, Y2
+	VMOVUPD   Y2, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z3, Z12, Z3
+	VMOVUPD   Z3, (AX)
+	VADDPD    Z4, Z13, Z4
+	VMOVUPD   Z4, 64(AX)
+	VADDPD    Y5, Y14, Y5
+	VMOVUPD   Y5, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z6, Z12, Z6
+	VMOVUPD   Z6, (AX)
+	VADDPD    Z7, Z13, Z7
+	VMOVUPD   Z7, 64(AX)
+	VADDPD    Y8, Y14, Y8
+	VMOVUPD   Y8, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z9, Z12, Z9
+	VMOVUPD   Z9, (AX)
+	VADDPD    Z10, Z13, Z10
+	VMOVUPD   Z10, 64(AX)
+	VADDPD    Y11, Y14, Y11
+	VMOVUPD   Y11, K1, 128(AX)
+	VZEROUPPER
+	RET
+
+// func avx512Tile2x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Tile2x20x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	MOVQ   width+72(FP), R10
+	SUBQ   $0x00000008, R10
+	SUBQ   $0x00000008, R10
+	MOVQ   $-1, R11
+	BZHIQ  R10, R11, R11
+	KMOVQ  R11, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Z6
+	VMOVUPD      64(DI), Z7
+	VMOVUPD.Z    128(DI), K1, Y8
+	VBROADCASTSD (DX), Z9
+	VFMADD231PD  Z6, Z9, Z0
+	VFMADD231PD  Z7, Z9, Z1
+	VFMADD231PD  Y8, Y9, Y2
+	VBROADCASTSD (DX)(BX*1), Z9
+	VFMADD231PD  Z6, Z9, Z3
+	VFMADD231PD  Z7, Z9, Z4
+	VFMADD231PD  Y8, Y9, Y5
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ      bias+56(FP), DX
+	VMOVUPD   (DX), Z6
+	VMOVUPD   64(DX), Z7
+	VMOVUPD.Z 128(DX), K1, Y8
+	VADDPD    Z0, Z6, Z0
+	VMOVUPD   Z0, (AX)
+	VADDPD    Z1, Z7, Z1
+	VMOVUPD   Z1, 64(AX)
+	VADDPD    Y2, Y8, Y2
+	VMOVUPD   Y2, K1, 128(AX)
+	ADDQ      CX, AX
+	VADDPD    Z3, Z6, Z3
+	VMOVUPD   Z3, (AX)
+	VADDPD    Z4, Z7, Z4
+	VMOVUPD   Z4, 64(AX)
+	VADDPD    Y5, Y8, Y5
+	VMOVUPD   Y5, K1, 128(AX)
+	VZEROUPPER
+	RET
+
+// func avx512Tile1x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Tile1x20x64(SB), NOSPLIT, $0-80
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), DI
+	MOVQ   bs+48(FP), R8
+	MOVQ   inner+64(FP), R9
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R8
+	MOVQ   width+72(FP), CX
+	SUBQ   $0x00000008, CX
+	SUBQ   $0x00000008, CX
+	MOVQ   $-1, BX
+	BZHIQ  CX, BX, BX
+	KMOVQ  BX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	TESTQ  R9, R9
+	JZ     done
+
+loop:
+	VMOVUPD      (DI), Z3
+	VMOVUPD      64(DI), Z4
+	VMOVUPD.Z    128(DI), K1, Y5
+	VBROADCASTSD (DX), Z6
+	VFMADD231PD  Z3, Z6, Z0
+	VFMADD231PD  Z4, Z6, Z1
+	VFMADD231PD  Y5, Y6, Y2
+	ADDQ         SI, DX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          loop
+
+done:
+	MOVQ      bias+56(FP), CX
+	VMOVUPD   (CX), Z3
+	VMOVUPD   64(CX), Z4
+	VMOVUPD.Z 128(CX), K1, Y5
+	VADDPD    Z0, Z3, Z0
+	VMOVUPD   Z0, (AX)
+	VADDPD    Z1, Z4, Z1
+	VMOVUPD   Z1, 64(AX)
+	VADDPD    Y2, Y5, Y2
+	VMOVUPD   Y2, K1, 128(AX)
+	VZEROUPPER
+	RET
+
+// func avx512Sparse4x20x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512Sparse4x20x64(SB), NOSPLIT, $0-64
+	MOVQ  rows+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	MOVQ   32(AX), R8
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	MOVQ   56(AX), R9
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	MOVQ   80(AX), R10
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
+	MOVQ   88(AX), R11
+	XORQ   R12, R12
+	TESTQ  R11, R11
+	JZ     store
+
+loop:
+	MOVL         (DI)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Z12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Z12, Z0
+	VFMADD231PD  64(BX)(R13*1), Z12, Z1
+	VFMADD231PD  128(BX)(R13*1), Y12, K1, Y2
+	MOVL         (R8)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Z12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Z12, Z3
+	VFMADD231PD  64(BX)(R13*1), Z12, Z4
+	VFMADD231PD  128(BX)(R13*1), Y12, K1, Y5
+	MOVL         (R9)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Z12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Z12, Z6
+	VFMADD231PD  64(BX)(R13*1), Z12, Z7
+	VFMADD231PD  128(BX)(R13*1), Y12, K1, Y8
+	MOVL         (R10)(R12*4), R13
+	MOVBLZX      R13, R14
+	SHRL         $0x08, R13
+	VBROADCASTSD (DX)(R14*8), Z12
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Z12, Z9
+	VFMADD231PD  64(BX)(R13*1), Z12, Z10
+	VFMADD231PD  128(BX)(R13*1), Y12, K1, Y11
+	INCQ         R12
+	CMPQ         R12, R11
+	JNE          loop
+
+store:
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD   (DI), Z12
+	VMOVUPD   64(DI), Z13
+	VMOVUPD.Z 128(DI), K1, Y14
+	MOVQ      (AX), DI
+	VADDPD    Z0, Z12, Z0
+	VMOVUPD   Z0, (DI)(R8*8)
+	VADDPD    Z1, Z13, Z1
+	VMOVUPD   Z1, 64(DI)(R8*8)
+	VADDPD    Y2, Y14, Y2
+	VMOVUPD   Y2, K1, 128(DI)(R8*8)
+	MOVQ      24(AX), DI
+	VADDPD    Z3, Z12, Z3
+	VMOVUPD   Z3, (DI)(R8*8)
+	VADDPD    Z4, Z13, Z4
+	VMOVUPD   Z4, 64(DI)(R8*8)
+	VADDPD    Y5, Y14, Y5
+	VMOVUPD   Y5, K1, 128(DI)(R8*8)
+	MOVQ      48(AX), DI
+	VADDPD    Z6, Z12, Z6
+	VMOVUPD   Z6, (DI)(R8*8)
+	VADDPD    Z7, Z13, Z7
+	VMOVUPD   Z7, 64(DI)(R8*8)
+	VADDPD    Y8, Y14, Y8
+	VMOVUPD   Y8, K1, 128(DI)(R8*8)
+	MOVQ      72(AX), DI
+	VADDPD    Z9, Z12, Z9
+	VMOVUPD   Z9, (DI)(R8*8)
+	VADDPD    Z10, Z13, Z10
+	VMOVUPD   Z10, 64(DI)(R8*8)
+	VADDPD    Y11, Y14, Y11
+	VMOVUPD   Y11, K1, 128(DI)(R8*8)
+	ADDQ      $0x00000060, AX
+	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512Sparse1x20x64(SB), NOSPLIT, $0-64
+	MOVQ  rows+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  values+48(FP), DX
+	MOVQ  b+24(FP), BX
+	MOVQ  bs+32(FP), SI
+	SHLQ  $0x03, SI
+	MOVQ  width+56(FP), DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ   $0x01, CX
+	JLT    done
+	MOVQ   8(AX), DI
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	MOVQ   16(AX), R8
+	XORQ   R9, R9
+	TESTQ  R8, R8
+	JZ     store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DX)(R11*8), Z3
+	IMULQ        SI, R10
+	VFMADD231PD  (BX)(R10*1), Z3, Z0
+	VFMADD231PD  64(BX)(R10*1), Z3, Z1
+	VFMADD231PD  128(BX)(R10*1), Y3, K1, Y2
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	MOVQ      bias+40(FP), DI
+	MOVQ      left+16(FP), R8
+	VMOVUPD   (DI), Z3
+	VMOVUPD   64(DI), Z4
+	VMOVUPD.Z 128(DI), K1, Y5
+	MOVQ      (AX), DI
+	VADDPD    Z0, Z3, Z0
+	VMOVUPD   Z0, (DI)(R8*8)
+	VADDPD    Z1, Z4, Z1
+	VMOVUPD   Z1, 64(DI)(R8*8)
+	VADDPD    Y2, Y5, Y2
+	VMOVUPD   Y2, K1, 128(DI)(R8*8)
+	ADDQ      $0x00000018, AX
+	JMP       next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack20x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+TEXT ·avx512Pack20x64(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x03, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K4
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K5
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPD.Z (CX), K1, Y0
+	VMOVUPD   Y0, (AX)
+	VMOVUPD.Z 32(CX), K2, Y0
+	VMOVUPD   Y0, 32(AX)
+	VMOVUPD.Z 64(CX), K3, Y0
+	VMOVUPD   Y0, 64(AX)
+	VMOVUPD.Z 96(CX), K4, Y0
+	VMOVUPD   Y0, 96(AX)
+	VMOVUPD.Z 128(CX), K5, Y0
+	VMOVUPD   Y0, 128(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x000000a0, AX
+	DECQ      BX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter2x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx512Scatter2x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000010, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), X0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000010, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL        (DI), R9
+	MOVBLZX     R9, R10
+	SHRL        $0x08, R9
+	VMOVDDUP    (SI)(R10*8), X1
+	IMUL3Q      $0x00000010, R9, R9
+	VMOVUPD     (AX)(R9*1), X2
+	VFMADD231PD X1, X0, X2
+	VMOVUPD     X2, (AX)(R9*1)
+	ADDQ        $0x04, DI
+	CMPQ        DI, R8
+	JNE         loop
+	JMP         next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx512Scatter4x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000020, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000020, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y1
+	IMUL3Q       $0x00000020, R9, R9
+	VMOVUPD      (AX)(R9*1), Y2
+	VFMADD231PD  Y1, Y0, Y2
+	VMOVUPD      Y2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter6x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, FMA3
+TEXT ·avx512Scatter6x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000030, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Y0
+	VMOVUPD 32(BX), X1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000030, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Y2
+	IMUL3Q       $0x00000030, R9, R9
+	VMOVUPD      (AX)(R9*1), Y3
+	VFMADD231PD  Y2, Y0, Y3
+	VMOVUPD      Y3, (AX)(R9*1)
+	VMOVUPD      32(AX)(R9*1), X3
+	VFMADD231PD  X2, X1, X3
+	VMOVUPD      X3, 32(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter8x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter8x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000040, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Z0
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000040, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Z1
+	IMUL3Q       $0x00000040, R9, R9
+	VMOVUPD      (AX)(R9*1), Z2
+	VFMADD231PD  Z1, Z0, Z2
+	VMOVUPD      Z2, (AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter10x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter10x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000050, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Z0
+	VMOVUPD 64(BX), X1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000050, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Z2
+	IMUL3Q       $0x00000050, R9, R9
+	VMOVUPD      (AX)(R9*1), Z3
+	VFMADD231PD  Z2, Z0, Z3
+	VMOVUPD      Z3, (AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), X3
+	VFMADD231PD  X2, X1, X3
+	VMOVUPD      X3, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter12x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000060, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Z0
+	VMOVUPD 64(BX), Y1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000060, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Z2
+	IMUL3Q       $0x00000060, R9, R9
+	VMOVUPD      (AX)(R9*1), Z3
+	VFMADD231PD  Z2, Z0, Z3
+	VMOVUPD      Z3, (AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Y3
+	VFMADD231PD  Y2, Y1, Y3
+	VMOVUPD      Y3, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter14x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter14x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000070, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Z0
+	VMOVUPD 64(BX), Y1
+	VMOVUPD 96(BX), X2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000070, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Z3
+	IMUL3Q       $0x00000070, R9, R9
+	VMOVUPD      (AX)(R9*1), Z4
+	VFMADD231PD  Z3, Z0, Z4
+	VMOVUPD      Z4, (AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Y4
+	VFMADD231PD  Y3, Y1, Y4
+	VMOVUPD      Y4, 64(AX)(R9*1)
+	VMOVUPD      96(AX)(R9*1), X4
+	VFMADD231PD  X3, X2, X4
+	VMOVUPD      X4, 96(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter16x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter16x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000080, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Z0
+	VMOVUPD 64(BX), Z1
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000080, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Z2
+	IMUL3Q       $0x00000080, R9, R9
+	VMOVUPD      (AX)(R9*1), Z3
+	VFMADD231PD  Z2, Z0, Z3
+	VMOVUPD      Z3, (AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Z3
+	VFMADD231PD  Z2, Z1, Z3
+	VMOVUPD      Z3, 64(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter18x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter18x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x00000090, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Z0
+	VMOVUPD 64(BX), Z1
+	VMOVUPD 128(BX), X2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x00000090, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Z3
+	IMUL3Q       $0x00000090, R9, R9
+	VMOVUPD      (AX)(R9*1), Z4
+	VFMADD231PD  Z3, Z0, Z4
+	VMOVUPD      Z4, (AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Z4
+	VFMADD231PD  Z3, Z1, Z4
+	VMOVUPD      Z4, 64(AX)(R9*1)
+	VMOVUPD      128(AX)(R9*1), X4
+	VFMADD231PD  X3, X2, X4
+	VMOVUPD      X4, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter20x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000a0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Z0
+	VMOVUPD 64(BX), Z1
+	VMOVUPD 128(BX), Y2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000a0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Z3
+	IMUL3Q       $0x000000a0, R9, R9
+	VMOVUPD      (AX)(R9*1), Z4
+	VFMADD231PD  Z3, Z0, Z4
+	VMOVUPD      Z4, (AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Z4
+	VFMADD231PD  Z3, Z1, Z4
+	VMOVUPD      Z4, 64(AX)(R9*1)
+	VMOVUPD      128(AX)(R9*1), Y4
+	VFMADD231PD  Y3, Y2, Y4
+	VMOVUPD      Y4, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter22x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter22x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000b0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Z0
+	VMOVUPD 64(BX), Z1
+	VMOVUPD 128(BX), Y2
+	VMOVUPD 160(BX), X3
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000b0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Z4
+	IMUL3Q       $0x000000b0, R9, R9
+	VMOVUPD      (AX)(R9*1), Z5
+	VFMADD231PD  Z4, Z0, Z5
+	VMOVUPD      Z5, (AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Z5
+	VFMADD231PD  Z4, Z1, Z5
+	VMOVUPD      Z5, 64(AX)(R9*1)
+	VMOVUPD      128(AX)(R9*1), Y5
+	VFMADD231PD  Y4, Y2, Y5
+	VMOVUPD      Y5, 128(AX)(R9*1)
+	VMOVUPD      160(AX)(R9*1), X5
+	VFMADD231PD  X4, X3, X5
+	VMOVUPD      X5, 160(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter24x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter24x64(SB), NOSPLIT, $0-48
+	MOVQ   d+0(FP), AX
+	MOVQ   rows+16(FP), CX
+	MOVQ   images+24(FP), DX
+	MOVQ   row+32(FP), BX
+	MOVQ   values+40(FP), SI
+	MOVQ   first+8(FP), DI
+	IMUL3Q $0x000000c0, DI, DI
+	SUBQ   DI, AX
+
+next:
+	SUBQ    $0x01, DX
+	JLT     done
+	VMOVUPD (BX), Z0
+	VMOVUPD 64(BX), Z1
+	VMOVUPD 128(BX), Z2
+	MOVQ    8(CX), DI
+	MOVQ    16(CX), R8
+	LEAQ    (DI)(R8*4), R8
+	ADDQ    $0x00000018, CX
+	ADDQ    $0x000000c0, BX
+	CMPQ    DI, R8
+	JEQ     next
+
+loop:
+	MOVL         (DI), R9
+	MOVBLZX      R9, R10
+	SHRL         $0x08, R9
+	VBROADCASTSD (SI)(R10*8), Z3
+	IMUL3Q       $0x000000c0, R9, R9
+	VMOVUPD      (AX)(R9*1), Z4
+	VFMADD231PD  Z3, Z0, Z4
+	VMOVUPD      Z4, (AX)(R9*1)
+	VMOVUPD      64(AX)(R9*1), Z4
+	VFMADD231PD  Z3, Z1, Z4
+	VMOVUPD      Z4, 64(AX)(R9*1)
+	VMOVUPD      128(AX)(R9*1), Z4
+	VFMADD231PD  Z3, Z2, Z4
+	VMOVUPD      Z4, 128(AX)(R9*1)
+	ADDQ         $0x04, DI
+	CMPQ         DI, R8
+	JNE          loop
+	JMP          next
 
 done:
 	VZEROUPPER

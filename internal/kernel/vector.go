@@ -13,7 +13,9 @@ import (
 // "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (2008), without
 // the blocks along the inner index: those of neural networks are short enough.
 type vectors[T Float] struct {
-	panels []panel[T] // by width, the widest last
+	panels []panel[T] // by width
+	many   int        // how many columns of many a panel takes; wider ones are for the last columns only
+	near   int        // how many bytes of sums to scatter into at a time: most of the first-level cache
 	masked bool       // tiles neither read nor write beyond their columns
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
@@ -133,7 +135,7 @@ func (v *vectors[T]) narrow(n int) *scatterFunc[T] {
 // split cuts a result into parts by columns, so that each thread packs its own
 // panels only, or where it has too few panels for that by rows, high at a time.
 func (v *vectors[T]) split(rows, cols, high, part, parts int) span {
-	wide := v.widest().columns
+	wide := v.many
 	if panels := (cols + wide - 1) / wide; panels >= 2*parts {
 		return span{0, rows, min(cols, panels*part/parts*wide), min(cols, panels*(part+1)/parts*wide)}
 	}
@@ -141,9 +143,9 @@ func (v *vectors[T]) split(rows, cols, high, part, parts int) span {
 	return span{min(rows, tiles*part/parts*high), min(rows, tiles*(part+1)/parts*high), 0, cols}
 }
 
-func (v *vectors[T]) widest() *panel[T] { return &v.panels[len(v.panels)-1] }
+func (v *vectors[T]) widest() *panel[T] { return v.narrowest(v.many) }
 
-// narrowest returns the narrowest panel that has so many columns, or the widest.
+// narrowest returns the narrowest panel that has so many columns, or the one for many.
 func (v *vectors[T]) narrowest(columns int) *panel[T] {
 	for i := range v.panels {
 		if v.panels[i].columns >= columns {
@@ -422,7 +424,7 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 	}
 	grow(&s.rows, m)
 	width := (k + matrix.Strips - 1) / matrix.Strips
-	strips := max(1, nearBytes/(width*columns*int(unsafe.Sizeof(g[0]))))
+	strips := max(1, v.near/(width*columns*int(unsafe.Sizeof(g[0]))))
 	last := matrix.Strips * (part + 1) / parts
 	for from := matrix.Strips * part / parts; from < last; from += strips {
 		to := min(from+strips, last)
@@ -459,9 +461,6 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 		}
 	}
 }
-
-// nearBytes is how many bytes of sums are kept in the first-level cache.
-const nearBytes = 24 << 10
 
 // compressColumns lists what is not 0 in columns [low, high) of the pixels, places
 // counted from low, image by image in s.rows.

@@ -48,14 +48,15 @@ var mayImport = map[string][]string{
 		"matrix", "modelfile", "nn", "optim", "random", "studies", "train",
 		"github.com/pelletier/go-toml/v2", "gonum.org/v1/gonum/stat", "gonum.org/v1/gonum/stat/distuv",
 	},
+	"explain":        {"dataset", "internal/elementary", "internal/usererr", "matrix", "nn", "optim", "random", "train"},
 	"internal/bench": {"dataset", "internal/kernel", "matrix", "nn", "optim", "random", "train"},
 	"report": {
 		"experiment", "internal/atomicfile", "internal/inputfile", "internal/usererr",
 		"gonum.org/v1/plot", "gonum.org/v1/plot/*", "gonum.org/v1/plot/vg/*",
 	},
 	"cmd/glassnet": {
-		"dataset", "experiment", "internal/atomicfile", "internal/bench", "internal/inputfile", "internal/kernel", "internal/usererr",
-		"matrix", "modelfile", "nn", "report", "train",
+		"dataset", "experiment", "explain", "internal/atomicfile", "internal/bench", "internal/inputfile", "internal/kernel", "internal/usererr",
+		"matrix", "modelfile", "nn", "optim", "random", "report", "train",
 		"github.com/alecthomas/kong", "github.com/vbauerster/mpb/v8", "github.com/vbauerster/mpb/v8/decor", "golang.org/x/term",
 	},
 }

@@ -42,13 +42,11 @@ func main() {
 			g.sparse(4, p.registers)
 			g.sparse(1, p.registers)
 			if set.masked {
-				g.pack(registers(total(p.registers)))
+				g.pack(registers(total(p.registers), 32))
 			}
 		}
-		if set.name == "avx2" { // whose registers are wide enough for avx512 too
-			for bytes := 16; bytes <= 192; bytes += 16 {
-				g.scatter(registers(bytes))
-			}
+		for bytes := 16; bytes <= 192; bytes += 16 {
+			g.scatter(registers(bytes, set.bytes))
 		}
 		g.addScaled()
 		g.elementwise()
@@ -90,25 +88,25 @@ type panel struct {
 var (
 	low, high = []int{4, 2, 1}, []int{6, 4, 2, 1}
 	highest   = []int{12, 8, 4, 2, 1}
+	high8     = []int{8, 4, 2, 1}
 )
 
 var sets = map[string]set{
 	// 32 registers: 12 rows of two accumulators, a row of the panel, a broadcast.
 	// A half register beside a full one saves a quarter of the time for 17 to 24
-	"avx512": {"avx512", 64, []panel{{[]int{32}, highest}, {[]int{64}, highest}, {[]int{64, 32}, highest}, {[]int{64, 64}, highest}}, true},
+	"avx512": {"avx512", 64, []panel{{[]int{32}, highest}, {[]int{64}, highest}, {[]int{64, 32}, highest}, {[]int{64, 64}, highest}, {[]int{64, 64, 32}, high8}}, true},
 	// 16 registers: 12 rows of one accumulator, 6 of two or 4 of three. Without masks
 	// there are panels that end in half a register, so that few are not full.
 	"avx2": {"avx2", 32, []panel{{[]int{16}, highest}, {[]int{32}, highest}, {[]int{32, 16}, high}, {[]int{32, 32}, high},
 		{[]int{32, 32, 16}, low}, {[]int{32, 32, 32}, low}}, false},
 }
 
-// registers are those of 32 bytes, the last perhaps of 16, that hold so many bytes.
-func registers(bytes int) (all []int) {
-	for ; bytes >= 32; bytes -= 32 {
-		all = append(all, 32)
-	}
-	if bytes > 0 {
-		all = append(all, bytes)
+// registers are those that hold so many bytes, a multiple of 16, the widest first.
+func registers(bytes, widest int) (all []int) {
+	for ; widest >= 16; widest /= 2 {
+		for ; bytes >= widest; bytes -= widest {
+			all = append(all, widest)
+		}
 	}
 	return all
 }
@@ -447,11 +445,11 @@ func (g generator) scatter(registers []int) {
 	CMPQ(e, end)
 	JEQ(next.ref())
 	loop.here()
-	at, pixel, value := GP64(), GP64(), YMM()
+	at, pixel, value := GP64(), GP64(), vector(registers[0])
 	MOVL(mem(e), at.As32())
 	MOVBLZX(at.As8(), pixel.As32())
 	SHRL(operand.U8(placeShift), at.As32())
-	g.bcast(mem(values).Idx(pixel, uint8(g.size)), value)
+	g.broadcast(mem(values).Idx(pixel, uint8(g.size)), value)
 	IMUL3Q(operand.U32(columns*g.size), at, at)
 	for v, s := range scaled {
 		sum := vector(registers[v])
