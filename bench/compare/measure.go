@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"glassnet/internal/bench"
@@ -66,7 +65,7 @@ type Command struct {
 	Command string  `json:"command"`
 	Seconds float64 `json:"seconds"` // median
 	Times   int     `json:"times"`
-	PeakMB  float64 `json:"peak_mb"` // resident; 0: not measured
+	PeakMB  float64 `json:"peak_mb"` // resident; 0: not known
 }
 
 // Study compares the replay of the published study.
@@ -332,6 +331,32 @@ func (m *meter) sideBySide() {
 	}
 }
 
+// peakOf watches a process until done is closed and sends its peak resident memory in
+// MB, 0 where the system does not tell. What wait(2) tells will not do: a process that
+// was started from a larger one counts as large as that.
+func peakOf(pid int, done <-chan struct{}) <-chan float64 {
+	result := make(chan float64, 1)
+	go func() {
+		var peak float64
+		for {
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+			if _, after, found := strings.Cut(string(status), "VmHWM:"); found {
+				var kib float64
+				if _, err := fmt.Sscan(after, &kib); err == nil {
+					peak = kib / 1024
+				}
+			}
+			select {
+			case <-done:
+				result <- peak
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	}()
+	return result
+}
+
 // command runs a program to its end and returns its time and peak memory.
 func command(environment []string, name string, arguments ...string) (seconds, peakMB float64, out string, err error) {
 	c := exec.Command(name, arguments...)
@@ -341,13 +366,16 @@ func command(environment []string, name string, arguments ...string) (seconds, p
 	var complaint strings.Builder
 	c.Stderr = &complaint
 	start := time.Now()
-	err = c.Run()
+	if err = c.Start(); err == nil {
+		done := make(chan struct{})
+		peak := peakOf(c.Process.Pid, done)
+		err = c.Wait()
+		close(done)
+		peakMB = <-peak
+	}
 	seconds = time.Since(start).Seconds()
 	if err != nil {
 		return 0, 0, "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(arguments, " "), err, complaint.String())
-	}
-	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		peakMB = float64(usage.Maxrss) / 1024
 	}
 	return seconds, peakMB, text.String(), nil
 }
@@ -375,9 +403,6 @@ func (m *meter) command(times int, label string, arguments ...string) (c Command
 		}
 		m.log("%s, %d of %d: %.3f s, %.0f MB", c.Command, i+1, times, s, peak)
 		seconds, stdout, c.PeakMB = append(seconds, s), text, max(c.PeakMB, peak)
-	}
-	if label == "version" {
-		c.PeakMB = 0 // what is told is the memory of this process, from which it was started
 	}
 	slices.Sort(seconds)
 	c.Seconds = seconds[len(seconds)/2]

@@ -262,8 +262,21 @@ func (r *Run) Command(name string) Command {
 	return r.Commands[i]
 }
 
-// SameFigures says whether the replay in numpy printed the figures ours did.
-func (s Study) SameFigures() bool { return slices.Equal(s.OursRows, s.NumpyRows) }
+// Figures counts those of our table, and those of them that the replay in numpy printed
+// too. It sums in another order, and a rounded figure may tip over.
+func (s Study) Figures() (f struct{ All, Same int }) {
+	for i, row := range s.OursRows {
+		for j, figure := range strings.Split(row, ",") {
+			f.All++
+			if i < len(s.NumpyRows) {
+				if cells := strings.Split(s.NumpyRows[i], ","); j < len(cells) && cells[j] == figure {
+					f.Same++
+				}
+			}
+		}
+	}
+	return f
+}
 
 func median(values []float64) float64 {
 	if len(values) == 0 {
@@ -348,22 +361,28 @@ func (r *Run) versions() (all []string) {
 	return all
 }
 
-// doing says in words what the functions of a step do.
-var doing = map[string]string{
-	"sparse":         "sums of scaled rows of the first layer: x·w and xᵀ·g over the pixels that are not 0",
-	"compress":       "lists of the pixels that are not 0",
-	"transposebytes": "the batch of images turned round, for the gradient of the weights",
-	"softmax":        "softmax and the cost",
-	"update":         "the update",
-	"pack":           "panels of a factor laid out for the registers",
-	"tile":           "products of the small layers",
+// doing says in words what the functions of a step do, by a part of their names; the
+// first that fits counts.
+var doing = [][2]string{
+	{"scatter", "gradient of the first layer's weights: each image adds to the rows of its pixels"},
+	{"fetch", "lists of the next batch brought nearer while this one is summed"},
+	{"sortrows", "images with as many pixels are summed together"},
+	{"sparse", "sums of scaled rows of the first layer, over the pixels that are not 0"},
+	{"compress", "lists of the pixels that are not 0"},
+	{"transposebytes", "the batch of images turned round, for the gradient of the weights"},
+	{"softmax", "softmax"},
+	{"elementary.log", "the cost"},
+	{"update", "the update"},
+	{"pack", "panels of a factor laid out for the registers"},
+	{"tile", "products of the small layers"},
+	{"dense", "products of the small layers"},
 }
 
 // function returns what a profiled function does, "" when it is not known.
 func function(name string) string {
-	for part, words := range doing {
-		if strings.Contains(strings.ToLower(name), part) {
-			return words
+	for _, d := range doing {
+		if strings.Contains(strings.ToLower(name), d[0]) {
+			return d[1]
 		}
 	}
 	return ""
