@@ -130,10 +130,13 @@ func (CrossEntropy[T]) Backward(c *LossCache[T]) matrix.Matrix[T] {
 //
 //	loss[i] = -ln(p[i, label[i]] + 1e-8)
 //
-// The 1e-8 keeps the logarithm finite where p underflows. The study's gradient
+// The 1e-8, PublishedLossEpsilon, keeps the logarithm finite where p underflows. The study's gradient
 // ignores it and is that of CrossEntropy; the two differ by the factor
 // p/(p + 1e-8).
 type PublishedCrossEntropy[T matrix.Float] struct{ CrossEntropy[T] }
+
+// PublishedLossEpsilon is what PublishedCrossEntropy adds to the probability.
+const PublishedLossEpsilon = 1e-8
 
 // Name implements Loss.
 func (PublishedCrossEntropy[T]) Name() string { return LossPublishedCrossEntropy }
@@ -143,7 +146,7 @@ func (PublishedCrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T]
 	c.begin(logits, labels)
 	kernel.Of[T]().Softmax(c.Probabilities.Data, logits.Data, c.sums[:len(labels)], c.Predicted)
 	for i, label := range labels {
-		c.Losses[i] = -elementary.Log(c.Probabilities.Row(i)[label] + 1e-8)
+		c.Losses[i] = -elementary.Log(c.Probabilities.Row(i)[label] + PublishedLossEpsilon)
 	}
 	return kernel.Sum(c.Losses) / float64(len(labels))
 }

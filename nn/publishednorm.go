@@ -16,8 +16,8 @@ import "glassnet/matrix"
 // bound.
 type PublishedNorm[T matrix.Float] struct{ width int }
 
-// publishedEpsilon is added to the variance inside the root.
-const publishedEpsilon = 1e-8
+// PublishedEpsilon is what PublishedNorm adds to the variance inside the root.
+const PublishedEpsilon = 1e-8
 
 // NewPublishedNorm returns the published study's normalisation over width units.
 func NewPublishedNorm[T matrix.Float](width int) *PublishedNorm[T] {
@@ -65,7 +65,7 @@ func (p *PublishedNorm[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) m
 			variance += T(T(v-mean) * T(v-mean))
 		}
 		variance /= d
-		std := sqrt(variance + publishedEpsilon)
+		std := sqrt(variance + PublishedEpsilon)
 		for j, v := range xi {
 			yi[j] = T(v-mean) / std
 		}

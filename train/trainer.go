@@ -87,6 +87,9 @@ func hasBatchNorm[T matrix.Float](net *nn.Network[T]) bool {
 // Trace returns what the layers remember of the last step.
 func (t *Trainer[T]) Trace() *nn.Trace[T] { return t.trace }
 
+// LossCache returns what the loss remembers of the last step.
+func (t *Trainer[T]) LossCache() *nn.LossCache[T] { return t.loss }
+
 // Cost is what a batch cost before its update.
 type Cost struct {
 	Data    float64 // mean loss over the batch, nats

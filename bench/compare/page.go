@@ -376,6 +376,8 @@ var doing = [][2]string{
 	{"pack", "panels of a factor laid out for the registers"},
 	{"tile", "products of the small layers"},
 	{"dense", "products of the small layers"},
+	{"addcolumns", "gradients of the biases"},
+	{"memclr", "sums set to 0"},
 }
 
 // function returns what a profiled function does, "" when it is not known.

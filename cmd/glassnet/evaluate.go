@@ -34,24 +34,9 @@ func (c *evaluateCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	name := c.Dataset
-	if name == "" {
-		name = facts.Dataset
-	}
-	if name == "" {
-		return usererr.New("%s does not say which data set it was trained on", c.Model).Try("--dataset mnist")
-	}
-	data, err := c.load(s, name, c.Quiet || c.JSON)
+	data, err := modelData(s, c.Model, facts, c.dataFlags, c.Quiet || c.JSON)
 	if err != nil {
 		return err
-	}
-	if c.Dataset == "" && facts.DatasetSHA256 != "" && data.SHA256 != facts.DatasetSHA256 {
-		return usererr.New("%s was trained on another data set of the name %q (SHA-256 %.12s..., got %.12s...)",
-			c.Model, name, facts.DatasetSHA256, data.SHA256).Try("--dataset with the folder that it was trained on")
-	}
-	if facts.Width > 0 && (data.Test.Width != facts.Width || data.Test.Height != facts.Height) {
-		return usererr.New("%s takes images of %dx%d, but those of %s are %dx%d",
-			c.Model, facts.Width, facts.Height, name, data.Test.Width, data.Test.Height)
 	}
 	var e experiment.Evaluation
 	if precision == "float64" {
@@ -67,6 +52,31 @@ func (c *evaluateCmd) Run(s *session) error {
 	}
 	printEvaluation(s.stdout, e)
 	return nil
+}
+
+// modelData loads the data set that a model was trained on, or the one that --dataset
+// names, whose images must have the model's size.
+func modelData(s *session, model string, facts modelfile.Facts, flags dataFlags, quiet bool) (*dataset.Data, error) {
+	name := flags.Dataset
+	if name == "" {
+		name = facts.Dataset
+	}
+	if name == "" {
+		return nil, usererr.New("%s does not say which data set it was trained on", model).Try("--dataset mnist")
+	}
+	data, err := flags.load(s, name, quiet)
+	if err != nil {
+		return nil, err
+	}
+	if flags.Dataset == "" && facts.DatasetSHA256 != "" && data.SHA256 != facts.DatasetSHA256 {
+		return nil, usererr.New("%s was trained on another data set of the name %q (SHA-256 %.12s..., got %.12s...)",
+			model, name, facts.DatasetSHA256, data.SHA256).Try("--dataset with the folder that it was trained on")
+	}
+	if facts.Width > 0 && (data.Test.Width != facts.Width || data.Test.Height != facts.Height) {
+		return nil, usererr.New("%s takes images of %dx%d, but those of %s are %dx%d",
+			model, facts.Width, facts.Height, name, data.Test.Width, data.Test.Height)
+	}
+	return data, nil
 }
 
 func evaluateAs[T float32 | float64](path string, data *dataset.Data, threads int) (experiment.Evaluation, error) {

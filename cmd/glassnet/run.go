@@ -35,6 +35,7 @@ type commands struct {
 	Train    trainCmd    `cmd:"" help:"Train one network and save it."`
 	Evaluate evaluateCmd `cmd:"" help:"Cost, accuracy and confusion matrix of a model on a data set."`
 	Predict  predictCmd  `cmd:"" help:"Class and probabilities for PNG images or IDX files."`
+	Explain  explainCmd  `cmd:"" help:"One example's forward and backward pass with its numbers; --check compares gradients."`
 	Data     dataCmd     `cmd:"" help:"Which data sets are here, where they came from, their checksums."`
 	Bench    benchCmd    `cmd:"" help:"Speed of the hot paths beside this machine's measured limits."`
 	Report   reportCmd   `cmd:"" help:"Write the report of finished studies again."`

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -45,6 +46,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":       exits,
+			"fitscolumns": fitsColumns,
 			"mkdata":      mkdata,
 			"mkpng":       mkpng,
 			"overwrite":   overwrite,
@@ -109,6 +111,17 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if took := time.Since(sent); took > 10*time.Second {
 		ts.Fatalf("ended %v after SIG%s, want seconds", took, args[0])
+	}
+}
+
+// fitscolumns N demands that no line of the last output is longer than N characters.
+func fitsColumns(ts *testscript.TestScript, _ bool, args []string) {
+	most, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > most {
+			ts.Fatalf("a line of %d characters, want at most %d:\n%s", n, most, line)
+		}
 	}
 }
 

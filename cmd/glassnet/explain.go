@@ -1,0 +1,442 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"glassnet/dataset"
+	"glassnet/explain"
+	"glassnet/internal/usererr"
+	"glassnet/matrix"
+	"glassnet/modelfile"
+	"glassnet/nn"
+	"glassnet/optim"
+	"glassnet/random"
+)
+
+// explainCmd shows one example's forward and backward pass with its numbers.
+type explainCmd struct {
+	Model      string   `arg:"" help:"A model.safetensors."`
+	Example    int      `placeholder:"I" help:"Example of the data set, from 0 (0)."`
+	Set        string   `default:"test" enum:"test,train" help:"test or train: which examples (test)."`
+	Batch      *int     `placeholder:"N" help:"Examples in the step, this one and those after it; 1, or with batch normalisation as many as in training."`
+	Unit       []string `sep:"none" placeholder:"LAYER:UNIT" help:"Open the output of a unit and its gradient, such as 2:5; layers count from 1, units from 0."`
+	Param      []string `sep:"none" placeholder:"NAME:INDEX" help:"Open a parameter, its gradient and its update, such as 1.dense.weight:13,4 (from input 13 to unit 4)."`
+	Open       []string `sep:"none" placeholder:"REF" help:"Open any number: loss, cost, p:3, x:345, 2.batch_norm.x_hat:5, grad(2:5), after(1.dense.bias:4); @3 behind it means row 3 of the batch."`
+	Check      bool     `help:"Compare gradients with finite differences in float64: those of what is opened, or 25 of each kind. Exit code 1 if one is off."`
+	Full       bool     `help:"Print all terms of a formula, and all digits."`
+	Saliency   bool     `help:"Which pixels speak for the predicted class: gradient, gradient times input, occlusion."`
+	Convention string   `default:"rows" enum:"rows,columns" help:"rows: examples are rows, x·W; columns: as in the published study, W·a (rows)."`
+	LR         *float64 `name:"lr" placeholder:"RATE" help:"Learning rate of the update; by default that of the training."`
+	dataFlags
+	speedFlags
+	JSON  bool `help:"Print JSON."`
+	Quiet bool `help:"No progress."`
+}
+
+// Run implements the command.
+func (c *explainCmd) Run(s *session) error {
+	threads, err := c.threads()
+	if err != nil {
+		return err
+	}
+	if err := c.apply(); err != nil {
+		return err
+	}
+	refs, err := c.refs()
+	if err != nil {
+		return err
+	}
+	precision, _, facts, err := modelfile.Inspect(c.Model)
+	if err != nil {
+		return err
+	}
+	data, err := modelData(s, c.Model, facts, c.dataFlags, c.Quiet || c.JSON)
+	if err != nil {
+		return err
+	}
+	if precision == "float64" {
+		return explainAs[float64](s, c, data, refs, threads)
+	}
+	return explainAs[float32](s, c, data, refs, threads)
+}
+
+// refs lists what is to be opened.
+func (c *explainCmd) refs() (refs []explain.Ref, err error) {
+	add := func(text string, kinds []explain.Kind, want string, aspects ...explain.Aspect) {
+		r, e := explain.ParseRef(text)
+		switch {
+		case err != nil:
+		case e != nil:
+			err = e
+		case kinds != nil && (r.Aspect != explain.Value || !slices.Contains(kinds, r.Kind)):
+			err = usererr.New("%.100q, want %s", text, want)
+		default:
+			for _, a := range aspects {
+				one := r
+				one.Aspect = a
+				refs = append(refs, one)
+			}
+		}
+	}
+	for _, text := range c.Unit {
+		add(text, []explain.Kind{explain.Output}, "LAYER:UNIT, such as 2:5", explain.Value, explain.Gradient)
+	}
+	for _, text := range c.Param {
+		add(text, []explain.Kind{explain.Parameter}, "NAME:INDEX, such as 1.dense.weight:13,4", explain.Value, explain.Gradient, explain.After)
+	}
+	for _, text := range c.Open {
+		r, e := explain.ParseRef(text)
+		if e != nil {
+			return nil, e
+		}
+		refs = append(refs, r)
+	}
+	return refs, err
+}
+
+// explained is what has been found out, whatever the number type.
+type explained struct {
+	Model      string           `json:"model"`
+	Dataset    string           `json:"dataset"`
+	Set        string           `json:"set"`
+	Example    int              `json:"example"`
+	Batch      int              `json:"batch"`
+	Convention string           `json:"convention"`
+	Precision  string           `json:"precision"`
+	Label      int              `json:"label"`
+	Predicted  int              `json:"predicted"`
+	Rate       float64          `json:"learning_rate"`
+	Rule       string           `json:"rule"`
+	P          []float64        `json:"probabilities"`
+	Loss       float64          `json:"loss"`
+	Cost       float64          `json:"cost"`
+	Penalty    float64          `json:"penalty"`
+	CostAfter  float64          `json:"cost_after"`
+	PenAfter   float64          `json:"penalty_after"`
+	Layers     []explainedLayer `json:"layers"`
+	Findings   []finding        `json:"findings"`
+	Opened     []opened         `json:"opened,omitempty"`
+	Checks     []checked        `json:"checks,omitempty"`
+	Saliency   *salient         `json:"saliency,omitempty"`
+
+	image         []byte
+	width, height int
+	digits        bool
+}
+
+// explainedLayer are the numbers of one layer for the example.
+type explainedLayer struct {
+	Layer    int                  `json:"layer"`
+	Kind     string               `json:"kind"`
+	Output   []float64            `json:"output"`
+	Gradient []float64            `json:"gradient"` // of total by the output
+	Kept     map[string][]float64 `json:"kept,omitempty"`
+	Params   []explainedParam     `json:"params,omitempty"`
+	Update   *float64             `json:"update_over_weight,omitempty"`
+}
+
+type explainedParam struct {
+	Name  string `json:"name"`
+	Shape []int  `json:"shape"`
+}
+
+type finding struct {
+	Layer  int    `json:"layer"`
+	What   string `json:"what"`
+	Cause  string `json:"cause"`
+	Remedy string `json:"remedy"`
+}
+
+// opened is one number with its formula.
+type opened struct {
+	Ref           string         `json:"ref"`
+	What          string         `json:"what"`
+	Value         float64        `json:"value"`
+	Law           string         `json:"law"`
+	Formula       string         `json:"formula"`
+	Contributions []contribution `json:"contributions"`
+	To            []string       `json:"to"`
+	Exciting      []excited      `json:"exciting,omitempty"` // examples, of a unit
+
+	ref explain.Ref
+}
+
+// excited is an example with the output of a unit for it.
+type excited struct {
+	Example int     `json:"example"`
+	Label   int     `json:"label"`
+	Value   float64 `json:"value"`
+}
+
+// mostExciting is how many examples are named that excite a unit most.
+const mostExciting = 6
+
+type contribution struct {
+	Term  string   `json:"term"`
+	Value float64  `json:"value"`
+	Of    []string `json:"of"`
+
+	refs []explain.Ref
+}
+
+// checked is one gradient beside its finite difference.
+type checked struct {
+	Ref      string  `json:"ref"`
+	Kind     string  `json:"kind"`
+	Analytic float64 `json:"analytic"`
+	Numeric  float64 `json:"numeric"`
+	Relative float64 `json:"relative_difference"`
+	Kink     bool    `json:"kink"`
+	Off      bool    `json:"off"`
+}
+
+type salient struct {
+	Class              int       `json:"class"`
+	Gradient           []float64 `json:"gradient"`
+	GradientTimesInput []float64 `json:"gradient_times_input"`
+	Occlusion          []float64 `json:"occlusion"`
+	Patch              int       `json:"patch"`
+}
+
+// occlusionPatch is the side of the square that occlusion blanks.
+const occlusionPatch = 4
+
+func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, refs []explain.Ref, threads int) error {
+	m, err := modelfile.Load[T](c.Model)
+	if err != nil {
+		return err
+	}
+	set := data.Test
+	if c.Set == "train" {
+		set = data.Train
+	}
+	view, err := c.batch(set, m.Facts, m.Net.Architecture())
+	if err != nil {
+		return err
+	}
+	rate := m.Facts.LearningRate
+	if c.LR != nil {
+		rate = *c.LR
+	}
+	if rate == 0 {
+		return usererr.New("%s does not say its learning rate", c.Model).Try("--lr 0.009")
+	}
+	step, err := record(m.Net, m.Facts, view, rate, threads)
+	if err != nil {
+		return err
+	}
+	convention := explain.Rows
+	if c.Convention == "columns" {
+		convention = explain.Columns
+	}
+	e := overview(step)
+	e.Model, e.Dataset, e.Set, e.Example, e.Convention = c.Model, data.Name, c.Set, c.Example, c.Convention
+	style := explain.Style{Digits: 5, Terms: 6, Bits: bitsOf[T]()}
+	if c.Full {
+		style.Digits, style.Terms = 0, 0
+	}
+	for _, r := range refs {
+		f, err := step.Open(r, convention)
+		if err != nil {
+			return err
+		}
+		o := openedOf(f, style)
+		if r.Kind == explain.Output && r.Aspect == explain.Value {
+			examples, err := explain.MostExciting(m.Net, dataset.All(set), r.Layer, r.Index[0], mostExciting, threads)
+			if err != nil {
+				return err
+			}
+			for _, x := range examples {
+				o.Exciting = append(o.Exciting, excited{x.Example, int(set.Labels[x.Example]), x.Value})
+			}
+		}
+		e.Opened = append(e.Opened, o)
+	}
+	if c.Check {
+		if e.Checks, err = checks(m.Net, m.Facts, view, rate, threads, refs); err != nil {
+			return err
+		}
+	}
+	if c.Saliency {
+		found, err := explain.Salient(m.Net, e.image, e.width, -1, min(occlusionPatch, e.width))
+		if err != nil {
+			return err
+		}
+		e.Saliency = &salient{found.Class, found.Gradient, found.GradientTimesInput, found.Occlusion, found.Patch}
+	}
+	if c.JSON {
+		err = printJSON(s.stdout, e)
+	} else {
+		newExplainPrinter(s.stdout, style, convention).print(e)
+	}
+	if err == nil && slices.ContainsFunc(e.Checks, func(c checked) bool { return c.Off }) {
+		fmt.Fprintln(s.stderr, "error: a gradient is off")
+		return errCheckFailed
+	}
+	return err
+}
+
+func bitsOf[T matrix.Float]() int {
+	if _, double := any(T(0)).(float64); double {
+		return 64
+	}
+	return 32
+}
+
+// batch selects the example and those after it, round the end of the set.
+func (c *explainCmd) batch(set *dataset.Set, facts modelfile.Facts, a nn.Architecture) (dataset.View, error) {
+	if c.Example < 0 || c.Example >= set.Len() {
+		return dataset.View{}, usererr.New("--example %d, want 0 to %d", c.Example, set.Len()-1)
+	}
+	n := 1
+	if slices.ContainsFunc(a.Layers, func(l nn.LayerSpec) bool { return l.Kind == nn.KindBatchNorm }) {
+		n = max(2, facts.Batch)
+		if facts.Batch == 0 {
+			n = 128
+		}
+		n = min(n, set.Len())
+	}
+	if c.Batch != nil {
+		n = *c.Batch
+	}
+	if n < 1 || n > set.Len() {
+		return dataset.View{}, usererr.New("--batch %d, want 1 to %d", n, set.Len())
+	}
+	view := dataset.View{Set: set}
+	for i := range n {
+		view.Index = append(view.Index, int32((c.Example+i)%set.Len()))
+	}
+	return view, nil
+}
+
+// record makes the step that training would make next.
+func record[T matrix.Float](net *nn.Network[T], facts modelfile.Facts, view dataset.View, rate float64, threads int) (*explain.Step[T], error) {
+	loss, err := lossOf[T](facts.Loss)
+	if err != nil {
+		return nil, err
+	}
+	form := facts.L2Form
+	if form == "" {
+		form = "l2"
+	}
+	penalty, err := optim.NewPenalty[T](form, facts.L2)
+	if err != nil {
+		return nil, err
+	}
+	name := facts.Rule
+	if name == "" {
+		name = "sgd"
+	}
+	rule, err := optim.NewRule[T](name)
+	if err != nil {
+		return nil, err
+	}
+	return explain.Record(net, view, explain.Options[T]{Loss: loss, Penalty: penalty, Rule: rule, Rate: rate, Threads: threads})
+}
+
+// overview collects the numbers of the example in row 0.
+func overview[T matrix.Float](step *explain.Step[T]) *explained {
+	set := step.Batch.Set
+	e := &explained{
+		Batch: step.Rows(), Precision: fmt.Sprintf("float%d", bitsOf[T]()),
+		Label: int(step.Loss.Labels[0]), Predicted: int(step.Loss.Predicted[0]),
+		Rate: step.Rate, Rule: step.Rule.Name(),
+		P: wide(step.Loss.Probabilities.Row(0)), Loss: float64(step.Loss.Losses[0]),
+		Cost: step.Cost.Data, Penalty: step.Cost.Penalty, CostAfter: step.After.Data, PenAfter: step.After.Penalty,
+		Findings: []finding{},
+		image:    set.Image(int(step.Batch.Index[0])), width: set.Width, height: set.Height,
+	}
+	health := step.Health()
+	for l, cache := range step.Trace.Caches {
+		layer := step.Net.Layers()[l]
+		one := explainedLayer{Layer: l + 1, Kind: layer.Spec().Kind, Output: wide(cache.Out.Row(0)), Gradient: wide(cache.GradOut.Row(0))}
+		for _, k := range cache.Kept {
+			if one.Kept == nil {
+				one.Kept = map[string][]float64{}
+			}
+			one.Kept[k.Name] = wide(k.Value.Row(0))
+		}
+		for _, p := range layer.Params() {
+			one.Params = append(one.Params, explainedParam{p.Name, p.Shape})
+		}
+		if u := health.Layers[l].Update; !math.IsNaN(u) && !math.IsInf(u, 0) {
+			one.Update = &u
+		}
+		e.Layers = append(e.Layers, one)
+	}
+	for _, f := range health.Findings {
+		e.Findings = append(e.Findings, finding{f.Layer, f.What, f.Cause, f.Remedy})
+	}
+	return e
+}
+
+func wide[T matrix.Float](v []T) []float64 {
+	all := make([]float64, len(v))
+	for i, x := range v {
+		all[i] = float64(x)
+	}
+	return all
+}
+
+func openedOf(f explain.Formula, style explain.Style) opened {
+	o := opened{Ref: f.Ref.String(), What: f.What, Value: f.Value, Law: f.Law, Formula: f.Expr.Text(style), To: []string{}, ref: f.Ref}
+	for _, c := range f.Expr.Contributions() {
+		one := contribution{Term: c.Term.Text(style), Value: c.Value, Of: []string{}, refs: c.Term.Refs()}
+		for _, r := range one.refs {
+			one.Of = append(one.Of, r.String())
+		}
+		o.Contributions = append(o.Contributions, one)
+	}
+	for _, r := range f.To {
+		o.To = append(o.To, r.String())
+	}
+	return o
+}
+
+// How far a gradient in float64 may be from its finite difference.
+const (
+	offBy      = 1e-8
+	offByShare = 1e-6
+)
+
+// checksPerKind is how many gradients of each kind are checked when none are named.
+const checksPerKind = 25
+
+// checks compares gradients with finite differences, in float64 whatever the model
+// has: those of refs, or of each kind of parameter and layer some at random.
+func checks[T matrix.Float](net *nn.Network[T], facts modelfile.Facts, view dataset.View, rate float64, threads int, refs []explain.Ref) ([]checked, error) {
+	twin, err := nn.Build[float64](net.Architecture())
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range net.Params() {
+		copy(twin.Params()[i].Value, wide(p.Value))
+	}
+	step, err := record(twin, facts, view, rate, threads)
+	if err != nil {
+		return nil, err
+	}
+	if len(refs) == 0 {
+		refs = step.SampleGradients(random.New(1, "explain/check"), checksPerKind)
+	}
+	var all []checked
+	seen := map[explain.Ref]bool{}
+	for _, r := range refs {
+		r.Aspect = explain.Gradient
+		if seen[r] || r.Kind != explain.Output && r.Kind != explain.Parameter {
+			continue // of what is neither, no gradient is computed
+		}
+		seen[r] = true
+		c, err := step.Check(r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, checked{
+			Ref: c.Ref.String(), Kind: step.KindOf(r), Analytic: c.Analytic, Numeric: c.Numeric, Relative: c.Relative, Kink: c.Kink,
+			Off: !c.Kink && math.Abs(c.Analytic-c.Numeric) > offBy+offByShare*math.Abs(c.Numeric),
+		})
+	}
+	return all, nil
+}

@@ -1,0 +1,497 @@
+package explain_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"glassnet/dataset"
+	"glassnet/explain"
+	"glassnet/internal/usererr"
+	"glassnet/matrix"
+	"glassnet/nn"
+	"glassnet/optim"
+	"glassnet/random"
+	"glassnet/train"
+)
+
+// cases are steps with every kind of layer, loss and penalty.
+var cases = []struct {
+	name   string
+	layers []string
+	loss   string
+	form   string
+	lambda float64
+	rows   int
+}{
+	{"relu", []string{"dense 5", "relu", "dense 4", "relu", "dense 3"}, nn.LossCrossEntropy, "l2", 0, 1},
+	{"batch", []string{"dense 5", "relu", "dense 3"}, nn.LossCrossEntropy, "l2", 0, 6},
+	{"l2", []string{"dense 4", "tanh", "dense 3"}, nn.LossCrossEntropy, "l2", 0.3, 4},
+	{"sigmoid", []string{"dense 4", "sigmoid", "dense 3"}, nn.LossCrossEntropy, "l2", 0, 3},
+	{"batch norm", []string{"dense 5", "batch_norm", "relu", "dense 4", "tanh", "batch_norm", "dense 3"}, nn.LossCrossEntropy, "l2", 0.01, 7},
+	{"published", []string{"dense 5", "relu", "published_per_example_norm", "dense 3"}, nn.LossPublishedCrossEntropy, "published", 0.1, 4},
+	{"batch norm first", []string{"batch_norm", "dense 3"}, nn.LossCrossEntropy, "l2", 0, 5},
+}
+
+func step[T matrix.Float](t testing.TB, i int) *explain.Step[T] {
+	t.Helper()
+	c := cases[i]
+	stream := random.New(uint64(i+1), "explain/test")
+	set := images(stream, c.rows+2, 4, 3, 3)
+	s, err := explain.Record(network[T](t, stream, 12, c.layers...), dataset.All(set).Slice(1, 1+c.rows), options[T](t, c.loss, c.form, c.lambda))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// The printed formula of every number, read by a parser that sees the text only,
+// gives the number.
+func TestFormulas(t *testing.T) {
+	for i, c := range cases {
+		t.Run(c.name+"/float64", func(t *testing.T) { testFormulas[float64](t, i, 64, 1e-13) })
+		t.Run(c.name+"/float32", func(t *testing.T) { testFormulas[float32](t, i, 32, 2e-6) })
+	}
+}
+
+func testFormulas[T matrix.Float](t *testing.T, i, bits int, tolerance float64) {
+	s := step[T](t, i)
+	kinds := map[string]int{}
+	for _, r := range every(s, 3) {
+		for _, convention := range []explain.Convention{explain.Rows, explain.Columns} {
+			f, err := s.Open(r, convention)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := f.Expr.Text(explain.Style{Bits: bits})
+			got, size, err := evaluate(text)
+			bound := tolerance * max(size, 1e-3)
+			if r.Kind == explain.Pixel { // rounded to float32 for all networks
+				bound = 0x1p-24
+			}
+			if err != nil || !(math.Abs(got-f.Value) <= bound) {
+				t.Fatalf("%s = %v, but %s is %v (%v)", r, f.Value, text, got, err)
+			}
+			if f.Law == "" || f.What == "" {
+				t.Errorf("%s: law %q, what %q", r, f.Law, f.What)
+			}
+			// The tree says the same as its text.
+			if v := f.Expr.Eval(); math.Abs(v-got) > 1e-7*max(size, 1e-3) {
+				t.Fatalf("%s: the tree gives %v, its text %v", r, v, got)
+			}
+		}
+		kinds[fmt.Sprint(r.Kind, r.Aspect)]++
+	}
+	if len(kinds) < 11 {
+		t.Errorf("only %d kinds of numbers: %v", len(kinds), kinds)
+	}
+}
+
+// What a number goes into has it among its parts.
+func TestFromAndTo(t *testing.T) {
+	for i, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := step[float64](t, i)
+			open := func(r explain.Ref) explain.Formula {
+				f, err := s.Open(r, explain.Rows)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return f
+			}
+			links := 0
+			for _, r := range every(s, 2) {
+				for _, to := range open(r).To {
+					from := open(to).Expr.Refs()
+					skipped := r.Kind == explain.Pixel && open(r).Value == 0
+					if !slices.Contains(from, r) && !skipped {
+						t.Errorf("%s goes to %s, which is made of %v", r, to, from)
+					}
+					links++
+				}
+			}
+			if links == 0 {
+				t.Error("no links")
+			}
+		})
+	}
+}
+
+// A step is what training does: the same parameters after it, bit for bit, and the
+// network that was given is as before.
+func TestRecordIsTheTrainingStep(t *testing.T) {
+	for i, c := range cases {
+		t.Run(c.name+"/float64", func(t *testing.T) { testRecord[float64](t, i) })
+		t.Run(c.name+"/float32", func(t *testing.T) { testRecord[float32](t, i) })
+	}
+}
+
+func testRecord[T matrix.Float](t *testing.T, i int) {
+	c := cases[i]
+	stream := random.New(uint64(i+1), "explain/test")
+	set := images(stream, c.rows+2, 4, 3, 3)
+	net, batch, o := network[T](t, stream, 12, c.layers...), dataset.All(set).Slice(1, 1+c.rows), options[T](t, c.loss, c.form, c.lambda)
+	s, err := explain.Record(net, batch, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, p := range net.Params() {
+		if !slices.Equal(p.Value, s.Before[k]) {
+			t.Fatalf("%s changed by Record", p.Name)
+		}
+	}
+	set.ListNonzeros() // another way to the same bits
+	trainer, err := train.New(net, train.Options[T]{Loss: o.Loss, Penalty: o.Penalty, Rule: o.Rule, Rate: o.Rate, Batch: c.rows, Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cost, err := trainer.Step(batch)
+	if err != nil || cost != s.Cost {
+		t.Errorf("training's cost %v (%v), the step's %v", cost, err, s.Cost)
+	}
+	moved := false
+	for k, p := range net.Params() {
+		if !slices.Equal(p.Value, s.Net.Params()[k].Value) || !slices.Equal(p.Grad, s.Net.Params()[k].Grad) {
+			t.Errorf("%s: training left other numbers than the step", p.Name)
+		}
+		moved = moved || !slices.Equal(p.Value, s.Before[k])
+		for at, v := range p.Value {
+			r := explain.Ref{Aspect: explain.After, Kind: explain.Parameter, Name: p.Name, Index: [2]int{at}}
+			if len(p.Shape) == 2 {
+				r.Two, r.Index = true, [2]int{at / p.Shape[1], at % p.Shape[1]}
+			}
+			if r, err = explain.ParseRef(r.String()); err != nil {
+				t.Fatal(err)
+			}
+			if f, err := s.Open(r, explain.Rows); err != nil || f.Value != float64(v) {
+				t.Fatalf("%s is shown as %v (%v), training has %v", r, f.Value, err, v)
+			}
+		}
+	}
+	if !moved {
+		t.Error("the step moved nothing")
+	}
+	if s.After == s.Cost {
+		t.Errorf("cost after the update %v, before %v", s.After, s.Cost)
+	}
+}
+
+// Every gradient of the networks without published parts agrees with differences of
+// the cost; the faulty published ones do not.
+func TestChecks(t *testing.T) {
+	for i, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := step[float64](t, i)
+			off, kinks, all := 0, 0, 0
+			for _, r := range every(s, 2) {
+				if r.Aspect != explain.Gradient {
+					continue
+				}
+				check, err := s.Check(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all++
+				switch {
+				case check.Kink:
+					kinks++
+				case math.Abs(check.Analytic-check.Numeric) > 1e-8+1e-6*math.Abs(check.Numeric):
+					if off++; c.name != "published" {
+						t.Errorf("%+v", check)
+					}
+				}
+			}
+			if kinks*20 > all {
+				t.Errorf("%d of %d at a kink", kinks, all)
+			}
+			if c.name == "published" && off < all/4 {
+				t.Errorf("only %d of %d faulty gradients found", off, all)
+			}
+		})
+	}
+}
+
+// A wrong gradient is seen.
+func TestCheckSeesWrongGradients(t *testing.T) {
+	s := step[float64](t, 1)
+	s.Net.Params()[0].Grad[0] += 1e-4
+	c, err := s.Check(explain.Ref{Kind: explain.Parameter, Layer: 1, Name: "1.dense.weight", Two: true})
+	if err != nil || math.Abs(c.Analytic-c.Numeric) < 0.9e-4 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestRefs(t *testing.T) {
+	for i := range cases {
+		s := step[float64](t, i)
+		for _, r := range every(s, 2) {
+			f, err := s.Open(r, explain.Rows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range append(f.Expr.Refs(), append(f.To, r)...) {
+				back, err := explain.ParseRef(r.String())
+				if err != nil {
+					t.Fatalf("%s: %v", r, err)
+				}
+				g, err := s.Open(back, explain.Rows)
+				if err != nil || g.Ref != back {
+					t.Fatalf("%s opens as %v, %v", r, g.Ref, err)
+				}
+				if want, err := s.Open(r, explain.Rows); err != nil || want.Value != g.Value {
+					t.Fatalf("%+v is %v, read again from %s %v", r, want.Value, r, g.Value)
+				}
+			}
+		}
+	}
+}
+
+func TestRefsThatAreNot(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                     "names no number",
+		"2":                    "names no number",
+		"2:":                   "names no number",
+		"2:-1":                 "names no number",
+		"2:1:3":                "names no number",
+		"grad(2:1":             "names no number",
+		"grad(grad(2:1))":      "names no number",
+		"2:1@":                 "names no number",
+		"x:1,2":                "names no number",
+		"q:1":                  "names no number",
+		"99999999999999999999": "names no number",
+		"0:1":                  "layer 0, want 1 to 5",
+		"6:1":                  "layer 6, want 1 to 5",
+		"1:5":                  "unit 5, want 0 to 4",
+		"1:1@1":                "example 1, want 0 to 0",
+		"x:12":                 "pixel 12, want 0 to 11",
+		"p:3":                  "class 3, want 0 to 2",
+		"grad(x:1)":            "no gradient of them",
+		"grad(p:1)":            "grad(5:1)",
+		"grad(loss)":           "want its value",
+		"after(1:1)":           "only parameters",
+		"1.dense.weight:1":     "want 2",
+		"1.dense.weight:12,0":  "index 12, want 0 to 11",
+		"1.dense.weight:0,5":   "index 5, want 0 to 4",
+		"1.dense.bias:0,0":     "want 1",
+		"2.dense.weight:0,0":   "no such parameter; there are 1.dense.weight",
+		"1.dense.mean:0":       "keeps nothing of this name",
+		"9.batch_norm.mean:0":  "layer 9, want 1 to 5",
+	} {
+		r, err := explain.ParseRef(text)
+		if err == nil {
+			_, err = step[float64](t, 0).Open(r, explain.Rows)
+		}
+		if _, user := usererr.Find(err); !user || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzParseRef(f *testing.F) {
+	for _, text := range []string{"2:5", "grad(1.dense.weight:13,4)", "after(2.batch_norm.running_mean:3)", "p:3@7", "loss@2", "2.batch_norm.x_hat:5@1"} {
+		f.Add(text)
+	}
+	s := step[float64](f, 4)
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := explain.ParseRef(text)
+		if err != nil {
+			return
+		}
+		if again, err := explain.ParseRef(r.String()); err != nil || again.String() != r.String() {
+			t.Errorf("%q is %s, read again %s, %v", text, r, again, err)
+		}
+		if v, err := s.Open(r, explain.Rows); err == nil && math.IsNaN(v.Value) {
+			t.Errorf("%q is NaN", text)
+		}
+	})
+}
+
+func TestRecordRefuses(t *testing.T) {
+	stream := random.New(1, "explain/test")
+	set := images(stream, 4, 4, 3, 3)
+	o := options[float64](t, nn.LossCrossEntropy, "l2", 0)
+	for name, record := range map[string]func() error{
+		"no example": func() error {
+			_, err := explain.Record(network[float64](t, stream, 12, "dense 3"), dataset.View{Set: set}, o)
+			return err
+		},
+		"one example under batch normalisation": func() error {
+			_, err := explain.Record(network[float64](t, stream, 12, "dense 3", "batch_norm", "dense 3"), dataset.All(set).Slice(0, 1), o)
+			return err
+		},
+		"another size of image": func() error {
+			_, err := explain.Record(network[float64](t, stream, 13, "dense 3"), dataset.All(set), o)
+			return err
+		},
+		"more classes than logits": func() error {
+			_, err := explain.Record(network[float64](t, stream, 12, "dense 2"), dataset.All(set), o)
+			return err
+		},
+	} {
+		if _, user := usererr.Find(record()); !user {
+			t.Errorf("%s: error %v", name, record())
+		}
+	}
+	net := network[float64](t, stream, 12, "dense 3")
+	for i := range net.Params()[0].Value {
+		net.Params()[0].Value[i] = 1e308
+	}
+	if _, err := explain.Record(net, dataset.All(set), o); err == nil || !strings.Contains(err.Error(), "diverged") {
+		t.Errorf("a step from infinite logits: %v", err)
+	}
+}
+
+func TestSalient(t *testing.T) {
+	stream := random.New(3, "explain/test")
+	set := images(stream, 1, 4, 3, 3)
+	net := network[float64](t, stream, 12, "dense 5", "batch_norm", "tanh", "dense 3")
+	image := set.Image(0)
+	predictor := nn.NewPredictor(net, 1)
+	p := make([]float64, 3)
+	class := predictor.Predict(p, image)
+	s, err := explain.Salient(net, image, 4, -1, 2)
+	if err != nil || s.Class != class {
+		t.Fatalf("class %d, %v, want %d", s.Class, err, class)
+	}
+	trace := net.NewTrace(nn.TraceOptions{Batch: 1})
+	logit := func(x []float64) float64 {
+		return net.Forward(trace, matrix.FromRows(x), nn.Eval).At(0, class)
+	}
+	x := make([]float64, 12)
+	for i, b := range image {
+		x[i] = float64(matrix.Intensity(b))
+	}
+	for i := range x {
+		const h = 1e-5
+		x[i] += h
+		up := logit(x)
+		x[i] -= 2 * h
+		down := logit(x)
+		x[i] += h
+		if want := (up - down) / (2 * h); math.Abs(s.Gradient[i]-want) > 1e-8 {
+			t.Errorf("gradient of pixel %d is %v, want %v", i, s.Gradient[i], want)
+		}
+		if want := s.Gradient[i] * float64(matrix.Intensity(image[i])); s.GradientTimesInput[i] != want {
+			t.Errorf("gradient·input of pixel %d is %v, want %v", i, s.GradientTimesInput[i], want)
+		}
+	}
+	// Pixel 5 is at (1, 1): a square of 2 begins there.
+	blanked := slices.Clone(image)
+	for _, at := range []int{5, 6, 9, 10} {
+		blanked[at] = 0
+	}
+	q := make([]float64, 3)
+	predictor.Predict(q, blanked)
+	if want := p[class] - q[class]; math.Abs(s.Occlusion[5]-want) > 1e-12 {
+		t.Errorf("occlusion of pixel 5 is %v, want %v", s.Occlusion[5], want)
+	}
+	for _, bad := range []func() (*explain.Saliency, error){
+		func() (*explain.Saliency, error) { return explain.Salient(net, image[1:], 4, 0, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(net, image, 5, 0, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(net, image, 0, 0, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(net, image, 4, 3, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(net, image, 4, -2, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(net, image, 4, 0, 0) },
+	} {
+		if _, err := bad(); err == nil {
+			t.Error("no error")
+		}
+	}
+}
+
+func TestMostExciting(t *testing.T) {
+	stream := random.New(4, "explain/test")
+	set := images(stream, 700, 4, 3, 3)
+	net := network[float32](t, stream, 12, "dense 5", "relu", "dense 3")
+	got, err := explain.MostExciting(net, dataset.All(set), 1, 2, 9, 2)
+	if err != nil || len(got) != 9 {
+		t.Fatal(got, err)
+	}
+	trace := net.NewTrace(nn.TraceOptions{Batch: 700})
+	net.ForwardPixels(trace, dataset.All(set).Pixels(), nn.Eval)
+	var all []explain.Excited
+	for i := range 700 {
+		all = append(all, explain.Excited{Example: i, Value: float64(trace.Caches[0].Out.At(i, 2))})
+	}
+	slices.SortStableFunc(all, func(a, b explain.Excited) int {
+		switch {
+		case a.Value > b.Value:
+			return -1
+		case a.Value < b.Value:
+			return 1
+		}
+		return 0
+	})
+	if !slices.Equal(got, all[:9]) {
+		t.Errorf("got %v, want %v", got, all[:9])
+	}
+	if _, err := explain.MostExciting(net, dataset.All(set), 4, 0, 1, 1); err == nil {
+		t.Error("no error for layer 4 of 3")
+	}
+	if _, err := explain.MostExciting(net, dataset.All(set), 1, 5, 1, 1); err == nil {
+		t.Error("no error for unit 5 of 5")
+	}
+}
+
+// Each illness is found where it is, and a network that trains well has none.
+func TestHealth(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		layers []string
+		spoil  func(net *nn.Network[float64])
+		rate   float64
+		want   string
+		layer  int
+	}{
+		{"well", []string{"dense 8", "relu", "dense 3"}, func(*nn.Network[float64]) {}, 0.01, "", 0},
+		{"dead units", []string{"dense 8", "relu", "dense 3"}, func(net *nn.Network[float64]) {
+			for j := range 3 {
+				net.Params()[1].Value[j] = -100
+			}
+		}, 0.01, "3 of 8 units of layer 2 are 0", 2},
+		{"saturated units", []string{"dense 8", "tanh", "dense 3"}, func(net *nn.Network[float64]) {
+			net.Params()[1].Value[0], net.Params()[1].Value[5] = 50, -50
+		}, 0.01, "2 of 8 units of layer 2 are saturated", 2},
+		{"vanishing gradient", []string{"dense 8", "sigmoid", "dense 8", "sigmoid", "dense 8", "sigmoid", "dense 8", "sigmoid", "dense 3"}, func(net *nn.Network[float64]) {
+			for _, p := range net.Params() {
+				for i := range p.Value {
+					p.Value[i] *= 0.2
+				}
+			}
+		}, 0.01, "vanishes", 1},
+		{"exploding gradient", []string{"dense 8", "relu", "dense 8", "relu", "dense 8", "relu", "dense 3"}, func(net *nn.Network[float64]) {
+			for _, p := range net.Params() {
+				for i := range p.Value {
+					p.Value[i] *= 40
+				}
+			}
+		}, 1e-12, "explodes", 1},
+		{"large rate", []string{"dense 8", "relu", "dense 3"}, func(*nn.Network[float64]) {}, 5, "one update moves the weights of layer 1", 1},
+		{"small rate", []string{"dense 8", "relu", "dense 3"}, func(*nn.Network[float64]) {}, 1e-7, "one update moves the weights of layer 1", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			stream := random.New(5, "explain/test")
+			set := images(stream, 64, 4, 3, 3)
+			net := network[float64](t, stream, 12, test.layers...)
+			test.spoil(net)
+			o := options[float64](t, nn.LossCrossEntropy, "l2", 0)
+			o.Rate, o.Rule = test.rate, optim.SGD[float64]{}
+			s, err := explain.Record(net, dataset.All(set), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			findings := s.Health().Findings
+			if test.want == "" && len(findings) > 0 {
+				t.Errorf("findings %+v, want none", findings)
+			}
+			found := slices.ContainsFunc(findings, func(f explain.Finding) bool {
+				return f.Layer == test.layer && strings.Contains(f.What, test.want) && f.Cause != "" && f.Remedy != ""
+			})
+			if test.want != "" && !found {
+				t.Errorf("findings %+v, want %q at layer %d", findings, test.want, test.layer)
+			}
+		})
+	}
+}
