@@ -123,7 +123,6 @@ type explained struct {
 
 	image         []byte
 	width, height int
-	digits        bool
 }
 
 // explainedLayer are the numbers of one layer for the example.
