@@ -20,9 +20,9 @@ const (
 // published normalisation with finite differences, on one batch in float64, and
 // does the same with batch normalisation in its place: the first must fail, for
 // its derivative is left out, and the second pass.
-func checkPublishedNorm[T matrix.Float](r *ready[T], s Settings) (Evidence, error) {
-	batch := r.fit.Slice(0, min(32, r.fit.Len()))
-	in, classes := r.net.Widths()
+func checkPublishedNorm[T matrix.Float](r *Ready[T], s Settings) (Evidence, error) {
+	batch := r.Fit.Slice(0, min(32, r.Fit.Len()))
+	in, classes := r.Net.Widths()
 	x := matrix.Unpack(matrix.New[float64](batch.Len(), in), batch.Pixels())
 	labels := batch.CopyLabels(make([]uint8, batch.Len()))
 
@@ -30,11 +30,11 @@ func checkPublishedNorm[T matrix.Float](r *ready[T], s Settings) (Evidence, erro
 		Layer: nn.KindPublishedNorm, Twin: nn.KindBatchNorm,
 		Tolerance: fmt.Sprintf("|analytic - numeric| <= %g + %g |numeric|", checkAbsolute, checkRelative),
 	}
-	asPublished, err := twin(r.net, s, in, classes, NormalisationPublished)
+	asPublished, err := twin(r.Net, s, in, classes, NormalisationPublished)
 	if err != nil {
 		return e, err
 	}
-	corrected, err := twin(r.net, s, in, classes, NormalisationBatch)
+	corrected, err := twin(r.Net, s, in, classes, NormalisationBatch)
 	if err != nil {
 		return e, err
 	}

@@ -354,10 +354,10 @@ func TestSeedsArePaired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if jobs[0].settings.Seed != jobs[3].settings.Seed || !slices.Equal(plain.fit.Index, bn.fit.Index) {
+	if jobs[0].settings.Seed != jobs[3].settings.Seed || !slices.Equal(plain.Fit.Index, bn.Fit.Index) {
 		t.Error("experiments of one seed have other splits")
 	}
-	if a, b := plain.net.Params()[0], bn.net.Params()[0]; a.Role != nn.Weight || !slices.Equal(a.Value, b.Value) {
+	if a, b := plain.Net.Params()[0], bn.Net.Params()[0]; a.Role != nn.Weight || !slices.Equal(a.Value, b.Value) {
 		t.Error("experiments of one seed have other first weights")
 	}
 }

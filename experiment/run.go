@@ -110,19 +110,39 @@ func streamsDraw(seed uint64, examples int) draw {
 	return draw{order: random.New(seed, random.Split).Permutation(examples)}
 }
 
-// ready is a run prepared up to its first step.
-type ready[T matrix.Float] struct {
-	net             *nn.Network[T]
-	loss            nn.Loss[T]
-	penalty         optim.Penalty[T]
-	trainer         *train.Trainer[T]
-	fit, validation dataset.View
+// Ready is a run prepared up to its first step.
+type Ready[T matrix.Float] struct {
+	Net             *nn.Network[T]
+	Loss            nn.Loss[T]
+	Penalty         optim.Penalty[T]
+	Rule            optim.Rule[T]
+	Trainer         *train.Trainer[T]
+	Batch           int // examples per step
+	Fit, Validation dataset.View
 }
 
-func prepare[T matrix.Float](data *dataset.Data, s Settings, d draw, threads int) (*ready[T], error) {
-	var r ready[T]
+// Prepare builds the network that the settings describe, with its initial weights, and
+// what trains it; data is divided as the settings say. Steps made one by one give the
+// bits of Train when each epoch's order is shuffled by the stream random.Shuffle.
+func Prepare[T matrix.Float](data *dataset.Data, s Settings, threads int) (*Ready[T], error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	return prepare[T](data, s, drawOf(data, s), threads)
+}
+
+// drawOf returns the random numbers that a run by itself starts from.
+func drawOf(data *dataset.Data, s Settings) draw {
+	if s.Random == RandomNumpy {
+		return numpyDraw(numpyrand.New(uint32(s.Seed)), data.Train.Len(), s.Architecture(data.Train.Features(), data.Train.Classes))
+	}
+	return streamsDraw(s.Seed, data.Train.Len())
+}
+
+func prepare[T matrix.Float](data *dataset.Data, s Settings, d draw, threads int) (*Ready[T], error) {
+	var r Ready[T]
 	var err error
-	if r.net, err = nn.Build[T](s.Architecture(data.Train.Features(), data.Train.Classes)); err != nil {
+	if r.Net, err = nn.Build[T](s.Architecture(data.Train.Features(), data.Train.Classes)); err != nil {
 		return nil, err
 	}
 	if d.weights == nil {
@@ -130,34 +150,34 @@ func prepare[T matrix.Float](data *dataset.Data, s Settings, d draw, threads int
 		if err != nil {
 			return nil, err
 		}
-		nn.Initialise(r.net, rule, random.New(s.Seed, random.Init))
+		nn.Initialise(r.Net, rule, random.New(s.Seed, random.Init))
 	} else {
-		setWeights(r.net, d.weights)
+		setWeights(r.Net, d.weights)
 	}
-	if r.loss, err = nn.NewLoss[T](s.Loss); err != nil {
+	if r.Loss, err = nn.NewLoss[T](s.Loss); err != nil {
 		return nil, err
 	}
-	if r.penalty, err = optim.NewPenalty[T](s.L2Form, s.L2); err != nil {
+	if r.Penalty, err = optim.NewPenalty[T](s.L2Form, s.L2); err != nil {
 		return nil, err
 	}
-	rule, err := optim.NewRule[T](s.Rule)
-	if err != nil {
+	if r.Rule, err = optim.NewRule[T](s.Rule); err != nil {
 		return nil, err
 	}
-	if r.fit, r.validation, err = dataset.Split(data.Train, d.order, s.Validation); err != nil {
+	if r.Fit, r.Validation, err = dataset.Split(data.Train, d.order, s.Validation); err != nil {
 		return nil, err
 	}
+	r.Batch = min(s.Batch, r.Fit.Len())
 	o := train.Options[T]{
-		Loss: r.loss, Penalty: r.penalty, Rule: rule, Rate: s.LearningRate,
-		Batch: min(s.Batch, r.fit.Len()), Threads: threads, LookEvery: s.LookEvery,
+		Loss: r.Loss, Penalty: r.Penalty, Rule: r.Rule, Rate: s.LearningRate,
+		Batch: r.Batch, Threads: threads, LookEvery: s.LookEvery,
 	}
 	if s.Shuffle {
 		o.Shuffle = random.New(s.Seed, random.Shuffle)
 	}
-	if r.trainer, err = train.New(r.net, o); err != nil {
+	if r.Trainer, err = train.New(r.Net, o); err != nil {
 		return nil, err
 	}
-	return &r, r.trainer.Check(r.fit, r.validation)
+	return &r, r.Trainer.Check(r.Fit, r.Validation)
 }
 
 func setWeights[T matrix.Float](net *nn.Network[T], weights [][]float64) {
@@ -187,14 +207,7 @@ func Train(ctx context.Context, dir string, data *dataset.Data, s Settings, o Tr
 	if err := s.Validate(); err != nil {
 		return Run{}, err
 	}
-	var d draw
-	if s.Random == RandomNumpy {
-		a := s.Architecture(data.Train.Features(), data.Train.Classes)
-		d = numpyDraw(numpyrand.New(uint32(s.Seed)), data.Train.Len(), a)
-	} else {
-		d = streamsDraw(s.Seed, data.Train.Len())
-	}
-	run, err := runOne(ctx, dir, data, s, d, 0, o)
+	run, err := runOne(ctx, dir, data, s, drawOf(data, s), 0, o)
 	run.Dataset, run.Fallback = data.Name, data.Fallback
 	if run.Stopped != "" {
 		if werr := writeJSON(filepath.Join(dir, "result.json"), run); werr != nil {
@@ -231,8 +244,8 @@ func runTyped[T matrix.Float](ctx context.Context, dir string, data *dataset.Dat
 	}
 
 	run := Run{Seed: s.Seed, Dir: dir}
-	history := newHistory(r.net)
-	result, failure := r.trainer.Fit(ctx, r.fit, r.validation, train.FitOptions{
+	history := newHistory(r.Net)
+	result, failure := r.Trainer.Fit(ctx, r.Fit, r.Validation, train.FitOptions{
 		Epochs: s.Epochs, Stop: s.stopRule(), KeepBest: s.Stop == StopPatience,
 		Watch: func(l train.Look) {
 			history.add(l, s.Stop == StopPublished)
@@ -240,7 +253,7 @@ func runTyped[T matrix.Float](ctx context.Context, dir string, data *dataset.Dat
 				run.StepsToTarget = finite(float64(l.Step))
 			}
 			if o.Progress != nil {
-				o.Progress(progressOf(o.Name, s, l, r.validation.Len() > 0))
+				o.Progress(progressOf(o.Name, s, l, r.Validation.Len() > 0))
 			}
 		},
 	})
@@ -262,7 +275,7 @@ func runTyped[T matrix.Float](ctx context.Context, dir string, data *dataset.Dat
 	}
 	run.Seconds = time.Since(started).Seconds()
 	if o.Progress != nil {
-		p := progressOf(o.Name, s, result.Last, r.validation.Len() > 0)
+		p := progressOf(o.Name, s, result.Last, r.Validation.Len() > 0)
 		p.Step, p.Done, p.Stopped = run.Steps, true, run.Stopped
 		o.Progress(p)
 	}
@@ -290,17 +303,17 @@ func progressOf(name string, s Settings, l train.Look, validated bool) Progress 
 // measure fills the figures of a finished run: accuracies over the whole sets;
 // costs over them too, but under the published stop rule those of the last look,
 // penalty included, as the published table prints them.
-func measure[T matrix.Float](run *Run, r *ready[T], data *dataset.Data, s Settings, result train.Result, threads int) {
-	if !allFinite(r.net) {
+func measure[T matrix.Float](run *Run, r *Ready[T], data *dataset.Data, s Settings, result train.Result, threads int) {
+	if !allFinite(r.Net) {
 		return // no figure of such a network means anything
 	}
-	e := train.NewEvaluator(r.net, r.loss, threads)
-	fit, test := e.Evaluate(r.fit, nil), e.Evaluate(dataset.All(data.Test), nil)
-	validation := e.Evaluate(r.validation, nil)
+	e := train.NewEvaluator(r.Net, r.Loss, threads)
+	fit, test := e.Evaluate(r.Fit, nil), e.Evaluate(dataset.All(data.Test), nil)
+	validation := e.Evaluate(r.Validation, nil)
 	run.TrainAccuracy, run.ValAccuracy, run.TestAccuracy = finite(fit.Accuracy), finite(validation.Accuracy), finite(test.Accuracy)
 	run.TrainCost, run.ValCost, run.TestCost = finite(fit.Cost), finite(validation.Cost), finite(test.Cost)
-	run.Penalty = finite(r.penalty.Apply(r.net.Params(), nn.Eval))
-	run.SumOfWeights = finite(sumOfWeights(r.net))
+	run.Penalty = finite(r.Penalty.Apply(r.Net.Params(), nn.Eval))
+	run.SumOfWeights = finite(sumOfWeights(r.Net))
 	if s.Stop == StopPatience {
 		run.BestEpoch, run.BestStep = result.Best.Epoch, result.Best.Step
 	}
@@ -327,11 +340,11 @@ func sumOfWeights[T matrix.Float](net *nn.Network[T]) float64 {
 }
 
 // finish writes the files of a finished run but for result.json.
-func finish[T matrix.Float](dir string, data *dataset.Data, s Settings, r *ready[T], result train.Result, h *history[T], threads int) error {
+func finish[T matrix.Float](dir string, data *dataset.Data, s Settings, r *Ready[T], result train.Result, h *history[T], threads int) error {
 	if err := atomicfile.Write(filepath.Join(dir, "history.csv"), h.write); err != nil {
 		return err
 	}
-	if !allFinite(r.net) {
+	if !allFinite(r.Net) {
 		return nil // a diverged network is of no use to anybody
 	}
 	facts := modelfile.Facts{
@@ -341,14 +354,14 @@ func finish[T matrix.Float](dir string, data *dataset.Data, s Settings, r *ready
 		Loss:   s.Loss, L2: s.L2, L2Form: s.L2Form, Rule: s.Rule, LearningRate: s.LearningRate,
 		Batch: s.Batch, Epochs: result.Epochs, Steps: result.Steps, Seed: s.Seed, Random: s.Random, Init: s.Init,
 	}
-	if err := modelfile.Save(filepath.Join(dir, "model.safetensors"), &modelfile.Model[T]{Net: r.net, Facts: facts}); err != nil {
+	if err := modelfile.Save(filepath.Join(dir, "model.safetensors"), &modelfile.Model[T]{Net: r.Net, Facts: facts}); err != nil {
 		return err
 	}
-	evaluation := Evaluate(r.net, r.loss, data.Name, data.Test, threads, 40)
+	evaluation := Evaluate(r.Net, r.Loss, data.Name, data.Test, threads, 40)
 	if err := writeJSON(filepath.Join(dir, "evaluation.json"), evaluation); err != nil {
 		return err
 	}
-	if s.Normalisation == NormalisationPublished && r.fit.Len() > 1 { // its twin, batch norm, needs two examples
+	if s.Normalisation == NormalisationPublished && r.Fit.Len() > 1 { // its twin, batch norm, needs two examples
 		evidence, err := checkPublishedNorm(r, s)
 		if err != nil {
 			return err

@@ -337,23 +337,23 @@ func timeTyped[T kernel.Float](data *dataset.Data, j job, threads int) (speed, e
 	if err != nil {
 		return speed{}, err
 	}
-	batch := min(j.settings.Batch, r.fit.Len())
-	batches := r.fit.Len() / batch
-	evaluator := train.NewEvaluator(r.net, r.loss, threads)
+	batch := min(j.settings.Batch, r.Fit.Len())
+	batches := r.Fit.Len() / batch
+	evaluator := train.NewEvaluator(r.Net, r.Loss, threads)
 	var start time.Time
 	for i := range warmUpSteps + timedSteps {
 		if i == warmUpSteps {
 			start = time.Now()
 		}
 		lo := i % batches * batch
-		if _, err := r.trainer.Step(r.fit.Slice(lo, lo+batch)); err != nil {
+		if _, err := r.Trainer.Step(r.Fit.Slice(lo, lo+batch)); err != nil {
 			return speed{}, err
 		}
 	}
 	m := speed{step: microseconds(start) / timedSteps}
-	evaluator.Evaluate(r.validation, nil) // to warm up
+	evaluator.Evaluate(r.Validation, nil) // to warm up
 	start = time.Now()
-	evaluator.Evaluate(r.validation, nil)
+	evaluator.Evaluate(r.Validation, nil)
 	m.look = microseconds(start)
 	return m, nil
 }

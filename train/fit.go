@@ -58,7 +58,7 @@ func (t *Trainer[T]) pass(ctx context.Context, order, validation dataset.View, y
 	}
 	var sum float64
 	var seen, correct int
-	steps := t.stepsPerEpoch(order.Len())
+	steps := t.StepsPerEpoch(order.Len())
 	for step := 1; step <= steps; step++ {
 		batch := order.Slice((step-1)*t.o.Batch, min(step*t.o.Batch, order.Len()))
 		err := ctx.Err()
@@ -89,8 +89,9 @@ func (t *Trainer[T]) pass(ctx context.Context, order, validation dataset.View, y
 	return true
 }
 
-// stepsPerEpoch returns how many batches n examples make.
-func (t *Trainer[T]) stepsPerEpoch(n int) int {
+// StepsPerEpoch returns how many batches n examples make. A last batch of one is none
+// under batch normalisation, which finds no variance in it.
+func (t *Trainer[T]) StepsPerEpoch(n int) int {
 	steps := (n + t.o.Batch - 1) / t.o.Batch
 	if n%t.o.Batch == 1 && hasBatchNorm(t.net) {
 		steps--
@@ -106,7 +107,7 @@ func (t *Trainer[T]) Check(fit, validation dataset.View) error {
 		return usererr.New("no training examples")
 	}
 	in, classes := t.net.Widths()
-	steps := t.stepsPerEpoch(fit.Len())
+	steps := t.StepsPerEpoch(fit.Len())
 	switch {
 	case fit.Set.Features() != in:
 		return usererr.New("examples have %d features, but the network takes %d", fit.Set.Features(), in)

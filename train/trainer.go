@@ -90,6 +90,18 @@ func (t *Trainer[T]) Trace() *nn.Trace[T] { return t.trace }
 // LossCache returns what the loss remembers of the last step.
 func (t *Trainer[T]) LossCache() *nn.LossCache[T] { return t.loss }
 
+// SetRate changes the learning rate of the steps to come. It panics when rate is not a
+// finite number > 0.
+func (t *Trainer[T]) SetRate(rate float64) {
+	if !(rate > 0) || math.IsInf(rate, 0) {
+		panic(fmt.Sprintf("train: learning rate %v, want a finite number > 0", rate))
+	}
+	t.o.Rate = rate
+}
+
+// Evaluate measures the network on view in Eval mode. An empty view gives NaN.
+func (t *Trainer[T]) Evaluate(view dataset.View) Metrics { return t.evaluator.Evaluate(view, nil) }
+
 // Cost is what a batch cost before its update.
 type Cost struct {
 	Data    float64 // mean loss over the batch, nats

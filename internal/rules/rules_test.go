@@ -54,6 +54,10 @@ var mayImport = map[string][]string{
 		"experiment", "internal/atomicfile", "internal/inputfile", "internal/usererr",
 		"gonum.org/v1/plot", "gonum.org/v1/plot/*", "gonum.org/v1/plot/vg/*",
 	},
+	"studio": {
+		"dataset", "experiment", "explain", "internal/usererr", "matrix", "nn", "random", "train",
+		"golang.org/x/net/netutil",
+	},
 	"cmd/glassnet": {
 		"dataset", "experiment", "explain", "internal/atomicfile", "internal/bench", "internal/inputfile", "internal/kernel", "internal/usererr",
 		"matrix", "modelfile", "nn", "optim", "random", "report", "train",

@@ -1,0 +1,409 @@
+package studio
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"sync"
+	"time"
+
+	"glassnet/dataset"
+	"glassnet/experiment"
+	"glassnet/explain"
+	"glassnet/internal/usererr"
+)
+
+// maxBody is how long the body of a request may be.
+const maxBody = 256 << 10
+
+// routes are all that the server answers to. GET only reads; what changes something is
+// POST with a JSON body, which no form of another page can send.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /api/state", s.answer(s.getState))
+	mux.Handle("GET /api/events", http.HandlerFunc(s.getEvents))
+	mux.Handle("POST /api/configure", s.answer(s.postConfigure))
+	mux.Handle("POST /api/control", s.answer(s.postControl))
+	mux.Handle("POST /api/rate", s.answer(s.postRate))
+	mux.Handle("POST /api/goto", s.answer(s.postGoto))
+	mux.Handle("POST /api/see", s.answer(s.postSee))
+	mux.Handle("POST /api/open", s.answer(s.postOpen))
+	mux.Handle("POST /api/check", s.answer(s.postCheck))
+	return mux
+}
+
+// statusError is an error with the status that it is answered with.
+type statusError struct {
+	status int
+	error
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
+// answer turns a function into a handler: its result is sent as JSON, its error as
+// {"error", "try"} with a status. What went wrong inside is logged, not sent.
+func (s *Server) answer(f func(r *http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+				send(w, http.StatusUnsupportedMediaType, map[string]string{"error": "want Content-Type: application/json"})
+				return
+			}
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
+		value, err := f(r)
+		var status statusError
+		var tooLong *http.MaxBytesError
+		user, isUser := usererr.Find(err)
+		switch {
+		case err == nil:
+			send(w, http.StatusOK, value)
+		case errors.As(err, &tooLong):
+			send(w, http.StatusRequestEntityTooLarge, map[string]string{"error": "the request is too long"})
+		case errors.As(err, &status):
+			send(w, status.status, map[string]string{"error": err.Error()})
+		case isUser:
+			send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": user.Hint})
+		default:
+			s.log.Error("request failed", "path", r.URL.Path, "error", err)
+			send(w, http.StatusInternalServerError, map[string]string{"error": "internal error"})
+		}
+	})
+}
+
+func send(w http.ResponseWriter, status int, value any) {
+	data, err := json.Marshal(value)
+	if err != nil { // a number that is not finite
+		status, data = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(data) // who has gone away needs no answer
+}
+
+// read decodes a request's JSON: known fields only, and nothing after it.
+func read(r *http.Request, into any) error {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		if _, end := d.Token(); end != io.EOF {
+			err = errors.New("text after the JSON value")
+		}
+	}
+	var tooLong *http.MaxBytesError
+	if err != nil && !errors.As(err, &tooLong) {
+		return statusError{http.StatusBadRequest, errors.New("the request is not the JSON that is wanted here: " + err.Error())}
+	}
+	return err
+}
+
+// everything is what a page needs when it is opened.
+type everything struct {
+	State     State          `json:"state"`
+	Points    []Point        `json:"points"`
+	Snapshots []SnapshotInfo `json:"snapshots"`
+}
+
+func (s *Server) getState(r *http.Request) (any, error) {
+	var e everything
+	err := s.owner.do(r.Context(), func() error {
+		e.State = s.owner.state()
+		e.Points = append([]Point{}, s.owner.points...)
+		e.Snapshots = []SnapshotInfo{}
+		for _, one := range s.owner.snapshots {
+			e.Snapshots = append(e.Snapshots, one.SnapshotInfo)
+		}
+		return nil
+	})
+	return e, err
+}
+
+// writeWithin is how long one write to a watcher may take; who reads slower is let go.
+const writeWithin = 10 * time.Second
+
+// keepAlive is the time after which a watcher without news is sent a comment.
+const keepAlive = 15 * time.Second
+
+// getEvents is a stream of server-sent events: state, point.
+func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
+	watcher, err := s.owner.hub.join()
+	if err != nil {
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer s.owner.hub.leave(watcher)
+	control := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	write := func(text []byte) bool {
+		if err := control.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+			return false
+		}
+		if _, err := w.Write(text); err != nil {
+			return false
+		}
+		return control.Flush() == nil
+	}
+	if !write([]byte(": here\n\n")) {
+		return
+	}
+	alive := time.NewTicker(keepAlive)
+	defer alive.Stop()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-s.closing:
+			return
+		case <-alive.C:
+			if !write([]byte(": still here\n\n")) {
+				return
+			}
+		case text := <-watcher.events:
+			if !write(text) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Server) postConfigure(r *http.Request) (any, error) {
+	settings := experiment.Settings{Precision: "float32", Seed: 1, Config: experiment.Default()}
+	if err := read(r, &settings); err != nil {
+		return nil, err
+	}
+	return s.change(r, func() error { return s.owner.configure(settings) })
+}
+
+// change has the owner do something and returns the state after it.
+func (s *Server) change(r *http.Request, f func() error) (any, error) {
+	var state State
+	err := s.owner.do(r.Context(), func() error {
+		err := f()
+		state = s.owner.state()
+		return err
+	})
+	return state, err
+}
+
+func (s *Server) postControl(r *http.Request) (any, error) {
+	var body struct {
+		Action string `json:"action"`
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	return s.change(r, func() error { return s.owner.control(body.Action) })
+}
+
+func (s *Server) postRate(r *http.Request) (any, error) {
+	var body struct {
+		Rate float64 `json:"learning_rate"`
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	return s.change(r, func() error { return s.owner.setRate(body.Rate) })
+}
+
+func (s *Server) postGoto(r *http.Request) (any, error) {
+	var body struct {
+		Snapshot int `json:"snapshot"`
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	return s.change(r, func() error { return s.owner.goTo(body.Snapshot) })
+}
+
+// postSee records the training's next step on a batch of examples that begins with the
+// one asked for, and returns its numbers and the id by which more of it is opened.
+func (s *Server) postSee(r *http.Request) (any, error) {
+	var body struct {
+		Set     string `json:"set"` // train, test
+		Example int    `json:"example"`
+		Batch   int    `json:"batch"`
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	set := map[string]*dataset.Set{"train": s.owner.data.Train, "test": s.owner.data.Test}[body.Set]
+	switch {
+	case set == nil:
+		return nil, usererr.New("set %.40q, want train or test", body.Set)
+	case body.Example < 0 || body.Example >= set.Len():
+		return nil, usererr.New("example %d, want 0 to %d", body.Example, set.Len()-1)
+	case body.Batch < 1 || body.Batch > min(maxSeen, set.Len()):
+		return nil, usererr.New("a batch of %d, want 1 to %d", body.Batch, min(maxSeen, set.Len()))
+	}
+	view := dataset.View{Set: set}
+	for i := range body.Batch {
+		view.Index = append(view.Index, int32((body.Example+i)%set.Len()))
+	}
+	var record func() (explained, error)
+	err := s.owner.do(r.Context(), func() (err error) {
+		if s.owner.run == nil {
+			return usererr.New("no training: choose one first")
+		}
+		record, err = s.owner.run.record(view)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	step, err := record()
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		ID int `json:"id"`
+		Overview
+	}{s.steps.keep(step), step.overview(0)}, nil
+}
+
+// maxSeen is the largest batch that can be looked into.
+const maxSeen = 256
+
+// stepCache keeps the last recorded steps.
+type stepCache struct {
+	mu    sync.Mutex
+	next  int
+	steps map[int]explained
+}
+
+// keptSteps is how many recorded steps are kept.
+const keptSteps = 32
+
+func (c *stepCache) keep(s explained) (id int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.steps == nil {
+		c.steps = map[int]explained{}
+	}
+	id = c.next
+	c.next++
+	c.steps[id] = s
+	delete(c.steps, id-keptSteps)
+	return id
+}
+
+func (c *stepCache) find(id int) (explained, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.steps[id]; s != nil {
+		return s, nil
+	}
+	return nil, statusError{http.StatusNotFound, errors.New("this step is not kept any more: look at the example again")}
+}
+
+// opening names a number of a recorded step.
+type opening struct {
+	ID         int    `json:"id"`
+	Ref        string `json:"ref"`
+	Convention string `json:"convention"` // rows, columns
+	Full       bool   `json:"full"`
+}
+
+func (s *Server) opening(r *http.Request) (o opening, step explained, ref explain.Ref, err error) {
+	if err = read(r, &o); err != nil {
+		return o, nil, ref, err
+	}
+	if o.Convention != "rows" && o.Convention != "columns" {
+		return o, nil, ref, usererr.New("convention %.40q, want rows or columns", o.Convention)
+	}
+	if ref, err = explain.ParseRef(o.Ref); err != nil {
+		return o, nil, ref, err
+	}
+	step, err = s.steps.find(o.ID)
+	return o, step, ref, err
+}
+
+// Opened is one number with its formula.
+type Opened struct {
+	Ref           string         `json:"ref"`
+	What          string         `json:"what"`
+	Value         float64        `json:"value"`
+	Law           string         `json:"law"`
+	Formula       string         `json:"formula"`
+	Contributions []Contribution `json:"contributions"` // the largest first
+	Terms         int            `json:"terms"`         // how many there are
+	To            []string       `json:"to"`
+}
+
+// Contribution is one term of a sum.
+type Contribution struct {
+	Term  string   `json:"term"`
+	Value float64  `json:"value"`
+	Of    []string `json:"of"`
+}
+
+// mostTo is how many of the places are named that a number goes to.
+const mostTo = 64
+
+func (s *Server) postOpen(r *http.Request) (any, error) {
+	o, step, ref, err := s.opening(r)
+	if err != nil {
+		return nil, err
+	}
+	convention := explain.Rows
+	if o.Convention == "columns" {
+		convention = explain.Columns
+	}
+	f, err := step.open(ref, convention)
+	if err != nil {
+		return nil, err
+	}
+	style := explain.Style{Digits: 5, Terms: 6}
+	if o.Full {
+		style = explain.Style{Bits: 32}
+	}
+	opened := Opened{Ref: ref.String(), What: f.What, Value: f.Value, Law: f.Law, Formula: f.Expr.Text(style), Contributions: []Contribution{}, To: []string{}}
+	for _, c := range f.Expr.Contributions() {
+		one := Contribution{Term: c.Term.Text(explain.Style{Digits: 5, Terms: 3}), Value: c.Value, Of: []string{}}
+		for i, of := range c.Term.Refs() {
+			if i == 16 {
+				break
+			}
+			one.Of = append(one.Of, of.String())
+		}
+		opened.Contributions = append(opened.Contributions, one)
+	}
+	opened.Terms = len(opened.Contributions)
+	for i, to := range f.To {
+		if i == mostTo {
+			break
+		}
+		opened.To = append(opened.To, to.String())
+	}
+	return opened, nil
+}
+
+func (s *Server) postCheck(r *http.Request) (any, error) {
+	_, step, ref, err := s.opening(r)
+	if err != nil {
+		return nil, err
+	}
+	c, err := step.check(ref)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Ref      string  `json:"ref"`
+		Analytic float64 `json:"analytic"`
+		Numeric  float64 `json:"numeric"`
+		Relative float64 `json:"relative_difference"`
+		Kink     bool    `json:"kink"`
+	}{c.Ref.String(), c.Analytic, c.Numeric, c.Relative, c.Kink}, nil
+}
+
+// Server is the studio.
+type Server struct {
+	owner   *owner
+	steps   stepCache
+	log     *slog.Logger
+	closing chan struct{} // closed when the server ends
+}

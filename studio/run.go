@@ -1,0 +1,222 @@
+package studio
+
+import (
+	"math"
+	"slices"
+
+	"glassnet/dataset"
+	"glassnet/experiment"
+	"glassnet/explain"
+	"glassnet/matrix"
+	"glassnet/nn"
+	"glassnet/random"
+	"glassnet/train"
+)
+
+// position is all that decides how a training goes on.
+type position struct {
+	params  [][]float64 // of the network; float32 numbers are exact in float64
+	order   []int32     // of the epoch's examples: not written to, shared by the epoch's positions
+	at      int         // examples of it that are done
+	shuffle []byte      // state of the stream that orders the next epoch
+	epoch   int         // begun
+	steps   int
+	rate    float64
+}
+
+// typedRun is a run with numbers of type T.
+type typedRun[T matrix.Float] struct {
+	ready   *experiment.Ready[T]
+	data    *dataset.Data
+	view    dataset.View // the epoch's order
+	at      int
+	shuffle *random.Stream // nil: one order for ever
+	begun   int
+	made    int
+	rate    float64
+}
+
+func newRun(data *dataset.Data, s experiment.Settings, threads int) (run, error) {
+	if s.Precision == "float64" {
+		return newTypedRun[float64](data, s, threads)
+	}
+	return newTypedRun[float32](data, s, threads)
+}
+
+func newTypedRun[T matrix.Float](data *dataset.Data, s experiment.Settings, threads int) (*typedRun[T], error) {
+	ready, err := experiment.Prepare[T](data, s, threads)
+	if err != nil {
+		return nil, err
+	}
+	r := &typedRun[T]{ready: ready, data: data, rate: s.LearningRate, view: dataset.View{Set: ready.Fit.Set, Index: slices.Clone(ready.Fit.Index)}}
+	if s.Shuffle {
+		r.shuffle = random.New(s.Seed, random.Shuffle)
+	}
+	r.at = r.view.Len() // the first step begins an epoch
+	return r, nil
+}
+
+func (r *typedRun[T]) step() (train.Cost, int, error) {
+	if r.epochOver() {
+		r.begun++
+		r.at = 0
+		if r.shuffle != nil {
+			// Positions of the last epoch keep its order.
+			r.view.Index = slices.Clone(r.view.Index)
+			r.shuffle.Shuffle(r.view.Index)
+		}
+	}
+	batch := r.view.Slice(r.at, min(r.at+r.ready.Batch, r.view.Len()))
+	cost, err := r.ready.Trainer.Step(batch)
+	if err == nil {
+		r.at += batch.Len()
+		r.made++
+	}
+	return cost, batch.Len(), err
+}
+
+// epochOver reports whether no batch of the epoch is left. One example is none under
+// batch normalisation, as in package train.
+func (r *typedRun[T]) epochOver() bool {
+	return r.at >= min(r.view.Len(), r.perEpoch()*r.ready.Batch)
+}
+
+func (r *typedRun[T]) validate() *train.Metrics {
+	if r.ready.Validation.Len() == 0 {
+		return nil
+	}
+	m := r.ready.Trainer.Evaluate(r.ready.Validation)
+	if math.IsNaN(m.Cost) || math.IsInf(m.Cost, 0) {
+		return nil
+	}
+	return &m
+}
+
+func (r *typedRun[T]) position() position {
+	p := position{order: r.view.Index, at: r.at, epoch: r.begun, steps: r.made, rate: r.rate}
+	for _, param := range r.ready.Net.Params() {
+		values := make([]float64, len(param.Value))
+		for i, v := range param.Value {
+			values[i] = float64(v)
+		}
+		p.params = append(p.params, values)
+	}
+	if r.shuffle != nil {
+		p.shuffle, _ = r.shuffle.MarshalBinary() // never fails
+	}
+	return p
+}
+
+func (r *typedRun[T]) restore(p position) {
+	for i, param := range r.ready.Net.Params() {
+		for j, v := range p.params[i] {
+			param.Value[j] = T(v)
+		}
+	}
+	r.view.Index, r.at, r.begun, r.made = p.order, p.at, p.epoch, p.steps
+	if r.shuffle != nil {
+		_ = r.shuffle.UnmarshalBinary(p.shuffle) // it was made by MarshalBinary
+	}
+	r.setRate(p.rate)
+}
+
+func (r *typedRun[T]) setRate(rate float64) {
+	r.rate = rate
+	r.ready.Trainer.SetRate(rate)
+}
+
+func (r *typedRun[T]) epoch() int    { return r.begun }
+func (r *typedRun[T]) steps() int    { return r.made }
+func (r *typedRun[T]) perEpoch() int { return r.ready.Trainer.StepsPerEpoch(r.view.Len()) }
+func (r *typedRun[T]) examples() (fit, validation int) {
+	return r.view.Len(), r.ready.Validation.Len()
+}
+
+func (r *typedRun[T]) layers() (all []LayerInfo) {
+	for _, l := range r.ready.Net.Layers() {
+		in, out := l.Widths()
+		one := LayerInfo{Kind: l.Spec().Kind, In: in, Out: out}
+		for _, p := range l.Params() {
+			if p.Role != nn.Statistic {
+				one.Parameters += len(p.Value)
+			}
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// record makes the training's next step on a copy of the network, on any examples.
+func (r *typedRun[T]) record(view dataset.View) (func() (explained, error), error) {
+	net, err := nn.Build[T](r.ready.Net.Architecture())
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range r.ready.Net.Params() {
+		copy(net.Params()[i].Value, p.Value)
+	}
+	o := explain.Options[T]{Loss: r.ready.Loss, Penalty: r.ready.Penalty, Rule: r.ready.Rule, Rate: r.rate}
+	return func() (explained, error) { // by the caller: the owner goes on training
+		s, err := explain.Record(net, view, o)
+		if err != nil {
+			return nil, err
+		}
+		return typedStep[T]{s}, nil
+	}, nil
+}
+
+// explained is a recorded step at either number type.
+type explained interface {
+	open(explain.Ref, explain.Convention) (explain.Formula, error)
+	check(explain.Ref) (explain.Check, error)
+	overview(row int) Overview
+}
+
+type typedStep[T matrix.Float] struct{ *explain.Step[T] }
+
+func (s typedStep[T]) open(r explain.Ref, c explain.Convention) (explain.Formula, error) {
+	return s.Open(r, c)
+}
+
+func (s typedStep[T]) check(r explain.Ref) (explain.Check, error) { return s.Check(r) }
+
+// Overview are the numbers of one example in a step, layer by layer.
+type Overview struct {
+	Label         int             `json:"label"`
+	Predicted     int             `json:"predicted"`
+	Probabilities []float64       `json:"probabilities"`
+	Loss          float64         `json:"loss"`
+	Cost          float64         `json:"cost"`
+	Penalty       float64         `json:"penalty"`
+	CostAfter     float64         `json:"cost_after"`
+	PenaltyAfter  float64         `json:"penalty_after"`
+	Pixels        []byte          `json:"pixels"`
+	Layers        []OverviewLayer `json:"layers"`
+}
+
+// OverviewLayer is what a layer computed for the example.
+type OverviewLayer struct {
+	Kind     string    `json:"kind"`
+	Output   []float64 `json:"output"`
+	Gradient []float64 `json:"gradient"`
+}
+
+func (s typedStep[T]) overview(row int) Overview {
+	o := Overview{
+		Label: int(s.Step.Loss.Labels[row]), Predicted: int(s.Step.Loss.Predicted[row]), Probabilities: wide(s.Step.Loss.Probabilities.Row(row)),
+		Loss: float64(s.Step.Loss.Losses[row]), Cost: s.Cost.Data, Penalty: s.Cost.Penalty, CostAfter: s.After.Data, PenaltyAfter: s.After.Penalty,
+		Pixels: s.Batch.Set.Image(int(s.Batch.Index[row])),
+	}
+	for l, c := range s.Trace.Caches {
+		o.Layers = append(o.Layers, OverviewLayer{s.Net.Layers()[l].Spec().Kind, wide(c.Out.Row(row)), wide(c.GradOut.Row(row))})
+	}
+	return o
+}
+
+func wide[T matrix.Float](v []T) []float64 {
+	all := make([]float64, len(v))
+	for i, x := range v {
+		all[i] = float64(x)
+	}
+	return all
+}
