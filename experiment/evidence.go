@@ -56,9 +56,7 @@ func twin[T matrix.Float](net *nn.Network[T], s Settings, in, classes int, norma
 	}
 	from := dense(net.Params())
 	for i, p := range dense(t.Params()) {
-		for j := range p.Value {
-			p.Value[j] = float64(from[i].Value[j])
-		}
+		copy(p.Value, matrix.Convert[float64](from[i].Value))
 	}
 	return t, nil
 }

@@ -71,14 +71,12 @@ type checker struct {
 }
 
 func (s *Step[T]) newChecker() (*checker, error) {
-	net, err := nn.Build[float64](s.Net.Architecture())
+	net, err := nn.Copy[float64](s.Net)
 	if err != nil {
 		return nil, err
 	}
 	for i, p := range net.Params() {
-		for j, v := range s.Before[i] {
-			p.Value[j] = float64(v)
-		}
+		copy(p.Value, matrix.Convert[float64](s.Before[i]))
 	}
 	loss, err := nn.NewLoss[float64](s.Options.Loss.Name())
 	if err != nil {

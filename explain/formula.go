@@ -448,32 +448,33 @@ func (s *Step[T]) openPenalty(f *Formula) {
 	lambda, published := s.lambda()
 	f.Value = s.Cost.Penalty
 	f.What = "penalty on the weights"
-	f.Law = "penalty = λ/2 Σ w²"
+	f.Law = "penalty = λ/2 Σ w²; a term for each dense layer"
 	if published {
-		f.Law = "penalty = λ Σ_j (Σ_p W[p, j])², as published"
+		f.Law = "penalty = λ Σ_j (Σ_p W[p, j])², as published; a term for each dense layer"
 	}
 	if lambda == 0 {
 		f.Expr = constant(0)
 		return
 	}
+	// One term for each layer: of the weights themselves there may be millions.
 	var terms []Expr
 	for _, p := range s.Net.Params() {
 		if p.Role != nn.Weight {
 			continue
 		}
-		for j := range p.Shape[1] {
-			var column []Expr
-			for i := range p.Shape[0] {
-				column = append(column, s.before(p, i, j))
-			}
-			if published {
-				terms = append(terms, unary(Square, sum(column...)))
-				continue
-			}
-			for _, w := range column {
-				terms = append(terms, unary(Square, w))
+		before, squares := s.Before[s.params[p.Name]], 0.0
+		columns := make([]float64, p.Shape[1])
+		for at, w := range before {
+			squares += float64(w) * float64(w)
+			columns[at%len(columns)] += float64(w)
+		}
+		if published {
+			squares = 0
+			for _, c := range columns {
+				squares += c * c
 			}
 		}
+		terms = append(terms, constant(squares))
 	}
 	factor := quotient(constant(lambda), constant(2))
 	if published {

@@ -30,10 +30,10 @@ type LayerHealth struct {
 // Finding is something that ails a network, in a sentence with its cause and one with
 // a remedy.
 type Finding struct {
-	Layer  int
-	What   string
-	Cause  string
-	Remedy string
+	Layer  int    `json:"layer"` // from 1
+	What   string `json:"what"`
+	Cause  string `json:"cause"`
+	Remedy string `json:"remedy"`
 }
 
 // What the figures are judged by.

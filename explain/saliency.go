@@ -37,7 +37,7 @@ func Salient[T matrix.Float](net *nn.Network[T], image []byte, width, class, pat
 	case patch < 1 || patch > width:
 		return nil, usererr.New("a patch of %d pixels, want 1 to %d", patch, width)
 	}
-	net, err := clone(net) // whose gradients are written
+	net, err := nn.Copy[T](net) // whose gradients are written
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func Record[T matrix.Float](net *nn.Network[T], batch dataset.View, o Options[T]
 			in, classes, batch.Set.Features(), batch.Set.Classes)
 	}
 	// Lists of nonzero pixels would change nothing but what the trace can show.
-	clone, err := clone(net)
+	clone, err := nn.Copy[T](net)
 	if err != nil {
 		return nil, err
 	}
@@ -71,22 +71,10 @@ func Record[T matrix.Float](net *nn.Network[T], batch dataset.View, o Options[T]
 	return s, nil
 }
 
-// clone returns a copy of a network, gradients left out.
-func clone[T matrix.Float](net *nn.Network[T]) (*nn.Network[T], error) {
-	twin, err := nn.Build[T](net.Architecture())
-	if err != nil {
-		return nil, err
-	}
-	for i, p := range twin.Params() {
-		copy(p.Value, net.Params()[i].Value)
-	}
-	return twin, nil
-}
-
 // costOf returns the cost of the batch to net as a training step would find it: with
 // batch normalisation by the batch's own statistics. net stays as it is.
 func (s *Step[T]) costOf(net *nn.Network[T]) (train.Cost, error) {
-	twin, err := clone(net) // whose running statistics may move
+	twin, err := nn.Copy[T](net) // whose running statistics may move
 	if err != nil {
 		return train.Cost{}, err
 	}

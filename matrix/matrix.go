@@ -75,6 +75,16 @@ func (m Matrix[T]) Transposed() Matrix[T] {
 // String gives the shape only; a batch is too large to print.
 func (m Matrix[T]) String() string { return fmt.Sprintf("[%d, %d]", m.Rows, m.Cols) }
 
+// Convert returns a copy of v in another number type: exact from float32 to float64,
+// rounded to nearest the other way.
+func Convert[To, From Float](v []From) []To {
+	converted := make([]To, len(v))
+	for i, x := range v {
+		converted[i] = To(x)
+	}
+	return converted
+}
+
 // Finite reports whether no value is infinite or NaN: v-v is 0 for a finite v and
 // NaN for all others, and NaN survives every addition.
 func Finite[T Float](values []T) bool {

@@ -83,6 +83,19 @@ func Build[T matrix.Float](a Architecture) (*Network[T], error) {
 	return New(a.Input, layers...)
 }
 
+// Copy returns a network of numbers of type To with the layers and parameters of net;
+// its gradients are 0. It returns an error when Build cannot make a layer of net.
+func Copy[To, From matrix.Float](net *Network[From]) (*Network[To], error) {
+	twin, err := Build[To](net.Architecture())
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range net.Params() {
+		copy(twin.params[i].Value, matrix.Convert[To](p.Value))
+	}
+	return twin, nil
+}
+
 func (a Architecture) check() error {
 	if a.Input < 1 || a.Input > maxUnits {
 		return usererr.New("architecture: input of %d features, want 1 to %d", a.Input, maxUnits)

@@ -261,8 +261,8 @@ func (s *Server) postSee(r *http.Request) (any, error) {
 	}
 	return struct {
 		ID int `json:"id"`
-		Overview
-	}{s.steps.keep(step), step.overview(0)}, nil
+		seen
+	}{s.steps.keep(step), step.overview()}, nil
 }
 
 // maxSeen is the largest batch that can be looked into.
@@ -322,28 +322,6 @@ func (s *Server) opening(r *http.Request) (o opening, step explained, ref explai
 	return o, step, ref, err
 }
 
-// Opened is one number with its formula.
-type Opened struct {
-	Ref           string         `json:"ref"`
-	What          string         `json:"what"`
-	Value         float64        `json:"value"`
-	Law           string         `json:"law"`
-	Formula       string         `json:"formula"`
-	Contributions []Contribution `json:"contributions"` // the largest first
-	Terms         int            `json:"terms"`         // how many there are
-	To            []string       `json:"to"`
-}
-
-// Contribution is one term of a sum.
-type Contribution struct {
-	Term  string   `json:"term"`
-	Value float64  `json:"value"`
-	Of    []string `json:"of"`
-}
-
-// mostTo is how many of the places are named that a number goes to.
-const mostTo = 64
-
 func (s *Server) postOpen(r *http.Request) (any, error) {
 	o, step, ref, err := s.opening(r)
 	if err != nil {
@@ -359,28 +337,19 @@ func (s *Server) postOpen(r *http.Request) (any, error) {
 	}
 	style := explain.Style{Digits: 5, Terms: 6}
 	if o.Full {
-		style = explain.Style{Bits: 32}
+		style = explain.Style{Bits: step.bits()}
 	}
-	opened := Opened{Ref: ref.String(), What: f.What, Value: f.Value, Law: f.Law, Formula: f.Expr.Text(style), Contributions: []Contribution{}, To: []string{}}
-	for _, c := range f.Expr.Contributions() {
-		one := Contribution{Term: c.Term.Text(explain.Style{Digits: 5, Terms: 3}), Value: c.Value, Of: []string{}}
-		for i, of := range c.Term.Refs() {
-			if i == 16 {
-				break
-			}
-			one.Of = append(one.Of, of.String())
-		}
-		opened.Contributions = append(opened.Contributions, one)
-	}
-	opened.Terms = len(opened.Contributions)
-	for i, to := range f.To {
-		if i == mostTo {
-			break
-		}
-		opened.To = append(opened.To, to.String())
-	}
-	return opened, nil
+	text := f.Text(style)
+	text.Contributions = text.Contributions[:min(len(text.Contributions), mostTerms)]
+	text.To = text.To[:min(len(text.To), mostTo)]
+	return text, nil
 }
+
+// How much of a number with many parts is told.
+const (
+	mostTerms = 1024
+	mostTo    = 64
+)
 
 func (s *Server) postCheck(r *http.Request) (any, error) {
 	_, step, ref, err := s.opening(r)

@@ -3,6 +3,7 @@ package studio
 import (
 	"math"
 	"slices"
+	"unsafe"
 
 	"glassnet/dataset"
 	"glassnet/experiment"
@@ -95,11 +96,7 @@ func (r *typedRun[T]) validate() *train.Metrics {
 func (r *typedRun[T]) position() position {
 	p := position{order: r.view.Index, at: r.at, epoch: r.begun, steps: r.made, rate: r.rate}
 	for _, param := range r.ready.Net.Params() {
-		values := make([]float64, len(param.Value))
-		for i, v := range param.Value {
-			values[i] = float64(v)
-		}
-		p.params = append(p.params, values)
+		p.params = append(p.params, matrix.Convert[float64](param.Value))
 	}
 	if r.shuffle != nil {
 		p.shuffle, _ = r.shuffle.MarshalBinary() // never fails
@@ -109,9 +106,7 @@ func (r *typedRun[T]) position() position {
 
 func (r *typedRun[T]) restore(p position) {
 	for i, param := range r.ready.Net.Params() {
-		for j, v := range p.params[i] {
-			param.Value[j] = T(v)
-		}
+		copy(param.Value, matrix.Convert[T](p.params[i]))
 	}
 	r.view.Index, r.at, r.begun, r.made = p.order, p.at, p.epoch, p.steps
 	if r.shuffle != nil {
@@ -148,12 +143,9 @@ func (r *typedRun[T]) layers() (all []LayerInfo) {
 
 // record makes the training's next step on a copy of the network, on any examples.
 func (r *typedRun[T]) record(view dataset.View) (func() (explained, error), error) {
-	net, err := nn.Build[T](r.ready.Net.Architecture())
+	net, err := nn.Copy[T](r.ready.Net)
 	if err != nil {
 		return nil, err
-	}
-	for i, p := range r.ready.Net.Params() {
-		copy(net.Params()[i].Value, p.Value)
 	}
 	o := explain.Options[T]{Loss: r.ready.Loss, Penalty: r.ready.Penalty, Rule: r.ready.Rule, Rate: r.rate}
 	return func() (explained, error) { // by the caller: the owner goes on training
@@ -169,7 +161,8 @@ func (r *typedRun[T]) record(view dataset.View) (func() (explained, error), erro
 type explained interface {
 	open(explain.Ref, explain.Convention) (explain.Formula, error)
 	check(explain.Ref) (explain.Check, error)
-	overview(row int) Overview
+	overview() seen
+	bits() int // of the number type
 }
 
 type typedStep[T matrix.Float] struct{ *explain.Step[T] }
@@ -180,43 +173,14 @@ func (s typedStep[T]) open(r explain.Ref, c explain.Convention) (explain.Formula
 
 func (s typedStep[T]) check(r explain.Ref) (explain.Check, error) { return s.Check(r) }
 
-// Overview are the numbers of one example in a step, layer by layer.
-type Overview struct {
-	Label         int             `json:"label"`
-	Predicted     int             `json:"predicted"`
-	Probabilities []float64       `json:"probabilities"`
-	Loss          float64         `json:"loss"`
-	Cost          float64         `json:"cost"`
-	Penalty       float64         `json:"penalty"`
-	CostAfter     float64         `json:"cost_after"`
-	PenaltyAfter  float64         `json:"penalty_after"`
-	Pixels        []byte          `json:"pixels"`
-	Layers        []OverviewLayer `json:"layers"`
+// seen are the numbers of the example in row 0, and its image.
+type seen struct {
+	explain.Overview
+	Pixels []byte `json:"pixels"`
 }
 
-// OverviewLayer is what a layer computed for the example.
-type OverviewLayer struct {
-	Kind     string    `json:"kind"`
-	Output   []float64 `json:"output"`
-	Gradient []float64 `json:"gradient"`
+func (s typedStep[T]) overview() seen {
+	return seen{s.Overview(0), s.Batch.Set.Image(int(s.Batch.Index[0]))}
 }
 
-func (s typedStep[T]) overview(row int) Overview {
-	o := Overview{
-		Label: int(s.Step.Loss.Labels[row]), Predicted: int(s.Step.Loss.Predicted[row]), Probabilities: wide(s.Step.Loss.Probabilities.Row(row)),
-		Loss: float64(s.Step.Loss.Losses[row]), Cost: s.Cost.Data, Penalty: s.Cost.Penalty, CostAfter: s.After.Data, PenaltyAfter: s.After.Penalty,
-		Pixels: s.Batch.Set.Image(int(s.Batch.Index[row])),
-	}
-	for l, c := range s.Trace.Caches {
-		o.Layers = append(o.Layers, OverviewLayer{s.Net.Layers()[l].Spec().Kind, wide(c.Out.Row(row)), wide(c.GradOut.Row(row))})
-	}
-	return o
-}
-
-func wide[T matrix.Float](v []T) []float64 {
-	all := make([]float64, len(v))
-	for i, x := range v {
-		all[i] = float64(x)
-	}
-	return all
-}
+func (s typedStep[T]) bits() int { return 8 * int(unsafe.Sizeof(T(0))) }

@@ -19,6 +19,8 @@ import (
 	"glassnet/dataset"
 	"glassnet/dataset/drawn"
 	"glassnet/experiment"
+	"glassnet/explain"
+	"glassnet/matrix"
 	"glassnet/modelfile"
 )
 
@@ -209,7 +211,7 @@ func modelParams(t *testing.T, path, precision string) (params [][]float64) {
 			t.Fatal(err)
 		}
 		for _, p := range m.Net.Params() {
-			params = append(params, wide(p.Value))
+			params = append(params, matrix.Convert[float64](p.Value))
 		}
 		return params
 	}
@@ -218,7 +220,7 @@ func modelParams(t *testing.T, path, precision string) (params [][]float64) {
 		t.Fatal(err)
 	}
 	for _, p := range m.Net.Params() {
-		params = append(params, wide(p.Value))
+		params = append(params, matrix.Convert[float64](p.Value))
 	}
 	return params
 }
@@ -291,12 +293,13 @@ func TestTheWayThrough(t *testing.T) {
 
 	var seen struct {
 		ID int `json:"id"`
-		Overview
+		explain.Overview
+		Pixels []byte `json:"pixels"`
 	}
 	if code := p.post("/api/see", object{"set": "test", "example": 7, "batch": 1}, &seen); code != 200 || len(seen.Pixels) != 784 || len(seen.Layers) != 5 || len(seen.Probabilities) != 10 {
 		t.Fatal(code, seen)
 	}
-	var opened Opened
+	var opened explain.Opened
 	code := p.post("/api/open", object{"id": seen.ID, "ref": "1:3", "convention": "rows"}, &opened)
 	if code != 200 || opened.Value != seen.Layers[0].Output[3] || opened.Formula == "" || len(opened.Contributions) < 20 {
 		t.Fatal(code, opened)

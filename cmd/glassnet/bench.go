@@ -29,11 +29,8 @@ const (
 
 // Run implements the command.
 func (c *benchCmd) Run(s *session) error {
-	threads, err := c.threads()
+	threads, err := c.use()
 	if err != nil {
-		return err
-	}
-	if err := c.apply(); err != nil {
 		return err
 	}
 	start := time.Now()

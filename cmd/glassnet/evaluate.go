@@ -23,11 +23,8 @@ type evaluateCmd struct {
 
 // Run implements the command.
 func (c *evaluateCmd) Run(s *session) error {
-	threads, err := c.threads()
+	threads, err := c.use()
 	if err != nil {
-		return err
-	}
-	if err := c.apply(); err != nil {
 		return err
 	}
 	precision, _, facts, err := modelfile.Inspect(c.Model)

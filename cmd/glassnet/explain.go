@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unsafe"
 
 	"glassnet/dataset"
 	"glassnet/explain"
@@ -37,11 +38,8 @@ type explainCmd struct {
 
 // Run implements the command.
 func (c *explainCmd) Run(s *session) error {
-	threads, err := c.threads()
+	threads, err := c.use()
 	if err != nil {
-		return err
-	}
-	if err := c.apply(); err != nil {
 		return err
 	}
 	refs, err := c.refs()
@@ -98,68 +96,28 @@ func (c *explainCmd) refs() (refs []explain.Ref, err error) {
 
 // explained is what has been found out, whatever the number type.
 type explained struct {
-	Model      string           `json:"model"`
-	Dataset    string           `json:"dataset"`
-	Set        string           `json:"set"`
-	Example    int              `json:"example"`
-	Batch      int              `json:"batch"`
-	Convention string           `json:"convention"`
-	Precision  string           `json:"precision"`
-	Label      int              `json:"label"`
-	Predicted  int              `json:"predicted"`
-	Rate       float64          `json:"learning_rate"`
-	Rule       string           `json:"rule"`
-	P          []float64        `json:"probabilities"`
-	Loss       float64          `json:"loss"`
-	Cost       float64          `json:"cost"`
-	Penalty    float64          `json:"penalty"`
-	CostAfter  float64          `json:"cost_after"`
-	PenAfter   float64          `json:"penalty_after"`
-	Layers     []explainedLayer `json:"layers"`
-	Findings   []finding        `json:"findings"`
-	Opened     []opened         `json:"opened,omitempty"`
-	Checks     []checked        `json:"checks,omitempty"`
-	Saliency   *salient         `json:"saliency,omitempty"`
+	Model      string `json:"model"`
+	Dataset    string `json:"dataset"`
+	Set        string `json:"set"`
+	Example    int    `json:"example"`
+	Batch      int    `json:"batch"`
+	Convention string `json:"convention"`
+	Precision  string `json:"precision"`
+	explain.Overview
+	Opened   []opened  `json:"opened,omitempty"`
+	Checks   []checked `json:"checks,omitempty"`
+	Saliency *salient  `json:"saliency,omitempty"`
 
-	image         []byte
-	width, height int
-}
-
-// explainedLayer are the numbers of one layer for the example.
-type explainedLayer struct {
-	Layer    int                  `json:"layer"`
-	Kind     string               `json:"kind"`
-	Output   []float64            `json:"output"`
-	Gradient []float64            `json:"gradient"` // of total by the output
-	Kept     map[string][]float64 `json:"kept,omitempty"`
-	Params   []explainedParam     `json:"params,omitempty"`
-	Update   *float64             `json:"update_over_weight,omitempty"`
-}
-
-type explainedParam struct {
-	Name  string `json:"name"`
-	Shape []int  `json:"shape"`
-}
-
-type finding struct {
-	Layer  int    `json:"layer"`
-	What   string `json:"what"`
-	Cause  string `json:"cause"`
-	Remedy string `json:"remedy"`
+	image []byte
+	width int
 }
 
 // opened is one number with its formula.
 type opened struct {
-	Ref           string         `json:"ref"`
-	What          string         `json:"what"`
-	Value         float64        `json:"value"`
-	Law           string         `json:"law"`
-	Formula       string         `json:"formula"`
-	Contributions []contribution `json:"contributions"`
-	To            []string       `json:"to"`
-	Exciting      []excited      `json:"exciting,omitempty"` // examples, of a unit
+	explain.Opened
+	Exciting []excited `json:"exciting,omitempty"` // examples, of a unit
 
-	ref explain.Ref
+	formula explain.Formula
 }
 
 // excited is an example with the output of a unit for it.
@@ -171,14 +129,6 @@ type excited struct {
 
 // mostExciting is how many examples are named that excite a unit most.
 const mostExciting = 6
-
-type contribution struct {
-	Term  string   `json:"term"`
-	Value float64  `json:"value"`
-	Of    []string `json:"of"`
-
-	refs []explain.Ref
-}
 
 // checked is one gradient beside its finite difference.
 type checked struct {
@@ -230,9 +180,12 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 	if c.Convention == "columns" {
 		convention = explain.Columns
 	}
-	e := overview(step)
-	e.Model, e.Dataset, e.Set, e.Example, e.Convention = c.Model, data.Name, c.Set, c.Example, c.Convention
-	style := explain.Style{Digits: 5, Terms: 6, Bits: bitsOf[T]()}
+	e := &explained{
+		Model: c.Model, Dataset: data.Name, Set: c.Set, Example: c.Example, Batch: step.Rows(), Convention: c.Convention,
+		Precision: fmt.Sprintf("float%d", 8*unsafe.Sizeof(T(0))), Overview: step.Overview(0),
+		image: set.Image(c.Example), width: set.Width,
+	}
+	style := explain.Style{Digits: 5, Terms: 6, Bits: 8 * int(unsafe.Sizeof(T(0)))}
 	if c.Full {
 		style.Digits, style.Terms = 0, 0
 	}
@@ -241,7 +194,7 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 		if err != nil {
 			return err
 		}
-		o := openedOf(f, style)
+		o := opened{Opened: f.Text(style), formula: f}
 		if r.Kind == explain.Output && r.Aspect == explain.Value {
 			examples, err := explain.MostExciting(m.Net, dataset.All(set), r.Layer, r.Index[0], mostExciting, threads)
 			if err != nil {
@@ -275,13 +228,6 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 		return errCheckFailed
 	}
 	return err
-}
-
-func bitsOf[T matrix.Float]() int {
-	if _, double := any(T(0)).(float64); double {
-		return 64
-	}
-	return 32
 }
 
 // batch selects the example and those after it, round the end of the set.
@@ -335,65 +281,6 @@ func record[T matrix.Float](net *nn.Network[T], facts modelfile.Facts, view data
 	return explain.Record(net, view, explain.Options[T]{Loss: loss, Penalty: penalty, Rule: rule, Rate: rate, Threads: threads})
 }
 
-// overview collects the numbers of the example in row 0.
-func overview[T matrix.Float](step *explain.Step[T]) *explained {
-	set := step.Batch.Set
-	e := &explained{
-		Batch: step.Rows(), Precision: fmt.Sprintf("float%d", bitsOf[T]()),
-		Label: int(step.Loss.Labels[0]), Predicted: int(step.Loss.Predicted[0]),
-		Rate: step.Rate, Rule: step.Rule.Name(),
-		P: wide(step.Loss.Probabilities.Row(0)), Loss: float64(step.Loss.Losses[0]),
-		Cost: step.Cost.Data, Penalty: step.Cost.Penalty, CostAfter: step.After.Data, PenAfter: step.After.Penalty,
-		Findings: []finding{},
-		image:    set.Image(int(step.Batch.Index[0])), width: set.Width, height: set.Height,
-	}
-	health := step.Health()
-	for l, cache := range step.Trace.Caches {
-		layer := step.Net.Layers()[l]
-		one := explainedLayer{Layer: l + 1, Kind: layer.Spec().Kind, Output: wide(cache.Out.Row(0)), Gradient: wide(cache.GradOut.Row(0))}
-		for _, k := range cache.Kept {
-			if one.Kept == nil {
-				one.Kept = map[string][]float64{}
-			}
-			one.Kept[k.Name] = wide(k.Value.Row(0))
-		}
-		for _, p := range layer.Params() {
-			one.Params = append(one.Params, explainedParam{p.Name, p.Shape})
-		}
-		if u := health.Layers[l].Update; !math.IsNaN(u) && !math.IsInf(u, 0) {
-			one.Update = &u
-		}
-		e.Layers = append(e.Layers, one)
-	}
-	for _, f := range health.Findings {
-		e.Findings = append(e.Findings, finding{f.Layer, f.What, f.Cause, f.Remedy})
-	}
-	return e
-}
-
-func wide[T matrix.Float](v []T) []float64 {
-	all := make([]float64, len(v))
-	for i, x := range v {
-		all[i] = float64(x)
-	}
-	return all
-}
-
-func openedOf(f explain.Formula, style explain.Style) opened {
-	o := opened{Ref: f.Ref.String(), What: f.What, Value: f.Value, Law: f.Law, Formula: f.Expr.Text(style), To: []string{}, ref: f.Ref}
-	for _, c := range f.Expr.Contributions() {
-		one := contribution{Term: c.Term.Text(style), Value: c.Value, Of: []string{}, refs: c.Term.Refs()}
-		for _, r := range one.refs {
-			one.Of = append(one.Of, r.String())
-		}
-		o.Contributions = append(o.Contributions, one)
-	}
-	for _, r := range f.To {
-		o.To = append(o.To, r.String())
-	}
-	return o
-}
-
 // How far a gradient in float64 may be from its finite difference.
 const (
 	offBy      = 1e-8
@@ -406,12 +293,9 @@ const checksPerKind = 25
 // checks compares gradients with finite differences, in float64 whatever the model
 // has: those of refs, or of each kind of parameter and layer some at random.
 func checks[T matrix.Float](net *nn.Network[T], facts modelfile.Facts, view dataset.View, rate float64, threads int, refs []explain.Ref) ([]checked, error) {
-	twin, err := nn.Build[float64](net.Architecture())
+	twin, err := nn.Copy[float64](net)
 	if err != nil {
 		return nil, err
-	}
-	for i, p := range net.Params() {
-		copy(twin.Params()[i].Value, wide(p.Value))
 	}
 	step, err := record(twin, facts, view, rate, threads)
 	if err != nil {

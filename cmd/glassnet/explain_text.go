@@ -97,7 +97,7 @@ func (p *explainPrinter) header(e *explained) {
 		p.line("in a batch of %d: this one and those after it", e.Batch)
 	}
 	beside := []string{"", "probabilities"}
-	for class, v := range e.P {
+	for class, v := range e.Probabilities {
 		mark := ""
 		if class == e.Label {
 			mark = " label"
@@ -209,7 +209,7 @@ func (p *explainPrinter) forward(e *explained) {
 		p.numbers("", l.Output)
 	}
 	p.line("\n  softmax: p[j] = exp(z[j]) / Σ_k exp(z[k])")
-	p.numbers("", e.P)
+	p.numbers("", e.Probabilities)
 	p.line("\n  loss = -ln p[%d] = %s", e.Label, p.format(e.Loss))
 	p.line("  cost of the batch, the mean loss: %s; penalty on the weights: %s", p.format(e.Cost), p.format(e.Penalty))
 }
@@ -250,7 +250,7 @@ func (p *explainPrinter) update(e *explained) {
 			p.line("  weights of layer %d move by %.2g of their length", l.Layer, *l.Update)
 		}
 	}
-	p.line("  cost + penalty of the same batch: %s before, %s after", p.format(e.Cost+e.Penalty), p.format(e.CostAfter+e.PenAfter))
+	p.line("  cost + penalty of the same batch: %s before, %s after", p.format(e.Cost+e.Penalty), p.format(e.CostAfter+e.PenaltyAfter))
 }
 
 func (p *explainPrinter) findings(e *explained) {
@@ -349,12 +349,12 @@ func cut(text string, n int) string {
 // contributionsOfPixels returns what each pixel adds to the number, nil when it is
 // not made of pixels.
 func (p *explainPrinter) contributionsOfPixels(o opened, n int) []float64 {
-	if o.ref.Kind != explain.Output || o.ref.Aspect != explain.Value || o.ref.Layer != 1 {
+	if r := o.formula.Ref; r.Kind != explain.Output || r.Aspect != explain.Value || r.Layer != 1 {
 		return nil
 	}
 	pixels := make([]float64, n)
-	for _, c := range o.Contributions {
-		for _, r := range c.refs {
+	for _, c := range o.formula.Expr.Contributions() {
+		for _, r := range c.Term.Refs() {
 			if r.Kind == explain.Pixel {
 				pixels[r.Index[0]] = c.Value
 			}

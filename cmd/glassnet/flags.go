@@ -39,14 +39,15 @@ type speedFlags struct {
 	kernelFlag
 }
 
-func (f speedFlags) threads() (int, error) {
+// use chooses the kernel and returns the number of threads.
+func (f speedFlags) use() (threads int, err error) {
 	if f.Threads == nil {
-		return runtime.NumCPU(), nil
+		return runtime.NumCPU(), f.apply()
 	}
 	if *f.Threads < 1 || *f.Threads > 1024 {
 		return 0, usererr.New("--threads %d, want 1 to 1024", *f.Threads)
 	}
-	return *f.Threads, nil
+	return *f.Threads, f.apply()
 }
 
 // outFlag is the folder for results.

@@ -84,11 +84,7 @@ func classifier[T matrix.Float](path string) (func([]byte) (int, []float64), err
 	predictor, p := nn.NewPredictor(m.Net, 1), make([]T, classes)
 	return func(pixels []byte) (int, []float64) {
 		class := predictor.Predict(p, pixels)
-		wide := make([]float64, classes)
-		for i, v := range p {
-			wide[i] = float64(v)
-		}
-		return class, wide
+		return class, matrix.Convert[float64](p)
 	}, nil
 }
 

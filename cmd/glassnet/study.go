@@ -48,11 +48,8 @@ func (c *studyCmd) Run(s *session) error {
 		}
 		studies = append(studies, study)
 	}
-	threads, err := c.threads()
+	threads, err := c.use()
 	if err != nil {
-		return err
-	}
-	if err := c.apply(); err != nil {
 		return err
 	}
 	what := "study"

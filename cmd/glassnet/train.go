@@ -45,11 +45,8 @@ func (c *trainCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	threads, err := c.threads()
+	threads, err := c.use()
 	if err != nil {
-		return err
-	}
-	if err := c.apply(); err != nil {
 		return err
 	}
 	quiet := c.Quiet || c.JSON
