@@ -597,7 +597,14 @@ func (m *meter) prepare(order []int32) error {
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal([]byte(out), &m.run.Bench)
+	if err := json.Unmarshal([]byte(out), &m.run.Bench); err != nil {
+		return err
+	}
+	for i := range m.run.Bench.Loading { // where it was found is of this machine
+		what := &m.run.Bench.Loading[i].What
+		*what, _, _ = strings.Cut(*what, ", ")
+	}
+	return nil
 }
 
 func shuffled(images int) []int32 {

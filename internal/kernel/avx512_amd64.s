@@ -9265,38 +9265,38 @@ done:
 TEXT ·avx512Compress(SB), NOSPLIT, $0-80
 	MOVQ         entries+0(FP), AX
 	MOVQ         counts+16(FP), CX
-	MOVQ         pixels+24(FP), DX
 	VMOVDQU8     avx512Places<>+0(SB), Z0
 	VPXORQ       Z2, Z2, Z2
-	MOVQ         $0x00004000, BX
-	VPBROADCASTD BX, Z1
-	XORQ         BX, BX
+	MOVQ         $0x00004000, DX
+	VPBROADCASTD DX, Z1
+	XORQ         DX, DX
 
 rows:
-	MOVQ    rows+48(FP), SI
-	CMPQ    BX, SI
+	MOVQ    rows+48(FP), BX
+	CMPQ    DX, BX
 	JGE     done
-	MOVQ    known+64(FP), SI
-	SUBQ    $0x01, SI
-	MOVQ    ahead+56(FP), R8
-	ADDQ    BX, R8
-	CMPQ    R8, SI
-	CMOVQGT SI, R8
-	MOVQ    BX, DI
-	MOVQ    index+40(FP), SI
-	TESTQ   SI, SI
+	MOVQ    known+64(FP), BX
+	SUBQ    $0x01, BX
+	MOVQ    ahead+56(FP), DI
+	ADDQ    DX, DI
+	CMPQ    DI, BX
+	CMOVQGT BX, DI
+	MOVQ    DX, SI
+	MOVQ    index+40(FP), BX
+	TESTQ   BX, BX
 	JZ      ordered
-	MOVLQSX (SI)(BX*4), DI
-	MOVLQSX (SI)(R8*4), R8
+	MOVLQSX (BX)(DX*4), SI
+	MOVLQSX (BX)(DI*4), DI
 
 ordered:
-	MOVQ   stride+32(FP), SI
-	SUBQ   DI, R8
-	IMULQ  SI, R8
-	IMULQ  SI, DI
-	ADDQ   DX, DI
-	MOVQ   n+72(FP), SI
-	MOVQ   AX, R9
+	MOVQ   stride+32(FP), BX
+	SUBQ   SI, DI
+	IMULQ  BX, DI
+	IMULQ  BX, SI
+	MOVQ   pixels+24(FP), BX
+	ADDQ   BX, SI
+	MOVQ   n+72(FP), BX
+	MOVQ   AX, R8
 	VPXORQ Z3, Z3, Z3
 	JMP    begin
 
@@ -9305,17 +9305,17 @@ skip:
 
 begin:
 chunks:
-	CMPQ       SI, $0x40
+	CMPQ       BX, $0x40
 	JLT        tail
-	VMOVDQU8   (DI), Z4
-	PREFETCHT1 (DI)(R8*1)
-	ADDQ       $0x40, DI
-	SUBQ       $0x40, SI
+	VMOVDQU8   (SI), Z4
+	PREFETCHT1 (SI)(DI*1)
+	ADDQ       $0x40, SI
+	SUBQ       $0x40, BX
 
 take:
 	VPTESTMB      Z4, Z4, K1
-	KMOVQ         K1, R10
-	POPCNTQ       R10, R10
+	KMOVQ         K1, R9
+	POPCNTQ       R9, R9
 	JZ            skip
 	VPCOMPRESSB.Z Z4, K1, Z4
 	VPCOMPRESSB.Z Z0, K1, Z5
@@ -9324,20 +9324,20 @@ take:
 	VPSLLD        $0x08, Z6, Z6
 	VPADDD        Z3, Z6, Z6
 	VPORQ         Z7, Z6, Z6
-	VMOVDQU32     Z6, (R9)
+	VMOVDQU32     Z6, (R8)
 	VALIGNQ       $0x02, Z4, Z4, Z4
 	VALIGNQ       $0x02, Z5, Z5, Z5
-	ADDQ          $0x40, R9
+	ADDQ          $0x40, R8
 	VPMOVZXBD     X5, Z6
 	VPMOVZXBD     X4, Z7
 	VPSLLD        $0x08, Z6, Z6
 	VPADDD        Z3, Z6, Z6
 	VPORQ         Z7, Z6, Z6
-	VMOVDQU32     Z6, (R9)
+	VMOVDQU32     Z6, (R8)
 	VALIGNQ       $0x02, Z4, Z4, Z4
 	VALIGNQ       $0x02, Z5, Z5, Z5
-	ADDQ          $0x40, R9
-	SUBQ          $0x20, R10
+	ADDQ          $0x40, R8
+	SUBQ          $0x20, R9
 	JLE           last
 
 more:
@@ -9346,38 +9346,38 @@ more:
 	VPSLLD    $0x08, Z6, Z6
 	VPADDD    Z3, Z6, Z6
 	VPORQ     Z7, Z6, Z6
-	VMOVDQU32 Z6, (R9)
+	VMOVDQU32 Z6, (R8)
 	VALIGNQ   $0x02, Z4, Z4, Z4
 	VALIGNQ   $0x02, Z5, Z5, Z5
-	ADDQ      $0x40, R9
-	SUBQ      $0x10, R10
+	ADDQ      $0x40, R8
+	SUBQ      $0x10, R9
 	JG        more
 
 last:
-	SHLQ   $0x02, R10
-	ADDQ   R10, R9
+	SHLQ   $0x02, R9
+	ADDQ   R9, R8
 	VPADDD Z1, Z3, Z3
 	JMP    chunks
 
 tail:
-	TESTQ      SI, SI
+	TESTQ      BX, BX
 	JZ         rowdone
-	MOVQ       $-1, R10
-	BZHIQ      SI, R10, R10
-	KMOVQ      R10, K1
-	VMOVDQU8.Z (DI), K1, Z4
-	XORQ       SI, SI
+	MOVQ       $-1, R9
+	BZHIQ      BX, R9, R9
+	KMOVQ      R9, K1
+	VMOVDQU8.Z (SI), K1, Z4
+	XORQ       BX, BX
 	JMP        take
 
 rowdone:
-	VMOVDQU64 Z2, (R9)
-	SUBQ      AX, R9
-	SHRQ      $0x02, R9
-	MOVL      R9, (CX)(BX*4)
-	MOVQ      capacity+8(FP), SI
-	SHLQ      $0x02, SI
-	ADDQ      SI, AX
-	INCQ      BX
+	VMOVDQU64 Z2, (R8)
+	SUBQ      AX, R8
+	SHRQ      $0x02, R8
+	MOVL      R8, (CX)(DX*4)
+	MOVQ      capacity+8(FP), BX
+	SHLQ      $0x02, BX
+	ADDQ      BX, AX
+	INCQ      DX
 	JMP       rows
 
 done:
