@@ -5,15 +5,11 @@ import (
 	"math"
 	"slices"
 
+	"glassnet/dataset"
+	"glassnet/explain"
 	"glassnet/matrix"
 	"glassnet/nn"
-)
-
-// Tolerance of a gradient check: |analytic - numeric| ≤ 1e-8 + 1e-6·|numeric|.
-const (
-	checkAbsolute = 1e-8
-	checkRelative = 1e-6
-	checkStep     = 1e-5
+	"glassnet/optim"
 )
 
 // checkPublishedNorm compares gradients of the trained network before its
@@ -23,12 +19,9 @@ const (
 func checkPublishedNorm[T matrix.Float](r *Ready[T], s Settings) (Evidence, error) {
 	batch := r.Fit.Slice(0, min(32, r.Fit.Len()))
 	in, classes := r.Net.Widths()
-	x := matrix.Unpack(matrix.New[float64](batch.Len(), in), batch.Pixels())
-	labels := batch.CopyLabels(make([]uint8, batch.Len()))
-
 	e := Evidence{
 		Layer: nn.KindPublishedNorm, Twin: nn.KindBatchNorm,
-		Tolerance: fmt.Sprintf("|analytic - numeric| <= %g + %g |numeric|", checkAbsolute, checkRelative),
+		Tolerance: fmt.Sprintf("|analytic - numeric| <= %g + %g |numeric|", explain.Absolute, explain.PerNumeric),
 	}
 	asPublished, err := twin(r.Net, s, in, classes, NormalisationPublished)
 	if err != nil {
@@ -38,10 +31,16 @@ func checkPublishedNorm[T matrix.Float](r *Ready[T], s Settings) (Evidence, erro
 	if err != nil {
 		return e, err
 	}
-	e.Checks = checkGradients(asPublished, x, labels)
-	e.WorstRelative, e.Failed = judge(e.Checks)
-	e.TwinChecks = checkGradients(corrected, x, labels)
-	e.TwinWorst, e.TwinFailed = judge(e.TwinChecks)
+	published, err := checkGradients(asPublished, batch)
+	if err != nil {
+		return e, err
+	}
+	proper, err := checkGradients(corrected, batch)
+	if err != nil {
+		return e, err
+	}
+	e.Checks, e.WorstRelative, e.Failed = judge(published)
+	e.TwinChecks, e.TwinWorst, e.TwinFailed = judge(proper)
 	return e, nil
 }
 
@@ -72,43 +71,39 @@ func dense[T matrix.Float](params []*nn.Param[T]) []*nn.Param[T] {
 // largest gradients, where a wrong one cannot hide in rounding.
 const checksPerLayer = 12
 
-// checkGradients compares dCost/dw by Backward with the central difference
-//
-//	(cost(w + h) - cost(w - h)) / 2h,  h = 1e-5·max(1, |w|)
-//
-// for weights of every dense layer but the last, which no normalisation follows.
-func checkGradients(net *nn.Network[float64], x matrix.Matrix[float64], labels []uint8) []GradientCheck {
-	_, classes := net.Widths()
-	trace := net.NewTrace(nn.TraceOptions{Batch: x.Rows, Backward: true})
-	cache := nn.NewLossCache[float64](x.Rows, classes)
-	loss := nn.CrossEntropy[float64]{}
-	cost := func() float64 { return loss.Forward(cache, net.Forward(trace, x, nn.Train), labels) }
-	cost()
-	net.Backward(trace, loss.Backward(cache))
-
+// checkGradients compares gradients of one training step with finite differences (see
+// explain.Check), for weights of every dense layer but the last, which no normalisation
+// follows. The few at a corner of a ReLU, which have no gradient, are left out.
+func checkGradients(net *nn.Network[float64], batch dataset.View) ([]explain.Check, error) {
+	step, err := explain.Record(net, batch, explain.Options[float64]{
+		Loss: nn.CrossEntropy[float64]{}, Penalty: optim.L2[float64]{}, Rule: optim.SGD[float64]{}, Rate: 1e-3,
+	})
+	if err != nil {
+		return nil, err
+	}
 	var weights []*nn.Param[float64]
-	for _, p := range net.Params() {
+	for _, p := range step.Net.Params() {
 		if p.Role == nn.Weight {
 			weights = append(weights, p)
 		}
 	}
-	var checks []GradientCheck
+	var checks []explain.Check
 	for _, p := range weights[:len(weights)-1] {
 		for _, i := range largest(p.Grad, checksPerLayer) {
-			analytic, w := p.Grad[i], p.Value[i]
-			h := checkStep * max(1, math.Abs(w))
-			p.Value[i] = w + h
-			up := cost()
-			p.Value[i] = w - h
-			down := cost()
-			p.Value[i] = w
-			checks = append(checks, GradientCheck{
-				Parameter: fmt.Sprintf("%s[%d, %d]", p.Name, i/p.Shape[1], i%p.Shape[1]),
-				Analytic:  finite(analytic), Numeric: finite((up - down) / (2 * h)),
-			})
+			ref, err := explain.ParseRef(fmt.Sprintf("%s:%d,%d", p.Name, i/p.Shape[1], i%p.Shape[1]))
+			if err != nil {
+				return nil, err
+			}
+			c, err := step.Check(ref)
+			if err != nil {
+				return nil, err
+			}
+			if !c.Kink {
+				checks = append(checks, c)
+			}
 		}
 	}
-	return checks
+	return checks, nil
 }
 
 // largest returns the indices of the n largest magnitudes, in order of index.
@@ -131,22 +126,17 @@ func largest(v []float64, n int) []int {
 	return index
 }
 
-// judge returns the largest relative difference, |a - n| / max(|a|, |n|), and how
-// many checks are outside the tolerance; one without a finite number is.
-func judge(checks []GradientCheck) (worst *float64, failed int) {
+// judge returns the checks for the report, the largest relative difference and how many
+// are off.
+func judge(checks []explain.Check) (all []GradientCheck, worst *float64, failed int) {
 	largest := 0.0
 	for _, c := range checks {
-		if c.Analytic == nil || c.Numeric == nil {
-			failed++
-			continue
-		}
-		difference := math.Abs(*c.Analytic - *c.Numeric)
-		if scale := max(math.Abs(*c.Analytic), math.Abs(*c.Numeric)); scale > 0 {
-			largest = max(largest, difference/scale)
-		}
-		if !(difference <= checkAbsolute+checkRelative*math.Abs(*c.Numeric)) {
+		name := fmt.Sprintf("%s[%d, %d]", c.Ref.Name, c.Ref.Index[0], c.Ref.Index[1])
+		all = append(all, GradientCheck{Parameter: name, Analytic: finite(c.Analytic), Numeric: finite(c.Numeric)})
+		largest = max(largest, c.Relative)
+		if c.Off() {
 			failed++
 		}
 	}
-	return finite(largest), failed
+	return all, finite(largest), failed
 }

@@ -24,6 +24,19 @@ type Check struct {
 	Kink bool
 }
 
+// How far a gradient may be from its finite difference in float64: Absolute, plus
+// PerNumeric times the difference's magnitude.
+const (
+	Absolute   = 1e-8
+	PerNumeric = 1e-6
+)
+
+// Off reports whether the gradient of a network in float64 is wrong: further from its
+// finite difference than rounding explains. At a kink nothing can be said.
+func (c Check) Off() bool {
+	return !c.Kink && !(math.Abs(c.Analytic-c.Numeric) <= Absolute+PerNumeric*math.Abs(c.Numeric))
+}
+
 // steps are the distances that are tried: a smaller one when a ReLU changes sides.
 var steps = []float64{1e-4, 1e-5, 1e-6, 1e-7}
 

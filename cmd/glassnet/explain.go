@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"unsafe"
 
@@ -281,12 +280,6 @@ func record[T matrix.Float](net *nn.Network[T], facts modelfile.Facts, view data
 	return explain.Record(net, view, explain.Options[T]{Loss: loss, Penalty: penalty, Rule: rule, Rate: rate, Threads: threads})
 }
 
-// How far a gradient in float64 may be from its finite difference.
-const (
-	offBy      = 1e-8
-	offByShare = 1e-6
-)
-
 // checksPerKind is how many gradients of each kind are checked when none are named.
 const checksPerKind = 25
 
@@ -318,7 +311,7 @@ func checks[T matrix.Float](net *nn.Network[T], facts modelfile.Facts, view data
 		}
 		all = append(all, checked{
 			Ref: c.Ref.String(), Kind: step.KindOf(r), Analytic: c.Analytic, Numeric: c.Numeric, Relative: c.Relative, Kink: c.Kink,
-			Off: !c.Kink && math.Abs(c.Analytic-c.Numeric) > offBy+offByShare*math.Abs(c.Numeric),
+			Off: c.Off(),
 		})
 	}
 	return all, nil

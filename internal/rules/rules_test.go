@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 	"modelfile": {"internal/atomicfile", "internal/inputfile", "internal/usererr", "matrix", "nn"},
 	"studies":   {},
 	"experiment": {
-		"dataset", "internal/atomicfile", "internal/inputfile", "internal/kernel", "internal/numpyrand", "internal/usererr",
+		"dataset", "explain", "internal/atomicfile", "internal/inputfile", "internal/kernel", "internal/numpyrand", "internal/usererr",
 		"matrix", "modelfile", "nn", "optim", "random", "studies", "train",
 		"github.com/pelletier/go-toml/v2", "gonum.org/v1/gonum/stat", "gonum.org/v1/gonum/stat/distuv",
 	},
