@@ -47,7 +47,8 @@ var steps = []float64{1e-4, 1e-5, 1e-6, 1e-7}
 //
 // of C = cost + penalty, on a copy of the network in float64 with the parameters
 // before the update, and compares it with the gradient of the backward pass. The
-// parts that are kept as they were published have faulty gradients, and fail.
+// parts that are kept as they were published have faulty gradients, and fail. It may be
+// called from many goroutines.
 func (s *Step[T]) Check(r Ref) (Check, error) {
 	r = r.of(Gradient)
 	if err := s.check(r); err != nil {
@@ -56,11 +57,15 @@ func (s *Step[T]) Check(r Ref) (Check, error) {
 	if r.Kind != Output && r.Kind != Parameter {
 		return Check{}, usererr.New("%s: want a parameter or an output of a layer", r)
 	}
-	c, err := s.newChecker()
-	if err != nil {
-		return Check{}, err
+	s.checking.Lock()
+	defer s.checking.Unlock()
+	if s.checker == nil {
+		var err error
+		if s.checker, err = s.newChecker(); err != nil {
+			return Check{}, err
+		}
 	}
-	return c.check(s.analytic(r), r), nil
+	return s.checker.check(s.analytic(r), r), nil
 }
 
 func (s *Step[T]) analytic(r Ref) float64 {

@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"glassnet/dataset"
 	"glassnet/internal/usererr"
@@ -32,7 +33,9 @@ type Step[T matrix.Float] struct {
 	After  train.Cost       // of the same batch after it
 	Options[T]
 
-	params map[string]int // where a name is in Net.Params()
+	params   map[string]int // where a name is in Net.Params()
+	checking sync.Mutex
+	checker  *checker // made by the first Check
 }
 
 // Record makes one training step of a copy of net on batch; net stays as it is. It

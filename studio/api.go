@@ -272,11 +272,17 @@ const maxSeen = 256
 type stepCache struct {
 	mu    sync.Mutex
 	next  int
+	first int // the oldest that is kept
+	bytes int
 	steps map[int]explained
 }
 
-// keptSteps is how many recorded steps are kept.
-const keptSteps = 32
+// How many recorded steps are kept, and how many bytes they may take; the last is kept
+// whatever it takes.
+const (
+	keptSteps = 32
+	keptBytes = 512 << 20
+)
 
 func (c *stepCache) keep(s explained) (id int) {
 	c.mu.Lock()
@@ -287,7 +293,12 @@ func (c *stepCache) keep(s explained) (id int) {
 	id = c.next
 	c.next++
 	c.steps[id] = s
-	delete(c.steps, id-keptSteps)
+	c.bytes += s.bytes()
+	for c.first < id && (len(c.steps) > keptSteps || c.bytes > keptBytes) {
+		c.bytes -= c.steps[c.first].bytes()
+		delete(c.steps, c.first)
+		c.first++
+	}
 	return id
 }
 

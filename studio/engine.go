@@ -85,10 +85,11 @@ type owner struct {
 	rate      float64
 	stopAfter int // the step after which to pause; 0: none
 
-	points    []Point
-	snapshots []snapshot
-	nextID    int
-	every     int // steps between two snapshots
+	points        []Point
+	snapshots     []snapshot
+	nextID        int
+	every         int // steps between two snapshots
+	mostSnapshots int
 
 	told       time.Time // when the watchers were told last
 	toldStep   int
@@ -118,12 +119,16 @@ type run interface {
 	perEpoch() int
 	layers() []LayerInfo
 	examples() (fit, validation int)
+	bytes() int // of a position
 	record(view dataset.View) (func() (explained, error), error)
 }
 
-// maxSnapshots is how many positions are kept; when there are more, every second one
-// goes and half as many are taken from then on.
-const maxSnapshots = 256
+// How many positions are kept, and how many bytes they may take; when there are more,
+// every second one goes and half as many are taken from then on.
+const (
+	maxSnapshots     = 256
+	maxSnapshotBytes = 512 << 20
+)
 
 // tellEvery is the time between two messages to the watchers.
 const tellEvery = 100 * time.Millisecond
@@ -207,7 +212,7 @@ func (o *owner) snapshot() {
 	s := snapshot{SnapshotInfo{o.nextID, o.branch, o.run.steps()}, o.run.position()}
 	o.nextID++
 	o.snapshots = append(o.snapshots, s)
-	if len(o.snapshots) > maxSnapshots {
+	if len(o.snapshots) > o.mostSnapshots {
 		kept := o.snapshots[:0]
 		for i, s := range o.snapshots {
 			if i%2 == 0 || i == len(o.snapshots)-1 {
@@ -260,6 +265,7 @@ func (o *owner) configure(s experiment.Settings) error {
 	*o = owner{commands: o.commands, hub: o.hub, data: o.data, threads: o.threads, settings: s, run: run, phase: Idle, rate: s.LearningRate}
 	o.pointEvery = max(1, run.perEpoch()/20)
 	o.every = max(1, run.perEpoch()/10)
+	o.mostSnapshots = max(2, min(maxSnapshots, maxSnapshotBytes/run.bytes()))
 	o.snapshot()
 	o.tell(true)
 	return nil

@@ -120,6 +120,14 @@ func (r *typedRun[T]) setRate(rate float64) {
 	r.ready.Trainer.SetRate(rate)
 }
 
+func (r *typedRun[T]) bytes() int {
+	n := 4 * r.view.Len() / max(1, r.perEpoch()) // an order serves an epoch's positions
+	for _, p := range r.ready.Net.Params() {
+		n += 8 * len(p.Value)
+	}
+	return n
+}
+
 func (r *typedRun[T]) epoch() int    { return r.begun }
 func (r *typedRun[T]) steps() int    { return r.made }
 func (r *typedRun[T]) perEpoch() int { return r.ready.Trainer.StepsPerEpoch(r.view.Len()) }
@@ -163,6 +171,7 @@ type explained interface {
 	check(explain.Ref) (explain.Check, error)
 	overview() seen
 	bits() int // of the number type
+	bytes() int
 }
 
 type typedStep[T matrix.Float] struct{ *explain.Step[T] }
@@ -184,3 +193,13 @@ func (s typedStep[T]) overview() seen {
 }
 
 func (s typedStep[T]) bits() int { return 8 * int(unsafe.Sizeof(T(0))) }
+
+// bytes is about how much memory the step takes: parameters before and after it, their
+// gradients, and the network of its checks.
+func (s typedStep[T]) bytes() int {
+	n := 0
+	for _, p := range s.Net.Params() {
+		n += len(p.Value) * (3*s.bits()/8 + 8)
+	}
+	return n
+}

@@ -448,3 +448,37 @@ func TestPanic(t *testing.T) {
 		t.Errorf("status %d, %q, log %q", w.Code, w.Body, &log)
 	}
 }
+
+// Large networks have fewer snapshots and fewer steps kept, so that memory stays bounded.
+func TestMemoryIsBounded(t *testing.T) {
+	s := settings()
+	s.Hidden = []int{2000, 2000} // 5.6 million parameters: 45 MB for a position
+	o := &owner{hub: &hub{watchers: map[*watcher]bool{}}, data: digits(t), threads: 2}
+	if err := o.configure(s); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		o.snapshot()
+	}
+	if n := len(o.snapshots) * o.run.bytes(); n > maxSnapshotBytes {
+		t.Errorf("%d snapshots take %d bytes", len(o.snapshots), n)
+	}
+	var c stepCache
+	for i := range 40 {
+		c.keep(large{})
+		if c.bytes > keptBytes || c.bytes != len(c.steps)*(100<<20) {
+			t.Fatalf("%d steps take %d bytes", len(c.steps), c.bytes)
+		}
+		if _, err := c.find(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.find(0); err == nil {
+		t.Error("the first is kept for ever")
+	}
+}
+
+// large stands for a recorded step of 100 MB.
+type large struct{ explained }
+
+func (large) bytes() int { return 100 << 20 }
