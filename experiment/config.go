@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"glassnet/internal/usererr"
 	"glassnet/nn"
@@ -125,7 +126,7 @@ func (c Config) Validate() error {
 		{"criterion", c.Criterion, c.Criterion >= 0 && !math.IsInf(c.Criterion, 0), "a finite number >= 0"},
 	} {
 		if !number.ok {
-			return usererr.New("%s = %v, want %s", number.key, number.got, number.wantText)
+			return usererr.New("%s = %s, want %s", number.key, plain(number.got), number.wantText)
 		}
 	}
 	widest := slices.Max(append([]int{1}, c.Hidden...))
@@ -144,6 +145,14 @@ func (c Config) Validate() error {
 		return usererr.New("init = %q with random = %q, want %q, which is all that the published study drew", c.Init, c.Random, "he-normal")
 	}
 	return nil
+}
+
+// plain prints a whole number of up to nine digits as one.
+func plain(v float64) string {
+	if v == math.Trunc(v) && math.Abs(v) < 1e9 {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return fmt.Sprint(v)
 }
 
 // Architecture returns the network that the settings describe, for examples of in

@@ -71,6 +71,15 @@ func (s *Step[T]) Open(r Ref, c Convention) (Formula, error) {
 	return f, nil
 }
 
+// example names the example in row i: as its data set counts, and its row where there
+// are several.
+func (s *Step[T]) example(i int) string {
+	if s.Rows() == 1 {
+		return fmt.Sprintf("example %d", s.Batch.Index[i])
+	}
+	return fmt.Sprintf("example %d (row %d)", s.Batch.Index[i], i)
+}
+
 // check returns an error when the step has no number of that name.
 func (s *Step[T]) check(r Ref) error {
 	none := func(format string, args ...any) error {
@@ -135,7 +144,11 @@ func (s *Step[T]) check(r Ref) error {
 			return none("a running statistic has no gradient: it is not trained")
 		}
 		if len(p.Shape) == 2 != r.Two {
-			return none("%d numbers say where in %s it is, want %d", 1+b2i(r.Two), shapeText(p.Shape), len(p.Shape))
+			where := fmt.Sprintf("%s:0", p.Name)
+			if len(p.Shape) == 2 {
+				where += ",0"
+			}
+			return usererr.New("%s: an array of shape %s, want an index for each of its dimensions", r, shapeText(p.Shape)).Try("%s", where)
 		}
 		for i := range p.Shape {
 			if err := below("index", r.Index[i], p.Shape[i]); err != nil {
@@ -150,13 +163,6 @@ func (s *Step[T]) check(r Ref) error {
 	return nil
 }
 
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func shapeText(shape []int) string {
 	return strings.ReplaceAll(fmt.Sprint(shape), " ", ", ")
 }
@@ -166,7 +172,7 @@ func (s *Step[T]) openOutput(f *Formula, c Convention) {
 	l, j, i := f.Ref.Layer, f.Ref.Index[0], f.Ref.Example
 	layer, cache := s.layer(l)
 	f.Value = float64(cache.Out.At(i, j))
-	f.What = fmt.Sprintf("%s of unit %d of layer %d (%s), example %d", s.noun(l), j, l, layer.Spec().Kind, i)
+	f.What = fmt.Sprintf("%s of unit %d of layer %d (%s), %s", s.noun(l), j, l, layer.Spec().Kind, s.example(i))
 	f.To = s.after(l, i, j)
 	switch spec := layer.Spec(); spec.Kind {
 	case nn.KindDense:
@@ -271,7 +277,7 @@ func (s *Step[T]) openKept(f *Formula) {
 	}
 	over := fmt.Sprintf("of unit %d over the %d examples of the batch", j, n)
 	if per {
-		over = fmt.Sprintf("of example %d over the %d units of the layer", i, n)
+		over = fmt.Sprintf("of %s over the %d units of the layer", s.example(i), n)
 	}
 	var terms []Expr
 	switch name {
@@ -291,7 +297,7 @@ func (s *Step[T]) openKept(f *Formula) {
 		f.What, f.Law = fmt.Sprintf("inverse standard deviation of unit %d", j), "1/σ = 1 / √(σ² + ε)"
 		f.Expr = quotient(constant(1), unary(Root, sum(s.kept(l, "variance", i, j), constant(layer.Spec().Epsilon))))
 	case "x_hat":
-		f.What, f.Law = fmt.Sprintf("x̂ of unit %d, example %d", j, i), "x̂ = (x - μ)·1/σ"
+		f.What, f.Law = fmt.Sprintf("x̂ of unit %d, %s", j, s.example(i)), "x̂ = (x - μ)·1/σ"
 		f.Expr = product(difference(s.input(l, i, j), s.kept(l, "mean", i, j)), s.kept(l, "inverse_std", i, j))
 		f.To = []Ref{{Kind: Output, Layer: l, Index: [2]int{j}, Example: i}}
 		return
@@ -396,14 +402,14 @@ func (s *Step[T]) openCost(f *Formula) {
 		j := f.Ref.Index[0]
 		width := s.Batch.Set.Width
 		f.Value = s.pixel(i, j)
-		f.What = fmt.Sprintf("pixel %d (row %d, column %d) of example %d", j, j/width, j%width, i)
+		f.What = fmt.Sprintf("pixel %d (row %d, column %d) of %s", j, j/width, j%width, s.example(i))
 		f.Law = "x = byte / 255, rounded to float32"
 		f.Expr = quotient(constant(float64(s.Batch.Set.Image(int(s.Batch.Index[i]))[j])), constant(255))
 		f.To = s.after(0, i, j)
 	case Probability:
 		k := f.Ref.Index[0]
 		f.Value = float64(s.Loss.Probabilities.At(i, k))
-		f.What = fmt.Sprintf("probability of class %d for example %d", k, i)
+		f.What = fmt.Sprintf("probability of class %d for %s", k, s.example(i))
 		f.Law = "p[j] = exp(z[j] - max z) / Σ_k exp(z[k] - max z)"
 		f.Expr = quotient(unary(Exp, difference(z(k), top)), sum(exponentials...))
 		f.To = []Ref{{Kind: Output, Aspect: Gradient, Layer: last, Index: [2]int{k}, Example: i}}
@@ -412,7 +418,7 @@ func (s *Step[T]) openCost(f *Formula) {
 		}
 	case Loss:
 		f.Value = float64(s.Loss.Losses[i])
-		f.What = fmt.Sprintf("loss of example %d, whose label is %d", i, label)
+		f.What = fmt.Sprintf("loss of %s, whose label is %d", s.example(i), label)
 		if s.Options.Loss.Name() == nn.LossPublishedCrossEntropy {
 			f.Law = "loss = -ln(p[label] + 1e-8)"
 			p := number(float64(s.Loss.Probabilities.At(i, label)), Ref{Kind: Probability, Index: [2]int{label}, Example: i})
@@ -488,7 +494,7 @@ func (s *Step[T]) openOutputGradient(f *Formula, c Convention) {
 	l, j, i := f.Ref.Layer, f.Ref.Index[0], f.Ref.Example
 	layer, _ := s.layer(l)
 	f.Value = s.gradOut(l, i, j).Value
-	f.What = fmt.Sprintf("gradient of the %s of unit %d of layer %d (%s), example %d", s.noun(l), j, l, layer.Spec().Kind, i)
+	f.What = fmt.Sprintf("gradient of the %s of unit %d of layer %d (%s), %s", s.noun(l), j, l, layer.Spec().Kind, s.example(i))
 	f.To = s.gradientGoesTo(l, i, j)
 	if l == len(s.Net.Layers()) {
 		f.Law = "dC/dz[j] = (p[j] - [j is the label]) / n"

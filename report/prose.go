@@ -606,7 +606,7 @@ var glossary = []term{
 	{"epoch", "One pass over all training examples."},
 	{"gradient check", "Comparing a derivative from the backward pass with the slope measured by moving a weight a little up and down."},
 	{"Holm's correction", "Makes p values larger when several comparisons of a family are made at once, so that chance alone is not taken for a finding."},
-	{"L2 penalty", "Lambda times the squares of the weights, added to the cost (the published study calls it L2 normalization)."},
+	{"L2 penalty", "Lambda/2 times the sum of the squared weights, added to the cost (the published study calls it L2 normalization)."},
 	{"look", "A moment in training at which cost and accuracy on the validation set are taken."},
 	{"paired by seed", "Two experiments are compared seed by seed: same split, and the same initial weights where shapes allow."},
 	{"precision, recall, F1", "Of the examples predicted as a class, the share that is right; of the examples of a class, the share that is found; the harmonic mean of both."},

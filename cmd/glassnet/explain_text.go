@@ -6,7 +6,10 @@ import (
 	"io"
 	"math"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -26,7 +29,7 @@ type explainPrinter struct {
 
 func newExplainPrinter(w io.Writer, style explain.Style, convention explain.Convention) *explainPrinter {
 	p := &explainPrinter{w: bufio.NewWriter(w), columns: 80, style: style, convention: convention}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f := terminal(w); f != nil {
 		if columns, _, err := term.GetSize(int(f.Fd())); err == nil {
 			p.columns = min(max(columns, 80), 160)
 		}
@@ -76,7 +79,9 @@ func (p *explainPrinter) print(e *explained) error {
 		p.update(e)
 		p.findings(e)
 		p.line("")
-		p.wrapped("", "Open any number: --unit 2:5, --param 1.dense.weight:13,4, --open loss. Its gradient against finite differences: --check. All terms and digits: --full.")
+		last := e.Layers[len(e.Layers)-1]
+		p.wrapped("", fmt.Sprintf("Layers count from 1 and units from 0; the number before each line is its first unit. Open any number: --unit %d:0, --param %s:0,0, --open loss. Its gradient against finite differences: --check. All terms and digits: --full.",
+			last.Layer, last.Params[0].Name))
 	}
 	for _, o := range e.Opened {
 		p.opened(o, e)
@@ -105,6 +110,9 @@ func (p *explainPrinter) header(e *explained) {
 		beside = append(beside, fmt.Sprintf("%3d %6.4f %-20s%s", class, v, strings.Repeat("█", int(math.Round(20*v))), mark))
 	}
 	picture := p.picture(len(e.image), e.width, func(i int) float64 { return float64(e.image[i]) / 255 })
+	for len(picture) > len(beside) && strings.TrimSpace(picture[len(picture)-1]) == "" {
+		picture = picture[:len(picture)-1]
+	}
 	for i := range max(len(picture), len(beside)) {
 		left, right := strings.Repeat(" ", e.width), ""
 		if i < len(picture) {
@@ -146,11 +154,12 @@ func (p *explainPrinter) picture(n, width int, value func(i int) float64) (lines
 	return lines
 }
 
-// numbers prints a row of numbers, as many lines as it takes.
-func (p *explainPrinter) numbers(label string, values []float64) {
+// numbers prints the numbers of a layer's units, as many lines as it takes; before each
+// line stands which unit is its first.
+func (p *explainPrinter) numbers(values []float64) {
 	const most = 64
 	cell := p.cell()
-	per := max(1, (p.columns-14)/cell)
+	per := max(1, (p.columns-8)/cell)
 	shown := values
 	if len(shown) > most && p.style.Digits > 0 {
 		shown = shown[:most]
@@ -160,19 +169,16 @@ func (p *explainPrinter) numbers(label string, values []float64) {
 		for _, v := range shown[i:min(i+per, len(shown))] {
 			b.WriteString(p.signed(fmt.Sprintf("%*s", cell, p.format(v)), v))
 		}
-		if i > 0 {
-			label = ""
-		}
-		p.line("  %-12s%s", label, b.String())
+		p.line("  %5d:%s", i, b.String())
 	}
 	if len(shown) < len(values) {
-		p.line("  %-12s… %d more (--full)", "", len(values)-len(shown))
+		p.line("  %5d … %d more (--full)", len(shown), len(values)-len(shown))
 	}
 }
 
 func (p *explainPrinter) cell() int {
 	if p.style.Digits == 0 {
-		return 25
+		return 24
 	}
 	return 11
 }
@@ -205,23 +211,27 @@ func (p *explainPrinter) forward(e *explained) {
 				text += ", weights " + p.shape(param.Shape...)
 			}
 		}
-		p.line("\n  %s: %s", text, law(l.Kind, p.convention))
-		p.numbers("", l.Output)
+		p.line("\n  %s: %s", text, law(l, p.convention))
+		p.numbers(l.Output)
 	}
 	p.line("\n  softmax: p[j] = exp(z[j]) / Σ_k exp(z[k])")
-	p.numbers("", e.Probabilities)
+	p.numbers(e.Probabilities)
 	p.line("\n  loss = -ln p[%d] = %s", e.Label, p.format(e.Loss))
 	p.line("  cost of the batch, the mean loss: %s; penalty on the weights: %s", p.format(e.Cost), p.format(e.Penalty))
 }
 
-// law is the formula of a kind of layer.
-func law(kind string, c explain.Convention) string {
-	switch kind {
+// law is the formula of a layer.
+func law(l explain.LayerOverview, c explain.Convention) string {
+	switch l.Kind {
 	case nn.KindDense:
+		product, bias := "z = x·W", " + b"
 		if c == explain.Columns {
-			return "Z = W·A + b"
+			product = "Z = W·A"
 		}
-		return "z = x·W + b"
+		if !slices.ContainsFunc(l.Params, func(p explain.ParamOverview) bool { return strings.HasSuffix(p.Name, ".bias") }) {
+			bias = ""
+		}
+		return product + bias
 	case nn.KindReLU:
 		return "a = max(0, z)"
 	case nn.KindSigmoid:
@@ -239,7 +249,7 @@ func (p *explainPrinter) backward(e *explained) {
 	for i := len(e.Layers) - 1; i >= 0; i-- {
 		l := e.Layers[i]
 		p.line("\n  %d %s", l.Layer, l.Kind)
-		p.numbers("", l.Gradient)
+		p.numbers(l.Gradient)
 	}
 }
 
@@ -265,29 +275,41 @@ func (p *explainPrinter) findings(e *explained) {
 
 // wrapped prints text in lines of at most the terminal's columns.
 func (p *explainPrinter) wrapped(first, text string) {
-	line, indent := first, strings.Repeat(" ", len([]rune(first)))
-	empty := true
-	for _, word := range strings.Fields(text) {
-		if !empty && len([]rune(line))+1+len([]rune(word)) > p.columns {
-			p.line("%s", line)
-			line, empty = indent, true
+	width := utf8.RuneCountInString(colour.ReplaceAllString(first, ""))
+	line, indent, at := first, strings.Repeat(" ", width), width
+	for i, word := range strings.Fields(text) {
+		parts := []string{word}
+		if utf8.RuneCountInString(word) > p.columns-width { // a long product breaks behind a factor
+			parts = strings.SplitAfter(word, "·")
 		}
-		if !empty {
-			line += " "
+		for k, part := range parts {
+			space := " "
+			if i == 0 || k > 0 {
+				space = ""
+			}
+			n := utf8.RuneCountInString(space + part)
+			if at > width && at+n > p.columns {
+				p.line("%s", line)
+				line, at, part, n = indent, width, strings.TrimPrefix(part, " "), n-len(space)
+				space = ""
+			}
+			line, at = line+space+part, at+n
 		}
-		line, empty = line+word, false
 	}
-	p.line("%s", line)
+	p.line("%s", strings.TrimRight(line, " "))
 }
+
+// colour matches what paint puts round a text.
+var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 // opened prints one number: what it is, its formula, what contributes most.
 func (p *explainPrinter) opened(o opened, e *explained) {
 	p.title("%s = %s", o.Ref, p.style.Format(o.Value))
 	p.wrapped("  ", o.What)
 	p.wrapped("  ", o.Law)
-	if value := p.style.Format(o.Value); o.Formula != value {
+	if e := o.formula.Expr; e.Op != explain.Number || e.Ref != nil {
 		p.wrapped("  = ", o.Formula)
-		p.line("  = %s", value)
+		p.line("  = %s", p.style.Format(o.Value))
 	}
 	if len(o.Contributions) > 1 {
 		p.contributions(o)
@@ -299,7 +321,7 @@ func (p *explainPrinter) opened(o opened, e *explained) {
 			largest = max(largest, math.Abs(v))
 		}
 		for _, line := range p.picture(len(pixels), e.width, func(i int) float64 { return pixels[i] / max(largest, 1e-300) }) {
-			p.line("    %s", line)
+			p.line("%s", strings.TrimRight("    "+line, " "))
 		}
 	}
 	if len(o.To) > 0 {
@@ -333,8 +355,15 @@ func (p *explainPrinter) contributions(o opened) {
 			break
 		}
 		bar := strings.Repeat("█", int(math.Round(8*math.Abs(c.Value)/max(largest, 1e-300))))
-		value := p.signed(fmt.Sprintf("%12s", p.style.Format(c.Value)), c.Value)
-		p.line("%s", strings.TrimRight(fmt.Sprintf("   %s %-8s %-25s %s", value, bar, cut(c.Term, 25), cut(strings.Join(c.Of, " "), p.columns-51)), " "))
+		value := fmt.Sprintf("%*s", p.cell(), p.style.Format(c.Value))
+		first := fmt.Sprintf("  %s %-8s ", value, bar)
+		term := cut(c.Term, 25)
+		if p.style.Digits == 0 { // full: the formula has the terms
+			term = ""
+		} else {
+			term = fmt.Sprintf("%-25s", term)
+		}
+		p.wrapped(strings.Replace(first, value, p.signed(value, c.Value), 1)+term+" ", strings.Join(c.Of, " "))
 	}
 }
 
@@ -368,40 +397,63 @@ func (p *explainPrinter) contributionsOfPixels(o opened, n int) []float64 {
 func (p *explainPrinter) checks(e *explained) {
 	const each = 12
 	p.title("Gradients beside finite differences of the cost, in float64")
-	if len(e.Checks) <= each {
-		p.line("  %-32s %20s %20s  %s", "", "analytic", "numeric", "relative difference")
-		for _, c := range e.Checks {
-			p.line("  %-32s %20.12g %20.12g  %s", c.Ref, c.Analytic, c.Numeric, verdict(c))
+	off, kinks := 0, 0
+	for _, c := range e.Checks {
+		if c.Off {
+			off++
 		}
-		return
+		if c.Kink {
+			kinks++
+		}
 	}
-	p.line("  %-32s %8s %6s  %-20s %s", "kind", "checked", "kinks", "largest difference", "of")
-	for i := 0; i < len(e.Checks); {
-		worst, kinks, first := checked{}, 0, i
-		for ; i < len(e.Checks) && e.Checks[i].Kind == e.Checks[first].Kind; i++ {
-			switch c := e.Checks[i]; {
-			case c.Kink:
-				kinks++
-			case worst.Ref == "" || c.Off && !worst.Off || math.Abs(c.Analytic-c.Numeric) > math.Abs(worst.Analytic-worst.Numeric):
-				worst = c
+	if len(e.Checks) <= each {
+		for _, c := range e.Checks {
+			p.line("  %s", c.Ref)
+			p.line("    analytic %.12g, numeric %.12g: %s", c.Analytic, c.Numeric, verdict(c))
+		}
+	} else {
+		p.line("  %-34s %7s %5s  %s", "kind", "checked", "kinks", "largest |analytic - numeric|")
+		for i := 0; i < len(e.Checks); {
+			worst, kinks, first := checked{}, 0, i
+			for ; i < len(e.Checks) && e.Checks[i].Kind == e.Checks[first].Kind; i++ {
+				switch c := e.Checks[i]; {
+				case c.Kink:
+					kinks++
+				case worst.Ref == "" || c.Off && !worst.Off || math.Abs(c.Analytic-c.Numeric) > math.Abs(worst.Analytic-worst.Numeric):
+					worst = c
+				}
+			}
+			text := ""
+			if worst.Ref != "" {
+				text = fmt.Sprintf("%.2g", math.Abs(worst.Analytic-worst.Numeric))
+			}
+			if worst.Off {
+				text += " OFF, at"
+			}
+			p.line("  %-34s %7d %5d  %s", e.Checks[first].Kind, i-first, kinks, text)
+			if worst.Off {
+				p.line("    %s: analytic %.6g, numeric %.6g", worst.Ref, worst.Analytic, worst.Numeric)
 			}
 		}
-		text := ""
-		if worst.Ref != "" {
-			text = fmt.Sprintf("%-20.2g %s %s", math.Abs(worst.Analytic-worst.Numeric), worst.Ref, strings.TrimSpace(map[bool]string{true: "OFF"}[worst.Off]))
-		}
-		p.line("  %-32s %8d %6d  %s", e.Checks[first].Kind, i-first, kinks, strings.TrimRight(text, " "))
 	}
+	agree := fmt.Sprintf("%d of %d gradients agree with their finite differences to %g + %g·|numeric|.", len(e.Checks)-off-kinks, len(e.Checks), explain.Absolute, explain.PerNumeric)
+	if off > 0 {
+		agree += fmt.Sprintf(" %d are OFF: the backward pass does not compute the derivative of the cost.", off)
+	}
+	if kinks > 0 {
+		agree += fmt.Sprintf(" %d lie at a kink, where a ReLU changes sides and there is no derivative to compare with.", kinks)
+	}
+	p.wrapped("  ", agree)
 }
 
 func verdict(c checked) string {
 	switch {
 	case c.Kink:
-		return "a ReLU changes sides: no derivative"
+		return "at a kink"
 	case c.Off:
-		return fmt.Sprintf("%.2g OFF", c.Relative)
+		return "OFF"
 	}
-	return fmt.Sprintf("%.2g", c.Relative)
+	return fmt.Sprintf("differ by %.2g of it", c.Relative)
 }
 
 func (p *explainPrinter) saliency(e *explained) {

@@ -3,14 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 
 	"glassnet/experiment"
 )
@@ -41,7 +39,7 @@ const plainEvery = 10 * time.Second
 
 func newMeter(w io.Writer, quiet bool) *meter {
 	m := &meter{w: w, quiet: quiet, shown: map[string]*shown{}}
-	if f, ok := w.(*os.File); ok && !quiet && term.IsTerminal(int(f.Fd())) {
+	if !quiet && terminal(w) != nil {
 		m.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(30), mpb.WithRefreshRate(200*time.Millisecond))
 	}
 	return m

@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/term"
 
 	"glassnet/internal/kernel"
 	"glassnet/internal/usererr"
@@ -78,7 +79,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, caught, stop := interruptible()
 	defer stop()
-	err = parsed.Run(&session{ctx: ctx, stdout: stdout, stderr: stderr, args: args})
+	out := &watchedWriter{w: stdout}
+	err = parsed.Run(&session{ctx: ctx, stdout: out, stderr: stderr, args: args})
+	if err == nil && out.err != nil {
+		err = fmt.Errorf("the result could not be written: %w", out.err)
+	}
 	if code := caught(); code != 0 {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			fail(stderr, err)
@@ -86,6 +91,31 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	return fail(stderr, err)
+}
+
+// watchedWriter remembers the first error of a writer whose users do not look at it.
+type watchedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (w *watchedWriter) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// terminal returns the file that w writes to when that is a terminal, nil otherwise.
+func terminal(w io.Writer) *os.File {
+	if watched, ok := w.(*watchedWriter); ok {
+		w = watched.w
+	}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
 }
 
 // commandOf returns the subcommand that a parse error belongs to, with a space.

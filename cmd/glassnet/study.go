@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"glassnet/dataset"
 	"glassnet/experiment"
@@ -121,6 +122,10 @@ func (c *studyCmd) datasetOf(study *experiment.Study) string {
 
 func (c *studyCmd) runAll(s *session, studies []*experiment.Study, data *dataset.Data, out string, threads int) error {
 	meter := newMeter(s.stderr, c.Quiet || c.JSON)
+	again := s.commandLine()
+	if data.Fallback { // where MNIST can be had, the same command would take it
+		again += " --dataset " + data.Name
+	}
 	var all []*experiment.Results
 	var dirs []string
 	var failure error
@@ -131,7 +136,7 @@ func (c *studyCmd) runAll(s *session, studies []*experiment.Study, data *dataset
 		}
 		meter.note(fmt.Sprintf("study %s: %d runs on %s", study.Name, len(study.Experiments)*len(study.Seeds), data.Name))
 		results, err := study.Run(s.ctx, dir, data, experiment.RunOptions{
-			Threads: threads, Command: s.commandLine(), Progress: meter.run, Note: meter.note,
+			Threads: threads, Command: again, Progress: meter.run, Note: meter.note,
 		})
 		if results != nil {
 			all, dirs = append(all, results), append(dirs, dir)
@@ -158,9 +163,24 @@ func (c *studyCmd) runAll(s *session, studies []*experiment.Study, data *dataset
 		return err
 	}
 	if failure != nil {
+		fmt.Fprintln(s.stderr, "interrupted: "+unfinished(studies, all))
 		return failure
 	}
 	return c.checkPublished(s.stderr, all)
+}
+
+// unfinished says which studies an interruption left undone, whole or in part.
+func unfinished(studies []*experiment.Study, done []*experiment.Results) string {
+	var text []string
+	for i, study := range studies {
+		switch {
+		case i >= len(done):
+			text = append(text, fmt.Sprintf("study %s was not begun", study.Name))
+		case done[i].Interrupted:
+			text = append(text, fmt.Sprintf("study %s is unfinished: runs or their timing are missing", study.Name))
+		}
+	}
+	return strings.Join(text, ", ")
 }
 
 func writeTables(dir string, r *experiment.Results) error {
