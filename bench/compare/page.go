@@ -225,7 +225,7 @@ func (r *Run) Goals() []Goal {
 			goals = append(goals, Goal{What: shape + ", one core, share of its peak", Measured: 100 * p.GFLOPS(oursName) / r.Peak(1), Want: want, Unit: " %"})
 		}
 		goals = append(goals, Goal{
-			What:     fmt.Sprintf("%s, %d threads, against OpenBLAS", shape, p.Threads),
+			What:     fmt.Sprintf("%s, on %d, against OpenBLAS", shape, p.Threads),
 			Measured: p.GFLOPS(oursName) / p.GFLOPS("numpy-best"), Want: 0.95, Unit: "×",
 		})
 	}
@@ -395,8 +395,8 @@ func (c Curve) plot() ([]byte, error) {
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = c.With, "µs per step"
 	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
-	p.Y.Tick.Marker = plot.LogTicks{Prec: -1}
-	p.Legend.Top, p.Legend.Left = true, true
+	p.Y.Tick.Marker = plot.ConstantTicks(microTicks())
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(4)
 	p.Add(plotter.NewGrid())
 	var ticks []plot.Tick
 	for _, point := range c.Points {
@@ -441,6 +441,16 @@ func (c Curve) plot() ([]byte, error) {
 	var b bytes.Buffer
 	_, err := canvas.WriteTo(&b)
 	return b.Bytes(), err
+}
+
+// microTicks label 10, 20, 50, 100 and so on.
+func microTicks() (ticks []plot.Tick) {
+	for decade := 1.0; decade <= 1e6; decade *= 10 {
+		for _, v := range []float64{decade, 2 * decade, 5 * decade} {
+			ticks = append(ticks, plot.Tick{Value: v, Label: number(v)})
+		}
+	}
+	return ticks
 }
 
 // threadsOf returns the most threads a curve was measured on.

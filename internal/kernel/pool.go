@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Pool is a fixed set of goroutines that help the caller. Between two tasks of a
@@ -24,6 +25,9 @@ type shared struct {
 	pending  atomic.Int32 // parts that are not done
 	patience int
 	workers  []worker
+	grace    time.Duration
+	alone    int // tasks that the caller does alone, because workers came late
+	last     int // how many these were the last time
 }
 
 // worker is where one goroutine sleeps.
@@ -49,7 +53,7 @@ func NewPool(threads int) *Pool {
 	if threads == 1 {
 		return nil
 	}
-	s := &shared{workers: make([]worker, threads-1), patience: patience}
+	s := &shared{workers: make([]worker, threads-1), patience: patience, grace: grace}
 	if threads > runtime.GOMAXPROCS(0) {
 		s.patience = 0 // who waits awake would keep others from working
 	}
@@ -107,28 +111,49 @@ func (s *shared) await(w *worker, round uint32) {
 	}
 }
 
-// start gives t to all workers.
-func (s *shared) start(t Task) {
+// start gives t to all workers and reports whether all were awake.
+func (s *shared) start(t Task) (awake bool) {
+	awake = true
 	s.task = t
 	s.pending.Store(int32(len(s.workers)))
 	s.round.Add(1)
 	for i := range s.workers {
 		if w := &s.workers[i]; w.asleep.CompareAndSwap(true, false) {
 			w.wake <- struct{}{}
+			awake = false
 		}
 	}
+	return awake
 }
 
+// A worker that was awake is late when it is not done after twice the time that its
+// caller took, and grace. Then another program has its core, and the tasks after this
+// one are faster without it: at first a few, twice as many each time it is late again.
+const (
+	grace     = 200 * time.Microsecond
+	fewAlone  = 16
+	mostAlone = 1 << 12
+)
+
 // Run does all parts of t and returns when they are done: by all threads when
-// split is true and no other caller is using the pool, else by the caller alone.
+// split is true, no other caller is using the pool and its workers have not been
+// late, else by the caller alone.
 func (p *Pool) Run(t Task, split bool) {
 	if p == nil || !split || !p.shared.mu.TryLock() {
 		t.Part(0, 1)
 		return
 	}
 	s := p.shared
-	s.start(t)
+	if s.alone > 0 {
+		s.alone--
+		t.Part(0, 1)
+		s.mu.Unlock()
+		return
+	}
+	began := time.Now()
+	awake := s.start(t)
 	t.Part(0, p.threads)
+	own := time.Since(began)
 	for looks := 0; s.pending.Load() > 0; looks++ {
 		if looks < s.patience {
 			pause()
@@ -137,6 +162,14 @@ func (p *Pool) Run(t Task, split bool) {
 		}
 	}
 	s.task = nil
+	switch {
+	case !awake:
+	case time.Since(began) > 2*own+s.grace:
+		s.last = min(max(fewAlone, 2*s.last), mostAlone)
+		s.alone = s.last
+	default:
+		s.last /= 2
+	}
 	s.mu.Unlock()
 	runtime.KeepAlive(p)
 }

@@ -27,6 +27,7 @@ func TestPoolDoesEveryPartOnce(t *testing.T) {
 		for _, procs := range []int{1, 2, runtime.GOMAXPROCS(0)} {
 			before := runtime.GOMAXPROCS(procs)
 			p := NewPool(threads) // its patience depends on the number of cores
+			p.shared.grace = time.Hour
 			var c count
 			const rounds = 5000
 			for c.round = range rounds {
@@ -62,6 +63,46 @@ func TestPoolServesManyCallers(t *testing.T) {
 		})
 	}
 	callers.Wait()
+}
+
+// late is a task whose worker is late, or not.
+type late struct {
+	slow  bool
+	parts atomic.Int64 // done by workers
+}
+
+func (l *late) Part(i, _ int) {
+	if i == 0 {
+		return
+	}
+	if l.parts.Add(1); l.slow {
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// Workers that come late are left out of the tasks after that, of more and more of them,
+// and taken in again when they come in time.
+func TestPoolLeavesLateWorkersOut(t *testing.T) {
+	p := NewPool(2)
+	l := late{slow: true}
+	run := func(n int) int64 {
+		before := l.parts.Load()
+		for range n {
+			p.Run(&l, true)
+		}
+		return l.parts.Load() - before
+	}
+	if n := run(2000); n == 0 || n > 60 {
+		t.Errorf("a late worker did a part of %d of 2,000 tasks, want a few", n)
+	}
+	l.slow = false
+	var n int64
+	for began := time.Now(); n < 1500 && time.Since(began) < 10*time.Second; {
+		n = run(2000)
+	}
+	if n < 1500 {
+		t.Errorf("a worker in time did a part of %d of 2,000 tasks, want nearly all", n)
+	}
 }
 
 func TestPoolOfIsShared(t *testing.T) {
