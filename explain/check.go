@@ -11,10 +11,10 @@ import (
 	"glassnet/random"
 )
 
-// Check compares a gradient with a finite difference of the cost.
+// Check compares a gradient with a finite difference of the cost, both in float64.
 type Check struct {
 	Ref      Ref     // grad(...)
-	Analytic float64 // by the backward pass
+	Analytic float64 // by the backward pass: the step's own, or that of its copy in float64
 	Numeric  float64 // by differences of the cost in float64
 	// Relative is |analytic - numeric| / max(|analytic|, |numeric|); 0 when both are 0.
 	Relative float64
@@ -24,17 +24,33 @@ type Check struct {
 	Kink bool
 }
 
-// How far a gradient may be from its finite difference in float64: Absolute, plus
-// PerNumeric times the difference's magnitude.
+// How far a gradient may be from its finite difference: AbsoluteTolerance, plus
+// RelativeTolerance times the difference's magnitude.
 const (
-	Absolute   = 1e-8
-	PerNumeric = 1e-6
+	AbsoluteTolerance = 1e-8
+	RelativeTolerance = 1e-6
 )
 
-// Off reports whether the gradient of a network in float64 is wrong: further from its
-// finite difference than rounding explains. At a kink nothing can be said.
+// Off reports whether the gradient is wrong: further from its finite difference than
+// rounding explains. At a kink nothing can be said.
 func (c Check) Off() bool {
-	return !c.Kink && !(math.Abs(c.Analytic-c.Numeric) <= Absolute+PerNumeric*math.Abs(c.Numeric))
+	return !c.Kink && !(math.Abs(c.Analytic-c.Numeric) <= AbsoluteTolerance+RelativeTolerance*math.Abs(c.Numeric))
+}
+
+// CheckText is a Check as files and the page have it.
+type CheckText struct {
+	Ref      string  `json:"ref"`
+	Kind     string  `json:"kind"` // "dense.weight", "output of relu"
+	Analytic float64 `json:"analytic"`
+	Numeric  float64 `json:"numeric"`
+	Relative float64 `json:"relative_difference"`
+	Kink     bool    `json:"kink"`
+	Off      bool    `json:"off"`
+}
+
+// CheckText puts a check of the step into words.
+func (s *Step[T]) CheckText(c Check) CheckText {
+	return CheckText{c.Ref.String(), s.KindOf(c.Ref), c.Analytic, c.Numeric, c.Relative, c.Kink, c.Off()}
 }
 
 // steps are the distances that are tried: a smaller one when a ReLU changes sides.
@@ -46,9 +62,10 @@ var steps = []float64{1e-4, 1e-5, 1e-6, 1e-7}
 //	dC/dv ≈ (8·(C(v+h) - C(v-h)) - (C(v+2h) - C(v-2h))) / 12h
 //
 // of C = cost + penalty, on a copy of the network in float64 with the parameters
-// before the update, and compares it with the gradient of the backward pass. The
-// parts that are kept as they were published have faulty gradients, and fail. It may be
-// called from many goroutines.
+// before the update, and compares it with the gradient of the backward pass: the step's
+// in float64, else that of the copy, for the rounding of float32 would hide small
+// faults. The parts that are kept as they were published have faulty gradients, and
+// fail. It may be called from many goroutines.
 func (s *Step[T]) Check(r Ref) (Check, error) {
 	r = r.of(Gradient)
 	if err := s.check(r); err != nil {
@@ -65,7 +82,10 @@ func (s *Step[T]) Check(r Ref) (Check, error) {
 			return Check{}, err
 		}
 	}
-	return s.checker.check(s.analytic(r), r), nil
+	if own, double := any(s).(*Step[float64]); double {
+		return s.checker.check(own.analytic(r), r), nil
+	}
+	return s.checker.check(s.checker.analytic(r), r), nil
 }
 
 func (s *Step[T]) analytic(r Ref) float64 {
@@ -86,10 +106,11 @@ type checker struct {
 	pixels  matrix.Pixels
 	labels  []uint8
 	params  map[string]int
+	gradOut []matrix.Matrix[float64] // by layer, of a step that is not in float64
 }
 
 func (s *Step[T]) newChecker() (*checker, error) {
-	net, err := nn.Copy[float64](s.Net)
+	net, err := nn.Build[float64](s.Net.Architecture())
 	if err != nil {
 		return nil, err
 	}
@@ -106,12 +127,35 @@ func (s *Step[T]) newChecker() (*checker, error) {
 		penalty = optim.PublishedL2[float64]{Lambda: lambda}
 	}
 	_, classes := net.Widths()
-	return &checker{
+	c := &checker{
 		net: net, loss: loss, penalty: penalty, params: s.params,
 		trace:  net.NewTrace(nn.TraceOptions{Batch: s.Rows(), Threads: s.Threads}),
 		cache:  nn.NewLossCache[float64](s.Rows(), classes),
 		pixels: s.Batch.Pixels(), labels: s.Batch.CopyLabels(make([]uint8, s.Rows())),
-	}, nil
+	}
+	if _, double := any(s).(*Step[float64]); !double {
+		c.backward()
+	}
+	return c, nil
+}
+
+// backward makes the step's backward pass in float64.
+func (c *checker) backward() {
+	trace := c.net.NewTrace(nn.TraceOptions{Batch: len(c.labels), Backward: true})
+	c.loss.Forward(c.cache, c.net.ForwardPixels(trace, c.pixels, nn.Train), c.labels)
+	c.net.Backward(trace, c.loss.Backward(c.cache))
+	c.penalty.Apply(c.net.Params(), nn.Train)
+	for _, cache := range trace.Caches {
+		c.gradOut = append(c.gradOut, cache.GradOut.Clone())
+	}
+}
+
+func (c *checker) analytic(r Ref) float64 {
+	if r.Kind == Output {
+		return c.gradOut[r.Layer-1].At(r.Example, r.Index[0])
+	}
+	p := c.net.Params()[c.params[r.Name]]
+	return p.Grad[offset(p, r.Index[:len(p.Shape)])]
 }
 
 func (c *checker) check(analytic float64, r Ref) Check {
@@ -188,7 +232,8 @@ func (s *Step[T]) KindOf(r Ref) string {
 }
 
 // SampleGradients draws up to perKind different gradients of each kind that the step
-// has, in the order of the layers.
+// has (see KindOf): kind after kind as they first occur in the network, at random
+// within each.
 func (s *Step[T]) SampleGradients(stream *random.Stream, perKind int) []Ref {
 	all := map[string][]func(at int) Ref{} // by kind, one for each array of it
 	size := map[string][]int{}

@@ -1,6 +1,7 @@
 package explain_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -81,6 +82,19 @@ func testFormulas[T matrix.Float](t *testing.T, i, bits int, tolerance float64) 
 			if v := f.Expr.Eval(); math.Abs(v-got) > 1e-7*max(size, 1e-3) {
 				t.Fatalf("%s: the tree gives %v, its text %v", r, v, got)
 			}
+		}
+		// The contributions add up to the number.
+		f, err := s.Open(r, explain.Rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total, size := 0.0, math.Abs(f.Value)
+		for _, c := range f.Expr.Contributions() {
+			total += c.Value
+			size = max(size, math.Abs(c.Value))
+		}
+		if math.Abs(total-f.Expr.Eval()) > 1e-12*max(size, 1e-3) {
+			t.Fatalf("the contributions to %s add up to %v, want %v", r, total, f.Expr.Eval())
 		}
 		kinds[fmt.Sprint(r.Kind, r.Aspect)]++
 	}
@@ -289,6 +303,58 @@ func TestRefsThatAreNot(t *testing.T) {
 	}
 }
 
+// A Ref that was not parsed may say anything; it opens the right number or none.
+func TestRefsByHand(t *testing.T) {
+	s := step[float64](t, 0)
+	for _, r := range []explain.Ref{
+		{Kind: explain.Parameter, Name: "1.dense.weight", Two: true, Aspect: explain.Gradient},
+		{Kind: explain.Parameter, Name: "1.dense.bias", Layer: 3, Aspect: explain.Gradient},
+		{Kind: explain.Parameter, Name: "1.dense.bias", Layer: -1},
+		{Kind: 77}, {Kind: explain.Kept, Layer: 1}, {Kind: explain.Output, Layer: -1}, {Kind: explain.Loss, Example: -1},
+		{Kind: explain.Output, Layer: 1, Index: [2]int{-1}},
+	} {
+		if f, err := s.Open(r, explain.Rows); err == nil {
+			t.Errorf("%+v opens as %v", r, f.Value)
+		}
+		if _, err := s.Check(r); err == nil {
+			t.Errorf("%+v is checked", r)
+		}
+	}
+	r := explain.ParameterRef("3.dense.weight", 2, 1)
+	if parsed, err := explain.ParseRef("3.dense.weight:2,1"); err != nil || parsed != r {
+		t.Errorf("ParameterRef gives %+v, ParseRef %+v, %v", r, parsed, err)
+	}
+}
+
+// The gradients of a network in float32 are checked in float64, as closely.
+func TestChecksOfFloat32(t *testing.T) {
+	s, wide := step[float32](t, 4), 0
+	for _, r := range every(s, 1) {
+		if r.Aspect != explain.Gradient {
+			continue
+		}
+		c, err := s.Check(r)
+		if err != nil || c.Off() {
+			t.Fatalf("%+v, %v", c, err)
+		}
+		f, err := s.Open(r, explain.Rows)
+		if err != nil || math.Abs(f.Value-c.Analytic) > 1e-4*math.Abs(c.Analytic)+1e-6 {
+			t.Fatalf("%s is %v in float32, %v in float64", r, f.Value, c.Analytic)
+		}
+		if f.Value != c.Analytic {
+			wide++
+		}
+	}
+	if wide == 0 {
+		t.Error("no gradient differs: they are not of float64")
+	}
+}
+
+// strange is a rule and a penalty without a formula.
+type strange struct{ optim.SGD[float64] }
+
+func (strange) Apply([]*nn.Param[float64], nn.Mode) float64 { return 0 }
+
 func FuzzParseRef(f *testing.F) {
 	for _, text := range []string{"2:5", "grad(1.dense.weight:13,4)", "after(2.batch_norm.running_mean:3)", "p:3@7", "loss@2", "2.batch_norm.x_hat:5@1"} {
 		f.Add(text)
@@ -310,23 +376,23 @@ func FuzzParseRef(f *testing.F) {
 
 func TestRecordRefuses(t *testing.T) {
 	stream := random.New(1, "explain/test")
-	set := images(stream, 4, 4, 3, 3)
+	examples := images(stream, 4, 4, 3, 3)
 	o := options[float64](t, nn.LossCrossEntropy, "l2", 0)
 	for name, record := range map[string]func() error{
 		"no example": func() error {
-			_, err := explain.Record(network[float64](t, stream, 12, "dense 3"), dataset.View{Set: set}, o)
+			_, err := explain.Record(network[float64](t, stream, 12, "dense 3"), dataset.View{Set: examples}, o)
 			return err
 		},
 		"one example under batch normalisation": func() error {
-			_, err := explain.Record(network[float64](t, stream, 12, "dense 3", "batch_norm", "dense 3"), dataset.All(set).Slice(0, 1), o)
+			_, err := explain.Record(network[float64](t, stream, 12, "dense 3", "batch_norm", "dense 3"), dataset.All(examples).Slice(0, 1), o)
 			return err
 		},
 		"another size of image": func() error {
-			_, err := explain.Record(network[float64](t, stream, 13, "dense 3"), dataset.All(set), o)
+			_, err := explain.Record(network[float64](t, stream, 13, "dense 3"), dataset.All(examples), o)
 			return err
 		},
 		"more classes than logits": func() error {
-			_, err := explain.Record(network[float64](t, stream, 12, "dense 2"), dataset.All(set), o)
+			_, err := explain.Record(network[float64](t, stream, 12, "dense 2"), dataset.All(examples), o)
 			return err
 		},
 	} {
@@ -334,12 +400,30 @@ func TestRecordRefuses(t *testing.T) {
 			t.Errorf("%s: error %v", name, record())
 		}
 	}
+	for _, set := range []func(o *explain.Options[float64]){
+		func(o *explain.Options[float64]) { o.Rule = strange{} },
+		func(o *explain.Options[float64]) { o.Penalty = strange{} },
+		func(o *explain.Options[float64]) { o.Loss = nil },
+	} {
+		other := o
+		set(&other)
+		if _, err := explain.Record(network[float64](t, stream, 12, "dense 3"), dataset.All(examples), other); err == nil {
+			t.Errorf("%+v is recorded", other)
+		}
+	}
 	net := network[float64](t, stream, 12, "dense 3")
 	for i := range net.Params()[0].Value {
 		net.Params()[0].Value[i] = 1e308
 	}
-	if _, err := explain.Record(net, dataset.All(set), o); err == nil || !strings.Contains(err.Error(), "diverged") {
+	if _, err := explain.Record(net, dataset.All(examples), o); err == nil || !strings.Contains(err.Error(), "diverged") {
 		t.Errorf("a step from infinite logits: %v", err)
+	}
+	// A step that is finite and whose update is not.
+	o.Rate = 1e200
+	_, err := explain.Record(network[float64](t, stream, 12, "dense 5", "relu", "dense 3"), dataset.All(examples), o)
+	var diverged *train.DivergedError
+	if !errors.As(err, &diverged) || strings.Contains(err.Error(), "epoch") {
+		t.Errorf("a cost after the update that is not finite: %v", err)
 	}
 }
 
@@ -351,7 +435,7 @@ func TestSalient(t *testing.T) {
 	predictor := nn.NewPredictor(net, 1)
 	p := make([]float64, 3)
 	class := predictor.Predict(p, image)
-	s, err := explain.Salient(net, image, 4, -1, 2)
+	s, err := explain.Salient(t.Context(), net, image, 4, -1, 2, 2)
 	if err != nil || s.Class != class {
 		t.Fatalf("class %d, %v, want %d", s.Class, err, class)
 	}
@@ -388,12 +472,12 @@ func TestSalient(t *testing.T) {
 		t.Errorf("occlusion of pixel 5 is %v, want %v", s.Occlusion[5], want)
 	}
 	for _, bad := range []func() (*explain.Saliency, error){
-		func() (*explain.Saliency, error) { return explain.Salient(net, image[1:], 4, 0, 2) },
-		func() (*explain.Saliency, error) { return explain.Salient(net, image, 5, 0, 2) },
-		func() (*explain.Saliency, error) { return explain.Salient(net, image, 0, 0, 2) },
-		func() (*explain.Saliency, error) { return explain.Salient(net, image, 4, 3, 2) },
-		func() (*explain.Saliency, error) { return explain.Salient(net, image, 4, -2, 2) },
-		func() (*explain.Saliency, error) { return explain.Salient(net, image, 4, 0, 0) },
+		func() (*explain.Saliency, error) { return explain.Salient(t.Context(), net, image[1:], 4, 0, 2, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(t.Context(), net, image, 5, 0, 2, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(t.Context(), net, image, 0, 0, 2, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(t.Context(), net, image, 4, 3, 2, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(t.Context(), net, image, 4, -2, 2, 2) },
+		func() (*explain.Saliency, error) { return explain.Salient(t.Context(), net, image, 4, 0, 0, 2) },
 	} {
 		if _, err := bad(); err == nil {
 			t.Error("no error")
@@ -401,21 +485,21 @@ func TestSalient(t *testing.T) {
 	}
 }
 
-func TestMostExciting(t *testing.T) {
+func TestMaximallyActivating(t *testing.T) {
 	stream := random.New(4, "explain/test")
 	set := images(stream, 700, 4, 3, 3)
 	net := network[float32](t, stream, 12, "dense 5", "relu", "dense 3")
-	got, err := explain.MostExciting(net, dataset.All(set), 1, 2, 9, 2)
+	got, err := explain.MaximallyActivating(t.Context(), net, dataset.All(set), 1, 2, 9, 2)
 	if err != nil || len(got) != 9 {
 		t.Fatal(got, err)
 	}
 	trace := net.NewTrace(nn.TraceOptions{Batch: 700})
 	net.ForwardPixels(trace, dataset.All(set).Pixels(), nn.Eval)
-	var all []explain.Excited
+	var all []explain.Activating
 	for i := range 700 {
-		all = append(all, explain.Excited{Example: i, Value: float64(trace.Caches[0].Out.At(i, 2))})
+		all = append(all, explain.Activating{Example: i, Value: float64(trace.Caches[0].Out.At(i, 2))})
 	}
-	slices.SortStableFunc(all, func(a, b explain.Excited) int {
+	slices.SortStableFunc(all, func(a, b explain.Activating) int {
 		switch {
 		case a.Value > b.Value:
 			return -1
@@ -427,10 +511,10 @@ func TestMostExciting(t *testing.T) {
 	if !slices.Equal(got, all[:9]) {
 		t.Errorf("got %v, want %v", got, all[:9])
 	}
-	if _, err := explain.MostExciting(net, dataset.All(set), 4, 0, 1, 1); err == nil {
+	if _, err := explain.MaximallyActivating(t.Context(), net, dataset.All(set), 4, 0, 1, 1); err == nil {
 		t.Error("no error for layer 4 of 3")
 	}
-	if _, err := explain.MostExciting(net, dataset.All(set), 1, 5, 1, 1); err == nil {
+	if _, err := explain.MaximallyActivating(t.Context(), net, dataset.All(set), 1, 5, 1, 1); err == nil {
 		t.Error("no error for unit 5 of 5")
 	}
 }
@@ -468,8 +552,8 @@ func TestHealth(t *testing.T) {
 				}
 			}
 		}, 1e-12, "explodes", 1},
-		{"large rate", []string{"dense 8", "relu", "dense 3"}, func(*nn.Network[float64]) {}, 5, "one update moves the weights of layer 1", 1},
-		{"small rate", []string{"dense 8", "relu", "dense 3"}, func(*nn.Network[float64]) {}, 1e-7, "one update moves the weights of layer 1", 1},
+		{"large rate", []string{"dense 8", "relu", "dense 3"}, func(*nn.Network[float64]) {}, 5, "The learning rate is large", 1},
+		{"small rate", []string{"dense 8", "relu", "dense 3"}, func(*nn.Network[float64]) {}, 1e-7, "or the learning rate is small", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			stream := random.New(5, "explain/test")
@@ -487,7 +571,7 @@ func TestHealth(t *testing.T) {
 				t.Errorf("findings %+v, want none", findings)
 			}
 			found := slices.ContainsFunc(findings, func(f explain.Finding) bool {
-				return f.Layer == test.layer && strings.Contains(f.What, test.want) && f.Cause != "" && f.Remedy != ""
+				return f.Layer == test.layer && strings.Contains(f.What+": "+f.Cause, test.want) && f.Cause != "" && f.Remedy != ""
 			})
 			if test.want != "" && !found {
 				t.Errorf("findings %+v, want %q at layer %d", findings, test.want, test.layer)

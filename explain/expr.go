@@ -24,7 +24,7 @@ const (
 	Root               // √(a)
 	Exp                // exp(a)
 	Ln                 // ln(a)
-	Positive           // max(0, a)
+	ReLU               // max(0, a)
 	Sigmoid            // 1 / (1 + exp(-a))
 	Tanh               // tanh(a)
 )
@@ -83,7 +83,7 @@ func (e Expr) Eval() float64 {
 		return elementary.Exp(a)
 	case Ln:
 		return elementary.Log(a)
-	case Positive:
+	case ReLU:
 		return max(0, a)
 	case Sigmoid:
 		return elementary.Sigmoid(a)
@@ -92,6 +92,9 @@ func (e Expr) Eval() float64 {
 	}
 	panic("explain: unknown operation")
 }
+
+// Brief is the style of a quick look: five digits, the six largest terms of a sum.
+var Brief = Style{Digits: 5, Terms: 6}
 
 // Style says how expressions are printed.
 type Style struct {
@@ -187,7 +190,7 @@ func (e Expr) write(b *strings.Builder, s Style, outer int) {
 		call("ln")
 	case Tanh:
 		call("tanh")
-	case Positive:
+	case ReLU:
 		b.WriteString("max(0, ")
 		e.Args[0].write(b, s, 0)
 		b.WriteByte(')')
@@ -258,30 +261,46 @@ func (e Expr) ranked() []int {
 	return order
 }
 
-// Contribution is one term of a sum.
+// Contribution is one term of the sum that a number is.
 type Contribution struct {
 	Term  Expr
-	Value float64
+	Value float64 // what the term adds to the number, factors before the sum included
 }
 
-// Contributions returns the terms of the sum that e is, or that is in e alone with
-// factors, by magnitude, the largest first. An e that is no sum has one: itself.
+// Contributions returns the terms of the sum that e is, by magnitude, the largest
+// first; their values add up to e. A sum may have a factor or a divisor, as a mean has.
+// An e that is no sum has one contribution: itself.
 func (e Expr) Contributions() []Contribution {
-	for e.Op != Sum && len(e.Args) > 0 {
-		inner := slices.IndexFunc(e.Args, func(a Expr) bool { return a.Op == Sum })
-		if inner < 0 {
-			break
+	inner, factor := e, 1.0
+	for {
+		switch at := slices.IndexFunc(inner.Args, func(a Expr) bool { return a.Op == Sum && !a.hasConstant() }); {
+		case inner.Op == Quotient:
+			factor /= inner.Args[1].Eval()
+			inner = inner.Args[0]
+		case inner.Op == Product && at >= 0 && slices.IndexFunc(inner.Args[at+1:], func(a Expr) bool { return a.Op == Sum }) < 0:
+			for i, a := range inner.Args {
+				if i != at {
+					factor *= a.Eval()
+				}
+			}
+			inner = inner.Args[at]
+		default:
+			if inner.Op != Sum {
+				return []Contribution{{e, e.Eval()}}
+			}
+			var all []Contribution
+			for _, i := range inner.ranked() {
+				all = append(all, Contribution{inner.Args[i], factor * inner.Args[i].Eval()})
+			}
+			return all
 		}
-		e = e.Args[inner]
 	}
-	if e.Op != Sum {
-		return []Contribution{{e, e.Eval()}}
-	}
-	var all []Contribution
-	for _, i := range e.ranked() {
-		all = append(all, Contribution{e.Args[i], e.Args[i].Eval()})
-	}
-	return all
+}
+
+// hasConstant reports whether a term of the sum is a constant: 1 - a is a factor, whose
+// terms mean nothing by themselves.
+func (e Expr) hasConstant() bool {
+	return slices.ContainsFunc(e.Args, func(a Expr) bool { return a.Op == Number && a.Ref == nil })
 }
 
 // Refs returns what the expression is made of, in order, each once.

@@ -30,6 +30,17 @@ const (
 	Columns
 )
 
+// ParseConvention reads "rows" or "columns".
+func ParseConvention(text string) (Convention, error) {
+	switch text {
+	case "rows":
+		return Rows, nil
+	case "columns":
+		return Columns, nil
+	}
+	return Rows, usererr.New("convention %.40q, want rows or columns", text)
+}
+
 // Shape returns the shape of a parameter or of a batch of features in the convention.
 func (c Convention) Shape(shape []int) []int {
 	if c == Columns && len(shape) == 2 {
@@ -46,7 +57,29 @@ func (c Convention) law(rows, columns string) string {
 	return rows
 }
 
-// Open returns the formula of the number that r names.
+// layerLaw is the formula of a layer's forward pass.
+func (c Convention) layerLaw(spec nn.LayerSpec) string {
+	switch spec.Kind {
+	case nn.KindDense:
+		text := c.law("z[i, j] = Σ_p x[i, p]·W[p, j]", "z[j, i] = Σ_p W[j, p]·a[p, i]")
+		if !spec.NoBias {
+			text += " + b[j]"
+		}
+		return text
+	case nn.KindReLU:
+		return "a = max(0, z)"
+	case nn.KindSigmoid:
+		return "a = 1 / (1 + exp(-z))"
+	case nn.KindTanh:
+		return "a = tanh(z)"
+	case nn.KindBatchNorm:
+		return "y = γ·x̂ + β, x̂ = (x - μ) / √(σ² + ε)"
+	}
+	return "y = (x - mean over units) / √(variance over units + ε)"
+}
+
+// Open returns the formula of the number that r names. The error is a user error when
+// the step has no such number.
 func (s *Step[T]) Open(r Ref, c Convention) (Formula, error) {
 	if err := s.check(r); err != nil {
 		return Formula{}, err
@@ -140,6 +173,9 @@ func (s *Step[T]) check(r Ref) error {
 			return none("no such parameter; there are %s", strings.Join(names, ", "))
 		}
 		p := s.Net.Params()[at]
+		if layer := ParameterRef(p.Name).Layer; r.Layer != layer {
+			return none("it is of layer %d, not %d", layer, r.Layer)
+		}
 		if r.Aspect == Gradient && p.Role == nn.Statistic {
 			return none("a running statistic has no gradient: it is not trained")
 		}
@@ -156,11 +192,13 @@ func (s *Step[T]) check(r Ref) error {
 			}
 		}
 		return nil
+	case Loss, Cost, Penalty, Total:
+		if r.Aspect != Value {
+			return none("want its value: the gradients are of total")
+		}
+		return nil
 	}
-	if r.Aspect != Value {
-		return none("want its value: the gradients are of total")
-	}
-	return nil
+	return none("no such kind of number")
 }
 
 func shapeText(shape []int) string {
@@ -174,9 +212,9 @@ func (s *Step[T]) openOutput(f *Formula, c Convention) {
 	f.Value = float64(cache.Out.At(i, j))
 	f.What = fmt.Sprintf("%s of unit %d of layer %d (%s), %s", s.noun(l), j, l, layer.Spec().Kind, s.example(i))
 	f.To = s.after(l, i, j)
-	switch spec := layer.Spec(); spec.Kind {
+	f.Law = c.layerLaw(layer.Spec())
+	switch layer.Spec().Kind {
 	case nn.KindDense:
-		f.Law = c.law("z[i, j] = Σ_p x[i, p]·W[p, j] + b[j]", "z[j, i] = Σ_p W[j, p]·a[p, i] + b[j]")
 		w := s.part(l, "weight")
 		in, _ := layer.Widths()
 		var terms []Expr
@@ -193,21 +231,17 @@ func (s *Step[T]) openOutput(f *Formula, c Convention) {
 		}
 		if b := s.part(l, "bias"); b != nil {
 			terms = append(terms, s.before(b, j))
-		} else {
-			f.Law = strings.TrimSuffix(f.Law, " + b[j]")
 		}
 		f.Expr = sum(terms...)
 	case nn.KindReLU:
-		f.Law, f.Expr = "a = max(0, z)", unary(Positive, s.input(l, i, j))
+		f.Expr = unary(ReLU, s.input(l, i, j))
 	case nn.KindSigmoid:
-		f.Law, f.Expr = "a = 1 / (1 + exp(-z))", unary(Sigmoid, s.input(l, i, j))
+		f.Expr = unary(Sigmoid, s.input(l, i, j))
 	case nn.KindTanh:
-		f.Law, f.Expr = "a = tanh(z)", unary(Tanh, s.input(l, i, j))
+		f.Expr = unary(Tanh, s.input(l, i, j))
 	case nn.KindBatchNorm:
-		f.Law = "y = γ·x̂ + β"
 		f.Expr = sum(product(s.before(s.part(l, "gamma"), j), s.kept(l, "x_hat", i, j)), s.before(s.part(l, "beta"), j))
 	case nn.KindPublishedNorm:
-		f.Law = "y = (x - mean over units) / √(variance over units + ε)"
 		f.Expr = quotient(difference(s.input(l, i, j), s.kept(l, "mean", i, 0)),
 			unary(Root, sum(s.kept(l, "variance", i, 0), constant(nn.PublishedEpsilon))))
 	}
@@ -275,9 +309,9 @@ func (s *Step[T]) openKept(f *Formula) {
 		}
 		return s.input(l, k, j)
 	}
-	over := fmt.Sprintf("of unit %d over the %d examples of the batch", j, n)
+	over := fmt.Sprintf("of unit %d of layer %d over the %d examples of the batch", j, l, n)
 	if per {
-		over = fmt.Sprintf("of %s over the %d units of the layer", s.example(i), n)
+		over = fmt.Sprintf("of %s over the %d units of layer %d", s.example(i), n, l)
 	}
 	var terms []Expr
 	switch name {
@@ -294,10 +328,10 @@ func (s *Step[T]) openKept(f *Formula) {
 		}
 		f.Expr = quotient(sum(terms...), constant(float64(n)))
 	case "inverse_std":
-		f.What, f.Law = fmt.Sprintf("inverse standard deviation of unit %d", j), "1/σ = 1 / √(σ² + ε)"
+		f.What, f.Law = fmt.Sprintf("inverse standard deviation of unit %d of layer %d", j, l), "1/σ = 1 / √(σ² + ε)"
 		f.Expr = quotient(constant(1), unary(Root, sum(s.kept(l, "variance", i, j), constant(layer.Spec().Epsilon))))
 	case "x_hat":
-		f.What, f.Law = fmt.Sprintf("x̂ of unit %d, %s", j, s.example(i)), "x̂ = (x - μ)·1/σ"
+		f.What, f.Law = fmt.Sprintf("x̂ of unit %d of layer %d, %s", j, l, s.example(i)), "x̂ = (x - μ)·1/σ"
 		f.Expr = product(difference(s.input(l, i, j), s.kept(l, "mean", i, j)), s.kept(l, "inverse_std", i, j))
 		f.To = []Ref{{Kind: Output, Layer: l, Index: [2]int{j}, Example: i}}
 		return
@@ -387,16 +421,17 @@ func (s *Step[T]) openAfter(f *Formula) {
 func (s *Step[T]) openCost(f *Formula) {
 	i := f.Ref.Example
 	last := len(s.Net.Layers())
-	logits := s.Loss.Logits.Row(min(i, s.Rows()-1))
+	label := int(s.Loss.Labels[i])
 	z := func(k int) Expr {
-		return number(float64(logits[k]), Ref{Kind: Output, Layer: last, Index: [2]int{k}, Example: i})
+		return number(float64(s.Loss.Logits.At(i, k)), Ref{Kind: Output, Layer: last, Index: [2]int{k}, Example: i})
 	}
 	top := z(int(s.Loss.Predicted[i]))
-	var exponentials []Expr
-	for k := range logits {
-		exponentials = append(exponentials, unary(Exp, difference(z(k), top)))
+	exponentials := func() (all []Expr) {
+		for k := range s.Loss.Logits.Cols {
+			all = append(all, unary(Exp, difference(z(k), top)))
+		}
+		return all
 	}
-	label := int(s.Loss.Labels[i])
 	switch f.Ref.Kind {
 	case Pixel:
 		j := f.Ref.Index[0]
@@ -411,7 +446,7 @@ func (s *Step[T]) openCost(f *Formula) {
 		f.Value = float64(s.Loss.Probabilities.At(i, k))
 		f.What = fmt.Sprintf("probability of class %d for %s", k, s.example(i))
 		f.Law = "p[j] = exp(z[j] - max z) / Σ_k exp(z[k] - max z)"
-		f.Expr = quotient(unary(Exp, difference(z(k), top)), sum(exponentials...))
+		f.Expr = quotient(unary(Exp, difference(z(k), top)), sum(exponentials()...))
 		f.To = []Ref{{Kind: Output, Aspect: Gradient, Layer: last, Index: [2]int{k}, Example: i}}
 		if k == label && s.Options.Loss.Name() == nn.LossPublishedCrossEntropy {
 			f.To = append(f.To, Ref{Kind: Loss, Example: i})
@@ -425,7 +460,7 @@ func (s *Step[T]) openCost(f *Formula) {
 			f.Expr = unary(Negation, unary(Ln, sum(p, constant(nn.PublishedLossEpsilon))))
 		} else {
 			f.Law = "loss = -ln p[label] = ln Σ_k exp(z[k] - max z) - (z[label] - max z)"
-			f.Expr = difference(unary(Ln, sum(exponentials...)), difference(z(label), top))
+			f.Expr = difference(unary(Ln, sum(exponentials()...)), difference(z(label), top))
 		}
 		f.To = []Ref{{Kind: Cost}}
 	case Cost:

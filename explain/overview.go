@@ -27,6 +27,7 @@ type Overview struct {
 type LayerOverview struct {
 	Layer    int                  `json:"layer"` // from 1
 	Kind     string               `json:"kind"`
+	Law      string               `json:"law"` // formula of the forward pass
 	Output   []float64            `json:"output"`
 	Gradient []float64            `json:"gradient"`       // dTotal/dOutput
 	Kept     map[string][]float64 `json:"kept,omitempty"` // mean, variance, inverse_std, x_hat
@@ -40,9 +41,9 @@ type ParamOverview struct {
 	Shape []int  `json:"shape"`
 }
 
-// Overview returns the numbers of the example in that row of the batch. It panics when
-// there is no such row.
-func (s *Step[T]) Overview(row int) Overview {
+// Overview returns the numbers of the example in that row of the batch, formulas in the
+// convention. It panics when there is no such row.
+func (s *Step[T]) Overview(row int, c Convention) Overview {
 	o := Overview{
 		Label: int(s.Loss.Labels[row]), Predicted: int(s.Loss.Predicted[row]),
 		Probabilities: matrix.Convert[float64](s.Loss.Probabilities.Row(row)), Loss: float64(s.Loss.Losses[row]),
@@ -54,7 +55,7 @@ func (s *Step[T]) Overview(row int) Overview {
 	for l, cache := range s.Trace.Caches {
 		layer := s.Net.Layers()[l]
 		one := LayerOverview{
-			Layer: l + 1, Kind: layer.Spec().Kind,
+			Layer: l + 1, Kind: layer.Spec().Kind, Law: c.layerLaw(layer.Spec()),
 			Output: matrix.Convert[float64](cache.Out.Row(row)), Gradient: matrix.Convert[float64](cache.GradOut.Row(row)),
 		}
 		for _, k := range cache.Kept {

@@ -92,6 +92,16 @@ func (r Ref) String() string {
 	return text
 }
 
+// ParameterRef names a number of the parameter of that name, "1.dense.weight", at one
+// index or two.
+func ParameterRef(name string, index ...int) Ref {
+	layer, _, _ := strings.Cut(name, ".")
+	r := Ref{Kind: Parameter, Name: name, Two: len(index) == 2}
+	r.Layer, _ = strconv.Atoi(layer) // a step has no parameter of another form of name
+	copy(r.Index[:], index)
+	return r
+}
+
 // perExample reports whether each example has a number of its own.
 func (r Ref) perExample() bool {
 	switch r.Kind {

@@ -1,6 +1,9 @@
 package explain
 
 import (
+	"context"
+	"slices"
+
 	"glassnet/dataset"
 	"glassnet/internal/usererr"
 	"glassnet/matrix"
@@ -24,10 +27,14 @@ type Saliency struct {
 	Patch     int // side of that square
 }
 
-// Salient computes the maps of an image for a class, or for the class that net
-// predicts when class is -1. patch is the side of the square that occlusion blanks,
-// from 1. Running statistics are used, as in prediction.
-func Salient[T matrix.Float](net *nn.Network[T], image []byte, width, class, patch int) (*Saliency, error) {
+// together is how many images go through the network at once.
+const together = 256
+
+// Salient computes the maps of an image, width pixels wide, for a class, or for the
+// class that net predicts when class is -1. patch is the side of the square that
+// occlusion blanks, from 1 to width. Running statistics are used, as in prediction;
+// threads 0 means 1. The error is ctx's when that ends, else a user error.
+func Salient[T matrix.Float](ctx context.Context, net *nn.Network[T], image []byte, width, class, patch, threads int) (*Saliency, error) {
 	in, classes := net.Widths()
 	switch {
 	case len(image) != in || width < 1 || in%width != 0:
@@ -41,35 +48,41 @@ func Salient[T matrix.Float](net *nn.Network[T], image []byte, width, class, pat
 	if err != nil {
 		return nil, err
 	}
-	// Image 0 is the image itself, image 1+p has the patch around pixel p blanked.
-	height := in / width
-	set := &dataset.Set{Width: width, Height: height, Classes: classes, Pixels: append([]byte(nil), image...)}
-	for p := range in {
-		set.Pixels = append(set.Pixels, image...)
-		blank(set.Pixels[(1+p)*in:], width, height, p%width-(patch-1)/2, p/width-(patch-1)/2, patch)
-	}
-	set.Labels = make([]uint8, 1+in)
-	all := dataset.All(set)
-
-	trace := net.NewTrace(nn.TraceOptions{Batch: 1 + in, Backward: true, GradIn: true})
-	logits := net.Forward(trace, matrix.Unpack(matrix.New[T](1, in), all.Slice(0, 1).Pixels()), nn.Eval)
+	pixels := matrix.Pixels{Cols: in, Data: image, Index: []int32{0}}
+	trace := net.NewTrace(nn.TraceOptions{Batch: 1, Backward: true, GradIn: true, Threads: threads})
+	logits := net.Forward(trace, matrix.Unpack(matrix.New[T](1, in), pixels), nn.Eval)
 	if class == -1 {
 		class = nn.Argmax(logits.Row(0))
 	}
-	g := matrix.New[T](1, classes)
-	g.Data[class] = 1
-	s := &Saliency{Class: class, Patch: patch}
-	for p, v := range net.Backward(trace, g).Row(0) {
-		s.Gradient = append(s.Gradient, float64(v))
-		s.GradientTimesInput = append(s.GradientTimesInput, float64(v)*float64(T(matrix.Intensity(image[p]))))
-	}
-	logits = net.ForwardPixels(trace, all.Pixels(), nn.Eval)
 	p := make([]T, classes)
 	nn.Softmax(p, logits.Row(0))
 	whole := p[class]
-	for i := range in {
-		nn.Softmax(p, logits.Row(1+i))
-		s.Occlusion = append(s.Occlusion, float64(whole-p[class]))
+	g := matrix.New[T](1, classes)
+	g.Data[class] = 1
+	s := &Saliency{Class: class, Patch: patch}
+	for i, v := range net.Backward(trace, g).Row(0) {
+		s.Gradient = append(s.Gradient, float64(v))
+		s.GradientTimesInput = append(s.GradientTimesInput, float64(v)*float64(T(matrix.Intensity(image[i]))))
+	}
+
+	blanked := matrix.Pixels{Cols: in, Data: make([]byte, together*in)}
+	trace = net.NewTrace(nn.TraceOptions{Batch: together, Threads: threads})
+	for first := 0; first < in; first += together {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		blanked.Index = blanked.Index[:0]
+		for i := first; i < min(first+together, in); i++ {
+			one := blanked.Data[(i-first)*in : (i-first+1)*in]
+			copy(one, image)
+			blank(one, width, in/width, i%width-(patch-1)/2, i/width-(patch-1)/2, patch)
+			blanked.Index = append(blanked.Index, int32(i-first))
+		}
+		logits := net.ForwardPixels(trace, blanked, nn.Eval)
+		for i := range blanked.Index {
+			nn.Softmax(p, logits.Row(i))
+			s.Occlusion = append(s.Occlusion, float64(whole-p[class]))
+		}
 	}
 	return s, nil
 }
@@ -83,38 +96,44 @@ func blank(image []byte, width, height, left, top, side int) {
 	}
 }
 
-// Excited is an example with the output of a unit for it.
-type Excited struct {
+// Activating is an example with the output of a unit for it.
+type Activating struct {
 	Example int // in the view's set
 	Value   float64
 }
 
-// MostExciting returns the n examples of view for which output unit of layer, from 1,
-// is largest, the largest first and of equal ones the earlier.
-func MostExciting[T matrix.Float](net *nn.Network[T], view dataset.View, layer, unit, n, threads int) ([]Excited, error) {
+// MaximallyActivating returns the n examples of view for which an output of net, of unit
+// in layer, from 1, is largest, the largest first and of equal ones the earlier. The
+// outputs are those of prediction: running statistics are used. threads 0 means 1. The
+// error is ctx's when that ends, else a user error: there is no such unit, or the
+// examples do not fit net.
+func MaximallyActivating[T matrix.Float](ctx context.Context, net *nn.Network[T], view dataset.View, layer, unit, n, threads int) ([]Activating, error) {
 	if layer < 1 || layer > len(net.Layers()) {
 		return nil, usererr.New("layer %d, want 1 to %d", layer, len(net.Layers()))
 	}
 	if _, width := net.Layers()[layer-1].Widths(); unit < 0 || unit >= width {
 		return nil, usererr.New("unit %d of layer %d, want 0 to %d", unit, layer, width-1)
 	}
-	const together = 256
+	if in, _ := net.Widths(); view.Set.Features() != in {
+		return nil, usererr.New("examples of %d features for a network that takes %d", view.Set.Features(), in)
+	}
 	trace := net.NewTrace(nn.TraceOptions{Batch: together, Threads: threads})
-	var best []Excited
+	var best []Activating
 	for lo := 0; lo < view.Len(); lo += together {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		batch := view.Slice(lo, min(lo+together, view.Len()))
 		net.ForwardPixels(trace, batch.Pixels(), nn.Eval)
 		out := trace.Caches[layer-1].Out
 		for i := range batch.Len() {
-			e := Excited{int(batch.Index[i]), float64(out.At(i, unit))}
+			e := Activating{int(batch.Index[i]), float64(out.At(i, unit))}
 			at := len(best)
 			for at > 0 && best[at-1].Value < e.Value {
 				at--
 			}
 			if at < n {
-				best = append(best, Excited{})
-				copy(best[at+1:], best[at:])
-				best[at] = e
+				best = slices.Insert(best, at, e)
 				best = best[:min(len(best), n)]
 			}
 		}

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 
@@ -13,13 +14,14 @@ import (
 	"glassnet/train"
 )
 
-// Options are those of the training that a step is of.
+// Options are those of the training that a step is of. Formulas are known for these
+// losses, penalties and rules only; Record refuses others.
 type Options[T matrix.Float] struct {
-	Loss    nn.Loss[T]
+	Loss    nn.Loss[T]       // nn.CrossEntropy or nn.PublishedCrossEntropy
 	Penalty optim.Penalty[T] // optim.L2 or optim.PublishedL2
-	Rule    optim.Rule[T]
-	Rate    float64 // learning rate, > 0
-	Threads int     // cores to use; 0 means 1
+	Rule    optim.Rule[T]    // optim.SGD
+	Rate    float64          // learning rate, > 0
+	Threads int              // cores to use; 0 means 1
 }
 
 // Step is one training step on one batch, with every number that took part in it.
@@ -40,15 +42,23 @@ type Step[T matrix.Float] struct {
 
 // Record makes one training step of a copy of net on batch; net stays as it is. It
 // returns an error when batch is empty, has one example only though net has batch
-// normalisation, or does not fit net, and a *train.DivergedError when the step
-// leaves the finite numbers.
+// normalisation, or does not fit net, when an option is one without a formula, and a
+// *train.DivergedError when the step leaves the finite numbers, the cost after it
+// included.
 func Record[T matrix.Float](net *nn.Network[T], batch dataset.View, o Options[T]) (*Step[T], error) {
+	switch any(o.Penalty).(type) {
+	case optim.L2[T], optim.PublishedL2[T]:
+	default:
+		return nil, fmt.Errorf("explain.Record: no formula for a penalty of type %T", o.Penalty)
+	}
+	if _, sgd := any(o.Rule).(optim.SGD[T]); !sgd {
+		return nil, fmt.Errorf("explain.Record: no formula for a rule of type %T", o.Rule)
+	}
 	in, classes := net.Widths()
 	if batch.Len() > 0 && (in != batch.Set.Features() || classes < batch.Set.Classes) {
 		return nil, usererr.New("the network takes %d features and tells %d classes apart, but the examples have %d and %d",
 			in, classes, batch.Set.Features(), batch.Set.Classes)
 	}
-	// Lists of nonzero pixels would change nothing but what the trace can show.
 	clone, err := nn.Copy[T](net)
 	if err != nil {
 		return nil, err
@@ -71,6 +81,9 @@ func Record[T matrix.Float](net *nn.Network[T], batch dataset.View, o Options[T]
 	if s.After, err = s.costOf(clone); err != nil {
 		return nil, err
 	}
+	if total := s.After.Data + s.After.Penalty; math.IsNaN(total) || math.IsInf(total, 0) {
+		return nil, &train.DivergedError{Step: 1, Rate: o.Rate, What: fmt.Sprintf("the cost of the batch after the update is %v", total)}
+	}
 	return s, nil
 }
 
@@ -87,6 +100,22 @@ func (s *Step[T]) costOf(net *nn.Network[T]) (train.Cost, error) {
 	logits := twin.ForwardPixels(trace, s.Batch.Pixels(), nn.Train)
 	data := s.Options.Loss.Forward(cache, logits, s.Batch.CopyLabels(make([]uint8, s.Batch.Len())))
 	return train.Cost{Data: data, Penalty: s.Options.Penalty.Apply(twin.Params(), nn.Eval), Correct: cache.Correct()}, nil
+}
+
+// Follow returns n examples of set, the first given and those after it, round its end.
+// It returns an error when first is not in the set or n not in [1, all of it].
+func Follow(set *dataset.Set, first, n int) (dataset.View, error) {
+	switch {
+	case first < 0 || first >= set.Len():
+		return dataset.View{}, usererr.New("example %d, want 0 to %d", first, set.Len()-1)
+	case n < 1 || n > set.Len():
+		return dataset.View{}, usererr.New("a batch of %d examples, want 1 to %d", n, set.Len())
+	}
+	view := dataset.View{Set: set}
+	for i := range n {
+		view.Index = append(view.Index, int32((first+i)%set.Len()))
+	}
+	return view, nil
 }
 
 // Rows is the number of examples in the step.
@@ -143,13 +172,7 @@ func (s *Step[T]) gradient(p *nn.Param[T], at ...int) Expr {
 	return number(float64(p.Grad[offset(p, at)]), s.ref(p, at).of(Gradient))
 }
 
-func (s *Step[T]) ref(p *nn.Param[T], at []int) Ref {
-	var layer int
-	fmt.Sscanf(p.Name, "%d.", &layer) // nn.New gave the name
-	r := Ref{Kind: Parameter, Layer: layer, Name: p.Name, Two: len(at) == 2}
-	copy(r.Index[:], at)
-	return r
-}
+func (s *Step[T]) ref(p *nn.Param[T], at []int) Ref { return ParameterRef(p.Name, at...) }
 
 func offset[T matrix.Float](p *nn.Param[T], at []int) int {
 	if len(at) == 2 {

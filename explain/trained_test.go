@@ -123,9 +123,12 @@ func testFormulasOf(t *testing.T, s *explain.Step[float64], stream *random.Strea
 	for _, r := range s.SampleGradients(stream, 10) {
 		for _, a := range []explain.Aspect{explain.Value, explain.Gradient, explain.After} {
 			r.Aspect = a
+			if r.Kind == explain.Output && a == explain.After {
+				continue // only parameters are updated
+			}
 			f, err := s.Open(r, explain.Rows)
 			if err != nil {
-				continue // outputs have no value after the update
+				t.Fatal(err)
 			}
 			got, size, err := evaluate(f.Expr.Text(explain.Style{}))
 			if err != nil || math.Abs(got-f.Value) > 1e-12*max(size, 1) {

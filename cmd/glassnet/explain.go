@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -103,9 +104,9 @@ type explained struct {
 	Convention string `json:"convention"`
 	Precision  string `json:"precision"`
 	explain.Overview
-	Opened   []opened  `json:"opened,omitempty"`
-	Checks   []checked `json:"checks,omitempty"`
-	Saliency *salient  `json:"saliency,omitempty"`
+	Opened   []opened            `json:"opened,omitempty"`
+	Checks   []explain.CheckText `json:"checks,omitempty"`
+	Saliency *salient            `json:"saliency,omitempty"`
 
 	image []byte
 	width int
@@ -114,31 +115,20 @@ type explained struct {
 // opened is one number with its formula.
 type opened struct {
 	explain.Opened
-	Exciting []excited `json:"exciting,omitempty"` // examples, of a unit
+	Activating []activating `json:"maximally_activating,omitempty"` // examples, of a unit
 
 	formula explain.Formula
 }
 
-// excited is an example with the output of a unit for it.
-type excited struct {
+// activating is an example with the output of a unit for it.
+type activating struct {
 	Example int     `json:"example"`
 	Label   int     `json:"label"`
 	Value   float64 `json:"value"`
 }
 
-// mostExciting is how many examples are named that excite a unit most.
-const mostExciting = 6
-
-// checked is one gradient beside its finite difference.
-type checked struct {
-	Ref      string  `json:"ref"`
-	Kind     string  `json:"kind"`
-	Analytic float64 `json:"analytic"`
-	Numeric  float64 `json:"numeric"`
-	Relative float64 `json:"relative_difference"`
-	Kink     bool    `json:"kink"`
-	Off      bool    `json:"off"`
-}
+// mostActivating is how many examples are named for which a unit's output is largest.
+const mostActivating = 6
 
 type salient struct {
 	Class              int       `json:"class"`
@@ -175,18 +165,18 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 	if err != nil {
 		return err
 	}
-	convention := explain.Rows
-	if c.Convention == "columns" {
-		convention = explain.Columns
+	convention, err := explain.ParseConvention(c.Convention)
+	if err != nil {
+		return err
 	}
 	e := &explained{
 		Model: c.Model, Dataset: data.Name, Set: c.Set, Example: c.Example, Batch: step.Rows(), Convention: c.Convention,
-		Precision: fmt.Sprintf("float%d", 8*unsafe.Sizeof(T(0))), Overview: step.Overview(0),
+		Precision: fmt.Sprintf("float%d", 8*unsafe.Sizeof(T(0))), Overview: step.Overview(0, convention),
 		image: set.Image(c.Example), width: set.Width,
 	}
-	style := explain.Style{Digits: 5, Terms: 6, Bits: 8 * int(unsafe.Sizeof(T(0)))}
+	style := explain.Brief
 	if c.Full {
-		style.Digits, style.Terms = 0, 0
+		style = explain.Style{Bits: 8 * int(unsafe.Sizeof(T(0)))}
 	}
 	for _, r := range refs {
 		f, err := step.Open(r, convention)
@@ -195,23 +185,23 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 		}
 		o := opened{Opened: f.Text(style), formula: f}
 		if r.Kind == explain.Output && r.Aspect == explain.Value {
-			examples, err := explain.MostExciting(m.Net, dataset.All(set), r.Layer, r.Index[0], mostExciting, threads)
+			examples, err := explain.MaximallyActivating(s.ctx, m.Net, dataset.All(set), r.Layer, r.Index[0], mostActivating, threads)
 			if err != nil {
 				return err
 			}
 			for _, x := range examples {
-				o.Exciting = append(o.Exciting, excited{x.Example, int(set.Labels[x.Example]), x.Value})
+				o.Activating = append(o.Activating, activating{x.Example, int(set.Labels[x.Example]), x.Value})
 			}
 		}
 		e.Opened = append(e.Opened, o)
 	}
 	if c.Check {
-		if e.Checks, err = checks(m.Net, m.Facts, view, rate, threads, refs); err != nil {
+		if e.Checks, err = checks(s.ctx, step, refs); err != nil {
 			return err
 		}
 	}
 	if c.Saliency {
-		found, err := explain.Salient(m.Net, e.image, e.width, -1, min(occlusionPatch, e.width))
+		found, err := explain.Salient(s.ctx, m.Net, e.image, e.width, -1, min(occlusionPatch, e.width), threads)
 		if err != nil {
 			return err
 		}
@@ -220,9 +210,9 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 	if c.JSON {
 		err = printJSON(s.stdout, e)
 	} else {
-		newExplainPrinter(s.stdout, style, convention).print(e)
+		err = newExplainPrinter(s.stdout, style, convention).print(e)
 	}
-	if err == nil && slices.ContainsFunc(e.Checks, func(c checked) bool { return c.Off }) {
+	if err == nil && slices.ContainsFunc(e.Checks, func(c explain.CheckText) bool { return c.Off }) {
 		fmt.Fprintln(s.stderr, "error: a gradient is off")
 		return errCheckFailed
 	}
@@ -231,9 +221,6 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 
 // batch selects the example and those after it, round the end of the set.
 func (c *explainCmd) batch(set *dataset.Set, facts modelfile.Facts, a nn.Architecture) (dataset.View, error) {
-	if c.Example < 0 || c.Example >= set.Len() {
-		return dataset.View{}, usererr.New("--example %d, want 0 to %d", c.Example, set.Len()-1)
-	}
 	n := 1
 	if slices.ContainsFunc(a.Layers, func(l nn.LayerSpec) bool { return l.Kind == nn.KindBatchNorm }) {
 		n = max(2, facts.Batch)
@@ -245,14 +232,7 @@ func (c *explainCmd) batch(set *dataset.Set, facts modelfile.Facts, a nn.Archite
 	if c.Batch != nil {
 		n = *c.Batch
 	}
-	if n < 1 || n > set.Len() {
-		return dataset.View{}, usererr.New("--batch %d, want 1 to %d", n, set.Len())
-	}
-	view := dataset.View{Set: set}
-	for i := range n {
-		view.Index = append(view.Index, int32((c.Example+i)%set.Len()))
-	}
-	return view, nil
+	return explain.Follow(set, c.Example, n)
 }
 
 // record makes the step that training would make next.
@@ -283,36 +263,31 @@ func record[T matrix.Float](net *nn.Network[T], facts modelfile.Facts, view data
 // checksPerKind is how many gradients of each kind are checked when none are named.
 const checksPerKind = 25
 
-// checks compares gradients with finite differences, in float64 whatever the model
-// has: those of refs, or of each kind of parameter and layer some at random.
-func checks[T matrix.Float](net *nn.Network[T], facts modelfile.Facts, view dataset.View, rate float64, threads int, refs []explain.Ref) ([]checked, error) {
-	twin, err := nn.Copy[float64](net)
-	if err != nil {
-		return nil, err
-	}
-	step, err := record(twin, facts, view, rate, threads)
-	if err != nil {
-		return nil, err
-	}
+// checks compares gradients with finite differences: those of refs, or of each kind of
+// parameter and layer some at random.
+func checks[T matrix.Float](ctx context.Context, step *explain.Step[T], refs []explain.Ref) ([]explain.CheckText, error) {
 	if len(refs) == 0 {
 		refs = step.SampleGradients(random.New(1, "explain/check"), checksPerKind)
 	}
-	var all []checked
+	var all []explain.CheckText
 	seen := map[explain.Ref]bool{}
 	for _, r := range refs {
 		r.Aspect = explain.Gradient
 		if seen[r] || r.Kind != explain.Output && r.Kind != explain.Parameter {
 			continue // of what is neither, no gradient is computed
 		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		seen[r] = true
 		c, err := step.Check(r)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, checked{
-			Ref: c.Ref.String(), Kind: step.KindOf(r), Analytic: c.Analytic, Numeric: c.Numeric, Relative: c.Relative, Kink: c.Kink,
-			Off: c.Off(),
-		})
+		all = append(all, step.CheckText(c))
+	}
+	if len(all) == 0 {
+		return nil, usererr.New("--check of %s: only outputs of layers and parameters have gradients", refs[0]).Try("--check alone, or with --unit or --param")
 	}
 	return all, nil
 }

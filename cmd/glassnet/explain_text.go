@@ -7,14 +7,12 @@ import (
 	"math"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/term"
 
 	"glassnet/explain"
-	"glassnet/nn"
 )
 
 // explainPrinter prints an explanation for people: 80 columns or as wide as the
@@ -211,37 +209,13 @@ func (p *explainPrinter) forward(e *explained) {
 				text += ", weights " + p.shape(param.Shape...)
 			}
 		}
-		p.line("\n  %s: %s", text, law(l, p.convention))
+		p.line("\n  %s: %s", text, l.Law)
 		p.numbers(l.Output)
 	}
 	p.line("\n  softmax: p[j] = exp(z[j]) / Σ_k exp(z[k])")
 	p.numbers(e.Probabilities)
 	p.line("\n  loss = -ln p[%d] = %s", e.Label, p.format(e.Loss))
 	p.line("  cost of the batch, the mean loss: %s; penalty on the weights: %s", p.format(e.Cost), p.format(e.Penalty))
-}
-
-// law is the formula of a layer.
-func law(l explain.LayerOverview, c explain.Convention) string {
-	switch l.Kind {
-	case nn.KindDense:
-		product, bias := "z = x·W", " + b"
-		if c == explain.Columns {
-			product = "Z = W·A"
-		}
-		if !slices.ContainsFunc(l.Params, func(p explain.ParamOverview) bool { return strings.HasSuffix(p.Name, ".bias") }) {
-			bias = ""
-		}
-		return product + bias
-	case nn.KindReLU:
-		return "a = max(0, z)"
-	case nn.KindSigmoid:
-		return "a = 1 / (1 + exp(-z))"
-	case nn.KindTanh:
-		return "a = tanh(z)"
-	case nn.KindBatchNorm:
-		return "y = γ·(x - μ)/√(σ² + ε) + β"
-	}
-	return "y = (x - mean)/√(variance + ε), over the units of an example"
 }
 
 func (p *explainPrinter) backward(e *explained) {
@@ -333,9 +307,9 @@ func (p *explainPrinter) opened(o opened, e *explained) {
 		}
 		p.wrapped("  goes to: ", strings.Join(to, "  ")+more)
 	}
-	if len(o.Exciting) > 0 {
+	if len(o.Activating) > 0 {
 		var examples []string
-		for _, x := range o.Exciting {
+		for _, x := range o.Activating {
 			examples = append(examples, fmt.Sprintf("example %d (label %d) with %s", x.Example, x.Label, p.format(x.Value)))
 		}
 		p.wrapped("  largest for: ", strings.Join(examples, ", "))
@@ -414,7 +388,7 @@ func (p *explainPrinter) checks(e *explained) {
 	} else {
 		p.line("  %-34s %7s %5s  %s", "kind", "checked", "kinks", "largest |analytic - numeric|")
 		for i := 0; i < len(e.Checks); {
-			worst, kinks, first := checked{}, 0, i
+			worst, kinks, first := explain.CheckText{}, 0, i
 			for ; i < len(e.Checks) && e.Checks[i].Kind == e.Checks[first].Kind; i++ {
 				switch c := e.Checks[i]; {
 				case c.Kink:
@@ -436,7 +410,7 @@ func (p *explainPrinter) checks(e *explained) {
 			}
 		}
 	}
-	agree := fmt.Sprintf("%d of %d gradients agree with their finite differences to %g + %g·|numeric|.", len(e.Checks)-off-kinks, len(e.Checks), explain.Absolute, explain.PerNumeric)
+	agree := fmt.Sprintf("%d of %d gradients agree with their finite differences to %g + %g·|numeric|.", len(e.Checks)-off-kinks, len(e.Checks), explain.AbsoluteTolerance, explain.RelativeTolerance)
 	if off > 0 {
 		agree += fmt.Sprintf(" %d are OFF: the backward pass does not compute the derivative of the cost.", off)
 	}
@@ -446,7 +420,7 @@ func (p *explainPrinter) checks(e *explained) {
 	p.wrapped("  ", agree)
 }
 
-func verdict(c checked) string {
+func verdict(c explain.CheckText) string {
 	switch {
 	case c.Kink:
 		return "at a kink"
