@@ -237,7 +237,7 @@ func (d *idxReader) values(n int64) ([]byte, error) {
 	if len(chunks) == 1 {
 		return chunks[0], nil
 	}
-	all := make([]byte, 0, n)
+	all := hugepages.Of(make([]byte, n))[:0]
 	for _, c := range chunks {
 		all = append(all, c...)
 	}

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -84,9 +82,10 @@ func (s *Study) Run(ctx context.Context, dir string, data *dataset.Data, o RunOp
 
 // job is one run to be made.
 type job struct {
-	name     string
-	settings Settings
-	draw     draw
+	name       string
+	experiment string
+	settings   Settings
+	draw       draw
 }
 
 // drawn returns the numbers that the run starts from.
@@ -105,8 +104,9 @@ func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 	for _, e := range s.Experiments {
 		for _, seed := range s.Seeds {
 			j := job{
-				name:     fmt.Sprintf("%s-seed%d", e.Name, seed),
-				settings: Settings{Dataset: data.Name, Precision: s.Precision, Seed: seed, Config: e.Config},
+				name:       fmt.Sprintf("%s-seed%d", e.Name, seed),
+				experiment: e.Name,
+				settings:   Settings{Dataset: data.Name, Precision: s.Precision, Seed: seed, Config: e.Config},
 			}
 			if err := j.settings.Validate(); err != nil {
 				return nil, usererr.New("experiment %q: %w", e.Name, err)
@@ -183,8 +183,8 @@ func (s *Study) longestFirst(jobs []job) []int {
 	for i, j := range jobs {
 		order[i] = i
 		for _, row := range publishedTable {
-			if s.ShowsPublished && strings.HasPrefix(j.name, row.experiment+"-seed") {
-				steps[i], _ = strconv.Atoi(strings.ReplaceAll(row.figures[1], ",", "")) // as printed
+			if s.ShowsPublished && j.experiment == row.experiment {
+				steps[i] = row.steps
 			}
 		}
 	}

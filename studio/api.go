@@ -1,10 +1,10 @@
 package studio
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"mime"
 	"net/http"
 	"sync"
@@ -14,6 +14,7 @@ import (
 	"glassnet/experiment"
 	"glassnet/explain"
 	"glassnet/internal/usererr"
+	"glassnet/train"
 )
 
 // maxBody is how long the body of a request may be.
@@ -21,7 +22,7 @@ const maxBody = 256 << 10
 
 // routes are all that the server answers to. GET only reads; what changes something is
 // POST with a JSON body, which no form of another page can send.
-func (s *Server) routes() http.Handler {
+func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /api/state", s.answer(s.getState))
 	mux.Handle("GET /api/events", http.HandlerFunc(s.getEvents))
@@ -45,7 +46,7 @@ func (e statusError) Unwrap() error { return e.error }
 
 // answer turns a function into a handler: its result is sent as JSON, its error as
 // {"error", "try"} with a status. What went wrong inside is logged, not sent.
-func (s *Server) answer(f func(r *http.Request) (any, error)) http.Handler {
+func (s *server) answer(f func(r *http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
@@ -56,6 +57,7 @@ func (s *Server) answer(f func(r *http.Request) (any, error)) http.Handler {
 		}
 		value, err := f(r)
 		var status statusError
+		var diverged *train.DivergedError
 		var tooLong *http.MaxBytesError
 		user, isUser := usererr.Find(err)
 		switch {
@@ -63,6 +65,8 @@ func (s *Server) answer(f func(r *http.Request) (any, error)) http.Handler {
 			send(w, http.StatusOK, value)
 		case errors.As(err, &tooLong):
 			send(w, http.StatusRequestEntityTooLarge, map[string]string{"error": "the request is too long"})
+		case errors.As(err, &diverged):
+			send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": "a smaller learning rate"})
 		case errors.As(err, &status):
 			send(w, status.status, map[string]string{"error": err.Error()})
 		case isUser:
@@ -75,13 +79,18 @@ func (s *Server) answer(f func(r *http.Request) (any, error)) http.Handler {
 }
 
 func send(w http.ResponseWriter, status int, value any) {
-	data, err := json.Marshal(value)
-	if err != nil { // a number that is not finite
-		status, data = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
-	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(data) // who has gone away needs no answer
+	_, _ = w.Write(marshal(value)) // who has gone away needs no answer
+}
+
+// marshal returns JSON; null for what has none, which would be a fault of this package.
+func marshal(value any) []byte {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return []byte("null")
+	}
+	return data
 }
 
 // read decodes a request's JSON: known fields only, and nothing after it.
@@ -103,19 +112,20 @@ func read(r *http.Request, into any) error {
 
 // everything is what a page needs when it is opened.
 type everything struct {
-	State     State          `json:"state"`
-	Points    []Point        `json:"points"`
-	Snapshots []SnapshotInfo `json:"snapshots"`
+	State     state          `json:"state"`
+	Points    []point        `json:"points"`
+	Snapshots []snapshotInfo `json:"snapshots"`
 }
 
-func (s *Server) getState(r *http.Request) (any, error) {
-	var e everything
+func (s *server) getState(r *http.Request) (any, error) {
+	e := everything{Points: []point{}, Snapshots: []snapshotInfo{}}
 	err := s.owner.do(r.Context(), func() error {
 		e.State = s.owner.state()
-		e.Points = append([]Point{}, s.owner.points...)
-		e.Snapshots = []SnapshotInfo{}
-		for _, one := range s.owner.snapshots {
-			e.Snapshots = append(e.Snapshots, one.SnapshotInfo)
+		if t := s.owner.training; t != nil {
+			e.Points = append(e.Points, t.points...)
+			for _, one := range t.snapshots {
+				e.Snapshots = append(e.Snapshots, one.snapshotInfo)
+			}
 		}
 		return nil
 	})
@@ -128,8 +138,8 @@ const writeWithin = 10 * time.Second
 // keepAlive is the time after which a watcher without news is sent a comment.
 const keepAlive = 15 * time.Second
 
-// getEvents is a stream of server-sent events: state, point.
-func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
+// getEvents is a stream of server-sent events: state, points.
+func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 	watcher, err := s.owner.hub.join()
 	if err != nil {
 		w.Header().Set("Retry-After", "10")
@@ -171,7 +181,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) postConfigure(r *http.Request) (any, error) {
+func (s *server) postConfigure(r *http.Request) (any, error) {
 	settings := experiment.Settings{Precision: "float32", Seed: 1, Config: experiment.Default()}
 	if err := read(r, &settings); err != nil {
 		return nil, err
@@ -180,49 +190,60 @@ func (s *Server) postConfigure(r *http.Request) (any, error) {
 }
 
 // change has the owner do something and returns the state after it.
-func (s *Server) change(r *http.Request, f func() error) (any, error) {
-	var state State
+func (s *server) change(r *http.Request, f func() error) (any, error) {
+	var after state
 	err := s.owner.do(r.Context(), func() error {
 		err := f()
-		state = s.owner.state()
+		after = s.owner.state()
 		return err
 	})
-	return state, err
+	return after, err
 }
 
-func (s *Server) postControl(r *http.Request) (any, error) {
+// changeTraining is change for the training that was chosen.
+func (s *server) changeTraining(r *http.Request, f func(t *training) error) (any, error) {
+	return s.change(r, func() error {
+		t, err := s.owner.chosen()
+		if err != nil {
+			return err
+		}
+		return f(t)
+	})
+}
+
+func (s *server) postControl(r *http.Request) (any, error) {
 	var body struct {
 		Action string `json:"action"`
 	}
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	return s.change(r, func() error { return s.owner.control(body.Action) })
+	return s.changeTraining(r, func(t *training) error { return t.control(body.Action) })
 }
 
-func (s *Server) postRate(r *http.Request) (any, error) {
+func (s *server) postRate(r *http.Request) (any, error) {
 	var body struct {
 		Rate float64 `json:"learning_rate"`
 	}
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	return s.change(r, func() error { return s.owner.setRate(body.Rate) })
+	return s.changeTraining(r, func(t *training) error { return t.setRate(body.Rate) })
 }
 
-func (s *Server) postGoto(r *http.Request) (any, error) {
+func (s *server) postGoto(r *http.Request) (any, error) {
 	var body struct {
 		Snapshot int `json:"snapshot"`
 	}
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	return s.change(r, func() error { return s.owner.goTo(body.Snapshot) })
+	return s.changeTraining(r, func(t *training) error { return t.goTo(body.Snapshot) })
 }
 
 // postSee records the training's next step on a batch of examples that begins with the
 // one asked for, and returns its numbers and the id by which more of it is opened.
-func (s *Server) postSee(r *http.Request) (any, error) {
+func (s *server) postSee(r *http.Request) (any, error) {
 	var body struct {
 		Set     string `json:"set"` // train, test
 		Example int    `json:"example"`
@@ -235,21 +256,25 @@ func (s *Server) postSee(r *http.Request) (any, error) {
 	switch {
 	case set == nil:
 		return nil, usererr.New("set %.40q, want train or test", body.Set)
-	case body.Example < 0 || body.Example >= set.Len():
-		return nil, usererr.New("example %d, want 0 to %d", body.Example, set.Len()-1)
-	case body.Batch < 1 || body.Batch > min(maxSeen, set.Len()):
-		return nil, usererr.New("a batch of %d, want 1 to %d", body.Batch, min(maxSeen, set.Len()))
+	case body.Batch > maxSeen:
+		return nil, usererr.New("a batch of %d, want 1 to %d", body.Batch, maxSeen)
 	}
-	view := dataset.View{Set: set}
-	for i := range body.Batch {
-		view.Index = append(view.Index, int32((body.Example+i)%set.Len()))
+	view, err := explain.Follow(set, body.Example, body.Batch)
+	if err != nil {
+		return nil, err
 	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	var record func() (explained, error)
-	err := s.owner.do(r.Context(), func() (err error) {
-		if s.owner.run == nil {
-			return usererr.New("no training: choose one first")
+	err = s.owner.do(r.Context(), func() error {
+		t, err := s.owner.chosen()
+		if err != nil {
+			return err
 		}
-		record, err = s.owner.run.record(view)
+		record, err = t.run.record(view)
 		return err
 	})
 	if err != nil {
@@ -264,6 +289,22 @@ func (s *Server) postSee(r *http.Request) (any, error) {
 		seen
 	}{s.steps.keep(step), step.overview()}, nil
 }
+
+// mayWork waits until one of the few places is free for a request that computes much;
+// release gives it back.
+func (s *server) mayWork(ctx context.Context) (release func(), err error) {
+	select {
+	case s.working <- struct{}{}:
+		return func() { <-s.working }, nil
+	case <-s.closing:
+		return nil, statusError{http.StatusServiceUnavailable, errors.New("the studio is ending")}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// maxWorking is how many requests compute at once.
+const maxWorking = 2
 
 // maxSeen is the largest batch that can be looked into.
 const maxSeen = 256
@@ -319,34 +360,30 @@ type opening struct {
 	Full       bool   `json:"full"`
 }
 
-func (s *Server) opening(r *http.Request) (o opening, step explained, ref explain.Ref, err error) {
+func (s *server) opening(r *http.Request) (o opening, step explained, ref explain.Ref, c explain.Convention, err error) {
 	if err = read(r, &o); err != nil {
-		return o, nil, ref, err
+		return
 	}
-	if o.Convention != "rows" && o.Convention != "columns" {
-		return o, nil, ref, usererr.New("convention %.40q, want rows or columns", o.Convention)
+	if c, err = explain.ParseConvention(o.Convention); err != nil {
+		return
 	}
 	if ref, err = explain.ParseRef(o.Ref); err != nil {
-		return o, nil, ref, err
+		return
 	}
 	step, err = s.steps.find(o.ID)
-	return o, step, ref, err
+	return
 }
 
-func (s *Server) postOpen(r *http.Request) (any, error) {
-	o, step, ref, err := s.opening(r)
+func (s *server) postOpen(r *http.Request) (any, error) {
+	o, step, ref, convention, err := s.opening(r)
 	if err != nil {
 		return nil, err
-	}
-	convention := explain.Rows
-	if o.Convention == "columns" {
-		convention = explain.Columns
 	}
 	f, err := step.open(ref, convention)
 	if err != nil {
 		return nil, err
 	}
-	style := explain.Style{Digits: 5, Terms: 6}
+	style := explain.Brief
 	if o.Full {
 		style = explain.Style{Bits: step.bits()}
 	}
@@ -362,28 +399,15 @@ const (
 	mostTo    = 64
 )
 
-func (s *Server) postCheck(r *http.Request) (any, error) {
-	_, step, ref, err := s.opening(r)
+func (s *server) postCheck(r *http.Request) (any, error) {
+	_, step, ref, _, err := s.opening(r)
 	if err != nil {
 		return nil, err
 	}
-	c, err := step.check(ref)
+	release, err := s.mayWork(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	return struct {
-		Ref      string  `json:"ref"`
-		Analytic float64 `json:"analytic"`
-		Numeric  float64 `json:"numeric"`
-		Relative float64 `json:"relative_difference"`
-		Kink     bool    `json:"kink"`
-	}{c.Ref.String(), c.Analytic, c.Numeric, c.Relative, c.Kink}, nil
-}
-
-// Server is the studio.
-type Server struct {
-	owner   *owner
-	steps   stepCache
-	log     *slog.Logger
-	closing chan struct{} // closed when the server ends
+	defer release()
+	return step.check(ref)
 }

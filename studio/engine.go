@@ -2,9 +2,11 @@ package studio
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"math"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -17,20 +19,21 @@ import (
 
 // The phases of a training.
 const (
-	Idle     = "idle"     // prepared, no step made
-	Running  = "running"  // steps are made
-	Paused   = "paused"   // none are made, more can be
-	Done     = "done"     // the last epoch is over
-	Diverged = "diverged" // a step left the finite numbers; go back to a snapshot
+	idle     = "idle"     // prepared, no step made
+	running  = "running"  // steps are made
+	paused   = "paused"   // none are made, more can be
+	done     = "done"     // the last epoch is over
+	diverged = "diverged" // a step left the finite numbers; one can go back to a snapshot
+	failed   = "failed"   // a fault of this program; one can begin anew
 )
 
-// State is what the page shows of the training: a value, no pointer into the run.
-type State struct {
+// state is what the page shows of the training: a value, no pointer into the run.
+type state struct {
 	Phase    string              `json:"phase"`
 	Message  string              `json:"message,omitempty"`
 	Dataset  string              `json:"dataset"`
 	Settings experiment.Settings `json:"settings"`
-	Layers   []LayerInfo         `json:"layers"`
+	Layers   []layerInfo         `json:"layers"`
 	Classes  int                 `json:"classes"`
 	Width    int                 `json:"width"`
 	Height   int                 `json:"height"`
@@ -43,16 +46,16 @@ type State struct {
 	Speed    float64             `json:"steps_per_second"`
 }
 
-// LayerInfo is a layer with its shapes.
-type LayerInfo struct {
+// layerInfo is a layer with its shapes.
+type layerInfo struct {
 	Kind       string `json:"kind"`
 	In         int    `json:"in"`
 	Out        int    `json:"out"`
 	Parameters int    `json:"parameters"`
 }
 
-// Point is one point of the curves.
-type Point struct {
+// point is one point of the curves: means over the examples since the point before.
+type point struct {
 	Branch        int      `json:"branch"`
 	Step          int      `json:"step"`
 	TrainCost     float64  `json:"train_cost"`
@@ -62,80 +65,39 @@ type Point struct {
 	Rate          float64  `json:"learning_rate"`
 }
 
-// SnapshotInfo is a place in the training to which one can go back.
-type SnapshotInfo struct {
-	ID     int `json:"id"`
+// snapshotInfo is a place in a training to which one can go back.
+type snapshotInfo struct {
+	ID     int `json:"id"` // no two have the same, whatever the training
 	Branch int `json:"branch"`
 	Step   int `json:"step"`
 }
 
-// owner is the goroutine that trains.
+// owner is the goroutine that trains. Only its training changes, and only by itself:
+// others have it done by do.
 type owner struct {
 	commands chan func()
+	ended    chan struct{} // closed when it takes no more commands
 	hub      *hub
+	data     *dataset.Data
+	threads  int
+	log      *slog.Logger
 
-	data      *dataset.Data
-	threads   int
-	settings  experiment.Settings
-	run       run // nil before the first configure
-	phase     string
-	message   string
-	branch    int
-	branches  int
-	rate      float64
-	stopAfter int // the step after which to pause; 0: none
-
-	points        []Point
-	snapshots     []snapshot
-	nextID        int
-	every         int // steps between two snapshots
-	mostSnapshots int
-
-	told       time.Time // when the watchers were told last
-	toldStep   int
-	speed      float64
-	sum        float64 // of the cost since the last point
-	correct    int
-	seen       int
-	pointEvery int
+	training *training // nil before the first is chosen
+	nextID   int       // of a snapshot
 }
 
-// snapshot is a position from which training goes on bit for bit.
-type snapshot struct {
-	SnapshotInfo
-	position position
+func newOwner(data *dataset.Data, threads int, log *slog.Logger) *owner {
+	return &owner{
+		commands: make(chan func()), ended: make(chan struct{}), hub: &hub{watchers: map[*watcher]bool{}},
+		data: data, threads: threads, log: log,
+	}
 }
 
-// run is a training at either number type.
-type run interface {
-	step() (train.Cost, int, error) // one batch, and how many examples it had
-	validate() *train.Metrics       // nil without a validation set
-	epochOver() bool
-	position() position
-	restore(position)
-	setRate(float64)
-	epoch() int
-	steps() int
-	perEpoch() int
-	layers() []LayerInfo
-	examples() (fit, validation int)
-	bytes() int // of a position
-	record(view dataset.View) (func() (explained, error), error)
-}
-
-// How many positions are kept, and how many bytes they may take; when there are more,
-// every second one goes and half as many are taken from then on.
-const (
-	maxSnapshots     = 256
-	maxSnapshotBytes = 512 << 20
-)
-
-// tellEvery is the time between two messages to the watchers.
-const tellEvery = 100 * time.Millisecond
-
+// own makes steps and does what it is sent until ctx is done.
 func (o *owner) own(ctx context.Context) {
+	defer close(o.ended)
 	for {
-		if o.phase != Running {
+		if o.training == nil || o.training.phase != running {
 			select {
 			case <-ctx.Done():
 				return
@@ -150,189 +112,313 @@ func (o *owner) own(ctx context.Context) {
 		case command := <-o.commands:
 			command()
 		default:
-			o.advance()
+			o.guarded(func() error { o.training.advance(); return nil })
 		}
 	}
+}
+
+// guarded does f; when it panics the training has failed, and the server lives on.
+func (o *owner) guarded(f func() error) (err error) {
+	defer func() {
+		if e := recover(); e != nil {
+			o.log.Error("panic while training", "panic", e, "stack", string(debug.Stack()))
+			err = errors.New("panic while training")
+			if o.training != nil {
+				o.training.phase, o.training.message = failed, "glassnet has a fault here; its log says more"
+			}
+		}
+	}()
+	return f()
 }
 
 // do has the owner run f between two steps and waits for it.
 func (o *owner) do(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
+	result := make(chan error, 1)
 	select {
-	case o.commands <- func() { done <- f() }:
+	case o.commands <- func() { result <- o.guarded(f) }:
+		return <-result
+	case <-o.ended:
+		return statusError{http.StatusServiceUnavailable, errors.New("the studio is ending")}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return <-done
 }
 
-// advance makes one step.
-func (o *owner) advance() {
-	cost, n, err := o.run.step()
-	if err != nil {
-		o.phase, o.message = Diverged, err.Error()
-		o.tell(true)
-		return
-	}
-	o.sum += cost.Data * float64(n)
-	o.correct += cost.Correct
-	o.seen += n
-	over := o.run.epochOver()
-	if over || o.run.steps()%o.pointEvery == 0 {
-		o.point(over)
-	}
-	if over || o.run.steps()%o.every == 0 {
-		o.snapshot()
-	}
-	if over && o.run.epoch() >= o.settings.Epochs {
-		o.phase = Done
-	} else if o.run.steps() == o.stopAfter {
-		o.phase, o.stopAfter = Paused, 0
-	}
-	o.tell(o.phase != Running)
+// training is one training with all that is known of it.
+type training struct {
+	owner    *owner
+	settings experiment.Settings
+	run      run
+	phase    string
+	message  string
+	branch   int
+	branches int
+	until    int // the step at which to pause; 0: none
+
+	points     []point
+	news       []point // that watchers have not been told
+	pointEvery int     // steps between two points; an epoch's end has one, too
+	sum        float64 // of the cost since the last point
+	correct    int
+	seen       int
+
+	snapshots []snapshot
+	every     int // steps between two snapshots
+	most      int // snapshots
+
+	told     time.Time // when the watchers were told last
+	toldStep int
+	speed    float64
 }
 
-// point adds to the curves; at the end of an epoch with a look at the validation set.
-func (o *owner) point(look bool) {
-	p := Point{
-		Branch: o.branch, Step: o.run.steps(), Rate: o.rate,
-		TrainCost: o.sum / float64(o.seen), TrainAccuracy: float64(o.correct) / float64(o.seen),
-	}
-	o.sum, o.correct, o.seen = 0, 0, 0
-	if look {
-		if m := o.run.validate(); m != nil {
-			p.ValCost, p.ValAccuracy = &m.Cost, &m.Accuracy
-		}
-	}
-	o.points = append(o.points, p)
-	o.hub.send("point", p)
+// snapshot is a position from which training goes on bit for bit.
+type snapshot struct {
+	snapshotInfo
+	position position
 }
 
-func (o *owner) snapshot() {
-	s := snapshot{SnapshotInfo{o.nextID, o.branch, o.run.steps()}, o.run.position()}
-	o.nextID++
-	o.snapshots = append(o.snapshots, s)
-	if len(o.snapshots) > o.mostSnapshots {
-		kept := o.snapshots[:0]
-		for i, s := range o.snapshots {
-			if i%2 == 0 || i == len(o.snapshots)-1 {
-				kept = append(kept, s)
-			}
-		}
-		clear(o.snapshots[len(kept):])
-		o.snapshots = kept
-		o.every *= 2
-	}
+// run is a training at either number type.
+type run interface {
+	step() (train.Cost, int, error) // one batch, and how many examples it had
+	validate() *train.Metrics       // nil without a validation set
+	epochOver() bool
+	position() position
+	restore(position)
+	setRate(float64)
+	rate() float64
+	epoch() int
+	steps() int
+	perEpoch() int
+	layers() []layerInfo
+	examples() (fit, validation int)
+	bytes() int // of a position
+	record(view dataset.View) (func() (explained, error), error)
 }
 
-// tell sends the state to the watchers, at most every tellEvery unless it must.
-func (o *owner) tell(must bool) {
-	passed := time.Since(o.told)
-	if !must && passed < tellEvery {
-		return
-	}
-	if steps := o.run.steps() - o.toldStep; steps > 0 && passed > 0 {
-		o.speed = float64(steps) / passed.Seconds()
-	}
-	o.told, o.toldStep = time.Now(), o.run.steps()
-	o.hub.send("state", o.state())
-}
+// How much is kept of a training. When there is more of something, every second of it
+// goes, and from then on half as much is taken.
+const (
+	maxSnapshots     = 256
+	maxSnapshotBytes = 512 << 20
+	maxPoints        = 4096
+	maxParameters    = 1 << 24
+)
 
-func (o *owner) state() State {
-	if o.run == nil {
-		return State{Phase: Idle, Settings: o.settings, Dataset: o.data.Name}
-	}
-	fit, validation := o.run.examples()
-	return State{
-		Phase: o.phase, Message: o.message, Dataset: o.data.Name, Settings: o.settings, Layers: o.run.layers(),
-		Classes: o.data.Train.Classes, Width: o.data.Train.Width, Height: o.data.Train.Height,
-		Examples: [3]int{fit, validation, o.data.Test.Len()},
-		Branch:   o.branch, Epoch: o.run.epoch(), Step: o.run.steps(), PerEpoch: o.run.perEpoch(),
-		Rate: o.rate, Speed: o.speed,
-	}
-}
+// tellEvery is the time between two messages to the watchers.
+const tellEvery = 100 * time.Millisecond
 
-// configure begins anew.
+// configure begins anew. It refuses settings that the studio does not follow.
 func (o *owner) configure(s experiment.Settings) error {
 	s.Dataset = o.data.Name
 	if err := s.Validate(); err != nil {
 		return err
 	}
+	if s.Stop != experiment.StopNone || s.LookEvery != 0 {
+		return usererr.New("stop = %q, look_every = %d: here one stops by hand, and looks at the validation set at each epoch's end", s.Stop, s.LookEvery).
+			Try("stop = %q and look_every = 0", experiment.StopNone)
+	}
+	width, parameters := o.data.Train.Features(), 0
+	for _, units := range append(slices.Clone(s.Hidden), o.data.Train.Classes) {
+		parameters += (width + 1) * units
+		width = units
+	}
+	if parameters > maxParameters {
+		return usererr.New("a network of %d parameters, want at most %d in the studio", parameters, maxParameters).Try("glassnet train, which takes larger ones")
+	}
 	run, err := newRun(o.data, s, o.threads)
 	if err != nil {
 		return err
 	}
-	*o = owner{commands: o.commands, hub: o.hub, data: o.data, threads: o.threads, settings: s, run: run, phase: Idle, rate: s.LearningRate}
-	o.pointEvery = max(1, run.perEpoch()/20)
-	o.every = max(1, run.perEpoch()/10)
-	o.mostSnapshots = max(2, min(maxSnapshots, maxSnapshotBytes/run.bytes()))
-	o.snapshot()
-	o.tell(true)
+	t := &training{
+		owner: o, settings: s, run: run, phase: idle,
+		pointEvery: max(1, run.perEpoch()/20), every: max(1, run.perEpoch()/10),
+		most: max(2, min(maxSnapshots, maxSnapshotBytes/run.bytes())),
+	}
+	t.snapshot()
+	o.training = t
+	t.tell(true)
 	return nil
 }
 
-// control does what the buttons say.
-func (o *owner) control(action string) error {
-	if o.run == nil {
-		return usererr.New("no training: choose one first")
+// chosen returns the training, or an error when there is none.
+func (o *owner) chosen() (*training, error) {
+	if o.training == nil {
+		return nil, usererr.New("no training: choose one first")
 	}
-	can := o.phase != Done && o.phase != Diverged
+	return o.training, nil
+}
+
+func (o *owner) state() state {
+	if o.training == nil {
+		return state{Phase: idle, Dataset: o.data.Name, Settings: experiment.Settings{Precision: "float32", Seed: 1, Config: experiment.Default()}, Layers: []layerInfo{}}
+	}
+	return o.training.state()
+}
+
+// advance makes one step.
+func (t *training) advance() {
+	cost, n, err := t.run.step()
+	if err != nil {
+		t.phase, t.message = diverged, err.Error()
+		t.tell(true)
+		return
+	}
+	t.sum += cost.Data * float64(n)
+	t.correct += cost.Correct
+	t.seen += n
+	over := t.run.epochOver()
+	// Where fewer are taken than an epoch has, the ends of epochs are left out, too.
+	takes := func(every int) bool {
+		return t.run.steps()%every == 0 || over && every <= t.run.perEpoch()
+	}
+	if takes(t.pointEvery) {
+		t.point(over)
+	}
+	if takes(t.every) {
+		t.snapshot()
+	}
+	switch {
+	case over && t.run.epoch() >= t.settings.Epochs:
+		t.phase = done
+		t.snapshot()
+	case t.run.steps() == t.until:
+		t.phase, t.until = paused, 0
+	}
+	t.tell(t.phase != running)
+}
+
+// point adds to the curves; at the end of an epoch with a look at the validation set.
+func (t *training) point(look bool) {
+	p := point{
+		Branch: t.branch, Step: t.run.steps(), Rate: t.run.rate(),
+		TrainCost: t.sum / float64(t.seen), TrainAccuracy: float64(t.correct) / float64(t.seen),
+	}
+	t.sum, t.correct, t.seen = 0, 0, 0
+	if look {
+		if m := t.run.validate(); m != nil {
+			p.ValCost, p.ValAccuracy = &m.Cost, &m.Accuracy
+		}
+	}
+	t.points, t.news = append(t.points, p), append(t.news, p)
+	if len(t.points) > maxPoints {
+		t.points = everySecond(t.points)
+		t.pointEvery = t.sparser(t.pointEvery)
+	}
+}
+
+// snapshot keeps the position, unless the last one is of the same.
+func (t *training) snapshot() {
+	if n := len(t.snapshots); n > 0 && t.snapshots[n-1].Step == t.run.steps() && t.snapshots[n-1].Branch == t.branch {
+		return
+	}
+	if len(t.snapshots) >= t.most {
+		t.snapshots = everySecond(t.snapshots)
+		t.every = t.sparser(t.every)
+	}
+	t.snapshots = append(t.snapshots, snapshot{snapshotInfo{t.owner.nextID, t.branch, t.run.steps()}, t.run.position()})
+	t.owner.nextID++
+}
+
+// everySecond keeps the first of all, the third and so on, and lets go of the rest.
+func everySecond[E any](all []E) []E {
+	kept := all[:0]
+	for i, e := range all {
+		if i%2 == 0 {
+			kept = append(kept, e)
+		}
+	}
+	clear(all[len(kept):])
+	return kept
+}
+
+// sparser doubles a distance in steps, up to the length of the whole training.
+func (t *training) sparser(every int) int {
+	return min(2*every, max(every, t.settings.Epochs*t.run.perEpoch()))
+}
+
+// tell sends what is new to the watchers, at most every tellEvery unless it must.
+func (t *training) tell(must bool) {
+	passed := time.Since(t.told)
+	if !must && passed < tellEvery {
+		return
+	}
+	if steps := t.run.steps() - t.toldStep; steps > 0 {
+		t.speed = float64(steps) / passed.Seconds()
+	}
+	t.told, t.toldStep = time.Now(), t.run.steps()
+	t.owner.hub.send("state", t.state())
+	if len(t.news) > 0 {
+		t.owner.hub.send("points", t.news)
+		t.news = t.news[:0]
+	}
+}
+
+func (t *training) state() state {
+	fit, validation := t.run.examples()
+	data := t.owner.data
+	return state{
+		Phase: t.phase, Message: t.message, Dataset: data.Name, Settings: t.settings, Layers: t.run.layers(),
+		Classes: data.Train.Classes, Width: data.Train.Width, Height: data.Train.Height,
+		Examples: [3]int{fit, validation, data.Test.Len()},
+		Branch:   t.branch, Epoch: t.run.epoch(), Step: t.run.steps(), PerEpoch: t.run.perEpoch(),
+		Rate: t.run.rate(), Speed: t.speed,
+	}
+}
+
+// control does what the buttons say.
+func (t *training) control(action string) error {
 	switch action {
 	case "pause":
-		if o.phase == Running {
-			o.phase = Paused
+		if t.phase == running {
+			t.phase = paused
 		}
 	case "start", "batch", "epoch":
-		if !can {
-			return usererr.New("the training is %s: go back to a snapshot or begin anew", o.phase)
+		if t.phase == done || t.phase == diverged || t.phase == failed {
+			return usererr.New("the training is %s: go back to a snapshot or begin anew", t.phase)
 		}
-		o.phase, o.stopAfter = Running, 0
-		if action == "batch" {
-			o.phase = Paused
-			o.advance()
-			if o.phase == Running {
-				o.phase = Paused
-			}
-		}
-		if action == "epoch" {
-			o.stopAfter = (o.run.steps()/o.run.perEpoch() + 1) * o.run.perEpoch()
+		t.phase, t.until = running, 0
+		switch action {
+		case "batch":
+			t.until = t.run.steps() + 1
+			t.advance()
+		case "epoch":
+			t.until = (t.run.steps()/t.run.perEpoch() + 1) * t.run.perEpoch()
 		}
 	default:
 		return usererr.New("action %.40q, want start, pause, batch or epoch", action)
 	}
-	o.tell(true)
+	t.tell(true)
 	return nil
 }
 
 // goTo goes back to a snapshot. What is done from there on is a branch of its own.
-func (o *owner) goTo(id int) error {
-	i := slices.IndexFunc(o.snapshots, func(s snapshot) bool { return s.ID == id })
+func (t *training) goTo(id int) error {
+	i := slices.IndexFunc(t.snapshots, func(s snapshot) bool { return s.ID == id })
 	if i < 0 {
 		return usererr.New("snapshot %d is not kept", id)
 	}
-	o.run.restore(o.snapshots[i].position)
-	o.rate = o.snapshots[i].position.rate
-	o.branches++
-	o.branch = o.branches
-	o.phase, o.message, o.stopAfter = Paused, "", 0
-	if o.run.epochOver() && o.run.epoch() >= o.settings.Epochs {
-		o.phase = Done
+	t.run.restore(t.snapshots[i].position)
+	t.branches++
+	t.branch = t.branches
+	t.phase, t.message, t.until = paused, "", 0
+	if t.run.epochOver() && t.run.epoch() >= t.settings.Epochs {
+		t.phase = done
 	}
-	o.sum, o.correct, o.seen = 0, 0, 0
-	o.tell(true)
+	t.sum, t.correct, t.seen = 0, 0, 0
+	t.toldStep = t.run.steps()
+	t.tell(true)
 	return nil
 }
 
-func (o *owner) setRate(rate float64) error {
-	if !(rate > 0 && rate <= 1e3) || math.IsInf(rate, 0) {
-		return usererr.New("learning rate %v, want a number > 0, at most 1000", rate)
+// setRate changes the learning rate of the steps to come.
+func (t *training) setRate(rate float64) error {
+	s := t.settings
+	s.LearningRate = rate
+	if err := s.Validate(); err != nil {
+		return err
 	}
-	if o.run == nil {
-		return usererr.New("no training: choose one first")
-	}
-	o.run.setRate(rate)
-	o.rate = rate
-	o.tell(true)
+	t.run.setRate(rate)
+	t.tell(true)
 	return nil
 }
 
@@ -373,11 +459,7 @@ func (h *hub) send(event string, value any) {
 	if len(h.watchers) == 0 {
 		return
 	}
-	data, err := json.Marshal(value)
-	if err != nil {
-		data = []byte("null")
-	}
-	text := fmt.Appendf(nil, "event: %s\ndata: %s\n\n", event, data)
+	text := fmt.Appendf(nil, "event: %s\ndata: %s\n\n", event, marshal(value))
 	for w := range h.watchers {
 		for {
 			select {

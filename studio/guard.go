@@ -2,12 +2,12 @@ package studio
 
 import (
 	"crypto/subtle"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +16,7 @@ import (
 // rebinding); that come from this page, unless they only read; and, where the server
 // listens to other machines, that carry its token.
 type guard struct {
+	name  string // address that it listens on
 	port  int
 	token string // "": none is asked for
 	next  http.Handler
@@ -28,9 +29,9 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // newGuard puts the guard before next. Requests of other origins that change
 // something are refused by net/http's protection.
-func newGuard(port int, token string, next http.Handler, log *slog.Logger) http.Handler {
+func newGuard(name string, port int, token string, next http.Handler, log *slog.Logger) http.Handler {
 	protection := http.NewCrossOriginProtection()
-	return &guard{port, token, protection.Handler(next), log}
+	return &guard{name, port, token, protection.Handler(next), log}
 }
 
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +44,11 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	defer func() {
-		if e := recover(); e != nil && e != http.ErrAbortHandler {
+		switch e := recover(); e {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(e) // net/http closes the connection
+		default:
 			g.log.Error("panic in a handler", "path", r.URL.Path, "panic", e, "stack", string(debug.Stack()))
 			http.Error(w, "internal error", http.StatusInternalServerError)
 		}
@@ -56,6 +61,9 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !allowedMethods[r.Method]:
 		h.Set("Allow", "GET, HEAD, POST")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	case strings.HasPrefix(r.URL.Path, "/api/") && foreign(r):
+		// Other pages could not read an answer, but take all streams.
+		http.Error(w, "not for other pages", http.StatusForbidden)
 	case g.token != "" && !g.authorised(w, r):
 		http.Error(w, "open the address that glassnet studio printed: it carries a token", http.StatusUnauthorized)
 	default:
@@ -63,16 +71,25 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// foreign reports whether a browser says that another page asks. Programs say nothing.
+func foreign(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site != "" && site != "same-origin" && site != "none"
+}
+
 var allowedMethods = map[string]bool{http.MethodGet: true, http.MethodHead: true, http.MethodPost: true}
 
-// hostAllowed demands a name of the loopback, or with a token an address, and the
-// server's port.
+// hostAllowed demands a name of the loopback, the address that is listened on, or with a
+// token any address; and the server's port.
 func (g *guard) hostAllowed(host string) bool {
 	name, port, err := net.SplitHostPort(host)
-	if err != nil || port != fmt.Sprint(g.port) {
+	if err != nil && g.port == 80 { // which browsers leave out
+		name, port, err = strings.Trim(host, "[]"), "80", nil
+	}
+	if err != nil || port != strconv.Itoa(g.port) {
 		return false
 	}
-	if name == "localhost" || name == "127.0.0.1" || name == "::1" {
+	if name == "localhost" || name == "127.0.0.1" || name == "::1" || name == g.name {
 		return true
 	}
 	// Who has the token may come by any address, but by no name: names can be rebound.

@@ -1,6 +1,7 @@
 package studio
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"unsafe"
@@ -16,11 +17,11 @@ import (
 
 // position is all that decides how a training goes on.
 type position struct {
-	params  [][]float64 // of the network; float32 numbers are exact in float64
-	order   []int32     // of the epoch's examples: not written to, shared by the epoch's positions
-	at      int         // examples of it that are done
-	shuffle []byte      // state of the stream that orders the next epoch
-	epoch   int         // begun
+	params  any     // [][]T, of the network
+	order   []int32 // of the epoch's examples: not written to, shared by the epoch's positions
+	at      int     // examples of it that are done
+	shuffle []byte  // state of the stream that orders the next epoch
+	epoch   int     // begun
 	steps   int
 	rate    float64
 }
@@ -28,13 +29,12 @@ type position struct {
 // typedRun is a run with numbers of type T.
 type typedRun[T matrix.Float] struct {
 	ready   *experiment.Ready[T]
-	data    *dataset.Data
+	threads int
 	view    dataset.View // the epoch's order
 	at      int
 	shuffle *random.Stream // nil: one order for ever
-	begun   int
-	made    int
-	rate    float64
+	begun   int            // epochs
+	made    int            // steps
 }
 
 func newRun(data *dataset.Data, s experiment.Settings, threads int) (run, error) {
@@ -49,7 +49,7 @@ func newTypedRun[T matrix.Float](data *dataset.Data, s experiment.Settings, thre
 	if err != nil {
 		return nil, err
 	}
-	r := &typedRun[T]{ready: ready, data: data, rate: s.LearningRate, view: dataset.View{Set: ready.Fit.Set, Index: slices.Clone(ready.Fit.Index)}}
+	r := &typedRun[T]{ready: ready, threads: threads, view: dataset.View{Set: ready.Fit.Set, Index: slices.Clone(ready.Fit.Index)}}
 	if s.Shuffle {
 		r.shuffle = random.New(s.Seed, random.Shuffle)
 	}
@@ -69,6 +69,10 @@ func (r *typedRun[T]) step() (train.Cost, int, error) {
 	}
 	batch := r.view.Slice(r.at, min(r.at+r.ready.Batch, r.view.Len()))
 	cost, err := r.ready.Trainer.Step(batch)
+	var diverged *train.DivergedError
+	if errors.As(err, &diverged) { // the trainer does not know of going back
+		diverged.Epoch, diverged.Step = r.begun, r.made+1
+	}
 	if err == nil {
 		r.at += batch.Len()
 		r.made++
@@ -94,10 +98,11 @@ func (r *typedRun[T]) validate() *train.Metrics {
 }
 
 func (r *typedRun[T]) position() position {
-	p := position{order: r.view.Index, at: r.at, epoch: r.begun, steps: r.made, rate: r.rate}
-	for _, param := range r.ready.Net.Params() {
-		p.params = append(p.params, matrix.Convert[float64](param.Value))
+	var params [][]T
+	for _, p := range r.ready.Net.Params() {
+		params = append(params, slices.Clone(p.Value))
 	}
+	p := position{params: params, order: r.view.Index, at: r.at, epoch: r.begun, steps: r.made, rate: r.rate()}
 	if r.shuffle != nil {
 		p.shuffle, _ = r.shuffle.MarshalBinary() // never fails
 	}
@@ -105,8 +110,8 @@ func (r *typedRun[T]) position() position {
 }
 
 func (r *typedRun[T]) restore(p position) {
-	for i, param := range r.ready.Net.Params() {
-		copy(param.Value, matrix.Convert[T](p.params[i]))
+	for i, values := range p.params.([][]T) {
+		copy(r.ready.Net.Params()[i].Value, values)
 	}
 	r.view.Index, r.at, r.begun, r.made = p.order, p.at, p.epoch, p.steps
 	if r.shuffle != nil {
@@ -115,30 +120,20 @@ func (r *typedRun[T]) restore(p position) {
 	r.setRate(p.rate)
 }
 
-func (r *typedRun[T]) setRate(rate float64) {
-	r.rate = rate
-	r.ready.Trainer.SetRate(rate)
-}
+func (r *typedRun[T]) setRate(rate float64) { r.ready.Trainer.SetRate(rate) }
+func (r *typedRun[T]) rate() float64        { return r.ready.Trainer.Rate() }
+func (r *typedRun[T]) epoch() int           { return r.begun }
+func (r *typedRun[T]) steps() int           { return r.made }
+func (r *typedRun[T]) perEpoch() int        { return r.ready.Trainer.StepsPerEpoch(r.view.Len()) }
 
-func (r *typedRun[T]) bytes() int {
-	n := 4 * r.view.Len() / max(1, r.perEpoch()) // an order serves an epoch's positions
-	for _, p := range r.ready.Net.Params() {
-		n += 8 * len(p.Value)
-	}
-	return n
-}
-
-func (r *typedRun[T]) epoch() int    { return r.begun }
-func (r *typedRun[T]) steps() int    { return r.made }
-func (r *typedRun[T]) perEpoch() int { return r.ready.Trainer.StepsPerEpoch(r.view.Len()) }
 func (r *typedRun[T]) examples() (fit, validation int) {
 	return r.view.Len(), r.ready.Validation.Len()
 }
 
-func (r *typedRun[T]) layers() (all []LayerInfo) {
+func (r *typedRun[T]) layers() (all []layerInfo) {
 	for _, l := range r.ready.Net.Layers() {
 		in, out := l.Widths()
-		one := LayerInfo{Kind: l.Spec().Kind, In: in, Out: out}
+		one := layerInfo{Kind: l.Spec().Kind, In: in, Out: out}
 		for _, p := range l.Params() {
 			if p.Role != nn.Statistic {
 				one.Parameters += len(p.Value)
@@ -149,14 +144,27 @@ func (r *typedRun[T]) layers() (all []LayerInfo) {
 	return all
 }
 
-// record makes the training's next step on a copy of the network, on any examples.
+// size is how many bytes a number takes.
+func size[T matrix.Float]() int { return int(unsafe.Sizeof(T(0))) }
+
+// bytes counts the order of an epoch to every position: one is enough to keep it.
+func (r *typedRun[T]) bytes() int {
+	n := 4 * r.view.Len()
+	for _, p := range r.ready.Net.Params() {
+		n += size[T]() * len(p.Value)
+	}
+	return n
+}
+
+// record makes the training's next step on a copy of the network, on any examples. The
+// copy is made at once; the step by whoever calls the result, while training goes on.
 func (r *typedRun[T]) record(view dataset.View) (func() (explained, error), error) {
 	net, err := nn.Copy[T](r.ready.Net)
 	if err != nil {
 		return nil, err
 	}
-	o := explain.Options[T]{Loss: r.ready.Loss, Penalty: r.ready.Penalty, Rule: r.ready.Rule, Rate: r.rate}
-	return func() (explained, error) { // by the caller: the owner goes on training
+	o := explain.Options[T]{Loss: r.ready.Loss, Penalty: r.ready.Penalty, Rule: r.ready.Rule, Rate: r.rate(), Threads: r.threads}
+	return func() (explained, error) {
 		s, err := explain.Record(net, view, o)
 		if err != nil {
 			return nil, err
@@ -168,10 +176,10 @@ func (r *typedRun[T]) record(view dataset.View) (func() (explained, error), erro
 // explained is a recorded step at either number type.
 type explained interface {
 	open(explain.Ref, explain.Convention) (explain.Formula, error)
-	check(explain.Ref) (explain.Check, error)
+	check(explain.Ref) (explain.CheckText, error)
 	overview() seen
-	bits() int // of the number type
-	bytes() int
+	bits() int  // of the number type
+	bytes() int // that the step takes at most
 }
 
 type typedStep[T matrix.Float] struct{ *explain.Step[T] }
@@ -180,7 +188,13 @@ func (s typedStep[T]) open(r explain.Ref, c explain.Convention) (explain.Formula
 	return s.Open(r, c)
 }
 
-func (s typedStep[T]) check(r explain.Ref) (explain.Check, error) { return s.Check(r) }
+func (s typedStep[T]) check(r explain.Ref) (explain.CheckText, error) {
+	c, err := s.Check(r)
+	if err != nil {
+		return explain.CheckText{}, err
+	}
+	return s.CheckText(c), nil
+}
 
 // seen are the numbers of the example in row 0, and its image.
 type seen struct {
@@ -189,17 +203,24 @@ type seen struct {
 }
 
 func (s typedStep[T]) overview() seen {
-	return seen{s.Overview(0), s.Batch.Set.Image(int(s.Batch.Index[0]))}
+	return seen{s.Overview(0, explain.Rows), s.Batch.Set.Image(int(s.Batch.Index[0]))}
 }
 
-func (s typedStep[T]) bits() int { return 8 * int(unsafe.Sizeof(T(0))) }
+func (s typedStep[T]) bits() int { return 8 * size[T]() }
 
-// bytes is about how much memory the step takes: parameters before and after it, their
-// gradients, and the network of its checks.
+// bytes counts parameters before and after the step and their gradients, with a copy in
+// float64 that the first check makes; and for each example what the layers remember,
+// in both number types.
 func (s typedStep[T]) bytes() int {
+	const double = 8
 	n := 0
 	for _, p := range s.Net.Params() {
-		n += len(p.Value) * (3*s.bits()/8 + 8)
+		n += len(p.Value) * (3*size[T]() + 2*double)
+	}
+	for _, l := range s.Net.Layers() {
+		in, out := l.Widths()
+		perExample := 2*out + in // output, x̂ of a normalisation, gradient of the input
+		n += s.Rows() * perExample * (size[T]() + 2*double)
 	}
 	return n
 }

@@ -64,14 +64,10 @@ func Serve(ctx context.Context, o Options, ready func(url string)) error {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := newServer(o.Data, max(o.Threads, 1), log)
-	owning, stop := context.WithCancel(ctx)
-	owned := make(chan struct{})
-	go func() {
-		s.owner.own(owning)
-		close(owned)
-	}()
+	owning, stop := context.WithCancel(context.Background())
+	go s.owner.own(owning)
 	server := &http.Server{
-		Handler:           newGuard(port, token, s.routes(), log),
+		Handler:           newGuard(o.Listen, port, token, s.routes(), log),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerWithin, ReadTimeout: readWithin, WriteTimeout: answerWithin, IdleTimeout: idleWithin,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -85,6 +81,7 @@ func Serve(ctx context.Context, o Options, ready func(url string)) error {
 	ready(url)
 	select {
 	case err = <-ended:
+		close(s.closing)
 	case <-ctx.Done():
 		close(s.closing)
 		within, cancel := context.WithTimeout(context.Background(), shutdownWithin)
@@ -94,16 +91,22 @@ func Serve(ctx context.Context, o Options, ready func(url string)) error {
 		}
 	}
 	stop()
-	<-owned
+	<-s.owner.ended
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
 	return err
 }
 
-func newServer(data *dataset.Data, threads int, log *slog.Logger) *Server {
-	return &Server{
-		owner: &owner{commands: make(chan func()), hub: &hub{watchers: map[*watcher]bool{}}, data: data, threads: threads, phase: Idle},
-		log:   log, closing: make(chan struct{}),
-	}
+// server answers the page's requests.
+type server struct {
+	owner   *owner
+	steps   stepCache
+	working chan struct{} // a place for each request that computes much
+	log     *slog.Logger
+	closing chan struct{} // closed when the server ends
+}
+
+func newServer(data *dataset.Data, threads int, log *slog.Logger) *server {
+	return &server{owner: newOwner(data, threads, log), working: make(chan struct{}, maxWorking), log: log, closing: make(chan struct{})}
 }

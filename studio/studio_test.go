@@ -11,8 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -111,7 +113,7 @@ func (p page) decode(r *http.Response, into any) int {
 }
 
 // until waits for the training to be in a phase.
-func (p page) until(phase string) State {
+func (p page) until(phase string) state {
 	p.t.Helper()
 	for range 500 {
 		var e everything
@@ -122,10 +124,40 @@ func (p page) until(phase string) State {
 		time.Sleep(10 * time.Millisecond)
 	}
 	p.t.Fatalf("the training is not %s within 5 s", phase)
-	return State{}
+	return state{}
 }
 
 type object = map[string]any
+
+// chosen returns a training outside any server.
+func chosen(t testing.TB, data *dataset.Data, s experiment.Settings) *training {
+	t.Helper()
+	o := newOwner(data, 2, slog.New(slog.DiscardHandler))
+	if err := o.configure(s); err != nil {
+		t.Fatal(err)
+	}
+	return o.training
+}
+
+// finish trains until there is a stop.
+func (t *training) finish() {
+	for t.phase == running {
+		t.advance()
+	}
+}
+
+// params returns the parameters of a position.
+func (p position) float64s() (all [][]float64) {
+	switch params := p.params.(type) {
+	case [][]float32:
+		for _, v := range params {
+			all = append(all, matrix.Convert[float64](v))
+		}
+	case [][]float64:
+		all = params
+	}
+	return all
+}
 
 // A training under the page's hands gives the bits of `train`; so does one that went
 // back on its way, and one that was paused.
@@ -141,18 +173,8 @@ func TestSameBits(t *testing.T) {
 					t.Fatal(err)
 				}
 				want := modelParams(t, dir+"/model.safetensors", precision)
-
-				o := &owner{commands: make(chan func()), hub: &hub{watchers: map[*watcher]bool{}}, data: data, threads: 2}
-				check := func(what string) {
-					t.Helper()
-					if got := o.run.position().params; !slices.EqualFunc(got, want, slices.Equal) {
-						t.Errorf("%s: other parameters than train leaves", what)
-					}
-				}
-				finish := func() {
-					for o.phase == Running {
-						o.advance()
-					}
+				equal := func(tr *training) bool {
+					return slices.EqualFunc(tr.run.position().float64s(), want, slices.Equal)
 				}
 				must := func(err error) {
 					t.Helper()
@@ -160,43 +182,44 @@ func TestSameBits(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				must(o.configure(s))
-				must(o.control("start"))
-				finish()
-				if o.phase != Done {
-					t.Fatalf("phase %s: %s", o.phase, o.message)
+				tr := chosen(t, data, s)
+				must(tr.control("start"))
+				tr.finish()
+				if tr.phase != done || !equal(tr) {
+					t.Fatalf("straight on: phase %s (%s), or other parameters than train leaves", tr.phase, tr.message)
 				}
-				check("straight on")
-				kept := slices.Clone(o.snapshots)
+				kept := slices.Clone(tr.snapshots)
 				if len(kept) < 10 {
 					t.Fatalf("%d snapshots", len(kept))
 				}
 				for _, i := range []int{0, 1, len(kept) / 2, len(kept) - 2} {
-					must(o.goTo(kept[i].ID))
-					if o.run.steps() != kept[i].Step {
-						t.Fatalf("at step %d, want %d", o.run.steps(), kept[i].Step)
+					must(tr.goTo(kept[i].ID))
+					if tr.run.steps() != kept[i].Step {
+						t.Fatalf("at step %d, want %d", tr.run.steps(), kept[i].Step)
 					}
-					must(o.control("batch"))
-					for o.phase == Paused {
-						must(o.control("epoch"))
-						finish()
+					must(tr.control("batch"))
+					for tr.phase == paused {
+						must(tr.control("epoch"))
+						tr.finish()
 					}
-					check(fmt.Sprintf("back at step %d", kept[i].Step))
+					if !equal(tr) {
+						t.Errorf("back at step %d: other parameters than train leaves", kept[i].Step)
+					}
 				}
-				must(o.goTo(kept[len(kept)-1].ID))
-				if o.phase != Done || o.control("start") == nil {
-					t.Errorf("back at the end the training is %s and goes on", o.phase)
+				must(tr.goTo(kept[len(kept)-1].ID))
+				if tr.phase != done || tr.control("start") == nil {
+					t.Errorf("back at the end the training is %s and goes on", tr.phase)
 				}
-				must(o.goTo(kept[1].ID))
-				must(o.setRate(0.2))
-				must(o.control("start"))
-				finish()
-				if slices.EqualFunc(o.run.position().params, want, slices.Equal) {
+				must(tr.goTo(kept[1].ID))
+				must(tr.setRate(0.2))
+				must(tr.control("start"))
+				tr.finish()
+				if equal(tr) {
 					t.Error("another learning rate changed nothing")
 				}
-				must(o.goTo(kept[1].ID))
-				if o.rate != s.LearningRate {
-					t.Errorf("learning rate %v after going back, want %v", o.rate, s.LearningRate)
+				must(tr.goTo(kept[1].ID))
+				if tr.run.rate() != s.LearningRate {
+					t.Errorf("learning rate %v after going back, want %v", tr.run.rate(), s.LearningRate)
 				}
 			})
 		}
@@ -225,23 +248,38 @@ func modelParams(t *testing.T, path, precision string) (params [][]float64) {
 	return params
 }
 
-// A long training keeps a bounded number of snapshots, the first among them.
-func TestSnapshotsAreBounded(t *testing.T) {
+// Of a very long training, and of one that is sent back again and again, a bounded
+// number of snapshots and points is kept, the first among them.
+func TestWhatIsKeptIsBounded(t *testing.T) {
 	s := settings()
-	s.Epochs, s.Hidden = 200, []int{4}
-	o := &owner{hub: &hub{watchers: map[*watcher]bool{}}, data: digits(t), threads: 1}
-	if err := o.configure(s); err != nil {
-		t.Fatal(err)
-	}
-	o.phase = Running
-	for o.phase == Running {
-		o.advance()
-		if len(o.snapshots) > maxSnapshots {
-			t.Fatalf("%d snapshots", len(o.snapshots))
+	s.Epochs, s.Hidden, s.Batch, s.Validation = 20000, []int{2}, 240, 0
+	tr := chosen(t, digits(t), s)
+	tr.phase = running
+	longest := tr.settings.Epochs * tr.run.perEpoch()
+	for i := 0; tr.phase == running; i++ {
+		tr.advance()
+		if len(tr.snapshots) > tr.most || len(tr.points) > maxPoints || tr.every < 1 || tr.every > longest {
+			t.Fatalf("step %d: %d snapshots, %d points, a snapshot every %d steps", i, len(tr.snapshots), len(tr.points), tr.every)
 		}
 	}
-	if n := len(o.snapshots); n < maxSnapshots/2 || o.snapshots[0].Step != 0 {
-		t.Errorf("%d snapshots, the first of step %d", n, o.snapshots[0].Step)
+	if n := len(tr.snapshots); n < maxSnapshots/4 || tr.snapshots[0].Step != 0 || tr.snapshots[n-1].Step != longest {
+		t.Errorf("%d snapshots, of steps %d to %d", n, tr.snapshots[0].Step, tr.snapshots[n-1].Step)
+	}
+	if n := len(tr.points); n < maxPoints/4 {
+		t.Errorf("%d points", n)
+	}
+	for range 2000 {
+		if err := tr.goTo(tr.snapshots[len(tr.snapshots)-2].ID); err != nil {
+			t.Fatal(err)
+		}
+		if tr.phase == paused {
+			if err := tr.control("batch"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(tr.snapshots) > tr.most || len(tr.points) > maxPoints || tr.every > longest {
+		t.Errorf("%d snapshots, %d points, a snapshot every %d steps", len(tr.snapshots), len(tr.points), tr.every)
 	}
 }
 
@@ -250,7 +288,7 @@ func TestSnapshotsAreBounded(t *testing.T) {
 func TestTheWayThrough(t *testing.T) {
 	p := open(t)
 	var e everything
-	if code := p.get("/api/state", &e); code != 200 || e.State.Phase != Idle {
+	if code := p.get("/api/state", &e); code != 200 || e.State.Phase != idle {
 		t.Fatal(code, e)
 	}
 	if code := p.post("/api/control", object{"action": "start"}, nil); code != 422 {
@@ -259,16 +297,16 @@ func TestTheWayThrough(t *testing.T) {
 	if code := p.post("/api/see", object{"set": "test", "example": 1, "batch": 1}, nil); code != 422 {
 		t.Errorf("see without a training: status %d", code)
 	}
-	var state State
+	var state state
 	if code := p.post("/api/configure", settings(), &state); code != 200 || state.PerEpoch != 10 || len(state.Layers) != 5 || state.Layers[0].Parameters != 785*16 {
 		t.Fatal(code, state)
 	}
-	if code := p.post("/api/control", object{"action": "batch"}, &state); code != 200 || state.Step != 1 || state.Phase != Paused {
+	if code := p.post("/api/control", object{"action": "batch"}, &state); code != 200 || state.Step != 1 || state.Phase != paused {
 		t.Fatal(code, state)
 	}
 	p.post("/api/control", object{"action": "epoch"}, nil)
 	for state.Step < 10 {
-		state = p.until(Paused)
+		state = p.until(paused)
 	}
 	if state.Step != 10 {
 		t.Errorf("an epoch ended after step %d, want 10", state.Step)
@@ -277,7 +315,7 @@ func TestTheWayThrough(t *testing.T) {
 		t.Error(code, state.Rate)
 	}
 	p.post("/api/control", object{"action": "start"}, nil)
-	if state = p.until(Done); state.Step != 30 {
+	if state = p.until(done); state.Step != 30 {
 		t.Errorf("done after %d steps, want 30", state.Step)
 	}
 	p.get("/api/state", &e)
@@ -358,22 +396,33 @@ func TestEvents(t *testing.T) {
 	p.post("/api/configure", settings(), nil)
 	p.post("/api/control", object{"action": "start"}, nil)
 	lines := bufio.NewScanner(streams[0].Body)
-	done := time.AfterFunc(10*time.Second, func() { streams[0].Body.Close() })
-	defer done.Stop()
-	points, phases := 0, map[string]bool{}
-	for !phases[Done] && lines.Scan() {
-		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-			var s State
+	late := time.AfterFunc(10*time.Second, func() { streams[0].Body.Close() })
+	defer late.Stop()
+	points, phases, event := 0, map[string]bool{}, ""
+	for told := false; !told && lines.Scan(); {
+		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			event = name
+		}
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		switch {
+		case !ok:
+			continue
+		case event == "state":
+			var s state
 			if err := json.Unmarshal([]byte(data), &s); err != nil {
 				t.Fatal(err)
 			}
-			if s.Phase == "" {
-				points++
-			}
 			phases[s.Phase] = true
+		case event == "points":
+			var some []point
+			if err := json.Unmarshal([]byte(data), &some); err != nil {
+				t.Fatal(err)
+			}
+			points += len(some)
+			told = phases[done] // the last come after the state
 		}
 	}
-	if points != 30 || !phases[Running] || !phases[Done] {
+	if points != 30 || !phases[running] || !phases[done] {
 		t.Errorf("%d points, phases %v", points, phases)
 	}
 }
@@ -386,7 +435,7 @@ func TestSlowWatchers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 10 * buffered {
-		h.send("point", Point{Step: i})
+		h.send("point", point{Step: i})
 	}
 	if len(w.events) != buffered {
 		t.Fatalf("%d events wait, want %d", len(w.events), buffered)
@@ -396,7 +445,7 @@ func TestSlowWatchers(t *testing.T) {
 	}
 }
 
-// With sixteen streams open the server ends within two seconds.
+// With sixteen streams open and requests under way the server ends within a second.
 func TestShutdown(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -410,9 +459,26 @@ func TestShutdown(t *testing.T) {
 		}
 		defer r.Body.Close()
 	}
+	stop := make(chan struct{})
+	defer close(stop)
+	for range 8 { // requests that wait for the owner are answered, too
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if r, err := http.Get(url + "api/state"); err == nil {
+						r.Body.Close()
+					}
+				}
+			}
+		}()
+	}
+	time.Sleep(50 * time.Millisecond)
 	began := time.Now()
 	cancel()
-	if err := <-ended; err != nil || time.Since(began) > 2*time.Second {
+	if err := <-ended; err != nil || time.Since(began) > time.Second {
 		t.Errorf("ended after %v: %v", time.Since(began), err)
 	}
 }
@@ -439,7 +505,7 @@ func TestListen(t *testing.T) {
 // is answered.
 func TestPanic(t *testing.T) {
 	var log bytes.Buffer
-	g := newGuard(80, "", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("secret") }), slog.New(slog.NewTextHandler(&log, nil)))
+	g := newGuard("127.0.0.1", 80, "", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("secret") }), slog.New(slog.NewTextHandler(&log, nil)))
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Host = "localhost:80"
@@ -449,19 +515,22 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// Large networks have fewer snapshots and fewer steps kept, so that memory stays bounded.
+// Large networks have fewer snapshots, the largest are refused, and no more recorded
+// steps are kept than there is room for.
 func TestMemoryIsBounded(t *testing.T) {
 	s := settings()
-	s.Hidden = []int{2000, 2000} // 5.6 million parameters: 45 MB for a position
-	o := &owner{hub: &hub{watchers: map[*watcher]bool{}}, data: digits(t), threads: 2}
-	if err := o.configure(s); err != nil {
-		t.Fatal(err)
+	s.Hidden = []int{2000, 2000} // 5.6 million parameters
+	tr := chosen(t, digits(t), s)
+	for i := range 40 {
+		tr.branch = i // at one step no two are kept of a branch
+		tr.snapshot()
 	}
-	for range 40 {
-		o.snapshot()
+	if n := len(tr.snapshots) * tr.run.bytes(); n > maxSnapshotBytes {
+		t.Errorf("%d snapshots take %d bytes", len(tr.snapshots), n)
 	}
-	if n := len(o.snapshots) * o.run.bytes(); n > maxSnapshotBytes {
-		t.Errorf("%d snapshots take %d bytes", len(o.snapshots), n)
+	s.Hidden = []int{4000, 4000}
+	if err := newOwner(digits(t), 1, slog.New(slog.DiscardHandler)).configure(s); err == nil {
+		t.Error("a network of 19 million parameters is taken")
 	}
 	var c stepCache
 	for i := range 40 {
@@ -482,3 +551,169 @@ func TestMemoryIsBounded(t *testing.T) {
 type large struct{ explained }
 
 func (large) bytes() int { return 100 << 20 }
+
+// A recorded step takes no more memory than it is counted with, its check included.
+func TestStepsAreCountedFully(t *testing.T) {
+	for _, test := range []struct {
+		hidden []int
+		rows   int
+	}{{slices.Repeat([]int{100}, 64), 200}, {[]int{1500}, 8}} {
+		s := settings()
+		s.Hidden, s.Normalisation = test.hidden, experiment.NormalisationBatch
+		data := digits(t)
+		tr := chosen(t, data, s)
+		record := func() explained {
+			view, err := explain.Follow(data.Train, 0, test.rows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := tr.run.record(view)
+			if err != nil {
+				t.Fatal(err)
+			}
+			step, err := f()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := step.check(explain.ParameterRef("1.dense.weight", 0, 0)); err != nil {
+				t.Fatal(err)
+			}
+			return step
+		}
+		record() // what is made once
+		heap := func() int {
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int(m.HeapAlloc)
+		}
+		before := heap()
+		steps := []explained{record(), record(), record(), record()}
+		took := (heap() - before) / len(steps)
+		if counted := steps[0].bytes(); took > counted*11/10 {
+			t.Errorf("hidden %d of %d, %d examples: a step takes %d bytes, counted as %d", len(test.hidden), test.hidden[0], test.rows, took, counted)
+		}
+		runtime.KeepAlive(steps)
+	}
+}
+
+// Many pages at once: what they do is done by the owner, one after the other. The race
+// detector looks on.
+func TestManyPagesAtOnce(t *testing.T) {
+	p := open(t)
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for k := range 10 {
+				s := settings()
+				s.Hidden = []int{4 + i}
+				p.post("/api/configure", s, nil)
+				p.post("/api/control", object{"action": []string{"start", "batch", "epoch", "pause"}[k%4]}, nil)
+				p.get("/api/state", nil)
+				var seen struct{ ID int }
+				if p.post("/api/see", object{"set": "test", "example": k, "batch": 2}, &seen) == 200 {
+					p.post("/api/check", object{"id": seen.ID, "ref": "1.dense.bias:0", "convention": "rows"}, nil)
+					p.post("/api/open", object{"id": seen.ID, "ref": "1:0", "convention": "rows"}, nil)
+				}
+				p.post("/api/rate", object{"learning_rate": 0.01}, nil)
+			}
+		})
+	}
+	all.Wait()
+	var e everything
+	if code := p.get("/api/state", &e); code != 200 || e.State.Phase == failed {
+		t.Errorf("status %d, phase %s", code, e.State.Phase)
+	}
+}
+
+// Settings that the studio would not follow are refused; a step that diverges is said.
+func TestRefused(t *testing.T) {
+	p := open(t)
+	for name, set := range map[string]func(s *experiment.Settings){
+		"patience":   func(s *experiment.Settings) { s.Stop, s.Patience = experiment.StopPatience, 1 },
+		"look_every": func(s *experiment.Settings) { s.LookEvery = 2 },
+		"size":       func(s *experiment.Settings) { s.Hidden = []int{9000, 9000} },
+	} {
+		s := settings()
+		set(&s)
+		if code := p.post("/api/configure", s, nil); code != 422 {
+			t.Errorf("%s: status %d, want 422", name, code)
+		}
+	}
+	s := settings()
+	s.LearningRate, s.L2 = 1000, 1000
+	p.post("/api/configure", s, nil)
+	var failure struct{ Error string }
+	if code := p.post("/api/see", object{"set": "test", "example": 1, "batch": 1}, &failure); code == 200 {
+		p.post("/api/control", object{"action": "start"}, nil)
+		if after := p.until(diverged); !strings.Contains(after.Message, "diverged in epoch 1 at step") {
+			t.Errorf("message %q", after.Message)
+		}
+		if code := p.post("/api/see", object{"set": "test", "example": 1, "batch": 1}, &failure); code != 422 {
+			t.Errorf("see of what diverges: status %d", code)
+		}
+	} else if code != 422 || !strings.Contains(failure.Error, "diverged at step 1") {
+		t.Errorf("see of what diverges: status %d, %q", code, failure.Error)
+	}
+}
+
+// A panic in the owner ends the training, not the server.
+func TestPanicWhileTraining(t *testing.T) {
+	o := newOwner(digits(t), 1, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go o.own(ctx)
+	if err := o.do(ctx, func() error { return o.configure(settings()) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.do(ctx, func() error { panic("a fault") }); err == nil {
+		t.Error("no error")
+	}
+	if err := o.do(ctx, func() error {
+		if o.training.phase != failed || o.training.control("start") == nil {
+			t.Errorf("phase %s", o.training.phase)
+		}
+		return o.configure(settings())
+	}); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	<-o.ended
+	if err := o.do(context.Background(), func() error { return nil }); err == nil {
+		t.Error("an owner that has ended does something")
+	}
+}
+
+// Whatever address of the loopback is listened on, the page that is printed answers.
+func TestLoopbackAddresses(t *testing.T) {
+	for _, address := range []string{"127.0.0.1", "127.0.0.2", "::1"} {
+		ctx, cancel := context.WithCancel(context.Background())
+		url, ended := make(chan string, 1), make(chan error, 1)
+		go func() { ended <- Serve(ctx, Options{Data: digits(t), Listen: address}, func(u string) { url <- u }) }()
+		select {
+		case u := <-url:
+			r, err := http.Get(u + "api/state")
+			if err != nil || r.StatusCode != 200 {
+				t.Errorf("%s: %v, %v", u, r, err)
+			} else {
+				r.Body.Close()
+			}
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		case err := <-ended:
+			if address != "::1" { // which a machine may lack
+				t.Error(err)
+			}
+		}
+		cancel()
+	}
+	g := guard{name: "127.0.0.1", port: 80}
+	for host, want := range map[string]bool{"localhost": true, "127.0.0.1": true, "[::1]": true, "localhost:80": true, "evil.com": false, "localhost:81": false, "": false} {
+		if got := g.hostAllowed(host); got != want {
+			t.Errorf("port 80, Host %q: allowed %v, want %v", host, got, want)
+		}
+	}
+}

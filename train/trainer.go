@@ -90,6 +90,9 @@ func (t *Trainer[T]) Trace() *nn.Trace[T] { return t.trace }
 // LossCache returns what the loss remembers of the last step.
 func (t *Trainer[T]) LossCache() *nn.LossCache[T] { return t.loss }
 
+// Rate returns the learning rate.
+func (t *Trainer[T]) Rate() float64 { return t.o.Rate }
+
 // SetRate changes the learning rate of the steps to come. It panics when rate is not a
 // finite number > 0.
 func (t *Trainer[T]) SetRate(rate float64) {

@@ -246,7 +246,7 @@ func (r *Run) Goals() []Goal {
 		Goal{What: "prediction of one image, C, against PyTorch's fastest form", Measured: torch(r.Prediction("C, 1")), Want: 2, Unit: "×"},
 		Goal{What: "prediction of 1,024 images, A, against PyTorch's fastest form", Measured: torch(r.Prediction("A, 1024")), Want: 4, Unit: "×"},
 		Goal{What: "peak memory of `train`", Measured: r.Command("glassnet train").PeakMB, Want: 150, Most: true, Unit: " MB"},
-		Goal{What: "peak memory of `study corrected`", Measured: s.CorrectedPeakMB, Want: 300, Most: true, Unit: " MB"},
+		Goal{What: "peak memory of `study corrected`", Measured: known(s.CorrectedPeakMB), Want: 300, Most: true, Unit: " MB"},
 		Goal{What: "`version`", Measured: 1e3 * r.Command("glassnet version").Seconds, Want: 10, Most: true, Unit: " ms"},
 		Goal{What: "`train`, from its start to its first step", Measured: 1e3 * r.Command(untilFirst).Seconds, Want: 400, Most: true, Unit: " ms"},
 	)
@@ -259,7 +259,9 @@ func (r *Run) Command(name string) Command {
 	if i < 0 {
 		return Command{Seconds: math.NaN(), PeakMB: math.NaN()}
 	}
-	return r.Commands[i]
+	c := r.Commands[i]
+	c.PeakMB = known(c.PeakMB)
+	return c
 }
 
 // Figures counts those of our table, and those of them that the replay in numpy printed
@@ -276,6 +278,14 @@ func (s Study) Figures() (f struct{ All, Same int }) {
 		}
 	}
 	return f
+}
+
+// known is NaN for a memory of 0, which stands for one that is not known.
+func known(mb float64) float64 {
+	if mb == 0 {
+		return math.NaN()
+	}
+	return mb
 }
 
 func median(values []float64) float64 {
