@@ -162,16 +162,22 @@ func (p *Pool) Run(t Task, split bool) {
 		}
 	}
 	s.task = nil
-	switch {
-	case !awake:
-	case time.Since(began) > 2*own+s.grace:
-		s.last = min(max(fewAlone, 2*s.last), mostAlone)
-		s.alone = s.last
-	default:
-		s.last /= 2
+	if awake {
+		s.judge(own, time.Since(began))
 	}
 	s.mu.Unlock()
 	runtime.KeepAlive(p)
+}
+
+// judge decides from a task's time, its caller's own and until all were done, how
+// many of the next ones the caller does alone.
+func (s *shared) judge(own, whole time.Duration) {
+	if whole > 2*own+s.grace {
+		s.last = min(max(fewAlone, 2*s.last), mostAlone)
+		s.alone = s.last
+	} else {
+		s.last /= 2
+	}
 }
 
 var (

@@ -65,43 +65,49 @@ func TestPoolServesManyCallers(t *testing.T) {
 	callers.Wait()
 }
 
-// late is a task whose worker is late, or not.
-type late struct {
-	slow  bool
-	parts atomic.Int64 // done by workers
-}
-
-func (l *late) Part(i, _ int) {
-	if i == 0 {
-		return
-	}
-	if l.parts.Add(1); l.slow {
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-// Workers that come late are left out of the tasks after that, of more and more of them,
-// and taken in again when they come in time.
+// Workers that come late are left out of the tasks after that, of twice as many each
+// time up to a bound, and are forgiven as fast when they come in time.
 func TestPoolLeavesLateWorkersOut(t *testing.T) {
-	p := NewPool(2)
-	l := late{slow: true}
-	run := func(n int) int64 {
-		before := l.parts.Load()
-		for range n {
-			p.Run(&l, true)
+	const own = 50 * time.Microsecond
+	s := &shared{grace: grace}
+	for i, c := range []struct {
+		whole time.Duration
+		alone int
+	}{
+		{own, 0},
+		{2*own + grace, 0},
+		{2*own + grace + 1, fewAlone},
+		{time.Second, 2 * fewAlone},
+		{time.Second, 4 * fewAlone},
+		{own, 0},
+		{time.Second, 4 * fewAlone},
+		{own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0},
+		{time.Second, fewAlone},
+	} {
+		s.alone = 0
+		if s.judge(own, c.whole); s.alone != c.alone {
+			t.Errorf("after task %d of %v: %d alone, want %d", i, c.whole, s.alone, c.alone)
 		}
-		return l.parts.Load() - before
 	}
-	if n := run(2000); n == 0 || n > 60 {
-		t.Errorf("a late worker did a part of %d of 2,000 tasks, want a few", n)
+	for range 64 {
+		s.judge(own, time.Second)
 	}
-	l.slow = false
-	var n int64
-	for began := time.Now(); n < 1500 && time.Since(began) < 10*time.Second; {
-		n = run(2000)
+	if s.alone != mostAlone {
+		t.Errorf("always late: %d alone, want %d", s.alone, mostAlone)
 	}
-	if n < 1500 {
-		t.Errorf("a worker in time did a part of %d of 2,000 tasks, want nearly all", n)
+}
+
+// The caller does as many tasks alone as were judged, then shares them again.
+func TestPoolDoesTasksAlone(t *testing.T) {
+	p := NewPool(2)
+	p.shared.grace = time.Hour
+	p.shared.alone = 5
+	var c count
+	for c.round = range 8 {
+		p.Run(&c, true)
+		if got, want := c.parts[1].Load(), int64(max(0, c.round-4)); got != want {
+			t.Errorf("after task %d the worker did %d parts, want %d", c.round, got, want)
+		}
 	}
 }
 
