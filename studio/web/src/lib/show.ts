@@ -1,0 +1,39 @@
+// How numbers are written, everywhere on the page.
+
+/** A number to so many significant digits, with a true minus sign. */
+export function number(v: number | null | undefined, digits = 4): string {
+  if (v === null || v === undefined || !Number.isFinite(v)) return '–'
+  if (v === 0) return '0'
+  const size = Math.abs(v)
+  const text = size >= 1e-3 && size < 1e6 ? Number(v.toPrecision(digits)).toString() : exponent(v, digits)
+  return text.replace('-', '−')
+}
+
+function exponent(v: number, digits: number): string {
+  const [mantissa, power] = v.toExponential(digits - 1).split('e')
+  return `${Number(mantissa)}·10${superscript(Number(power))}`
+}
+
+function superscript(n: number): string {
+  return String(n).replace(/./g, (c) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)] ?? '⁻')
+}
+
+/** A whole number with its thousands apart. */
+export const whole = (n: number): string => n.toLocaleString('en-US', { maximumFractionDigits: 0 })
+
+/** A share as a percentage. */
+export const percent = (share: number | null | undefined, digits = 1): string =>
+  share === null || share === undefined || !Number.isFinite(share) ? '–' : `${(100 * share).toFixed(digits)} %`
+
+/** A time in words. */
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '–'
+  if (seconds < 10) return `${seconds.toFixed(1)} s`
+  if (seconds < 90) return `${Math.round(seconds)} s`
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`
+  return `${(seconds / 3600).toFixed(1)} h`
+}
+
+/** The names of layers as people say them. */
+export const layerName = (kind: string): string =>
+  ({ dense: 'dense', relu: 'ReLU', sigmoid: 'sigmoid', tanh: 'tanh', batch_norm: 'batch norm', published_norm: 'published norm' })[kind] ?? kind

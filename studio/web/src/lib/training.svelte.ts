@@ -1,0 +1,91 @@
+// The training as the server tells it: one store for the whole page.
+import { api, ApiError, type At, type Branch, type Everything, type Point, type Settings, type Snapshot, type State, type StudyState } from './api.ts'
+
+class Training {
+  state = $state.raw<State | null>(null)
+  points = $state.raw<Point[]>([])
+  snapshots = $state.raw<Snapshot[]>([])
+  branches = $state.raw<Branch[]>([])
+  study = $state.raw<StudyState | null>(null)
+  /** Where the whole page looks: a snapshot's id, or -1 for now. */
+  at = $state<At>(-1)
+  connected = $state(false)
+  error = $state.raw<ApiError | null>(null)
+
+  /** The step that the page looks at. */
+  step = $derived(this.snapshots.find((s) => s.id === this.at)?.step ?? this.state?.step ?? 0)
+  /** Changes whenever what is to be seen at `at` may have changed. */
+  moment = $derived(`${this.state?.training ?? 0}/${this.at === -1 ? `${this.state?.branch}/${this.state?.step}` : this.at}`)
+  live = $derived(this.at === -1)
+
+  private source: EventSource | null = null
+
+  /** Listens until the page is closed; the browser connects again by itself. */
+  listen(): void {
+    this.source = new EventSource('/api/events')
+    this.source.onopen = () => {
+      this.connected = true
+      void this.refresh()
+    }
+    this.source.onerror = () => (this.connected = false)
+    this.source.addEventListener('state', (e) => this.take(JSON.parse(e.data) as State))
+    this.source.addEventListener('points', (e) => (this.points = [...this.points, ...(JSON.parse(e.data) as Point[])]))
+    this.source.addEventListener('snapshots', (e) => this.keep(JSON.parse(e.data) as { snapshots: Snapshot[]; branches: Branch[] }))
+    this.source.addEventListener('study', (e) => (this.study = JSON.parse(e.data) as StudyState))
+  }
+
+  async refresh(): Promise<void> {
+    await this.doing(async () => {
+      const all: Everything = await api.everything()
+      this.state = all.state
+      this.points = all.points
+      this.keep(all)
+      this.study = await api.study()
+    })
+  }
+
+  private take(state: State): void {
+    const other = state.training !== this.state?.training
+    this.state = state
+    if (other) {
+      this.points = []
+      this.at = -1
+      void this.refresh()
+    }
+  }
+
+  private keep(kept: { snapshots: Snapshot[]; branches: Branch[] }): void {
+    this.snapshots = kept.snapshots
+    this.branches = kept.branches
+    if (this.at !== -1 && !kept.snapshots.some((s) => s.id === this.at)) this.at = -1
+  }
+
+  /** Does something, and shows what went wrong in the page's one place for it. */
+  async doing<T>(f: () => Promise<T>): Promise<T | undefined> {
+    try {
+      const result = await f()
+      this.error = null
+      return result
+    } catch (e) {
+      if (e instanceof DOMException && e.name === 'AbortError') return
+      this.error = e instanceof ApiError ? e : new ApiError(0, String(e), '')
+    }
+  }
+
+  async change(f: () => Promise<State>): Promise<boolean> {
+    const state = await this.doing(f)
+    if (state) this.take(state)
+    return state !== undefined
+  }
+
+  configure(settings: Partial<Settings>): Promise<boolean> {
+    return this.change(() => api.configure(settings))
+  }
+
+  control(action: 'start' | 'pause' | 'batch' | 'epoch' | 'stop'): Promise<boolean> {
+    this.at = -1
+    return this.change(() => api.control(action))
+  }
+}
+
+export const training = new Training()
