@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 
 	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
@@ -54,6 +55,36 @@ func PreparePNG(r io.Reader, name string, width, height int, digit bool) (Prepar
 	}
 	p.Steps = append(steps, p.Steps...)
 	return p, nil
+}
+
+// Stage is an image on its way to a network, and what has just been done to it.
+type Stage struct {
+	What   string `json:"what"` // a short sentence
+	Width  int    `json:"width"`
+	Height int    `json:"height"`
+	Pixels []byte `json:"pixels"`
+}
+
+// PreparePNGInStages is PreparePNG of a digit, and tells each stage of the work; the
+// first is the image in grey levels, the last what it has become.
+func PreparePNGInStages(r io.Reader, name string, width, height int) (pixels []byte, stages []Stage, err error) {
+	img, err := decodePNG(r, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	grey, w, h, steps := toGrey(img, true)
+	what := "as it was drawn"
+	if len(steps) > 0 {
+		what = strings.Join(steps, ", ")
+	}
+	stages = []Stage{{what, w, h, grey}}
+	p, err := prepareDigit(grey, w, h, width, height, func(what string, w, h int, pixels []byte) {
+		stages = append(stages, Stage{what, w, h, pixels})
+	})
+	if err != nil {
+		return nil, nil, usererr.New("%q: %w", name, err)
+	}
+	return p.Pixels, stages, nil
 }
 
 func decodePNG(r io.Reader, name string) (image.Image, error) {
@@ -169,12 +200,19 @@ const (
 // of outW x outH that has all this already stays as it is. An image without ink
 // is a usererr.Error. Sizes are 1..4096 going in and 1..1024 coming out.
 func PrepareDigit(grey []byte, w, h, outW, outH int) (Prepared, error) {
+	return prepareDigit(grey, w, h, outW, outH, func(string, int, int, []byte) {})
+}
+
+// prepareDigit tells each stage, whose pixels are not written to afterwards.
+func prepareDigit(grey []byte, w, h, outW, outH int, tell func(what string, w, h int, pixels []byte)) (Prepared, error) {
 	if err := checkSizes(grey, w, h, outW, outH); err != nil {
 		return Prepared{}, err
 	}
 	boxW, boxH := max(1, (outW*20+14)/28), max(1, (outH*20+14)/28)
 	if w == outW && h == outH && isDigit(grey, w, h, boxW, boxH) {
-		return leave(grey, w, h), nil
+		p := leave(grey, w, h)
+		tell(p.Steps[0], w, h, p.Pixels)
+		return p, nil
 	}
 
 	lowest, highest := slices.Min(grey), slices.Max(grey)
@@ -182,25 +220,27 @@ func PrepareDigit(grey []byte, w, h, outW, outH int) (Prepared, error) {
 		return Prepared{}, usererr.New("no ink: all grey levels are from %d to %d", lowest, highest)
 	}
 	var steps []string
+	step := func(w, h int, pixels []byte, format string, args ...any) {
+		steps = append(steps, fmt.Sprintf(format, args...))
+		tell(steps[len(steps)-1], w, h, pixels)
+	}
 	ground, strongest := borderLevel(grey, w, h), highest
-	levels := slices.Clone(grey)
+	levels := grey
 	if 2*int(ground) > int(lowest)+int(highest) {
-		for i, v := range levels {
-			levels[i] = 255 - v
-		}
+		levels = mapped(levels, func(v byte) byte { return 255 - v })
 		ground, strongest = 255-ground, 255-lowest
-		steps = append(steps, "inverted dark ink on a light ground")
+		step(w, h, levels, "inverted dark ink on a light ground")
 	}
 	if ground > 0 || strongest < 255 {
-		for i, v := range levels {
-			levels[i] = byte((max(int(v)-int(ground), 0)*255 + int(strongest-ground)/2) / int(strongest-ground))
-		}
-		steps = append(steps, fmt.Sprintf("stretched grey levels %d..%d to 0..255", ground, strongest))
+		levels = mapped(levels, func(v byte) byte {
+			return byte((max(int(v)-int(ground), 0)*255 + int(strongest-ground)/2) / int(strongest-ground))
+		})
+		step(w, h, levels, "stretched grey levels %d..%d to 0..255", ground, strongest)
 	}
 
 	x, y, inkW, inkH := inkBox(levels, w, h, minInk)
 	if inkW < w || inkH < h {
-		steps = append(steps, fmt.Sprintf("cropped to %dx%d at (%d,%d)", inkW, inkH, x, y))
+		step(inkW, inkH, cut(levels, w, x, y, inkW, inkH), "cropped to %dx%d at (%d,%d)", inkW, inkH, x, y)
 	}
 	// The larger scale that fits into the box: of boxW/inkW and boxH/inkH the smaller.
 	newW, newH := boxW, boxH
@@ -210,14 +250,14 @@ func PrepareDigit(grey []byte, w, h, outW, outH int) (Prepared, error) {
 		newW = max(1, (inkW*boxH+inkH/2)/inkH)
 	}
 	sums := areaSums(levels[y*w+x:], w, inkW, inkH, newW, newH)
-	if newW != inkW || newH != inkH {
-		steps = append(steps, fmt.Sprintf("scaled to %dx%d", newW, newH))
-	}
 	white, strongestSum := 255*int64(inkW)*int64(inkH), slices.Max(sums)
-	if strongestSum < white {
-		steps = append(steps, fmt.Sprintf("brightened the strongest ink from %d to 255", strongestSum*255/white))
+	if newW != inkW || newH != inkH {
+		step(newW, newH, toLevels(sums, white), "scaled to %dx%d", newW, newH)
 	}
 	digit := toLevels(sums, strongestSum)
+	if strongestSum < white {
+		step(newW, newH, digit, "brightened the strongest ink from %d to 255", strongestSum*255/white)
+	}
 
 	// The first whole position that brings the centre to the middle or beyond,
 	// kept inside the field. MNIST's 70,000 images all but two lie so.
@@ -228,8 +268,26 @@ func PrepareDigit(grey []byte, w, h, outW, outH int) (Prepared, error) {
 	for row := range newH {
 		copy(out[(top+row)*outW+left:], digit[row*newW:(row+1)*newW])
 	}
-	steps = append(steps, fmt.Sprintf("centred by mass in %dx%d, at (%d,%d)", outW, outH, left, top))
+	step(outW, outH, out, "centred by mass in %dx%d, at (%d,%d)", outW, outH, left, top)
 	return Prepared{Pixels: out, Steps: steps}, nil
+}
+
+// mapped returns f of each level.
+func mapped(levels []byte, f func(byte) byte) []byte {
+	out := make([]byte, len(levels))
+	for i, v := range levels {
+		out[i] = f(v)
+	}
+	return out
+}
+
+// cut returns the rectangle of an image that is stride wide.
+func cut(levels []byte, stride, x, y, w, h int) []byte {
+	out := make([]byte, 0, w*h)
+	for row := range h {
+		out = append(out, levels[(y+row)*stride+x:][:w]...)
+	}
+	return out
 }
 
 func checkSizes(grey []byte, w, h, outW, outH int) error {

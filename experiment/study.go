@@ -88,6 +88,19 @@ func Load(nameOrPath string) (*Study, error) {
 	return Parse(nameOrPath, text)
 }
 
+// Shorten limits every run to so many epochs, for a quick look, and notes that the
+// figures are then not the study's.
+func (s *Study) Shorten(epochs int) error {
+	if epochs < 1 {
+		return usererr.New("%d epochs, want 1 or more", epochs)
+	}
+	for i := range s.Experiments {
+		s.Experiments[i].Epochs = min(s.Experiments[i].Epochs, epochs)
+	}
+	s.Notes = append(s.Notes, fmt.Sprintf("Every run was cut short at %d epochs: these are not the study's full figures.", epochs))
+	return nil
+}
+
 // readSmall reads a regular file of at most maxStudyBytes.
 func readSmall(path string) ([]byte, error) {
 	f, _, err := inputfile.Open(path)

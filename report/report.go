@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"glassnet/experiment"
 	"glassnet/internal/atomicfile"
 	"glassnet/internal/usererr"
 )
@@ -40,6 +41,16 @@ func Write(out string, dirs []string) error {
 	}
 	for _, f := range files {
 		if err := atomicfile.Write(filepath.Join(out, filepath.FromSlash(f.path)), f.write); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WriteTables writes results.csv and results.tex, the printed table of a study, into dir.
+func WriteTables(dir string, r *experiment.Results) error {
+	for name, content := range map[string][]byte{"results.csv": TableCSV(r), "results.tex": TableLaTeX(r)} {
+		if err := atomicfile.Write(filepath.Join(dir, name), holding(name, content).write); err != nil {
 			return err
 		}
 	}

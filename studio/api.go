@@ -1,12 +1,14 @@
 package studio
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,10 +31,24 @@ func (s *server) routes() http.Handler {
 	mux.Handle("POST /api/configure", s.answer(s.postConfigure))
 	mux.Handle("POST /api/control", s.answer(s.postControl))
 	mux.Handle("POST /api/rate", s.answer(s.postRate))
-	mux.Handle("POST /api/goto", s.answer(s.postGoto))
+	mux.Handle("POST /api/branch", s.answer(s.postBranch))
+	mux.Handle("POST /api/look", s.answer(s.postLook))
 	mux.Handle("POST /api/see", s.answer(s.postSee))
 	mux.Handle("POST /api/open", s.answer(s.postOpen))
+	mux.Handle("POST /api/param", s.answer(s.postParam))
 	mux.Handle("POST /api/check", s.answer(s.postCheck))
+	mux.Handle("POST /api/predict", s.answer(s.postPredict))
+	mux.Handle("POST /api/saliency", s.answer(s.postSaliency))
+	mux.Handle("POST /api/activating", s.answer(s.postActivating))
+	mux.Handle("POST /api/mistakes", s.answer(s.postMistakes))
+	mux.Handle("POST /api/images", s.answer(s.postImages))
+	mux.Handle("GET /api/studies", s.answer(s.getStudies))
+	mux.Handle("GET /api/study", s.answer(s.getStudy))
+	mux.Handle("GET /api/study/results", s.answer(s.getStudyResults))
+	mux.Handle("POST /api/study", s.answer(s.postStudy))
+	mux.Handle("POST /api/study/stop", s.answer(s.postStudyStop))
+	mux.Handle("GET /study/report.html", http.HandlerFunc(s.getReport))
+	mux.Handle("GET /", assets())
 	return mux
 }
 
@@ -94,8 +110,10 @@ func marshal(value any) []byte {
 }
 
 // read decodes a request's JSON: known fields only, and nothing after it.
-func read(r *http.Request, into any) error {
-	d := json.NewDecoder(r.Body)
+func read(r *http.Request, into any) error { return decode(r.Body, into) }
+
+func decode(text io.Reader, into any) error {
+	d := json.NewDecoder(text)
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if err == nil {
@@ -112,20 +130,18 @@ func read(r *http.Request, into any) error {
 
 // everything is what a page needs when it is opened.
 type everything struct {
-	State     state          `json:"state"`
-	Points    []point        `json:"points"`
-	Snapshots []snapshotInfo `json:"snapshots"`
+	State  state   `json:"state"`
+	Points []point `json:"points"`
+	keeps
 }
 
 func (s *server) getState(r *http.Request) (any, error) {
-	e := everything{Points: []point{}, Snapshots: []snapshotInfo{}}
+	e := everything{Points: []point{}, keeps: keeps{[]snapshotInfo{}, []branchInfo{}}}
 	err := s.owner.do(r.Context(), func() error {
 		e.State = s.owner.state()
 		if t := s.owner.training; t != nil {
 			e.Points = append(e.Points, t.points...)
-			for _, one := range t.snapshots {
-				e.Snapshots = append(e.Snapshots, one.snapshotInfo)
-			}
+			e.keeps = t.keeps()
 		}
 		return nil
 	})
@@ -138,7 +154,7 @@ const writeWithin = 10 * time.Second
 // keepAlive is the time after which a watcher without news is sent a comment.
 const keepAlive = 15 * time.Second
 
-// getEvents is a stream of server-sent events: state, points.
+// getEvents is a stream of server-sent events: state, points, snapshots, study.
 func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 	watcher, err := s.owner.hub.join()
 	if err != nil {
@@ -182,11 +198,15 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) postConfigure(r *http.Request) (any, error) {
-	settings := experiment.Settings{Precision: "float32", Seed: 1, Config: experiment.Default()}
+	settings := firstSettings("")
 	if err := read(r, &settings); err != nil {
 		return nil, err
 	}
-	return s.change(r, func() error { return s.owner.configure(settings) })
+	data, err := s.sets.load(r.Context(), settings.Dataset)
+	if err != nil {
+		return nil, err
+	}
+	return s.change(r, func() error { return s.owner.configure(data, settings) })
 }
 
 // change has the owner do something and returns the state after it.
@@ -231,33 +251,100 @@ func (s *server) postRate(r *http.Request) (any, error) {
 	return s.changeTraining(r, func(t *training) error { return t.setRate(body.Rate) })
 }
 
-func (s *server) postGoto(r *http.Request) (any, error) {
+func (s *server) postBranch(r *http.Request) (any, error) {
 	var body struct {
-		Snapshot int `json:"snapshot"`
+		Snapshot int             `json:"snapshot"`
+		Settings json.RawMessage `json:"settings"` // those that change; none: nothing does
 	}
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	return s.changeTraining(r, func(t *training) error { return t.goTo(body.Snapshot) })
+	return s.changeTraining(r, func(t *training) error {
+		return t.goBack(body.Snapshot, func(settings *experiment.Settings) error {
+			if body.Settings == nil {
+				return nil
+			}
+			settings.Hidden = slices.Clone(settings.Hidden)
+			return decode(bytes.NewReader(body.Settings), settings)
+		})
+	})
 }
 
-// postSee records the training's next step on a batch of examples that begins with the
-// one asked for, and returns its numbers and the id by which more of it is opened.
+// looked is how many training examples a look has.
+const looked = 256
+
+// postLook tells how the network fares on a few training examples, the same ones always.
+func (s *server) postLook(r *http.Request) (any, error) {
+	var body struct {
+		At int `json:"at"`
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	var net network
+	var view dataset.View
+	var of look
+	err := s.owner.do(r.Context(), func() error {
+		t, err := s.owner.chosen()
+		if err != nil {
+			return err
+		}
+		of.Training, of.Branch = t.number, t.branch
+		if from, err := t.find(body.At); err == nil && from != nil {
+			of.Branch = from.Branch
+		}
+		view = t.run.fit()
+		net, err = t.networkAt(body.At)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	step, err := net.record(view.Slice(0, min(looked, view.Len())))
+	if err != nil {
+		return nil, err
+	}
+	l := step.look()
+	l.Training, l.Branch = of.Training, of.Branch
+	return l, nil
+}
+
+// postSee records the step that the training would make next on a batch of examples that
+// begins with the one asked for, or with a drawn one, and returns its numbers and the id
+// by which more of it is opened.
 func (s *server) postSee(r *http.Request) (any, error) {
 	var body struct {
+		At      int    `json:"at"`
 		Set     string `json:"set"` // train, test
 		Example int    `json:"example"`
 		Batch   int    `json:"batch"`
+		Pixels  []byte `json:"pixels"` // drawn: it stands before the examples
+		Label   int    `json:"label"`  // of the drawn one
 	}
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	set := map[string]*dataset.Set{"train": s.owner.data.Train, "test": s.owner.data.Test}[body.Set]
-	switch {
-	case set == nil:
-		return nil, usererr.New("set %.40q, want train or test", body.Set)
-	case body.Batch > maxSeen:
+	if body.Batch > maxSeen {
 		return nil, usererr.New("a batch of %d, want 1 to %d", body.Batch, maxSeen)
+	}
+	net, data, err := s.network(r.Context(), body.At)
+	if err != nil {
+		return nil, err
+	}
+	set, err := setOf(data, body.Set)
+	if err != nil {
+		return nil, err
+	}
+	if body.Pixels != nil {
+		if set, err = before(set, body.Pixels, body.Label, body.Batch); err != nil {
+			return nil, err
+		}
+		body.Example = 0
 	}
 	view, err := explain.Follow(set, body.Example, body.Batch)
 	if err != nil {
@@ -268,19 +355,7 @@ func (s *server) postSee(r *http.Request) (any, error) {
 		return nil, err
 	}
 	defer release()
-	var record func() (explained, error)
-	err = s.owner.do(r.Context(), func() error {
-		t, err := s.owner.chosen()
-		if err != nil {
-			return err
-		}
-		record, err = t.run.record(view)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	step, err := record()
+	step, err := net.record(view)
 	if err != nil {
 		return nil, err
 	}
@@ -288,6 +363,239 @@ func (s *server) postSee(r *http.Request) (any, error) {
 		ID int `json:"id"`
 		seen
 	}{s.steps.keep(step), step.overview()}, nil
+}
+
+// setOf returns the set of that name.
+func setOf(data *dataset.Data, name string) (*dataset.Set, error) {
+	switch name {
+	case "train":
+		return data.Train, nil
+	case "test":
+		return data.Test, nil
+	}
+	return nil, usererr.New("set %.40q, want train or test", name)
+}
+
+// before returns a set of n examples: the given image and the first of set.
+func before(set *dataset.Set, image []byte, label, n int) (*dataset.Set, error) {
+	switch {
+	case len(image) != set.Features():
+		return nil, usererr.New("%d pixels, want %d", len(image), set.Features())
+	case label < 0 || label >= set.Classes:
+		return nil, usererr.New("label %d, want 0 to %d", label, set.Classes-1)
+	case n < 1 || n > set.Len():
+		return nil, usererr.New("a batch of %d examples, want 1 to %d", n, set.Len())
+	}
+	return &dataset.Set{
+		Width: set.Width, Height: set.Height, Classes: set.Classes,
+		Pixels: append(slices.Clone(image), set.Pixels[:(n-1)*set.Features()]...),
+		Labels: append([]uint8{uint8(label)}, set.Labels[:n-1]...),
+	}, nil
+}
+
+func (s *server) postParam(r *http.Request) (any, error) {
+	var body struct {
+		ID   int    `json:"id"`
+		Name string `json:"name"`
+		Unit *int   `json:"unit"`
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	step, err := s.steps.find(body.ID)
+	if err != nil {
+		return nil, err
+	}
+	return step.param(body.Name, body.Unit)
+}
+
+func (s *server) postSaliency(r *http.Request) (any, error) {
+	var body struct {
+		At     int    `json:"at"`
+		Pixels []byte `json:"pixels"`
+		Class  int    `json:"class"` // -1: the one that is predicted
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	net, data, err := s.network(r.Context(), body.At)
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	found, err := net.salient(r.Context(), body.Pixels, data.Train.Width, body.Class)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Class              int       `json:"class"`
+		Gradient           []float64 `json:"gradient"`
+		GradientTimesInput []float64 `json:"gradient_times_input"`
+		Occlusion          []float64 `json:"occlusion"`
+		Patch              int       `json:"patch"`
+	}{found.Class, found.Gradient, found.GradientTimesInput, found.Occlusion, found.Patch}, nil
+}
+
+func (s *server) postActivating(r *http.Request) (any, error) {
+	var body struct {
+		At    int `json:"at"`
+		Layer int `json:"layer"`
+		Unit  int `json:"unit"`
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	net, data, err := s.network(r.Context(), body.At)
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	found, err := net.activating(r.Context(), data.Test, body.Layer, body.Unit)
+	if err != nil {
+		return nil, err
+	}
+	type activating struct {
+		Example int     `json:"example"`
+		Label   int     `json:"label"`
+		Value   float64 `json:"value"`
+	}
+	all := []activating{}
+	for _, a := range found {
+		all = append(all, activating{a.Example, int(data.Test.Labels[a.Example]), a.Value})
+	}
+	return all, nil
+}
+
+// maxShown is how many guesses are told at once.
+const maxShown = 240
+
+// postMistakes tells how the network does on the test set, and which examples are in a
+// cell of its confusion matrix.
+func (s *server) postMistakes(r *http.Request) (any, error) {
+	var body struct {
+		At        int    `json:"at"`
+		Label     *int   `json:"label"`
+		Predicted *int   `json:"predicted"`
+		Mistaken  bool   `json:"mistaken"`
+		Order     string `json:"order"`
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	if body.Order != "most" && body.Order != "least" {
+		return nil, usererr.New("order %.40q, want most or least", body.Order)
+	}
+	var key moment
+	var net network
+	var data *dataset.Data
+	err := s.owner.do(r.Context(), func() error {
+		t, err := s.owner.chosen()
+		if err != nil {
+			return err
+		}
+		data = t.data
+		key = moment{t.number, t.branch, t.run.steps()}
+		if from, err := t.find(body.At); err == nil && from != nil {
+			key = moment{t.number, from.Branch, from.Step}
+		}
+		net, err = t.networkAt(body.At)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	e := s.evaluations.of(key, func() *evaluated { return net.evaluate(data.Name, data.Test) })
+	chosen := e.choose(body.Label, body.Predicted, body.Mistaken, body.Order == "least")
+	return struct {
+		Step      int      `json:"step"`
+		Examples  int      `json:"examples"`
+		Cost      *float64 `json:"cost"`
+		Accuracy  *float64 `json:"accuracy"`
+		Confusion [][]int  `json:"confusion"`
+		Total     int      `json:"total"`
+		Shown     []guess  `json:"shown"`
+	}{e.steps, data.Test.Len(), e.cost, e.accuracy, e.confusion, len(chosen), chosen[:min(len(chosen), maxShown)]}, nil
+}
+
+// moment is a step of a branch of a training.
+type moment struct{ training, branch, step int }
+
+// evaluations keeps the last few.
+type evaluations struct {
+	mu   sync.Mutex
+	keys []moment
+	kept []*evaluated
+}
+
+const keptEvaluations = 8
+
+func (c *evaluations) of(key moment, evaluate func() *evaluated) *evaluated {
+	c.mu.Lock()
+	i := slices.Index(c.keys, key)
+	if i >= 0 {
+		defer c.mu.Unlock()
+		return c.kept[i]
+	}
+	c.mu.Unlock()
+	e := evaluate()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keys, c.kept = append(c.keys, key), append(c.kept, e)
+	if len(c.keys) > keptEvaluations {
+		c.keys, c.kept = slices.Delete(c.keys, 0, 1), slices.Delete(c.kept, 0, 1)
+	}
+	return e
+}
+
+// maxImages is how many images are sent at once.
+const maxImages = 256
+
+func (s *server) postImages(r *http.Request) (any, error) {
+	var body struct {
+		Set      string `json:"set"`
+		Examples []int  `json:"examples"`
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	if len(body.Examples) > maxImages {
+		return nil, usererr.New("%d images, want at most %d at once", len(body.Examples), maxImages)
+	}
+	var data *dataset.Data
+	if err := s.owner.do(r.Context(), func() error { data = s.owner.data; return nil }); err != nil {
+		return nil, err
+	}
+	set, err := setOf(data, body.Set)
+	if err != nil {
+		return nil, err
+	}
+	images := struct {
+		Width  int    `json:"width"`
+		Height int    `json:"height"`
+		Labels []int  `json:"labels"`
+		Pixels []byte `json:"pixels"`
+	}{set.Width, set.Height, []int{}, []byte{}}
+	for _, i := range body.Examples {
+		if i < 0 || i >= set.Len() {
+			return nil, usererr.New("example %d, want 0 to %d", i, set.Len()-1)
+		}
+		images.Labels = append(images.Labels, int(set.Labels[i]))
+		images.Pixels = append(images.Pixels, set.Image(i)...)
+	}
+	return images, nil
 }
 
 // mayWork waits until one of the few places is free for a request that computes much;

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,9 +32,11 @@ const (
 
 // state is what the page shows of the training: a value, no pointer into the run.
 type state struct {
+	Training int                 `json:"training"` // counts them; 0: none was chosen yet
 	Phase    string              `json:"phase"`
 	Message  string              `json:"message,omitempty"`
 	Dataset  string              `json:"dataset"`
+	Datasets []string            `json:"datasets"` // that can be chosen
 	Settings experiment.Settings `json:"settings"`
 	Layers   []layerInfo         `json:"layers"`
 	Classes  int                 `json:"classes"`
@@ -72,24 +77,35 @@ type snapshotInfo struct {
 	Step   int `json:"step"`
 }
 
+// branchInfo is a branch of a training and where it leaves its parent.
+type branchInfo struct {
+	Branch   int                 `json:"branch"`
+	Parent   int                 `json:"parent"` // -1: the branch that began it all
+	Step     int                 `json:"step"`
+	Settings experiment.Settings `json:"settings"`
+	Change   string              `json:"change"` // against the parent, in words
+}
+
 // owner is the goroutine that trains. Only its training changes, and only by itself:
 // others have it done by do.
 type owner struct {
 	commands chan func()
 	ended    chan struct{} // closed when it takes no more commands
 	hub      *hub
-	data     *dataset.Data
+	data     *dataset.Data // of the training, or of the first
+	datasets []string      // that can be chosen
 	threads  int
 	log      *slog.Logger
 
-	training *training // nil before the first is chosen
-	nextID   int       // of a snapshot
+	training  *training // nil before the first is chosen
+	trainings int       // chosen so far
+	nextID    int       // of a snapshot
 }
 
-func newOwner(data *dataset.Data, threads int, log *slog.Logger) *owner {
+func newOwner(data *dataset.Data, datasets []string, threads int, log *slog.Logger) *owner {
 	return &owner{
 		commands: make(chan func()), ended: make(chan struct{}), hub: &hub{watchers: map[*watcher]bool{}},
-		data: data, threads: threads, log: log,
+		data: data, datasets: datasets, threads: threads, log: log,
 	}
 }
 
@@ -147,12 +163,15 @@ func (o *owner) do(ctx context.Context, f func() error) error {
 // training is one training with all that is known of it.
 type training struct {
 	owner    *owner
-	settings experiment.Settings
+	number   int
+	data     *dataset.Data
+	settings experiment.Settings // of the branch
+	seed     uint64              // that the initial weights and the split come from
 	run      run
 	phase    string
 	message  string
 	branch   int
-	branches int
+	branches []branchInfo
 	until    int // the step at which to pause; 0: none
 
 	points     []point
@@ -163,8 +182,9 @@ type training struct {
 	seen       int
 
 	snapshots []snapshot
-	every     int // steps between two snapshots
-	most      int // snapshots
+	kept      bool // the watchers have not been told of all snapshots and branches
+	every     int  // steps between two snapshots
+	most      int  // snapshots
 
 	told     time.Time // when the watchers were told last
 	toldStep int
@@ -184,6 +204,7 @@ type run interface {
 	epochOver() bool
 	position() position
 	restore(position)
+	reorder(seed uint64) // orders the examples anew from here on
 	setRate(float64)
 	rate() float64
 	epoch() int
@@ -192,24 +213,27 @@ type run interface {
 	layers() []layerInfo
 	examples() (fit, validation int)
 	bytes() int // of a position
-	record(view dataset.View) (func() (explained, error), error)
+	// A copy of the network as it is at a position, or now when that is nil.
+	network(*position) (network, error)
+	fit() dataset.View
 }
 
-// How much is kept of a training. When there is more of something, every second of it
-// goes, and from then on half as much is taken.
+// How much is kept of a training. When there are more points, every second goes, and
+// from then on half as many are taken; for each snapshot too many, one goes.
 const (
 	maxSnapshots     = 256
 	maxSnapshotBytes = 512 << 20
 	maxPoints        = 4096
+	maxBranches      = 256
 	maxParameters    = 1 << 24
 )
 
 // tellEvery is the time between two messages to the watchers.
 const tellEvery = 100 * time.Millisecond
 
-// configure begins anew. It refuses settings that the studio does not follow.
-func (o *owner) configure(s experiment.Settings) error {
-	s.Dataset = o.data.Name
+// configure begins anew on data. It refuses settings that the studio does not follow.
+func (o *owner) configure(data *dataset.Data, s experiment.Settings) error {
+	s.Dataset = data.Name
 	if err := s.Validate(); err != nil {
 		return err
 	}
@@ -217,27 +241,42 @@ func (o *owner) configure(s experiment.Settings) error {
 		return usererr.New("stop = %q, look_every = %d: here one stops by hand, and looks at the validation set at each epoch's end", s.Stop, s.LookEvery).
 			Try("stop = %q and look_every = 0", experiment.StopNone)
 	}
-	width, parameters := o.data.Train.Features(), 0
-	for _, units := range append(slices.Clone(s.Hidden), o.data.Train.Classes) {
+	if err := fits(data, s.Config); err != nil {
+		return err
+	}
+	run, err := newRun(data, s, o.threads)
+	if err != nil {
+		return err
+	}
+	o.trainings++
+	o.data = data
+	o.training = &training{
+		owner: o, number: o.trainings, data: data, settings: s, seed: s.Seed, run: run, phase: idle,
+		branches:   []branchInfo{{Parent: -1, Settings: s, Change: "the beginning"}},
+		pointEvery: max(1, run.perEpoch()/20), every: max(1, run.perEpoch()/10),
+		most: max(2, min(maxSnapshots, maxSnapshotBytes/run.bytes())),
+	}
+	o.training.snapshot()
+	o.training.tell(true)
+	return nil
+}
+
+// fits refuses networks that are too large to be kept many times.
+func fits(data *dataset.Data, c experiment.Config) error {
+	width, parameters := data.Train.Features(), 0
+	for _, units := range append(slices.Clone(c.Hidden), data.Train.Classes) {
 		parameters += (width + 1) * units
 		width = units
 	}
 	if parameters > maxParameters {
-		return usererr.New("a network of %d parameters, want at most %d in the studio", parameters, maxParameters).Try("glassnet train, which takes larger ones")
+		return usererr.New("a network of %d parameters, want at most %d in the studio", parameters, maxParameters).Try("the command line, which takes larger ones")
 	}
-	run, err := newRun(o.data, s, o.threads)
-	if err != nil {
-		return err
-	}
-	t := &training{
-		owner: o, settings: s, run: run, phase: idle,
-		pointEvery: max(1, run.perEpoch()/20), every: max(1, run.perEpoch()/10),
-		most: max(2, min(maxSnapshots, maxSnapshotBytes/run.bytes())),
-	}
-	t.snapshot()
-	o.training = t
-	t.tell(true)
 	return nil
+}
+
+// firstSettings are those that a page begins with.
+func firstSettings(data string) experiment.Settings {
+	return experiment.Settings{Dataset: data, Precision: "float32", Seed: 1, Config: experiment.Default()}
 }
 
 // chosen returns the training, or an error when there is none.
@@ -250,7 +289,11 @@ func (o *owner) chosen() (*training, error) {
 
 func (o *owner) state() state {
 	if o.training == nil {
-		return state{Phase: idle, Dataset: o.data.Name, Settings: experiment.Settings{Precision: "float32", Seed: 1, Config: experiment.Default()}, Layers: []layerInfo{}}
+		return state{
+			Phase: idle, Dataset: o.data.Name, Datasets: o.datasets, Settings: firstSettings(o.data.Name), Layers: []layerInfo{},
+			Classes: o.data.Train.Classes, Width: o.data.Train.Width, Height: o.data.Train.Height,
+			Examples: [3]int{o.data.Train.Len(), 0, o.data.Test.Len()},
+		}
 	}
 	return o.training.state()
 }
@@ -267,9 +310,12 @@ func (t *training) advance() {
 	t.correct += cost.Correct
 	t.seen += n
 	over := t.run.epochOver()
-	// Where fewer are taken than an epoch has, the ends of epochs are left out, too.
+	// Within an epoch every so many steps and at its end, or every so many epochs.
 	takes := func(every int) bool {
-		return t.run.steps()%every == 0 || over && every <= t.run.perEpoch()
+		if epochs := every / t.run.perEpoch(); epochs > 1 {
+			return over && t.run.epoch()%epochs == 0
+		}
+		return over || t.run.steps()%every == 0
 	}
 	if takes(t.pointEvery) {
 		t.point(over)
@@ -312,11 +358,37 @@ func (t *training) snapshot() {
 		return
 	}
 	if len(t.snapshots) >= t.most {
-		t.snapshots = everySecond(t.snapshots)
-		t.every = t.sparser(t.every)
+		t.thin()
 	}
 	t.snapshots = append(t.snapshots, snapshot{snapshotInfo{t.owner.nextID, t.branch, t.run.steps()}, t.run.position()})
 	t.owner.nextID++
+	t.kept = true
+}
+
+// endsWeigh is how much rather the end of an epoch is kept than a step within one.
+const endsWeigh = 8
+
+// thin lets go of the snapshot that is missed least: whose neighbours on its branch are
+// closest. The first and the last of a branch stay while there are others.
+func (t *training) thin() {
+	least, gap := 1, math.MaxInt
+	for i := 1; i < len(t.snapshots)-1; i++ {
+		before, it, after := t.snapshots[i-1], t.snapshots[i], t.snapshots[i+1]
+		if before.Branch != it.Branch || after.Branch != it.Branch {
+			continue
+		}
+		g := after.Step - before.Step
+		if it.Step%t.run.perEpoch() == 0 {
+			g *= endsWeigh
+		}
+		if g < gap {
+			least, gap = i, g
+		}
+	}
+	t.snapshots = slices.Delete(t.snapshots, least, least+1)
+	if gap > 2*t.every {
+		t.every = t.sparser(t.every)
+	}
 }
 
 // everySecond keeps the first of all, the third and so on, and lets go of the rest.
@@ -331,9 +403,14 @@ func everySecond[E any](all []E) []E {
 	return kept
 }
 
-// sparser doubles a distance in steps, up to the length of the whole training.
+// sparser doubles a distance in steps, up to the length of the whole training. Beyond
+// an epoch it is a number of them.
 func (t *training) sparser(every int) int {
-	return min(2*every, max(every, t.settings.Epochs*t.run.perEpoch()))
+	twice, epoch := 2*every, t.run.perEpoch()
+	if every < epoch && twice > epoch {
+		twice = epoch
+	}
+	return min(twice, max(every, t.settings.Epochs*epoch))
 }
 
 // tell sends what is new to the watchers, at most every tellEvery unless it must.
@@ -351,13 +428,32 @@ func (t *training) tell(must bool) {
 		t.owner.hub.send("points", t.news)
 		t.news = t.news[:0]
 	}
+	if t.kept {
+		t.owner.hub.send("snapshots", t.keeps())
+		t.kept = false
+	}
+}
+
+// keeps are the places to which one can go back, and the branches that they are on.
+type keeps struct {
+	Snapshots []snapshotInfo `json:"snapshots"`
+	Branches  []branchInfo   `json:"branches"`
+}
+
+func (t *training) keeps() keeps {
+	k := keeps{Snapshots: make([]snapshotInfo, len(t.snapshots)), Branches: slices.Clone(t.branches)}
+	for i, s := range t.snapshots {
+		k.Snapshots[i] = s.snapshotInfo
+	}
+	return k
 }
 
 func (t *training) state() state {
 	fit, validation := t.run.examples()
-	data := t.owner.data
+	data := t.data
 	return state{
-		Phase: t.phase, Message: t.message, Dataset: data.Name, Settings: t.settings, Layers: t.run.layers(),
+		Training: t.number, Phase: t.phase, Message: t.message, Dataset: data.Name, Datasets: t.owner.datasets,
+		Settings: t.settings, Layers: t.run.layers(),
 		Classes: data.Train.Classes, Width: data.Train.Width, Height: data.Train.Height,
 		Examples: [3]int{fit, validation, data.Test.Len()},
 		Branch:   t.branch, Epoch: t.run.epoch(), Step: t.run.steps(), PerEpoch: t.run.perEpoch(),
@@ -372,6 +468,11 @@ func (t *training) control(action string) error {
 		if t.phase == running {
 			t.phase = paused
 		}
+	case "stop":
+		if t.phase == running || t.phase == paused {
+			t.snapshot()
+			t.phase = done
+		}
 	case "start", "batch", "epoch":
 		if t.phase == done || t.phase == diverged || t.phase == failed {
 			return usererr.New("the training is %s: go back to a snapshot or begin anew", t.phase)
@@ -385,29 +486,101 @@ func (t *training) control(action string) error {
 			t.until = (t.run.steps()/t.run.perEpoch() + 1) * t.run.perEpoch()
 		}
 	default:
-		return usererr.New("action %.40q, want start, pause, batch or epoch", action)
+		return usererr.New("action %.40q, want start, pause, batch, epoch or stop", action)
 	}
 	t.tell(true)
 	return nil
 }
 
-// goTo goes back to a snapshot. What is done from there on is a branch of its own.
-func (t *training) goTo(id int) error {
+// find returns the snapshot of that id; -1 is now, which is nil.
+func (t *training) find(id int) (*snapshot, error) {
+	if id == -1 {
+		return nil, nil
+	}
 	i := slices.IndexFunc(t.snapshots, func(s snapshot) bool { return s.ID == id })
 	if i < 0 {
-		return usererr.New("snapshot %d is not kept", id)
+		return nil, statusError{http.StatusNotFound, fmt.Errorf("snapshot %d is not kept", id)}
 	}
-	t.run.restore(t.snapshots[i].position)
-	t.branches++
-	t.branch = t.branches
+	return &t.snapshots[i], nil
+}
+
+// goBack goes to a snapshot; what is done from there on is a branch of its own. change
+// alters the settings of the snapshot's branch. Where it changes nothing, the branch
+// has the bits of its parent.
+func (t *training) goBack(id int, change func(*experiment.Settings) error) error {
+	from, err := t.find(id)
+	switch {
+	case err != nil:
+		return err
+	case from == nil:
+		return usererr.New("snapshot -1: want one to go back to")
+	case len(t.branches) >= maxBranches:
+		return usererr.New("this training has %d branches, and no room for more", maxBranches).Try("begin a new training")
+	}
+	before := t.branches[from.Branch].Settings
+	after := before
+	if err := change(&after); err != nil {
+		return err
+	}
+	words, err := changes(before, after)
+	if err != nil {
+		return err
+	}
+	of := after
+	of.Seed = t.seed // of the split
+	run, err := newRun(t.data, of, t.owner.threads)
+	if err != nil {
+		return err
+	}
+	run.restore(from.position)
+	if after.LearningRate != before.LearningRate {
+		run.setRate(after.LearningRate)
+	}
+	if after.Seed != before.Seed {
+		run.reorder(after.Seed)
+	}
+	t.run, t.settings, t.branch = run, after, len(t.branches)
+	t.branches = append(t.branches, branchInfo{t.branch, from.Branch, from.Step, after, words})
 	t.phase, t.message, t.until = paused, "", 0
 	if t.run.epochOver() && t.run.epoch() >= t.settings.Epochs {
 		t.phase = done
 	}
 	t.sum, t.correct, t.seen = 0, 0, 0
 	t.toldStep = t.run.steps()
+	t.snapshot()
 	t.tell(true)
 	return nil
+}
+
+// changes says in words what differs between the settings of a branch and its parent's;
+// an error when it is more than a branch can change.
+func changes(before, after experiment.Settings) (string, error) {
+	if err := after.Validate(); err != nil {
+		return "", err
+	}
+	var words []string
+	change := func(differs bool, format string, args ...any) {
+		if differs {
+			words = append(words, fmt.Sprintf(format, args...))
+		}
+	}
+	change(after.LearningRate != before.LearningRate, "learning rate %g", after.LearningRate)
+	change(after.L2 != before.L2, "L2 %g", after.L2)
+	change(after.Batch != before.Batch, "batches of %d", after.Batch)
+	change(after.Epochs != before.Epochs, "%d epochs", after.Epochs)
+	change(after.Seed != before.Seed, "another order of the examples")
+	if after.Seed != before.Seed && !after.Shuffle {
+		return "", usererr.New("another seed changes nothing here: the examples are not shuffled")
+	}
+	rest := after
+	rest.LearningRate, rest.L2, rest.Batch, rest.Epochs, rest.Seed = before.LearningRate, before.L2, before.Batch, before.Epochs, before.Seed
+	if !reflect.DeepEqual(rest, before) {
+		return "", usererr.New("a branch can change learning_rate, l2, batch, epochs and seed; the rest is the training's").Try("begin a new training")
+	}
+	if len(words) == 0 {
+		return "nothing changed", nil
+	}
+	return strings.Join(words, ", "), nil
 }
 
 // setRate changes the learning rate of the steps to come.

@@ -156,21 +156,29 @@ func (r *typedRun[T]) bytes() int {
 	return n
 }
 
-// record makes the training's next step on a copy of the network, on any examples. The
-// copy is made at once; the step by whoever calls the result, while training goes on.
-func (r *typedRun[T]) record(view dataset.View) (func() (explained, error), error) {
+// reorder orders the examples that the epoch has left anew, and the epochs after it.
+func (r *typedRun[T]) reorder(seed uint64) {
+	r.shuffle = random.New(seed, random.Shuffle)
+	r.view.Index = slices.Clone(r.view.Index)
+	r.shuffle.Shuffle(r.view.Index[r.at:])
+}
+
+func (r *typedRun[T]) fit() dataset.View { return r.ready.Fit }
+
+func (r *typedRun[T]) network(at *position) (network, error) {
 	net, err := nn.Copy[T](r.ready.Net)
 	if err != nil {
 		return nil, err
 	}
-	o := explain.Options[T]{Loss: r.ready.Loss, Penalty: r.ready.Penalty, Rule: r.ready.Rule, Rate: r.rate(), Threads: r.threads}
-	return func() (explained, error) {
-		s, err := explain.Record(net, view, o)
-		if err != nil {
-			return nil, err
+	rate, steps := r.rate(), r.made
+	if at != nil {
+		for i, values := range at.params.([][]T) {
+			copy(net.Params()[i].Value, values)
 		}
-		return typedStep[T]{s}, nil
-	}, nil
+		rate, steps = at.rate, at.steps
+	}
+	o := explain.Options[T]{Loss: r.ready.Loss, Penalty: r.ready.Penalty, Rule: r.ready.Rule, Rate: rate, Threads: r.threads}
+	return typedNetwork[T]{net, o, steps}, nil
 }
 
 // explained is a recorded step at either number type.
@@ -178,11 +186,16 @@ type explained interface {
 	open(explain.Ref, explain.Convention) (explain.Formula, error)
 	check(explain.Ref) (explain.CheckText, error)
 	overview() seen
+	look() look
+	param(name string, unit *int) (param, error)
 	bits() int  // of the number type
 	bytes() int // that the step takes at most
 }
 
-type typedStep[T matrix.Float] struct{ *explain.Step[T] }
+type typedStep[T matrix.Float] struct {
+	*explain.Step[T]
+	steps int // of the training, before this one
+}
 
 func (s typedStep[T]) open(r explain.Ref, c explain.Convention) (explain.Formula, error) {
 	return s.Open(r, c)
@@ -198,12 +211,14 @@ func (s typedStep[T]) check(r explain.Ref) (explain.CheckText, error) {
 
 // seen are the numbers of the example in row 0, and its image.
 type seen struct {
+	Step int `json:"step"` // of the training, before this one
+	Rows int `json:"rows"`
 	explain.Overview
 	Pixels []byte `json:"pixels"`
 }
 
 func (s typedStep[T]) overview() seen {
-	return seen{s.Overview(0, explain.Rows), s.Batch.Set.Image(int(s.Batch.Index[0]))}
+	return seen{s.steps, s.Rows(), s.Overview(0, explain.Rows), s.Batch.Set.Image(int(s.Batch.Index[0]))}
 }
 
 func (s typedStep[T]) bits() int { return 8 * size[T]() }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -20,13 +21,18 @@ import (
 
 // Options are those of a studio.
 type Options struct {
-	Data    *dataset.Data
+	Data *dataset.Data // that the first training is about
+	// Find loads mnist or drawn-digits when the page chooses it; nil: there is Data only.
+	Find    func(ctx context.Context, name string) (*dataset.Data, error)
+	Out     string       // folder in which each study that is run gets one
 	Threads int          // cores to train on; 0 means 1
 	Log     *slog.Logger // nil: nothing is logged
 	// Listen is the address to listen on; "" is 127.0.0.1. Any other than the
 	// loopback's is reachable from other machines, and asks for a token.
 	Listen string
 	Port   int // 0: any that is free
+	// AnyPort takes a free port when Port is taken.
+	AnyPort bool
 }
 
 // Limits on what a client may do.
@@ -55,6 +61,9 @@ func Serve(ctx context.Context, o Options, ready func(url string)) error {
 		token = rand.Text()
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(o.Listen, strconv.Itoa(o.Port)))
+	if err != nil && o.AnyPort {
+		listener, err = net.Listen("tcp", net.JoinHostPort(o.Listen, "0"))
+	}
 	if err != nil {
 		return usererr.New("port %d of %s: %w", o.Port, o.Listen, err).Try("--port 0, which takes any that is free")
 	}
@@ -63,8 +72,8 @@ func Serve(ctx context.Context, o Options, ready func(url string)) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := newServer(o.Data, max(o.Threads, 1), log)
 	owning, stop := context.WithCancel(context.Background())
+	s := newServer(owning, o, log)
 	go s.owner.own(owning)
 	server := &http.Server{
 		Handler:           newGuard(o.Listen, port, token, s.routes(), log),
@@ -92,6 +101,7 @@ func Serve(ctx context.Context, o Options, ready func(url string)) error {
 	}
 	stop()
 	<-s.owner.ended
+	s.lab.ended.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
@@ -100,13 +110,30 @@ func Serve(ctx context.Context, o Options, ready func(url string)) error {
 
 // server answers the page's requests.
 type server struct {
-	owner   *owner
-	steps   stepCache
-	working chan struct{} // a place for each request that computes much
-	log     *slog.Logger
-	closing chan struct{} // closed when the server ends
+	owner       *owner
+	sets        *sets
+	lab         *laboratory
+	steps       stepCache
+	evaluations evaluations
+	working     chan struct{} // a place for each request that computes much
+	log         *slog.Logger
+	closing     chan struct{} // closed when the server ends
+
+	mu         sync.Mutex
+	neighbours map[string]*neighbours // by data set
 }
 
-func newServer(data *dataset.Data, threads int, log *slog.Logger) *server {
-	return &server{owner: newOwner(data, threads, log), working: make(chan struct{}, maxWorking), log: log, closing: make(chan struct{})}
+// newServer returns a server whose studies end with ctx.
+func newServer(ctx context.Context, o Options, log *slog.Logger) *server {
+	sets, threads := newSets(o.Data, o.Find), max(o.Threads, 1)
+	owner := newOwner(o.Data, sets.names, threads, log)
+	return &server{
+		owner: owner, sets: sets,
+		lab: &laboratory{
+			out: o.Out, threads: threads, hub: owner.hub, stopAll: ctx,
+			state: studyState{Phase: studyNone, Runs: []runProgress{}},
+		},
+		working: make(chan struct{}, maxWorking), log: log, closing: make(chan struct{}),
+		neighbours: map[string]*neighbours{},
+	}
 }

@@ -37,6 +37,7 @@ type commands struct {
 	Evaluate evaluateCmd `cmd:"" help:"Cost, accuracy and confusion matrix of a model on a data set."`
 	Predict  predictCmd  `cmd:"" help:"Class and probabilities for PNG images or IDX files."`
 	Explain  explainCmd  `cmd:"" help:"One example's forward and backward pass with its numbers; --check compares gradients."`
+	Studio   studioCmd   `cmd:"" help:"The local web page: train under your hands, open every number of a step, draw, run studies."`
 	Data     dataCmd     `cmd:"" help:"Which data sets are here, where they came from, their checksums."`
 	Bench    benchCmd    `cmd:"" help:"Speed of the hot paths beside this machine's measured limits."`
 	Report   reportCmd   `cmd:"" help:"Write the report of finished studies again."`

@@ -10,7 +10,6 @@ import (
 
 	"glassnet/dataset"
 	"glassnet/experiment"
-	"glassnet/internal/atomicfile"
 	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 	"glassnet/report"
@@ -96,14 +95,9 @@ func (c *studyCmd) adapt(study *experiment.Study) error {
 		study.Precision = c.Precision
 	}
 	if c.Epochs != nil {
-		if *c.Epochs < 1 {
-			return usererr.New("--epochs %d, want 1 or more", *c.Epochs)
+		if err := study.Shorten(*c.Epochs); err != nil {
+			return usererr.New("--epochs: %w", err)
 		}
-		for i := range study.Experiments {
-			e := &study.Experiments[i]
-			e.Epochs = min(e.Epochs, *c.Epochs)
-		}
-		study.Notes = append(study.Notes, fmt.Sprintf("Every run was cut short at %d epochs (--epochs): these are not the study's full figures.", *c.Epochs))
 	}
 	return study.Validate()
 }
@@ -140,7 +134,7 @@ func (c *studyCmd) runAll(s *session, studies []*experiment.Study, data *dataset
 		})
 		if results != nil {
 			all, dirs = append(all, results), append(dirs, dir)
-			if err := writeTables(dir, results); err != nil {
+			if err := report.WriteTables(dir, results); err != nil {
 				return err
 			}
 		}
@@ -181,19 +175,6 @@ func unfinished(studies []*experiment.Study, done []*experiment.Results) string 
 		}
 	}
 	return strings.Join(text, ", ")
-}
-
-func writeTables(dir string, r *experiment.Results) error {
-	for name, content := range map[string][]byte{"results.csv": report.TableCSV(r), "results.tex": report.TableLaTeX(r)} {
-		err := atomicfile.Write(filepath.Join(dir, name), func(w io.Writer) error {
-			_, err := w.Write(content)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (c *studyCmd) print(w io.Writer, all []*experiment.Results, out string) error {

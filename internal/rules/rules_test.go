@@ -55,12 +55,12 @@ var mayImport = map[string][]string{
 		"gonum.org/v1/plot", "gonum.org/v1/plot/*", "gonum.org/v1/plot/vg/*",
 	},
 	"studio": {
-		"dataset", "experiment", "explain", "internal/usererr", "matrix", "nn", "random", "train",
+		"dataset", "experiment", "explain", "internal/usererr", "matrix", "nn", "random", "report", "studies", "train",
 		"golang.org/x/net/netutil",
 	},
 	"cmd/glassnet": {
 		"dataset", "experiment", "explain", "internal/atomicfile", "internal/bench", "internal/inputfile", "internal/kernel", "internal/usererr",
-		"matrix", "modelfile", "nn", "optim", "random", "report", "train",
+		"matrix", "modelfile", "nn", "optim", "random", "report", "studio", "train",
 		"github.com/alecthomas/kong", "github.com/vbauerster/mpb/v8", "github.com/vbauerster/mpb/v8/decor", "golang.org/x/term",
 	},
 }

@@ -79,8 +79,8 @@ export interface Branch {
   branch: number
   parent: number
   step: number
-  seed: number
-  change: string // in words: "learning rate 0.1", "another order of examples", "nothing changed"
+  settings: Settings
+  change: string // in words: "learning rate 0.1", "another order of the examples", "nothing changed"
 }
 
 export interface Everything {
@@ -410,8 +410,12 @@ export const api = {
   configure: (settings: Partial<Settings>) => post<State>('configure', settings),
   control: (action: 'start' | 'pause' | 'batch' | 'epoch' | 'stop') => post<State>('control', { action }),
   rate: (learning_rate: number) => post<State>('rate', { learning_rate }),
-  /** Goes back to a snapshot; what is done from there is a branch of its own. */
-  branch: (snapshot: number, settings: Settings) => post<State>('branch', { snapshot, settings }),
+  /**
+   * Goes back to a snapshot; what is done from there is a branch of its own, with the settings
+   * of the snapshot's branch but for those given: learning_rate, l2, batch, epochs, or seed,
+   * which orders the examples anew from there on.
+   */
+  branch: (snapshot: number, settings: Partial<Settings>) => post<State>('branch', { snapshot, settings }),
   look: (at: At) => post<Look>('look', { at }),
   /** An example of a set and those after it; or pixels (base64) with a label, row 0. */
   see: (what: { at: At; set: 'train' | 'test'; example: number; batch: number; pixels?: string; label?: number }, signal?: AbortSignal) =>

@@ -1,0 +1,407 @@
+package studio
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"glassnet/dataset"
+	"glassnet/experiment"
+	"glassnet/internal/usererr"
+	"glassnet/report"
+	"glassnet/studies"
+)
+
+// The phases of a study.
+const (
+	studyNone     = "none"
+	studyRunning  = "running"
+	studyStopping = "stopping"
+	studyDone     = "done"
+	studyStopped  = "stopped"
+	studyFailed   = "failed"
+)
+
+// studyState is what the page shows of a study while it runs.
+type studyState struct {
+	Study   int           `json:"study"` // counts them; 0: none yet
+	Phase   string        `json:"phase"`
+	Name    string        `json:"name"`
+	Title   string        `json:"title"`
+	Message string        `json:"message"`
+	Folder  string        `json:"folder"`
+	Runs    []runProgress `json:"runs"`
+}
+
+type runProgress struct {
+	Run       string   `json:"run"`
+	Epoch     int      `json:"epoch"`
+	MaxEpochs int      `json:"max_epochs"`
+	Step      int      `json:"step"`
+	Cost      *float64 `json:"cost"`
+	Accuracy  *float64 `json:"accuracy"`
+	Done      bool     `json:"done"`
+	Stopped   string   `json:"stopped"`
+}
+
+// laboratory runs studies, one at a time.
+type laboratory struct {
+	out     string // folder in which each study has one
+	threads int
+	hub     *hub
+	stopAll context.Context // of the server
+	ended   sync.WaitGroup
+
+	mu     sync.Mutex
+	state  studyState
+	cancel context.CancelFunc
+	told   time.Time
+}
+
+// postStudy begins a study: a built-in one by its name, or one whose text is given.
+func (s *server) postStudy(r *http.Request) (any, error) {
+	var body struct {
+		Name   string `json:"name"`
+		Text   string `json:"text"`
+		Epochs *int   `json:"epochs"` // at most so many a run: a quick look
+	}
+	if err := read(r, &body); err != nil {
+		return nil, err
+	}
+	study, text, err := chosenStudy(body.Name, body.Text)
+	if err != nil {
+		return nil, err
+	}
+	if body.Epochs != nil {
+		if err := study.Shorten(*body.Epochs); err != nil {
+			return nil, err
+		}
+	}
+	data, err := s.dataOf(r.Context(), study)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range study.Experiments {
+		if err := fits(data, e.Config); err != nil {
+			return nil, err
+		}
+	}
+	return s.lab.begin(study, text, data)
+}
+
+func chosenStudy(name, text string) (*experiment.Study, []byte, error) {
+	switch {
+	case name != "" && text != "":
+		return nil, nil, usererr.New("want the name of a study or its text, not both")
+	case text != "":
+		study, err := experiment.Parse("study.toml", []byte(text))
+		return study, []byte(text), err
+	case !slices.Contains(studies.Names, name):
+		return nil, nil, usererr.New("study %.60q, want one of %q", name, studies.Names)
+	}
+	study, err := experiment.Load(name)
+	return study, nil, err
+}
+
+// dataOf returns the data set of a study. Where MNIST was not to be had, the studio's own
+// stands for it, as on the command line.
+func (s *server) dataOf(ctx context.Context, study *experiment.Study) (*dataset.Data, error) {
+	first, err := s.sets.load(ctx, "")
+	if err != nil || study.Dataset == "mnist" && first.Fallback {
+		return first, err
+	}
+	return s.sets.load(ctx, study.Dataset)
+}
+
+func (l *laboratory) begin(study *experiment.Study, text []byte, data *dataset.Data) (studyState, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy() {
+		return studyState{}, usererr.New("study %s is running: one runs at a time", l.state.Name).Try("stop it first")
+	}
+	folder, err := l.folder(study.Name)
+	if err != nil {
+		return studyState{}, err
+	}
+	command := "glassnet study " + study.Name
+	if text != nil {
+		path := filepath.Join(folder, "study.toml")
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			return studyState{}, err
+		}
+		command = "glassnet study study.toml"
+	}
+	l.state = studyState{Study: l.state.Study + 1, Phase: studyRunning, Name: study.Name, Title: study.Title, Folder: folder, Runs: []runProgress{}}
+	ctx, cancel := context.WithCancel(l.stopAll)
+	l.cancel = cancel
+	l.ended.Go(func() {
+		defer cancel()
+		l.end(l.run(ctx, study, data, folder, command))
+	})
+	l.tell(true)
+	return l.value(), nil
+}
+
+func (l *laboratory) busy() bool {
+	return l.state.Phase == studyRunning || l.state.Phase == studyStopping
+}
+
+// folder makes a folder of its own for a study.
+func (l *laboratory) folder(name string) (string, error) {
+	dir := filepath.Join(l.out, name+"-"+time.Now().UTC().Format("20060102-150405"))
+	if err := os.MkdirAll(l.out, 0o777); err != nil {
+		return "", err
+	}
+	for i := 2; ; i++ {
+		err := os.Mkdir(dir, 0o777)
+		if err == nil || !errors.Is(err, os.ErrExist) {
+			return dir, err
+		}
+		dir = filepath.Join(l.out, name+"-"+time.Now().UTC().Format("20060102-150405")+"-"+strconv.Itoa(i))
+	}
+}
+
+// run runs the study and writes all that the command line would.
+func (l *laboratory) run(ctx context.Context, study *experiment.Study, data *dataset.Data, folder, command string) error {
+	results, err := study.Run(ctx, folder, data, experiment.RunOptions{
+		Threads: l.threads, Command: command, Progress: l.progress, Note: l.note,
+	})
+	if results == nil || err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if err := report.WriteTables(folder, results); err != nil {
+		return err
+	}
+	if err := report.Write(folder, []string{folder}); err != nil {
+		return err
+	}
+	return err // of an interruption, or none
+}
+
+func (l *laboratory) progress(p experiment.Progress) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := runProgress{p.Run, p.Epoch, p.MaxEpochs, p.Step, finite(p.Cost), finite(p.Accuracy), p.Done, p.Stopped}
+	if i := slices.IndexFunc(l.state.Runs, func(r runProgress) bool { return r.Run == p.Run }); i >= 0 {
+		l.state.Runs[i] = one
+	} else {
+		l.state.Runs = append(l.state.Runs, one)
+	}
+	l.tell(false)
+}
+
+func (l *laboratory) note(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.Message = text
+	l.tell(true)
+}
+
+func (l *laboratory) end(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.state.Phase, l.state.Message = studyDone, ""
+	case errors.Is(err, context.Canceled):
+		l.state.Phase, l.state.Message = studyStopped, "stopped: what was finished is kept"
+	default:
+		l.state.Phase, l.state.Message = studyFailed, err.Error()
+	}
+	l.tell(true)
+}
+
+// tell sends the state to the watchers; the caller holds the lock.
+func (l *laboratory) tell(must bool) {
+	if must || time.Since(l.told) >= tellEvery {
+		l.told = time.Now()
+		l.hub.send("study", l.value())
+	}
+}
+
+// value is a copy of the state; the caller holds the lock.
+func (l *laboratory) value() studyState {
+	v := l.state
+	v.Runs = slices.Clone(v.Runs)
+	return v
+}
+
+func (s *server) getStudy(*http.Request) (any, error) {
+	s.lab.mu.Lock()
+	defer s.lab.mu.Unlock()
+	return s.lab.value(), nil
+}
+
+func (s *server) postStudyStop(r *http.Request) (any, error) {
+	if err := read(r, &struct{}{}); err != nil {
+		return nil, err
+	}
+	s.lab.mu.Lock()
+	defer s.lab.mu.Unlock()
+	if s.lab.state.Phase == studyRunning {
+		s.lab.state.Phase = studyStopping
+		s.lab.cancel()
+		s.lab.tell(true)
+	}
+	return s.lab.value(), nil
+}
+
+// studyInfo is a built-in study.
+type studyInfo struct {
+	Name        string   `json:"name"`
+	Title       string   `json:"title"`
+	Question    string   `json:"question"`
+	Experiments []string `json:"experiments"`
+	Seeds       []uint64 `json:"seeds"`
+	Text        string   `json:"text"`
+}
+
+func (s *server) getStudies(*http.Request) (any, error) {
+	all := []studyInfo{}
+	for _, name := range studies.Names {
+		study, err := experiment.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		text, err := studies.Read(name)
+		if err != nil {
+			return nil, err
+		}
+		one := studyInfo{Name: name, Title: study.Title, Question: study.Question, Seeds: study.Seeds, Text: string(text)}
+		for _, e := range study.Experiments {
+			one.Experiments = append(one.Experiments, e.Name)
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// runHistory is what history.csv says of a run, at most mostLooks of its looks.
+type runHistory struct {
+	Run          string     `json:"run"`
+	Epoch        []int      `json:"epoch"`
+	Step         []int      `json:"step"`
+	TrainCost    []*float64 `json:"train_cost"`
+	ValCost      []*float64 `json:"val_cost"`
+	ValAccuracy  []*float64 `json:"val_accuracy"`
+	SumOfWeights []*float64 `json:"sum_of_weights"`
+}
+
+const mostLooks = 400
+
+// getStudyResults returns the result files of the study that was finished last.
+func (s *server) getStudyResults(*http.Request) (any, error) {
+	root, err := s.lab.results()
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	answer := struct {
+		Results   *experiment.Results            `json:"results"`
+		Histories []runHistory                   `json:"histories"`
+		Evidence  map[string]experiment.Evidence `json:"evidence"`
+	}{&experiment.Results{}, []runHistory{}, map[string]experiment.Evidence{}}
+	text, err := root.ReadFile("results.json")
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, answer.Results); err != nil {
+		return nil, err
+	}
+	for _, e := range answer.Results.Experiments {
+		for _, run := range e.Runs {
+			name := filepath.Base(run.Dir)
+			if text, err = root.ReadFile(filepath.Join(run.Dir, "history.csv")); err == nil {
+				h, err := readHistory(name, text)
+				if err != nil {
+					return nil, err
+				}
+				answer.Histories = append(answer.Histories, h)
+			}
+			if text, err = root.ReadFile(filepath.Join(run.Dir, "evidence.json")); err == nil {
+				var evidence experiment.Evidence
+				if err := json.Unmarshal(text, &evidence); err != nil {
+					return nil, err
+				}
+				answer.Evidence[name] = evidence
+			}
+		}
+	}
+	return answer, nil
+}
+
+// results opens the folder of the last study, once it holds results.
+func (l *laboratory) results() (*os.Root, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.Phase != studyDone && l.state.Phase != studyStopped {
+		return nil, statusError{http.StatusNotFound, errors.New("no study has been finished here")}
+	}
+	return os.OpenRoot(l.state.Folder)
+}
+
+func readHistory(run string, text []byte) (runHistory, error) {
+	h := runHistory{Run: run, Epoch: []int{}, Step: []int{}}
+	rows, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+	if err != nil || len(rows) == 0 {
+		return h, errors.Join(err, errors.New(run+": no history"))
+	}
+	column := map[string]int{}
+	for i, name := range rows[0] {
+		column[name] = i
+	}
+	rows = rows[1:]
+	every := (len(rows) + mostLooks - 1) / mostLooks
+	for i, row := range rows {
+		if i%every != 0 && i != len(rows)-1 {
+			continue
+		}
+		whole := func(name string) int {
+			v, _ := strconv.Atoi(row[column[name]]) // this program wrote it
+			return v
+		}
+		number := func(name string) *float64 {
+			v, err := strconv.ParseFloat(row[column[name]], 64)
+			if err != nil {
+				return nil
+			}
+			return &v
+		}
+		h.Epoch, h.Step = append(h.Epoch, whole("epoch")), append(h.Step, whole("step"))
+		h.TrainCost, h.ValCost = append(h.TrainCost, number("train_cost")), append(h.ValCost, number("val_cost"))
+		h.ValAccuracy, h.SumOfWeights = append(h.ValAccuracy, number("val_accuracy")), append(h.SumOfWeights, number("sum_of_weights"))
+	}
+	return h, nil
+}
+
+// reportPolicy is what the report may do: it has its styles and images in itself.
+const reportPolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+
+// getReport is the report of the study that was finished last.
+func (s *server) getReport(w http.ResponseWriter, r *http.Request) {
+	root, err := s.lab.results()
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	defer root.Close()
+	f, err := root.Open("report.html")
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	defer f.Close()
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", reportPolicy)
+	_, _ = io.Copy(w, f)
+}
