@@ -60,7 +60,7 @@ func TestBranch(t *testing.T) {
 		return points, e.Branches[e.State.Branch]
 	}
 	same := func(points []point) bool {
-		return slices.EqualFunc(points, parent[len(parent)-len(points):], func(a, b point) bool {
+		return len(points) <= len(parent) && slices.EqualFunc(points, parent[len(parent)-len(points):], func(a, b point) bool {
 			return a.Step == b.Step && a.TrainCost == b.TrainCost && (a.ValCost == nil || *a.ValCost == *b.ValCost)
 		})
 	}
