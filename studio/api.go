@@ -281,21 +281,13 @@ func (s *server) postLook(r *http.Request) (any, error) {
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	var net network
-	var view dataset.View
 	var of look
-	err := s.owner.do(r.Context(), func() error {
-		t, err := s.owner.chosen()
-		if err != nil {
-			return err
-		}
+	net, view, err := s.toSee(r.Context(), body.At, func(t *training) (dataset.View, error) {
 		of.Training, of.Branch = t.number, t.branch
 		if from, err := t.find(body.At); err == nil && from != nil {
 			of.Branch = from.Branch
 		}
-		view = t.run.fit()
-		net, err = t.networkAt(body.At)
-		return err
+		return t.run.fit(), nil
 	})
 	if err != nil {
 		return nil, err
@@ -315,14 +307,14 @@ func (s *server) postLook(r *http.Request) (any, error) {
 }
 
 // postSee records the step that the training would make next on a batch of examples that
-// begins with the one asked for, or with a drawn one, and returns its numbers and the id
-// by which more of it is opened.
+// begins with the one asked for, or with a drawn one, or on the batch that is really next,
+// and returns its numbers and the id by which more of it is opened.
 func (s *server) postSee(r *http.Request) (any, error) {
 	var body struct {
 		At      int    `json:"at"`
-		Set     string `json:"set"` // train, test
+		Set     string `json:"set"` // train, test; next: the training's next batch
 		Example int    `json:"example"`
-		Batch   int    `json:"batch"`
+		Batch   int    `json:"batch"`  // at most, of the next
 		Pixels  []byte `json:"pixels"` // drawn: it stands before the examples
 		Label   int    `json:"label"`  // of the drawn one
 	}
@@ -332,21 +324,27 @@ func (s *server) postSee(r *http.Request) (any, error) {
 	if body.Batch > maxSeen {
 		return nil, usererr.New("a batch of %d, want 1 to %d", body.Batch, maxSeen)
 	}
-	net, data, err := s.network(r.Context(), body.At)
-	if err != nil {
-		return nil, err
-	}
-	set, err := setOf(data, body.Set)
-	if err != nil {
-		return nil, err
-	}
-	if body.Pixels != nil {
-		if set, err = before(set, body.Pixels, body.Label, body.Batch); err != nil {
-			return nil, err
+	net, view, err := s.toSee(r.Context(), body.At, func(t *training) (dataset.View, error) {
+		if body.Set == "next" {
+			from, err := t.positionAt(body.At)
+			if err != nil {
+				return dataset.View{}, err
+			}
+			next := t.run.next(from)
+			return next.Slice(0, min(max(body.Batch, 1), next.Len())), nil
 		}
-		body.Example = 0
-	}
-	view, err := explain.Follow(set, body.Example, body.Batch)
+		set, err := setOf(t.data, body.Set)
+		if err != nil {
+			return dataset.View{}, err
+		}
+		if body.Pixels != nil {
+			if set, err = before(set, body.Pixels, body.Label, body.Batch); err != nil {
+				return dataset.View{}, err
+			}
+			body.Example = 0
+		}
+		return explain.Follow(set, body.Example, body.Batch)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -363,6 +361,22 @@ func (s *server) postSee(r *http.Request) (any, error) {
 		ID int `json:"id"`
 		seen
 	}{s.steps.keep(step), step.overview()}, nil
+}
+
+// toSee returns the network at a snapshot and the examples to look at, of one moment.
+func (s *server) toSee(ctx context.Context, at int, choose func(*training) (dataset.View, error)) (net network, view dataset.View, err error) {
+	err = s.owner.do(ctx, func() error {
+		t, err := s.owner.chosen()
+		if err != nil {
+			return err
+		}
+		if view, err = choose(t); err != nil {
+			return err
+		}
+		net, err = t.networkAt(at)
+		return err
+	})
+	return net, view, err
 }
 
 // setOf returns the set of that name.

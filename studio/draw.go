@@ -253,12 +253,18 @@ func (s *server) network(ctx context.Context, at int) (net network, data *datase
 }
 
 func (t *training) networkAt(at int) (network, error) {
-	from, err := t.find(at)
+	from, err := t.positionAt(at)
 	if err != nil {
 		return nil, err
 	}
-	if from == nil {
-		return t.run.network(nil)
+	return t.run.network(from)
+}
+
+// positionAt returns that of a snapshot; nil for -1, which is now.
+func (t *training) positionAt(at int) (*position, error) {
+	from, err := t.find(at)
+	if err != nil || from == nil {
+		return nil, err
 	}
-	return t.run.network(&from.position)
+	return &from.position, nil
 }

@@ -216,6 +216,7 @@ type run interface {
 	// A copy of the network as it is at a position, or now when that is nil.
 	network(*position) (network, error)
 	fit() dataset.View
+	next(*position) dataset.View // the batch of the step after it
 }
 
 // How much is kept of a training. When there are more points, every second goes, and

@@ -165,6 +165,25 @@ func (r *typedRun[T]) reorder(seed uint64) {
 
 func (r *typedRun[T]) fit() dataset.View { return r.ready.Fit }
 
+// next returns the batch of the step that follows a position, or now when that is nil.
+func (r *typedRun[T]) next(after *position) dataset.View {
+	if after == nil {
+		now := r.position()
+		after = &now
+	}
+	view, first := dataset.View{Set: r.view.Set, Index: after.order}, after.at
+	if first >= r.perEpoch()*r.ready.Batch || first >= view.Len() {
+		first = 0
+		if r.shuffle != nil {
+			stream := random.New(0, random.Shuffle)
+			_ = stream.UnmarshalBinary(after.shuffle) // it was made by MarshalBinary
+			view.Index = slices.Clone(view.Index)
+			stream.Shuffle(view.Index)
+		}
+	}
+	return view.Slice(first, min(first+r.ready.Batch, view.Len()))
+}
+
 func (r *typedRun[T]) network(at *position) (network, error) {
 	net, err := nn.Copy[T](r.ready.Net)
 	if err != nil {
@@ -213,12 +232,14 @@ func (s typedStep[T]) check(r explain.Ref) (explain.CheckText, error) {
 type seen struct {
 	Step int `json:"step"` // of the training, before this one
 	Rows int `json:"rows"`
+	// Example is where the one in row 0 is in its set.
+	Example int `json:"example"`
 	explain.Overview
 	Pixels []byte `json:"pixels"`
 }
 
 func (s typedStep[T]) overview() seen {
-	return seen{s.steps, s.Rows(), s.Overview(0, explain.Rows), s.Batch.Set.Image(int(s.Batch.Index[0]))}
+	return seen{s.steps, s.Rows(), int(s.Batch.Index[0]), s.Overview(0, explain.Rows), s.Batch.Set.Image(int(s.Batch.Index[0]))}
 }
 
 func (s typedStep[T]) bits() int { return 8 * size[T]() }

@@ -88,6 +88,9 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Skip("set GLASSNET_SOAK=1h")
 	}
+	if d < 5*time.Minute {
+		t.Fatalf("GLASSNET_SOAK=%v, want 5m at least", d)
+	}
 	p := beside(t)
 	t.Logf("the page is at %s", p.url)
 	if path := os.Getenv("GLASSNET_SOAK_URL"); path != "" { // for a browser that looks on

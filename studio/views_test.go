@@ -370,6 +370,48 @@ func TestDrawnIsSeen(t *testing.T) {
 	}
 }
 
+// The step that is recorded on the training's next batch is the step that it makes next:
+// all parameters after it, bit for bit, also at the end of an epoch and at a snapshot.
+func TestNextStepIsTheStep(t *testing.T) {
+	for _, norm := range []string{experiment.NormalisationNone, experiment.NormalisationBatch} {
+		s := settings()
+		s.Normalisation = norm
+		p := open(t)
+		p.post("/api/configure", s, nil)
+		at := -1
+		for step := range 25 {
+			if step == 12 {
+				var e everything
+				p.get("/api/state", &e)
+				at = e.Snapshots[10].ID // the end of the first epoch
+			}
+			var seen, after struct{ ID, Rows, Step int }
+			if code := p.post("/api/see", object{"at": at, "set": "next", "batch": 256}, &seen); code != 200 || seen.Rows != 50 && seen.Rows != 30 {
+				t.Fatal(code, seen)
+			}
+			if at >= 0 {
+				p.post("/api/branch", object{"snapshot": at}, nil)
+				at = -1
+			}
+			p.post("/api/control", object{"action": "batch"}, nil)
+			p.post("/api/see", object{"at": -1, "set": "next", "batch": 256}, &after)
+			names := []string{"1.dense.weight", "1.dense.bias"}
+			if norm == experiment.NormalisationBatch { // whose dense layers have no bias
+				names = []string{"1.dense.weight", "2.batch_norm.gamma", "2.batch_norm.running_variance"}
+			}
+			for _, name := range names {
+				var before, now param
+				unit := 3
+				p.post("/api/param", object{"id": seen.ID, "name": name, "unit": unit}, &before)
+				p.post("/api/param", object{"id": after.ID, "name": name, "unit": unit}, &now)
+				if len(now.Before) == 0 || !slices.Equal(before.After, now.Before) {
+					t.Fatalf("%s, step %d: %s is not what was told", norm, step+1, name)
+				}
+			}
+		}
+	}
+}
+
 const tiny = `
 name = "tiny"
 question = "Does the learning rate matter?"

@@ -81,7 +81,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// interrupt SIGNAL CODE ARGS... runs glassnet until it says that a training is
+// interrupt SIGNAL CODE ARGS... runs glassnet until it says that a training or a page is
 // under way, sends the signal, and demands the exit code within seconds.
 func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	signal := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM}[args[0]]
@@ -98,7 +98,7 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(cmd.Start())
 	began := time.Now()
 	for lines := bufio.NewScanner(stderr); lines.Scan(); {
-		if strings.Contains(lines.Text(), "epoch") || time.Since(began) > time.Minute {
+		if strings.Contains(lines.Text(), "epoch") || strings.Contains(lines.Text(), "Ctrl-C") || time.Since(began) > time.Minute {
 			break
 		}
 	}

@@ -155,6 +155,7 @@ export interface Seen {
   id: number // by which more of it is opened
   step: number // of the training, before this step
   rows: number // examples in the batch
+  example: number // in its set; 0 of a drawn one
   label: number
   predicted: number
   probabilities: number[]
@@ -417,8 +418,11 @@ export const api = {
    */
   branch: (snapshot: number, settings: Partial<Settings>) => post<State>('branch', { snapshot, settings }),
   look: (at: At) => post<Look>('look', { at }),
-  /** An example of a set and those after it; or pixels (base64) with a label, row 0. */
-  see: (what: { at: At; set: 'train' | 'test'; example: number; batch: number; pixels?: string; label?: number }, signal?: AbortSignal) =>
+  /**
+   * An example of a set and those after it; or pixels (base64) with a label, row 0; or with
+   * set next the batch that the training takes next, at most `batch` examples of it.
+   */
+  see: (what: { at: At; set: 'train' | 'test' | 'next'; example: number; batch: number; pixels?: string; label?: number }, signal?: AbortSignal) =>
     post<Seen>('see', what, signal),
   open: (id: number, ref: string, convention: Convention, full: boolean) => post<Opened>('open', { id, ref, convention, full }),
   check: (id: number, ref: string) => post<Check>('check', { id, ref }),
