@@ -24,31 +24,40 @@ const maxBody = 256 << 10
 
 // routes are all that the server answers to. GET only reads; what changes something is
 // POST with a JSON body, which no form of another page can send.
-func (s *server) routes() http.Handler {
+func (s *server) routes() map[string]http.Handler {
+	return map[string]http.Handler{
+		"GET /api/state":         s.answer(s.getState),
+		"GET /api/events":        http.HandlerFunc(s.getEvents),
+		"POST /api/configure":    s.answer(s.postConfigure),
+		"POST /api/control":      s.answer(s.postControl),
+		"POST /api/rate":         s.answer(s.postRate),
+		"POST /api/branch":       s.answer(s.postBranch),
+		"POST /api/look":         s.answer(s.postLook),
+		"POST /api/see":          s.answer(s.postSee),
+		"POST /api/open":         s.answer(s.postOpen),
+		"POST /api/param":        s.answer(s.postParam),
+		"POST /api/check":        s.answer(s.postCheck),
+		"POST /api/predict":      s.answer(s.postPredict),
+		"POST /api/saliency":     s.answer(s.postSaliency),
+		"POST /api/activating":   s.answer(s.postActivating),
+		"POST /api/mistakes":     s.answer(s.postMistakes),
+		"POST /api/images":       s.answer(s.postImages),
+		"GET /api/studies":       s.answer(s.getStudies),
+		"GET /api/study":         s.answer(s.getStudy),
+		"GET /api/study/results": s.answer(s.getStudyResults),
+		"POST /api/study":        s.answer(s.postStudy),
+		"POST /api/study/stop":   s.answer(s.postStudyStop),
+		"GET /study/report.html": http.HandlerFunc(s.getReport),
+		"GET /":                  assets(),
+	}
+}
+
+// mux serves the routes.
+func (s *server) mux() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /api/state", s.answer(s.getState))
-	mux.Handle("GET /api/events", http.HandlerFunc(s.getEvents))
-	mux.Handle("POST /api/configure", s.answer(s.postConfigure))
-	mux.Handle("POST /api/control", s.answer(s.postControl))
-	mux.Handle("POST /api/rate", s.answer(s.postRate))
-	mux.Handle("POST /api/branch", s.answer(s.postBranch))
-	mux.Handle("POST /api/look", s.answer(s.postLook))
-	mux.Handle("POST /api/see", s.answer(s.postSee))
-	mux.Handle("POST /api/open", s.answer(s.postOpen))
-	mux.Handle("POST /api/param", s.answer(s.postParam))
-	mux.Handle("POST /api/check", s.answer(s.postCheck))
-	mux.Handle("POST /api/predict", s.answer(s.postPredict))
-	mux.Handle("POST /api/saliency", s.answer(s.postSaliency))
-	mux.Handle("POST /api/activating", s.answer(s.postActivating))
-	mux.Handle("POST /api/mistakes", s.answer(s.postMistakes))
-	mux.Handle("POST /api/images", s.answer(s.postImages))
-	mux.Handle("GET /api/studies", s.answer(s.getStudies))
-	mux.Handle("GET /api/study", s.answer(s.getStudy))
-	mux.Handle("GET /api/study/results", s.answer(s.getStudyResults))
-	mux.Handle("POST /api/study", s.answer(s.postStudy))
-	mux.Handle("POST /api/study/stop", s.answer(s.postStudyStop))
-	mux.Handle("GET /study/report.html", http.HandlerFunc(s.getReport))
-	mux.Handle("GET /", assets())
+	for pattern, handler := range s.routes() {
+		mux.Handle(pattern, handler)
+	}
 	return mux
 }
 

@@ -2,7 +2,9 @@ package studio
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -121,6 +123,39 @@ func TestOrigins(t *testing.T) {
 	}
 	if tried != 200 || let != 12 {
 		t.Errorf("%d combinations, %d let through", tried, let)
+	}
+}
+
+// Every route only reads or asks for JSON by POST; the reading ones leave everything as
+// it is, and none does by GET what it does by POST.
+func TestReadingChangesNothing(t *testing.T) {
+	p := open(t)
+	p.post("/api/configure", settings(), nil)
+	p.post("/api/control", object{"action": "batch"}, nil)
+	var before, after json.RawMessage
+	p.get("/api/state", &before)
+	for pattern := range (&server{}).routes() {
+		method, path, _ := strings.Cut(pattern, " ")
+		switch {
+		case path == "/api/events":
+		case method == "GET":
+			p.get(path, nil)
+			if code := p.raw("HEAD " + path + " HTTP/1.1\r\nHost: " + p.host + "\r\nConnection: close\r\n\r\n"); code == 0 || code >= 500 {
+				t.Errorf("HEAD %s: status %d", path, code)
+			}
+		case method == "POST":
+			if code := p.raw("GET " + path + " HTTP/1.1\r\nHost: " + p.host + "\r\nConnection: close\r\n\r\n"); code == 200 && path != "/api/study" {
+				t.Errorf("GET %s: status %d", path, code)
+			}
+			if code := p.raw("POST " + path + " HTTP/1.1\r\nHost: " + p.host + "\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"); code != 415 {
+				t.Errorf("POST %s of text: status %d, want 415", path, code)
+			}
+		default:
+			t.Errorf("route %q neither reads nor is POST", pattern)
+		}
+	}
+	if p.get("/api/state", &after); !bytes.Equal(before, after) {
+		t.Errorf("reading changed\n%s\nto\n%s", before, after)
 	}
 }
 

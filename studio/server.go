@@ -76,7 +76,7 @@ func Serve(ctx context.Context, o Options, ready func(url string)) error {
 	s := newServer(owning, o, log)
 	go s.owner.own(owning)
 	server := &http.Server{
-		Handler:           newGuard(o.Listen, port, token, s.routes(), log),
+		Handler:           newGuard(o.Listen, port, token, s.mux(), log),
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: headerWithin, ReadTimeout: readWithin, WriteTimeout: answerWithin, IdleTimeout: idleWithin,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
