@@ -230,8 +230,13 @@ func tableNotes(r *experiment.Results) []string {
 	notes = append(notes, note)
 	for i := range r.Experiments {
 		e := &r.Experiments[i]
+		atLimit := 0
 		for _, run := range e.Runs {
 			switch run.Stopped {
+			case "max_epochs":
+				if e.Config.Stop != experiment.StopNone {
+					atLimit++
+				}
 			case "diverged":
 				notes = append(notes, fmt.Sprintf("%s, seed %d, diverged: %s", clean(e.Name), run.Seed, sentence(run.Diverged)))
 			case "interrupted":
@@ -240,6 +245,13 @@ func tableNotes(r *experiment.Results) []string {
 		}
 		if len(e.Runs) == 0 {
 			notes = append(notes, fmt.Sprintf("%s has no finished run.", clean(e.Name)))
+		}
+		if atLimit > 0 {
+			runs := "the run"
+			if len(e.Runs) > 1 {
+				runs = fmt.Sprintf("%d of %d runs", atLimit, len(e.Runs))
+			}
+			notes = append(notes, fmt.Sprintf("%s: %s met the limit of %s before the rule that ends training was satisfied.", clean(e.Name), runs, plural(e.Config.Epochs, "epoch")))
 		}
 	}
 	return notes
