@@ -38,9 +38,9 @@ export function layOut(seen: Seen, strengths: ArrayLike<number>[], wanted: numbe
   const counts = [...seen.layers.map((l) => l.output.length), seen.probabilities.length]
   const last = counts.length - 1
   const widths = counts.map((n, i): number => (n > mostTiles ? gridSide : i >= last - 1 ? broad : narrow))
-  const shares = counts.map((_, i): number => (seen.layers[i]?.kind === 'dense' ? 3 : 1))
+  const shares = counts.map((_, i): number => (seen.layers[i]?.kind === 'dense' ? 5 : 1))
   const fixed = imageSide + widths.reduce((a, b) => a + b)
-  const gap = Math.max(12, (room - fixed) / shares.reduce((a, b) => a + b))
+  const gap = Math.max(8, (room - fixed) / shares.reduce((a, b) => a + b))
 
   const gridOf = (n: number) => {
     const columns = Math.ceil(Math.sqrt(n / 2))
