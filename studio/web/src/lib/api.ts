@@ -425,7 +425,7 @@ export const api = {
   see: (what: { at: At; set: 'train' | 'test' | 'next'; example: number; batch: number; pixels?: string; label?: number }, signal?: AbortSignal) =>
     post<Seen>('see', what, signal),
   open: (id: number, ref: string, convention: Convention, full: boolean) => post<Opened>('open', { id, ref, convention, full }),
-  check: (id: number, ref: string) => post<Check>('check', { id, ref }),
+  check: (id: number, ref: string) => post<Check>('check', { id, ref, convention: 'rows' }),
   param: (id: number, name: string, unit: number | null) => post<Param>('param', { id, name, unit }),
   /** A drawing as a PNG, or the pixels as the network gets them; base64. */
   predict: (what: { at: At; png?: string; pixels?: string }, signal?: AbortSignal) => post<Prediction>('predict', what, signal),
