@@ -301,13 +301,16 @@ export interface Results {
   study: string
   title: string
   question: string
+  dataset: { name: string; fallback: boolean }
   seconds: number
   seeds: number[]
+  primary_metric: string
   notes?: string[]
   experiments: {
     name: string
     normalisation: string
     l2: number
+    config: Omit<Settings, 'dataset' | 'precision' | 'seed'>
     runs: {
       seed: number
       epochs: number

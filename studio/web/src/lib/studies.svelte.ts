@@ -1,0 +1,52 @@
+// The studies: the built-in ones, and the results of those that were run.
+import { untrack } from 'svelte'
+import { api, type StudyInfo, type StudyResults, type StudyState } from './api.ts'
+import { did } from './deeds.ts'
+import { training } from './training.svelte.ts'
+
+class Studies {
+  builtIn = $state.raw<StudyInfo[]>([])
+  /** The last results of each study, by its name, since this page was opened. */
+  results = $state.raw<Record<string, StudyResults>>({})
+  busy = $derived(training.study?.phase === 'running' || training.study?.phase === 'stopping')
+
+  private fetched = ''
+  private watched = ''
+
+  constructor() {
+    $effect.root(() => {
+      $effect(() => {
+        const study = training.study
+        if (study) untrack(() => void this.follow(study))
+      })
+    })
+  }
+
+  async load(): Promise<void> {
+    if (this.builtIn.length === 0) this.builtIn = (await training.doing(() => api.studies())) ?? []
+  }
+
+  /** Runs a built-in study by its name, or one whose text is given; throws what is wrong with it. */
+  async start(what: { name?: string; text?: string; epochs?: number }): Promise<void> {
+    training.study = await api.startStudy(what)
+  }
+
+  async stop(): Promise<void> {
+    const study = await training.doing(() => api.stopStudy())
+    if (study) training.study = study
+  }
+
+  /** Fetches the results of a study that has ended. */
+  private async follow(study: StudyState): Promise<void> {
+    const key = `${study.study} ${study.folder}`
+    if (study.phase === 'running') this.watched = key
+    if ((study.phase !== 'done' && study.phase !== 'stopped') || this.fetched === key) return
+    this.fetched = key
+    const results = await training.doing(() => api.studyResults())
+    if (!results) return
+    this.results = { ...this.results, [study.name]: results }
+    if (study.phase === 'done' && this.watched === key) did({ what: 'finished study', name: study.name })
+  }
+}
+
+export const studies = new Studies()
