@@ -32,6 +32,17 @@ export function figuresAt(points: Point[], branches: Branch[], branch: number, s
   return { point: before.at(-1), look: before.findLast((p) => p.val_cost !== null) }
 }
 
+/** The learning rate that a branch has at a step. */
+export function rateAt(points: Point[], branches: Branch[], branch: number, step: number): number {
+  const it = branches.find((b) => b.branch === branch)!
+  const parent = branches.find((b) => b.branch === it.parent)
+  const own = points.findLast((p) => p.branch === branch && p.step <= step)
+  if (own) return own.learning_rate
+  return parent && parent.settings.learning_rate === it.settings.learning_rate
+    ? rateAt(points, branches, parent.branch, it.step)
+    : it.settings.learning_rate
+}
+
 export interface RateChange {
   branch: number
   step: number // after which
