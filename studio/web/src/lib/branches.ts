@@ -32,6 +32,17 @@ export function figuresAt(points: Point[], branches: Branch[], branch: number, s
   return { point: before.at(-1), look: before.findLast((p) => p.val_cost !== null) }
 }
 
+/** The learning rate that a branch has at a step. */
+export function rateAt(points: Point[], branches: Branch[], branch: number, step: number): number {
+  const it = branches.find((b) => b.branch === branch)!
+  const parent = branches.find((b) => b.branch === it.parent)
+  const own = points.findLast((p) => p.branch === branch && p.step <= step)
+  if (own) return own.learning_rate
+  return parent && parent.settings.learning_rate === it.settings.learning_rate
+    ? rateAt(points, branches, parent.branch, it.step)
+    : it.settings.learning_rate
+}
+
 export interface RateChange {
   branch: number
   step: number // after which
@@ -51,20 +62,29 @@ export function rateChanges(points: Point[], branches: Branch[]): RateChange[] {
   })
 }
 
-/** How many points a branch shares with the steps of its parent, and whether all are equal to the last digit. */
-export function agreement(points: Point[], branches: Branch[], branch: number): { shared: number; equal: boolean } {
+export interface Agreement {
+  shared: number // points at the same steps and learning rate
+  equal: boolean // all of them, to the last digit
+  parted: number | null // the step at which their learning rates differ first
+}
+
+/** How a branch that changed nothing compares with its parent. */
+export function agreement(points: Point[], branches: Branch[], branch: number): Agreement {
+  const none = { shared: 0, equal: true, parted: null }
   const it = branches.find((b) => b.branch === branch)
-  if (!it || it.parent < 0) return { shared: 0, equal: true }
+  if (!it || it.parent < 0) return none
   const parent = new Map(points.filter((p) => p.branch === it.parent).map((p) => [p.step, p]))
   // A point is a mean since the one before. Where the branch began between two of its
   // parent's, its first is a mean over fewer examples.
-  const whole = points.some((p) => p.step === it.step) || it.step === 0
+  const whole = it.step === 0 || points.some((p) => p.step === it.step)
   const own = points.filter((p) => p.branch === branch).slice(whole ? 0 : 1)
   const pairs = own.flatMap((p) => (parent.has(p.step) ? [[p, parent.get(p.step)!] as const] : []))
-  const equal = pairs.every(
+  const part = pairs.findIndex(([a, b]) => a.learning_rate !== b.learning_rate)
+  const together = part < 0 ? pairs : pairs.slice(0, part)
+  const equal = together.every(
     ([a, b]) => a.train_cost === b.train_cost && a.train_accuracy === b.train_accuracy && a.val_cost === b.val_cost && a.val_accuracy === b.val_accuracy,
   )
-  return { shared: pairs.length, equal }
+  return { shared: together.length, equal, parted: pairs[part]?.[0].step ?? null }
 }
 
 const colours = [
