@@ -5,8 +5,12 @@ import { drawn } from '../../lib/drawn.svelte.ts'
 import { training } from '../../lib/training.svelte.ts'
 import { route } from '../../lib/route.svelte.ts'
 
+/** next: the batch that the training takes next. */
+export type Seeable = 'test' | 'train' | 'next' | 'drawn'
+const seeable: readonly string[] = ['test', 'train', 'next', 'drawn'] satisfies Seeable[]
+
 export interface Choice {
-  set: 'test' | 'train' | 'drawn'
+  set: Seeable
   example: number
 }
 
@@ -19,8 +23,9 @@ const mostNumbers = 20_000
 class Seeing {
   private last: Choice = { set: 'test', example: 0 }
   choice = $derived.by((): Choice => {
-    const [set, example] = route.args
-    if (route.view === 'see' && (set === 'test' || set === 'train' || set === 'drawn')) {
+    const [name = '', example] = route.args
+    if (route.view === 'see' && seeable.includes(name)) {
+      const set = name as Seeable
       this.last = { set, example: Math.min(Math.max(0, Math.floor(Number(example)) || 0), this.size(set) - 1) }
     }
     return this.last
@@ -28,7 +33,8 @@ class Seeing {
   /** Examples in the step as the person wants it; null: as many as befit the network. */
   wanted = $state<number | null>(null)
   fewest = $derived(training.state?.layers.some((l) => l.kind === 'batch_norm') ? 2 : 1)
-  batch = $derived(Math.max(this.fewest, this.wanted ?? (this.fewest > 1 ? Math.min(training.state?.settings.batch ?? 128, mostExamples) : 1)))
+  private whole = $derived(Math.min(training.state?.settings.batch ?? 1, mostExamples)) // its batch, as far as can be seen
+  batch = $derived(Math.max(this.fewest, this.wanted ?? (this.fewest > 1 || this.choice.set === 'next' ? this.whole : 1)))
 
   seen = $state.raw<Seen | null>(null)
   params = $state.raw<Record<string, Param>>({})
@@ -55,7 +61,7 @@ class Seeing {
   problem = $state.raw<ApiError | null>(null)
   private asked = 0
 
-  size(set: Choice['set']): number {
+  size(set: Seeable): number {
     const [train, validation, test] = training.state?.examples ?? [1, 0, 1]
     return set === 'test' ? test : set === 'train' ? train + validation : 1
   }
