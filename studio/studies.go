@@ -297,7 +297,7 @@ type runHistory struct {
 	SumOfWeights []*float64 `json:"sum_of_weights"`
 }
 
-const mostLooks = 400
+const mostLooks = 1000 // the published study makes 750: all are kept
 
 // getStudyResults returns the result files of the study that was finished last.
 func (s *server) getStudyResults(*http.Request) (any, error) {

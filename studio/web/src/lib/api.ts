@@ -31,7 +31,7 @@ export interface Settings {
 export type Phase = 'idle' | 'running' | 'paused' | 'done' | 'diverged' | 'failed'
 
 export interface LayerInfo {
-  kind: string // dense, relu, sigmoid, tanh, batch_norm, published_norm
+  kind: string // dense, relu, sigmoid, tanh, batch_norm, published_per_example_norm
   in: number
   out: number
   parameters: number

@@ -52,9 +52,9 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
   {
     task: 'Open units of a network in See through. It need not be trained for that.',
     steps: [
-      { text: 'Open the weighted sum of a unit: an output of the first dense layer', done: (m) => openedKind(m) === 'dense' },
-      { text: 'Find a unit that speaks: a ReLU output above 0', done: (m) => openedKind(m) === 'relu' && value(m) > 0 },
-      { text: 'Find a silent one: a ReLU output of 0', done: (m) => openedKind(m) === 'relu' && value(m) === 0 },
+      { text: 'Open the weighted sum of a unit (dense)', done: (m) => openedKind(m) === 'dense' },
+      { text: 'Find a unit that speaks (ReLU above 0)', done: (m) => openedKind(m) === 'relu' && value(m) > 0 },
+      { text: 'Find a silent one (ReLU is 0)', done: (m) => openedKind(m) === 'relu' && value(m) === 0 },
     ],
     ways: [
       { name: 'Set up a small network', view: 'see', args: ['test', 0], settings: small },
@@ -78,7 +78,7 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
     steps: [
       { text: 'Train one batch', done: (m) => m.grown },
       { text: 'Open the gradient of a weight', done: (m) => /^grad\(.*\.weight:/.test(opened(m)) },
-      { text: 'Check a gradient against its measured slope, and find it right', done: (m) => m.deed?.what === 'checked' && !m.deed.check.off && !m.deed.check.kink },
+      { text: 'Check a gradient, and find it right', done: (m) => m.deed?.what === 'checked' && !m.deed.check.off && !m.deed.check.kink },
       { text: 'Open a weight after the update', done: (m) => /^after\(.*\.weight:/.test(opened(m)) },
     ],
     ways: [
@@ -90,12 +90,12 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
     task: 'Train the same network with three rates. Change the rate under Train, or branch off under Time machine.',
     steps: [
       {
-        text: 'Too small: an epoch at a rate of at most 0.001 that leaves the validation cost close to that of guessing',
+        text: 'Too small: an epoch at 0.001 or less, cost still near guessing',
         done: (m) => m.grown && m.state.learning_rate <= 0.001 && looks(m).length > 0 && looks(m).at(-1)! > 0.8 * guessing(m),
       },
-      { text: 'Good: a validation accuracy of 90 % or more within three epochs', done: (m) => m.grown && m.state.step <= 3 * m.state.steps_per_epoch && (m.points.at(-1)?.val_accuracy ?? 0) >= 0.9 },
+      { text: 'Good: 90 % validation accuracy within three epochs', done: (m) => m.grown && m.state.step <= 3 * m.state.steps_per_epoch && (m.points.at(-1)?.val_accuracy ?? 0) >= 0.9 },
       {
-        text: 'Too large: a training that diverges, or that is no better than guessing after an epoch at a rate of 1 or more',
+        text: 'Too large: an epoch at 1 or more, no better than guessing',
         done: (m) => m.grown && m.state.learning_rate >= 1 && (m.state.phase === 'diverged' || (looks(m).at(-1) ?? 0) >= guessing(m)),
       },
     ],
@@ -109,15 +109,15 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
     task: 'Train on few examples until the two curves part; then again with a penalty. Most of the training examples are set aside here, so there is much to learn by heart.',
     steps: [
       {
-        text: 'Without a penalty: the validation cost has turned upward, the training cost is below a quarter of it',
+        text: 'No penalty: validation cost past its lowest, training cost below a quarter of it',
         done: (m) => {
           const costs = looks(m)
           const last = costs.at(-1) ?? 0
           return m.grown && m.state.settings.l2 === 0 && last > 1.03 * Math.min(...costs) && m.points.at(-1)!.train_cost < last / 4
         },
       },
-      { text: 'Thirty epochs with an L2 penalty of at least 0.001', done: (m) => m.grown && m.state.settings.l2 >= 0.001 && looks(m).length >= 30 },
-      { text: 'Open the penalty in See through', done: (m) => opened(m) === 'penalty' && value(m) > 0 },
+      { text: 'Thirty epochs with λ of 0.001 or more', done: (m) => m.grown && m.state.settings.l2 >= 0.001 && looks(m).length >= 30 },
+      { text: 'Open the penalty', done: (m) => opened(m) === 'penalty' && value(m) > 0 },
     ],
     ways: [
       { name: 'Set up without a penalty', view: 'train', settings: overfit },
@@ -130,11 +130,11 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
     steps: [
       { text: 'Three epochs without batch normalisation', done: (m) => m.grown && m.state.settings.normalisation === 'none' && m.state.step >= 3 * m.state.steps_per_epoch },
       {
-        text: 'With batch normalisation, 80 % validation accuracy within three epochs',
+        text: 'With it, 80 % validation accuracy within three',
         done: (m) =>
           m.grown && m.state.settings.normalisation === 'batch' && m.state.step <= 3 * m.state.steps_per_epoch && (m.points.at(-1)?.val_accuracy ?? 0) >= 0.8,
       },
-      { text: 'Open an x̂ of a batch norm layer in See through', done: (m) => /batch_norm\.x_hat:/.test(opened(m)) },
+      { text: 'Open an x̂ of a batch norm layer', done: (m) => /batch_norm\.x_hat:/.test(opened(m)) },
     ],
     ways: [
       { name: 'Set up without', view: 'train', settings: deep },

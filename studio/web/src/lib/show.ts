@@ -11,7 +11,8 @@ export function number(v: number | null | undefined, digits = 4): string {
 
 function exponent(v: number, digits: number): string {
   const [mantissa, power] = v.toExponential(digits - 1).split('e')
-  return `${Number(mantissa)}·10${superscript(Number(power))}`
+  const times = { 1: '', [-1]: '-' }[Number(mantissa)] ?? `${Number(mantissa)}·`
+  return `${times}10${superscript(Number(power))}`
 }
 
 function superscript(n: number): string {
@@ -36,4 +37,4 @@ export function duration(seconds: number): string {
 
 /** The names of layers as people say them. */
 export const layerName = (kind: string): string =>
-  ({ dense: 'dense', relu: 'ReLU', sigmoid: 'sigmoid', tanh: 'tanh', batch_norm: 'batch norm', published_norm: 'published norm' })[kind] ?? kind
+  ({ dense: 'dense', relu: 'ReLU', sigmoid: 'sigmoid', tanh: 'tanh', batch_norm: 'batch norm', published_per_example_norm: 'published norm' })[kind] ?? kind
