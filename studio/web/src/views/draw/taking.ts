@@ -5,7 +5,7 @@ import { ofExample } from './under.ts'
 
 /** Puts an example of the test set on the pad. */
 export async function take(example: number): Promise<void> {
-  const { dataset, width, height } = training.state!
+  const { dataset } = training.state!
   const image = (await training.doing(() => images.test.of(dataset, [example])))?.get(example)
-  if (image) pad.put(ofExample(image, width, height, `test example ${example}`), image.label)
+  if (image) pad.put(ofExample(image, `test example ${example}`), image.label)
 }
