@@ -24,7 +24,7 @@ async function see(settings: object = {}, options: Parameters<Studio['page']>[0]
   }
   await page.getByTestId('phase').getByText('done').waitFor({ timeout: 60_000 })
   const seen = await recorded(page, () => page.goto(`${studio.url}#see/test/5`))
-  await page.getByTestId('picture').waitFor()
+  await page.locator('[data-testid="picture"][aria-busy="false"]').waitFor()
   return { page, seen }
 }
 
@@ -151,12 +151,14 @@ test('a unit, an edge and a gradient open, with formulas, and lead on', async ()
 
 test('an edge opens where it is drawn', async () => {
   const { page } = await see()
+  const canvas = page.getByTestId('picture').locator('canvas[aria-hidden]')
+  const all = (await canvas.boundingBox())!
   const from = (await tile(page, '2:9').boundingBox())!
   const to = (await tile(page, '3:3').boundingBox())!
-  const [x, y] = [(from.x + from.width + to.x) / 2, (from.y + to.y + from.height) / 2]
-  await page.mouse.move(x, y)
+  const position = { x: (from.x + from.width + to.x) / 2 - all.x, y: (from.y + to.y + from.height) / 2 - all.y }
+  await canvas.hover({ position })
   await page.getByTestId('picture').getByText(/\d+ → \d+: weight/).waitFor()
-  await page.mouse.click(x, y)
+  await canvas.click({ position })
   await opened(page).getByRole('heading', { name: /^Weight of layer 3 from input/ }).waitFor()
   await page.context().close()
 })
