@@ -8,8 +8,8 @@ export function lineage(branches: Branch[], branch: number): Branch[] {
   return all
 }
 
-/** The points of a branch and, up to where it leaves them, of those it comes from. */
-export function pathTo(points: Point[], branches: Branch[], branch: number): Point[] {
+/** What was made at a step of a branch or, up to where it leaves them, of those it comes from. */
+export function pathTo<T extends { branch: number; step: number }>(points: T[], branches: Branch[], branch: number): T[] {
   const line = lineage(branches, branch)
   return line.flatMap((b, i) => {
     const until = line[i + 1]?.step ?? Infinity

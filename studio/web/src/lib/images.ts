@@ -4,7 +4,9 @@ import { bytes } from './bytes.ts'
 
 export interface Image {
   label: number
-  pixels: Uint8Array // width × height
+  width: number
+  height: number
+  pixels: Uint8Array
 }
 
 const atOnce = 120 // what the server gives at once
@@ -24,10 +26,10 @@ export class Images {
     const missing = examples.filter((e) => !kept.has(e))
     for (let first = 0; first < missing.length; first += atOnce) {
       const some = missing.slice(first, first + atOnce)
-      const answer = await api.images(this.set, some)
-      const pixels = bytes(answer.pixels)
-      const size = answer.width * answer.height
-      some.forEach((e, i) => kept.set(e, { label: answer.labels[i]!, pixels: pixels.subarray(i * size, (i + 1) * size) }))
+      const { width, height, labels, pixels } = await api.images(this.set, some)
+      const all = bytes(pixels)
+      const size = width * height
+      some.forEach((e, i) => kept.set(e, { label: labels[i]!, width, height, pixels: all.subarray(i * size, (i + 1) * size) }))
     }
     return new Map(examples.map((e) => [e, kept.get(e)!]))
   }

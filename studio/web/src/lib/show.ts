@@ -20,7 +20,9 @@ function superscript(n: number): string {
 }
 
 /** A whole number with its thousands apart. */
-export const whole = (n: number): string => n.toLocaleString('en-US', { maximumFractionDigits: 0 })
+export const whole = (n: number): string => thousands.format(n)
+
+const thousands = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
 
 /** A share as a percentage. */
 export const percent = (share: number | null | undefined, digits = 1): string =>

@@ -1,6 +1,12 @@
 // The training as the server tells it: one store for the whole page.
 import { api, ApiError, type At, type Branch, type Everything, type Point, type Settings, type Snapshot, type State, type StudyState } from './api.ts'
 
+/** How many points are kept, as on the server: when there are more, every second goes. */
+const mostPoints = 4096
+
+/** How long what comes ten times a second waits, so that the page has time for more. */
+const patience = 250 // ms
+
 class Training {
   state = $state.raw<State | null>(null)
   points = $state.raw<Point[]>([])
@@ -18,20 +24,48 @@ class Training {
   moment = $derived(`${this.state?.training ?? 0}/${this.at === -1 ? `${this.state?.branch}/${this.state?.step}` : this.at}`)
   live = $derived(this.at === -1)
 
-  private source: EventSource | null = null
+  private news: Point[] = [] // that are not among the points yet
+  private kept: { snapshots: Snapshot[]; branches: Branch[] } | null = null // not yet taken
+  private waiting = false
 
   /** Listens until the page is closed; the browser connects again by itself. */
   listen(): void {
-    this.source = new EventSource('/api/events')
-    this.source.onopen = () => {
+    const source = new EventSource('/api/events')
+    source.onopen = () => {
       this.connected = true
       void this.refresh()
     }
-    this.source.onerror = () => (this.connected = false)
-    this.source.addEventListener('state', (e) => this.take(JSON.parse(e.data) as State))
-    this.source.addEventListener('points', (e) => (this.points = [...this.points, ...(JSON.parse(e.data) as Point[])]))
-    this.source.addEventListener('snapshots', (e) => this.keep(JSON.parse(e.data) as { snapshots: Snapshot[]; branches: Branch[] }))
-    this.source.addEventListener('study', (e) => (this.study = JSON.parse(e.data) as StudyState))
+    source.onerror = () => (this.connected = false)
+    source.addEventListener('state', (e) => this.take(JSON.parse(e.data) as State))
+    source.addEventListener('points', (e) => {
+      this.news.push(...(JSON.parse(e.data) as Point[]))
+      this.soon()
+    })
+    source.addEventListener('snapshots', (e) => {
+      this.kept = JSON.parse(e.data) as { snapshots: Snapshot[]; branches: Branch[] }
+      this.soon()
+    })
+    source.addEventListener('study', (e) => (this.study = JSON.parse(e.data) as StudyState))
+  }
+
+  /** Takes points and snapshots at once, or together with those that come a little later. */
+  private soon(): void {
+    if (this.waiting) return
+    this.waiting = true
+    setTimeout(
+      () => {
+        this.waiting = false
+        if (this.news.length > 0) {
+          let points = [...this.points, ...this.news]
+          this.news = []
+          while (points.length > mostPoints) points = points.filter((_, i) => i % 2 === 0)
+          this.points = points
+        }
+        if (this.kept) this.keep(this.kept)
+        this.kept = null
+      },
+      this.state?.phase === 'running' ? patience : 0,
+    )
   }
 
   async refresh(): Promise<void> {
@@ -39,6 +73,8 @@ class Training {
       const all: Everything = await api.everything()
       this.state = all.state
       this.points = all.points
+      this.news = []
+      this.kept = null
       this.keep(all)
       this.study = await api.study()
     })
@@ -49,6 +85,7 @@ class Training {
     this.state = state
     if (other) {
       this.points = []
+      this.news = []
       this.at = -1
       void this.refresh()
     }

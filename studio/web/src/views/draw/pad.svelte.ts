@@ -110,7 +110,7 @@ function trace(c: CanvasRenderingContext2D, stroke: Point[]): void {
     const next = rest[i + 1]!
     c.quadraticCurveTo(p.x, p.y, (p.x + next.x) / 2, (p.y + next.y) / 2)
   })
-  c.lineTo(last.x, last.y)
+  c.lineTo(last.x + 0.01, last.y) // a line of no length would not be drawn
 }
 
 export function canvasOf(width: number, height: number): HTMLCanvasElement {

@@ -4,7 +4,8 @@ import type { Image } from '../../lib/images.ts'
 import { canvasOf, pngOf, type Under } from './pad.svelte.ts'
 
 /** An example, which the network gets as it is; on the pad it is dark on light, as what is drawn there. */
-export function ofExample(image: Image, width: number, height: number, name: string): Under {
+export function ofExample(image: Image, name: string): Under {
+  const { width, height } = image
   const grey = (level: (v: number) => number) => {
     const canvas = canvasOf(width, height)
     const context = canvas.getContext('2d')!

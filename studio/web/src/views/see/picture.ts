@@ -8,7 +8,8 @@ const pitch = 27
 const head = 46
 const imageSide = 84
 const narrow = 60
-const broad = 78 // of logits and probabilities, which also name their class
+const broad = 78 // of logits, which also name their class
+const broader = 94 // of probabilities, and of loss, cost and penalty under them
 const gridSide = 84
 const thumbnail = 22
 
@@ -37,7 +38,7 @@ export interface Picture {
 export function layOut(seen: Seen, strengths: ArrayLike<number>[], wanted: number[][], room: number): Picture {
   const counts = [...seen.layers.map((l) => l.output.length), seen.probabilities.length]
   const last = counts.length - 1
-  const widths = counts.map((n, i): number => (n > mostTiles ? gridSide : i >= last - 1 ? broad : narrow))
+  const widths = counts.map((n, i): number => (i === last ? broader : n > mostTiles ? gridSide : i === last - 1 ? broad : narrow))
   const shares = counts.map((_, i): number => (seen.layers[i]?.kind === 'dense' ? 5 : 1))
   const fixed = imageSide + widths.reduce((a, b) => a + b)
   const gap = Math.max(8, (room - fixed) / shares.reduce((a, b) => a + b))

@@ -3,6 +3,9 @@
  * asks once more after it.
  */
 export class Asker {
+  /** Whether an answer is still to come. */
+  waiting = $state(false)
+
   private began = -Infinity
   private due: number | null = null
   private timer = 0
@@ -13,6 +16,7 @@ export class Asker {
 
   /** Asks at once; or, with `apart`, no sooner than so many milliseconds after it asked last. */
   ask(apart = 0): void {
+    this.waiting = true
     this.due = Math.min(this.due ?? Infinity, this.began + apart)
     this.plan()
   }
@@ -23,6 +27,7 @@ export class Asker {
     this.due = null
     this.running?.abort()
     this.running = null
+    this.waiting = false
   }
 
   private plan(): void {
@@ -39,6 +44,7 @@ export class Asker {
     await this.f(running.signal)
     if (this.running !== running) return
     this.running = null
+    this.waiting = this.due !== null
     this.plan()
   }
 }
