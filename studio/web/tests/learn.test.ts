@@ -18,7 +18,7 @@ before(async () => {
 })
 after(() => studio.close())
 
-const bar = () => page.getByRole('region', { name: 'Task' })
+const bar = () => page.getByRole('region', { name: 'Task', exact: true })
 const ticked = (step: number) => page.getByTestId(`step-${step}`).getByText('Done:')
 
 /** Goes to a lesson and by one of its ways, also when the training there is lost by it. */
@@ -91,6 +91,44 @@ test('a lesson is finished by doing its task', { timeout: 300_000 }, async () =>
   assert.equal(await bar().count(), 0)
 })
 
+/** Opens a number in See through by its name. */
+async function see(ref: string): Promise<void> {
+  await page.getByLabel('Open any number').fill(ref)
+  await page.getByRole('button', { name: 'Open', exact: true }).click()
+  await page.getByTestId('opened').waitFor()
+}
+
+test('what is opened in See through counts', { timeout: 300_000 }, async () => {
+  await studio.fresh(page, 'learn/1')
+  await go(1, 'Set up a small network')
+  const units = Array.from({ length: 20 }, (_, i) => i)
+  await see('1:0')
+  await bar().getByText('1 of 3').waitFor()
+  for (const unit of units) {
+    if (await bar().getByText('The task is finished').isVisible()) break
+    await see(`2:${unit}`)
+    await page.getByTestId('opened').getByText(`unit ${unit} `).first().waitFor()
+  }
+  await bar().getByText('The task is finished').waitFor()
+  await bar().getByRole('link', { name: 'Next: Softmax and cost' }).click()
+  assert.equal(await bar().count(), 0)
+
+  await go(3, 'Set up a small network')
+  await page.getByRole('button', { name: 'One batch' }).click()
+  await bar().getByText('1 of 4').waitFor()
+  await see('grad(7.dense.weight:0,0)')
+  await bar().getByText('2 of 4').waitFor()
+  await page.getByRole('button', { name: 'Check the gradient' }).click()
+  await bar().getByText('3 of 4').waitFor()
+  await see('after(7.dense.weight:0,0)')
+  await bar().getByText('The task is finished').waitFor()
+
+  await go(6, 'Set up with batch norm')
+  await page.evaluate(() => (location.hash = '#see/test/0'))
+  await see('2.batch_norm.x_hat:5')
+  await bar().getByText('1 of 3').waitFor()
+})
+
 test('few examples overfit, and batch normalisation starts a deep network', { timeout: 300_000 }, async () => {
   await studio.fresh(page, 'learn/5')
   await go(5, 'Set up without a penalty')
@@ -101,10 +139,10 @@ test('few examples overfit, and batch normalisation starts a deep network', { ti
   await bar().getByText('2 of 3').waitFor()
   await go(6, 'Set up without')
   await train()
-  await bar().getByText('1 of 3').waitFor()
+  await bar().getByText('2 of 3').waitFor() // with the x̂ of the test before
   await go(6, 'Set up with batch norm')
   await train()
-  await bar().getByText('2 of 3').waitFor()
+  await bar().getByText('The task is finished').waitFor()
 })
 
 test('progress that cannot be read is no harm', async () => {

@@ -34,8 +34,8 @@ export function difference(v: number | null | undefined, digits: number): string
   return v !== null && v !== undefined && v > 0 ? `+${text}` : text
 }
 
-export function interval([lo, hi]: Summary['ci95'], digits: number): string {
-  return lo === null || hi === null ? '' : `${fixed(lo, digits)} to ${fixed(hi, digits)}`
+export function interval([lo, hi]: Summary['ci95'], digits: number, write = fixed): string {
+  return lo === null || hi === null ? '' : `${write(lo, digits)} to ${write(hi, digits)}`
 }
 
 export const normalisationName = (name: string): string =>
