@@ -8,9 +8,11 @@ import { accessible, fits, Studio } from './studio.ts'
 
 let studio: Studio
 let page: Page
+let predictions: Predictions
 before(async () => {
   studio = await Studio.open()
   page = await studio.page()
+  predictions = new Predictions(page)
 })
 after(() => studio.close())
 
@@ -24,6 +26,9 @@ const pad = (p: Page = page) => p.getByRole('application', { name: 'Drawing pad'
 const answer = (p: Page = page) => p.getByRole('region', { name: 'The network’s answer' })
 const hint = (p: Page = page) => answer(p).getByText('The network answers while you draw.')
 
+/** The answer, once it is that to what is on the pad. */
+const settled = () => page.locator('[aria-label="The network’s answer"][aria-busy="false"]').filter({ has: page.getByTestId('predicted') })
+
 async function draw(stroke: Place[], p: Page = page): Promise<void> {
   const box = (await pad(p).boundingBox())!
   const to = ([x, y]: Place) => [box.x + x * box.width, box.y + y * box.height] as const
@@ -33,12 +38,11 @@ async function draw(stroke: Place[], p: Page = page): Promise<void> {
   await p.mouse.up()
 }
 
-/** What the server answers to the page's predictions: the last one once none is under way. */
+/** What the page asks of predictions, and the last answer. */
 class Predictions {
   asked = 0
   most = 0 // under way at once
-  times: number[] = []
-  last: { request: Request; prediction: Prediction } | null = null
+  last: { request: Request; prediction: Promise<Prediction> } | null = null
   private under = new Set<Request>()
 
   constructor(p: Page) {
@@ -46,24 +50,20 @@ class Predictions {
     p.on('request', (r) => {
       if (!is(r)) return
       this.asked++
-      this.times.push(performance.now())
       this.under.add(r)
       this.most = Math.max(this.most, this.under.size)
     })
     p.on('requestfailed', (r) => this.under.delete(r))
     p.on('response', (r) => {
       if (!is(r.request())) return
-      void r.json().then((prediction: Prediction) => {
-        this.last = { request: r.request(), prediction }
-        this.under.delete(r.request())
-      })
+      this.under.delete(r.request())
+      this.last = { request: r.request(), prediction: r.json() as Promise<Prediction> }
     })
   }
 }
 
 /** Opens the view on a network that has been trained, and waits for the yardstick of doubt. */
-async function trained(p: Page = page): Promise<Predictions> {
-  const predictions = new Predictions(p)
+async function trained(p: Page = page): Promise<void> {
   await studio.fresh(p, 'draw')
   await studio.post('control', { action: 'start' })
   await p.getByTestId('phase').getByText('done').waitFor()
@@ -71,16 +71,15 @@ async function trained(p: Page = page): Promise<Predictions> {
   await p.getByTestId('typical').getByText('99 %').waitFor({ timeout: 120_000 })
   await p.getByRole('button', { name: 'Clear' }).click()
   await hint(p).waitFor()
-  return predictions
 }
 
 /** What the page shows once it waits for nothing must be what the server says of the same pixels, asked for apart. */
-async function showsWhatTheServerSays(predictions: Predictions): Promise<Prediction> {
-  const settled = page.locator('[aria-label="The network’s answer"][aria-busy="false"]').filter({ has: page.getByTestId('predicted') })
+async function showsWhatTheServerSays(): Promise<Prediction> {
   const probabilities = answer().getByRole('list', { name: 'Probabilities' }).getByRole('listitem')
   const logits = answer().getByRole('list', { name: 'Logits' }).getByRole('listitem')
-  await settled.waitFor()
-  const prediction = (await studio.post('predict', { at: -1, pixels: predictions.last?.prediction.pixels })) as Prediction
+  await settled().waitFor()
+  const { pixels } = await predictions.last!.prediction
+  const prediction = (await studio.post('predict', { at: -1, pixels })) as Prediction
   const last = (texts: string[]) => texts.map((t) => t.split(/\s*\n\s*/).at(-1))
   assert.deepEqual(last(await probabilities.allInnerTexts()), prediction.probabilities.map((v) => percent(v)))
   assert.deepEqual(last(await logits.allInnerTexts()), prediction.logits.map((v) => number(v, 3)))
@@ -93,7 +92,6 @@ async function showsWhatTheServerSays(predictions: Predictions): Promise<Predict
 const minutes = { timeout: 300_000 }
 
 test('without a network the view says what to do, and asks for nothing', async () => {
-  const predictions = new Predictions(page)
   await page.goto(`${studio.url}#draw`)
   await page.getByText('No network yet').waitFor()
   await draw(one)
@@ -104,16 +102,16 @@ test('without a network the view says what to do, and asks for nothing', async (
 })
 
 test('a digit drawn with the mouse is read, one request at a time, and goes to See through', minutes, async () => {
-  const predictions = await trained()
+  await trained()
   const before = predictions.asked
   await draw(one)
-  const prediction = await showsWhatTheServerSays(predictions)
+  const prediction = await showsWhatTheServerSays()
   assert.equal(prediction.predicted, 1)
   assert.ok(predictions.asked > before)
   assert.equal(predictions.most, 1)
 
   // Each stage that the server tells is shown, with its sentence and its size.
-  const { stages } = predictions.last!.prediction
+  const { stages } = await predictions.last!.prediction
   const shown = page.getByRole('listitem').filter({ has: page.getByRole('img', { name: /^Stage / }) })
   assert.ok(stages.length >= 4)
   assert.deepEqual(
@@ -141,12 +139,12 @@ test('a digit drawn with the mouse is read, one request at a time, and goes to S
   await page.waitForURL(/#see\/drawn$/)
   // Who comes back finds the drawing.
   await page.goBack()
-  assert.equal((await showsWhatTheServerSays(predictions)).predicted, 1)
+  assert.equal((await showsWhatTheServerSays()).predicted, 1)
   await answer().getByText('Wrong: you meant 7.').waitFor()
 })
 
 test('a digit drawn with the keyboard is read; undo takes strokes back', minutes, async () => {
-  const predictions = await trained()
+  await trained()
   await page.getByText('The pen is up.').waitFor()
   await pad().focus()
   await page.keyboard.press('ArrowUp')
@@ -156,17 +154,17 @@ test('a digit drawn with the keyboard is read; undo takes strokes back', minutes
   await page.keyboard.press('Enter')
   await page.getByText('The pen is up.').waitFor()
   for (let i = 0; i < 9; i++) await page.keyboard.press('ArrowRight')
-  assert.equal((await showsWhatTheServerSays(predictions)).predicted, 1)
+  assert.equal((await showsWhatTheServerSays()).predicted, 1)
   await page.keyboard.press('Control+z')
   await hint().waitFor()
   assert.equal(await page.getByRole('img', { name: /^Stage / }).count(), 0)
 })
 
 test('what is no digit is doubted, whatever its probability', minutes, async () => {
-  const predictions = await trained()
+  await trained()
   for (const [name, stroke] of Object.entries({ letterM, filledSquare })) {
     await draw(stroke)
-    const prediction = await showsWhatTheServerSays(predictions)
+    const prediction = await showsWhatTheServerSays()
     assert.notEqual(prediction.doubt, '', `${name}: distance ${prediction.distance} of ${JSON.stringify(prediction.typical)}`)
     assert.equal(await page.getByTestId('doubt').innerText(), prediction.doubt)
     const head = await answer().getByRole('heading').first().innerText()
@@ -177,14 +175,14 @@ test('what is no digit is doubted, whatever its probability', minutes, async () 
 })
 
 test('an example of the test set is read as it is', minutes, async () => {
-  const predictions = await trained()
+  await trained()
   const example = 5
   const { pixels, labels } = (await studio.post('images', { set: 'test', examples: [example] })) as { pixels: string; labels: number[] }
   await page.getByLabel('Example', { exact: true }).fill(String(example))
   await page.getByRole('button', { name: 'Take' }).click()
   await page.getByText(`On the pad: test example ${example}.`).waitFor()
-  const prediction = await showsWhatTheServerSays(predictions)
-  assert.equal(predictions.last!.prediction.pixels, pixels)
+  const prediction = await showsWhatTheServerSays()
+  assert.equal((await predictions.last!.prediction).pixels, pixels)
   await answer().getByText(prediction.predicted === labels[0] ? 'Right.' : `Wrong: you meant ${labels[0]}.`).waitFor()
 })
 
@@ -207,21 +205,21 @@ async function picture(side: number, kind: 'plain' | 'noisy' | 'blank'): Promise
 }
 
 test('image files are read; large ones are made small enough first, others are refused in words', minutes, async () => {
-  const predictions = await trained()
+  await trained()
   const file = page.getByLabel('Image file', { exact: true })
   const choose = (name: string, buffer: Buffer) => file.setInputFiles({ name, mimeType: 'image/png', buffer })
 
   const small = await picture(100, 'plain')
   await choose('one.png', small)
   await page.getByText('On the pad: one.png.').waitFor()
-  assert.equal((await showsWhatTheServerSays(predictions)).predicted, 1)
+  assert.equal((await showsWhatTheServerSays()).predicted, 1)
   assert.equal(predictions.last!.request.postDataJSON().png, small.toString('base64'))
 
   const large = await picture(1200, 'noisy')
   assert.ok(large.length > 1e6)
   await choose('large.png', large)
   await page.getByText('On the pad: large.png.').waitFor()
-  await showsWhatTheServerSays(predictions)
+  await showsWhatTheServerSays()
   assert.ok(predictions.last!.request.postData()!.length < 256 * 1024)
 
   await choose('blank.png', await picture(50, 'blank'))
@@ -231,20 +229,25 @@ test('image files are read; large ones are made small enough first, others are r
 })
 
 test('while it trains, the drawing is read again, at most twice a second; so it is at another time', minutes, async () => {
-  const predictions = await trained()
+  await trained()
   await studio.fresh(page, 'draw', { epochs: 500 })
   await draw(one)
-  await answer().getByText('this is a guess').waitFor()
+  await settled().getByText('this is a guess').waitFor()
+  const begin = await page.evaluate(() => {
+    performance.clearResourceTimings()
+    return performance.now()
+  })
   await studio.post('control', { action: 'start' })
-  await page.getByTestId('phase').getByText('training').waitFor()
-  const from = predictions.times.length + 1
-  while (predictions.times.length < from + 4) await page.waitForRequest('**/api/predict')
-  const apart = predictions.times.slice(from).map((t, i, all) => (i > 0 ? t - all[i - 1]! : Infinity))
-  assert.ok(Math.min(...apart) > 400, `predictions ${apart.map((t) => t.toFixed(0)).join(', ')} ms apart`)
+  const times = await page.waitForFunction((begin) => {
+    const times = performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/api/predict') && e.startTime > begin).map((e) => e.startTime)
+    return times.length > 4 && times
+  }, begin).then((handle) => handle.jsonValue() as Promise<number[]>)
+  const apart = times.slice(1).map((t, i) => Math.round(t - times[i]!))
+  assert.ok(Math.min(...apart) > 400, `predictions ${apart.join(', ')} ms apart`)
   assert.equal(predictions.most, 1)
   await studio.post('control', { action: 'stop' })
   await page.getByTestId('phase').getByText('done').waitFor()
-  await showsWhatTheServerSays(predictions)
+  await showsWhatTheServerSays()
 
   const asked = page.waitForRequest((r) => r.url().endsWith('/api/predict') && r.postDataJSON().at !== -1)
   await page.getByLabel('Time', { exact: true }).press('Home')

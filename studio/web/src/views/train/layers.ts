@@ -3,7 +3,7 @@ import type { LayerInfo, Settings } from '../../lib/api.ts'
 
 type Described = Pick<Settings, 'hidden' | 'activation' | 'normalisation' | 'place'>
 
-const norms: Record<string, string> = { batch: 'batch_norm', 'published-per-example': 'published_norm' }
+const norms: Record<string, string> = { batch: 'batch_norm', 'published-per-example': 'published_per_example_norm' }
 
 /** The layers of one hidden layer: dense, its activation, and a normalisation before or after that. */
 export function hiddenLayers(s: Described, units: number, before: number): LayerInfo[] {
