@@ -3,6 +3,9 @@
 // GLASSNET names the program (go build -o ... ./cmd/glassnet); GLASSNET_DATA the folder of
 // data sets, without which drawn-digits is used; CHROMIUM the browser.
 import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import assert from 'node:assert/strict'
 import { chromium, type Browser, type Page } from 'playwright-core'
@@ -13,13 +16,15 @@ export class Studio {
     readonly url: string,
     readonly browser: Browser,
     private readonly server: ChildProcess,
+    private readonly out: string, // where its studies write
   ) {}
 
   static async open(...flags: string[]): Promise<Studio> {
     const program = process.env.GLASSNET
     assert(program, 'set GLASSNET to the built program')
     if (!flags.includes('--dataset') && !process.env.GLASSNET_DATA) flags.push('--dataset', 'drawn-digits')
-    const server = spawn(program, ['studio', '--no-open', '--port', '0', ...flags], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const out = await mkdtemp(join(tmpdir(), 'glassnet-'))
+    const server = spawn(program, ['studio', '--no-open', '--port', '0', '--out', out, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] })
     const url = await new Promise<string>((resolve, reject) => {
       createInterface({ input: server.stdout! }).on('line', (line) => {
         const found = /http:\/\/\S+/.exec(line)
@@ -31,7 +36,7 @@ export class Studio {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
       args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
     })
-    return new Studio(url, browser, server)
+    return new Studio(url, browser, server, out)
   }
 
   /** A page that fails the test when a script fails, or when it asks another origin for anything. */
@@ -83,6 +88,7 @@ export class Studio {
     const ended = new Promise((resolve) => this.server.on('exit', resolve))
     this.server.kill('SIGINT')
     await ended
+    await rm(this.out, { recursive: true, force: true })
   }
 }
 
