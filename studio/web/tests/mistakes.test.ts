@@ -183,6 +183,8 @@ test('it is accessible and fits, light and dark', minutes, async () => {
     const where = `Mistakes at ${width}, ${dark ? 'dark' : 'light'}`
     await accessible(p, where)
     await fits(p, where)
+    const table = matrix(p)
+    assert.ok(await table.evaluate((t) => t.scrollWidth <= t.parentElement!.clientWidth), `${where}: all of the matrix is to be seen`)
     await p.context().close()
   }
 })
