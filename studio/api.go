@@ -94,6 +94,7 @@ func (s *server) answer(f func(r *http.Request) (any, error)) http.Handler {
 			send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": "a smaller learning rate"})
 		case errors.As(err, &status):
 			send(w, status.status, map[string]string{"error": err.Error()})
+		case r.Context().Err() != nil: // who asked has gone
 		case isUser:
 			send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": user.Hint})
 		default:

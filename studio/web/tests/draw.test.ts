@@ -183,6 +183,7 @@ test('an example of the test set is read as it is', minutes, async () => {
   await page.getByText(`On the pad: test example ${example}.`).waitFor()
   const prediction = await showsWhatTheServerSays()
   assert.equal((await predictions.last!.prediction).pixels, pixels)
+  await page.getByText('in the network’s form already').waitFor()
   await answer().getByText(prediction.predicted === labels[0] ? 'Right.' : `Wrong: you meant ${labels[0]}.`).waitFor()
 })
 

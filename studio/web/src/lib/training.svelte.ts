@@ -7,6 +7,9 @@ const mostPoints = 4096
 /** How long what comes ten times a second waits, so that the page has time for more. */
 const patience = 250 // ms
 
+/** Which of two is later, as the sign of a number: trainings, branches and their steps only grow. */
+const order = (a: State, b: State): number => a.training - b.training || a.branch - b.branch || a.step - b.step
+
 class Training {
   state = $state.raw<State | null>(null)
   points = $state.raw<Point[]>([])
@@ -27,6 +30,8 @@ class Training {
   private news: Point[] = [] // that are not among the points yet
   private kept: { snapshots: Snapshot[]; branches: Branch[] } | null = null // not yet taken
   private waiting = false
+  private asking = 0 // how often everything is being asked for
+  private heard = 0 // states that came by themselves
 
   /** Listens until the page is closed; the browser connects again by itself. */
   listen(): void {
@@ -36,7 +41,10 @@ class Training {
       void this.refresh()
     }
     source.onerror = () => (this.connected = false)
-    source.addEventListener('state', (e) => this.take(JSON.parse(e.data) as State))
+    source.addEventListener('state', (e) => {
+      this.heard++
+      this.take(JSON.parse(e.data) as State)
+    })
     source.addEventListener('points', (e) => {
       this.news.push(...(JSON.parse(e.data) as Point[]))
       this.soon()
@@ -55,6 +63,7 @@ class Training {
     setTimeout(
       () => {
         this.waiting = false
+        if (this.asking > 0) return // and taken after the answer
         if (this.news.length > 0) {
           let points = [...this.points, ...this.news]
           this.news = []
@@ -69,15 +78,22 @@ class Training {
   }
 
   async refresh(): Promise<void> {
+    // What came before is part of the answer; what comes meanwhile may be, too.
+    this.news = []
+    this.kept = null
+    const { heard } = this
+    this.asking++
     await this.doing(async () => {
       const all: Everything = await api.everything()
-      this.state = all.state
+      if (heard === this.heard || !this.state || order(all.state, this.state) >= 0) this.state = all.state
+      const last = all.points.at(-1)
+      this.news = this.news.filter((p) => !last || p.branch > last.branch || (p.branch === last.branch && p.step > last.step))
       this.points = all.points
-      this.news = []
-      this.kept = null
       this.keep(all)
       this.study = await api.study()
     })
+    this.asking--
+    this.soon()
   }
 
   private take(state: State): void {
@@ -110,8 +126,10 @@ class Training {
   }
 
   async change(f: () => Promise<State>): Promise<boolean> {
+    const { heard } = this
     const state = await this.doing(f)
-    if (state) this.take(state)
+    // An event may overtake the answer, which then tells of what is over.
+    if (state && (heard === this.heard || !this.state || order(state, this.state) > 0)) this.take(state)
     return state !== undefined
   }
 

@@ -13,10 +13,13 @@ export interface Point {
   y: number
 }
 
-/** An image on the pad, and the PNG of it that the network is to get: base64. */
+/** What the server is asked about, base64: a picture, or pixels that the network gets as they are. */
+export type Drawing = { png: string } | { pixels: string }
+
+/** An image on the pad, and what is asked about as long as nothing is drawn over it. */
 export interface Under {
   image: ImageBitmap | HTMLCanvasElement
-  png: string
+  drawing: Drawing
   name: string
 }
 
@@ -91,12 +94,11 @@ class Pad {
     }
   }
 
-  /** The drawing as a PNG, base64. */
-  png(): string {
-    if (this.under && this.strokes.length === 0) return this.under.png
+  drawing(): Drawing {
+    if (this.under && this.strokes.length === 0) return this.under.drawing
     const canvas = canvasOf(side, side)
     this.paint(canvas.getContext('2d')!)
-    return pngOf(canvas)
+    return { png: pngOf(canvas) }
   }
 }
 
