@@ -97,7 +97,7 @@ func (s *Study) Shorten(epochs int) error {
 	for i := range s.Experiments {
 		s.Experiments[i].Epochs = min(s.Experiments[i].Epochs, epochs)
 	}
-	s.Notes = append(s.Notes, fmt.Sprintf("Every run was cut short at %d epochs: these are not the study's full figures.", epochs))
+	s.Notes = append(s.Notes, fmt.Sprintf("Every run was cut short after epoch %d: these are not the study's full figures.", epochs))
 	return nil
 }
 

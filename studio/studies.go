@@ -113,12 +113,11 @@ func chosenStudy(name, text string) (*experiment.Study, []byte, error) {
 	return study, nil, err
 }
 
-// dataOf returns the data set of a study. Where MNIST was not to be had, the studio's own
-// stands for it, as on the command line.
+// dataOf returns the data set of a study. One about MNIST is run on the set that the
+// studio was started with, as --dataset does on the command line.
 func (s *server) dataOf(ctx context.Context, study *experiment.Study) (*dataset.Data, error) {
-	first, err := s.sets.load(ctx, "")
-	if err != nil || study.Dataset == "mnist" && first.Fallback {
-		return first, err
+	if study.Dataset == "mnist" {
+		return s.sets.load(ctx, "")
 	}
 	return s.sets.load(ctx, study.Dataset)
 }

@@ -146,7 +146,7 @@ test('a built-in study runs as a quick look, and the tour tells its figures', mi
   await phase(page).getByText('done').waitFor(minutes)
   const { results: r, evidence, histories } = await results()
   for (const e of r.experiments) assert.equal(e.runs[0]!.epochs, 1)
-  await page.getByText('cut short at 1 epochs').first().waitFor()
+  await page.getByText('cut short after epoch 1').first().waitFor()
 
   await page.getByRole('link', { name: 'Guided tour: the published study' }).click()
   const heading = page.locator('article h3')

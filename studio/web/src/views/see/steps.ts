@@ -81,7 +81,7 @@ function backwards(next: LayerSeen | undefined, layer: LayerSeen): string {
       return `Back through the weights of layer ${next.layer}: each unit adds up the gradients of the units it goes to, times the weights.${parts}`
     case 'batch_norm':
       return `Back through the normalisation: directly, through the mean and through the variance of the batch.${parts}`
-    case 'published_norm':
+    case 'published_per_example_norm':
       return `The gradient passes unchanged, as published: the normalisation's derivative is left out.${parts}`
     default:
       return `Back through ${layerName(next.kind)}: the gradient is multiplied by its slope.${parts}`
