@@ -120,8 +120,8 @@ func doubt(p *prediction) string {
 			p.Distance, p.Typical.P99, 100*sure)
 	case sure < unsure:
 		return fmt.Sprintf("The network wavers: its best guess has %.0f %%.", 100*sure)
-	case labels[p.Predicted] == 0:
-		return fmt.Sprintf("None of the %d nearest training examples is a %d.", len(p.Nearest), p.Predicted)
+	case 2*labels[p.Predicted] < len(p.Nearest):
+		return fmt.Sprintf("Of the %d nearest training examples only %d have the label %d.", len(p.Nearest), labels[p.Predicted], p.Predicted)
 	}
 	return ""
 }

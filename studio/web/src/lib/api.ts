@@ -212,7 +212,6 @@ export interface Nearest {
 }
 
 export interface Stage {
-  name: string // drawn, grey, cropped, scaled, centred
   what: string // a sentence
   width: number
   height: number
@@ -246,8 +245,8 @@ export interface Saliency {
 export interface Mistakes {
   step: number
   examples: number
-  cost: number
-  accuracy: number
+  cost: number | null // when it is not finite
+  accuracy: number | null
   confusion: number[][] // [label][predicted]
   total: number // examples in the cell, or mistakes, or all
   shown: { example: number; label: number; predicted: number; confidence: number }[] // at most 240

@@ -116,9 +116,7 @@ class Training {
   /** Does something, and shows what went wrong in the page's one place for it. */
   async doing<T>(f: () => Promise<T>): Promise<T | undefined> {
     try {
-      const result = await f()
-      this.error = null
-      return result
+      return await f()
     } catch (e) {
       if (e instanceof DOMException && e.name === 'AbortError') return
       this.error = e instanceof ApiError ? e : new ApiError(0, String(e), '')
@@ -126,6 +124,7 @@ class Training {
   }
 
   async change(f: () => Promise<State>): Promise<boolean> {
+    this.error = null
     const { heard } = this
     const state = await this.doing(f)
     // An event may overtake the answer, which then tells of what is over.
