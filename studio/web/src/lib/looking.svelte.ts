@@ -10,13 +10,14 @@ export class Looking {
   private wanted: At | null = null
   private busy = false
 
-  /** Follows a place in time for as long as the component that calls it is there. */
-  constructor(at: () => At) {
+  /** Follows a place in time, null being none, for as long as the component that calls it is there. */
+  constructor(at: () => At | null) {
     $effect(() => {
       void training.moment
       void training.state?.learning_rate
-      if (training.state?.training) void this.ask(at())
-      else this.look = null
+      const place = training.state?.training ? at() : null
+      if (place === null) this.wanted = this.look = null
+      else void this.ask(place)
     })
     $effect(() => () => (this.wanted = null))
   }
