@@ -22,9 +22,7 @@ const seesStep = (page: Page, side: 'then' | 'now', step: number) => page.locato
 /** A training of two epochs, at its end, in the time machine. */
 async function trained(page: Page, settings: object = {}): Promise<Everything> {
   await studio.fresh(page, 'time', { epochs: 2, ...settings })
-  await button(page, 'Start').click()
-  await phase(page, 'done')
-  return everything()
+  return runOn(page)
 }
 
 /** Picks the snapshot at the end of the first epoch with the keyboard. */
@@ -39,11 +37,13 @@ async function pick(page: Page, all: Everything): Promise<number> {
   return step
 }
 
-/** Trains to the end of the settings' epochs. */
+/** Trains to the end of the settings' epochs, and waits until the page has all snapshots. */
 async function runOn(page: Page): Promise<Everything> {
   await button(page, 'Start').click()
   await phase(page, 'done')
-  return everything()
+  const all = await everything()
+  await page.locator(`input[type=range][max="${all.snapshots.length}"]`).waitFor()
+  return all
 }
 
 const figures = (points: Point[]) => points.map(({ branch: _, ...rest }) => rest)

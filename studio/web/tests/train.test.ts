@@ -249,6 +249,7 @@ test('curves, weights, histograms and findings are those of the training, at eve
   await button(page, 'Start').click()
   await phase(page, 'done')
   const { state, points, snapshots } = await everything()
+  await page.locator(`input[type=range][max="${snapshots.length}"]`).waitFor()
 
   const shows = async (at: number, step: number) => {
     await looksAt(page, step)
