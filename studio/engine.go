@@ -177,9 +177,7 @@ type training struct {
 	points     []point
 	news       []point // that watchers have not been told
 	pointEvery int     // steps between two points; an epoch's end has one, too
-	sum        float64 // of the cost since the last point
-	correct    int
-	seen       int
+	since      sums
 
 	snapshots []snapshot
 	kept      bool // the watchers have not been told of all snapshots and branches
@@ -195,6 +193,14 @@ type training struct {
 type snapshot struct {
 	snapshotInfo
 	position position
+	since    sums
+}
+
+// sums are those over the examples since the last point of the curves.
+type sums struct {
+	cost    float64
+	correct int
+	seen    int
 }
 
 // run is a training at either number type.
@@ -307,9 +313,9 @@ func (t *training) advance() {
 		t.tell(true)
 		return
 	}
-	t.sum += cost.Data * float64(n)
-	t.correct += cost.Correct
-	t.seen += n
+	t.since.cost += cost.Data * float64(n)
+	t.since.correct += cost.Correct
+	t.since.seen += n
 	over := t.run.epochOver()
 	// Within an epoch every so many steps and at its end, or every so many epochs.
 	takes := func(every int) bool {
@@ -338,9 +344,9 @@ func (t *training) advance() {
 func (t *training) point(look bool) {
 	p := point{
 		Branch: t.branch, Step: t.run.steps(), Rate: t.run.rate(),
-		TrainCost: t.sum / float64(t.seen), TrainAccuracy: float64(t.correct) / float64(t.seen),
+		TrainCost: t.since.cost / float64(t.since.seen), TrainAccuracy: float64(t.since.correct) / float64(t.since.seen),
 	}
-	t.sum, t.correct, t.seen = 0, 0, 0
+	t.since = sums{}
 	if look {
 		if m := t.run.validate(); m != nil {
 			p.ValCost, p.ValAccuracy = &m.Cost, &m.Accuracy
@@ -361,7 +367,7 @@ func (t *training) snapshot() {
 	if len(t.snapshots) >= t.most {
 		t.thin()
 	}
-	t.snapshots = append(t.snapshots, snapshot{snapshotInfo{t.owner.nextID, t.branch, t.run.steps()}, t.run.position()})
+	t.snapshots = append(t.snapshots, snapshot{snapshotInfo{t.owner.nextID, t.branch, t.run.steps()}, t.run.position(), t.since})
 	t.owner.nextID++
 	t.kept = true
 }
@@ -519,6 +525,7 @@ func (t *training) goBack(id int, change func(*experiment.Settings) error) error
 		return usererr.New("this training has %d branches, and no room for more", maxBranches).Try("begin a new training")
 	}
 	before := t.branches[from.Branch].Settings
+	before.LearningRate = from.position.rate // it may have been changed on the way
 	after := before
 	if err := change(&after); err != nil {
 		return err
@@ -546,7 +553,7 @@ func (t *training) goBack(id int, change func(*experiment.Settings) error) error
 	if t.run.epochOver() && t.run.epoch() >= t.settings.Epochs {
 		t.phase = done
 	}
-	t.sum, t.correct, t.seen = 0, 0, 0
+	t.since = from.since
 	t.toldStep = t.run.steps()
 	t.snapshot()
 	t.tell(true)

@@ -90,6 +90,46 @@ func TestBranch(t *testing.T) {
 	}
 }
 
+// A branch begins with its snapshot's learning rate, changed on the way or not, and in the
+// middle between two points of the curves: where nothing changes it has its parent's.
+func TestBranchFromTheMiddle(t *testing.T) {
+	s := settings()
+	s.Batch, s.Epochs = 5, 1 // 96 steps: a point every 4, a snapshot every 9
+	tr := chosen(t, digits(t), s)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		must(tr.control("batch"))
+	}
+	must(tr.setRate(0.02))
+	must(tr.control("start"))
+	tr.finish()
+	parent, from := slices.Clone(tr.points), tr.snapshots[3]
+	if from.Step%tr.pointEvery == 0 {
+		t.Fatalf("the snapshot at step %d is at a point", from.Step)
+	}
+	must(tr.goBack(from.ID, unchanged))
+	if tr.settings.LearningRate != 0.02 || tr.branches[1].Change != "nothing changed" {
+		t.Errorf("rate %v, %s", tr.settings.LearningRate, tr.branches[1].Change)
+	}
+	must(tr.control("start"))
+	tr.finish()
+	own := tr.points[len(parent):]
+	for i, p := range parent[len(parent)-len(own):] {
+		if own[i].Step != p.Step || own[i].TrainCost != p.TrainCost || own[i].TrainAccuracy != p.TrainAccuracy {
+			t.Errorf("point %d is %+v, its parent's %+v", i, own[i], p)
+		}
+	}
+	must(tr.goBack(from.ID, func(s *experiment.Settings) error { s.LearningRate = 0.1; return nil }))
+	if tr.run.rate() != 0.1 || tr.branches[2].Change != "learning rate 0.1" {
+		t.Errorf("rate %v, %s", tr.run.rate(), tr.branches[2].Change)
+	}
+}
+
 // A look, a recorded step and an evaluation at a snapshot are those of the network as
 // it was, and stay so while the training goes on.
 func TestSnapshotsAreLookedAt(t *testing.T) {
