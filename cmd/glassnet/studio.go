@@ -37,6 +37,9 @@ func (c *studioCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	if c.Threads == nil {
+		threads = max(1, threads-1) // the page and its answers have a core of their own
+	}
 	if c.Port != nil && (*c.Port < 0 || *c.Port > 65535) {
 		return usererr.New("--port %d, want 0 to 65535", *c.Port)
 	}

@@ -58,20 +58,16 @@ for (const [what, all] of Object.entries(ratios)) console.log(`speed of training
 for (const view of ['train', 'time', 'see', 'mistakes']) {
   await page.goto(`${studio.url}#${view}`)
   await page.waitForTimeout(1000)
-  const frames = await page.evaluate(
-    () =>
-      new Promise<number[]>((resolve) => {
-        const gaps: number[] = []
-        let last = performance.now()
-        const next = (now: number) => {
-          gaps.push(now - last)
-          last = now
-          if (gaps.length < 300) requestAnimationFrame(next)
-          else resolve(gaps.slice(1))
-        }
-        requestAnimationFrame(next)
-      }),
-  )
+  const frames = await page.evaluate(async () => {
+    const gaps: number[] = []
+    let last = await new Promise<number>(requestAnimationFrame)
+    while (gaps.length < 300) {
+      const now = await new Promise<number>(requestAnimationFrame)
+      gaps.push(now - last)
+      last = now
+    }
+    return gaps
+  })
   const sorted = frames.toSorted((a, b) => a - b)
   console.log(`${view} while training: ${(1000 / (frames.reduce((a, b) => a + b) / frames.length)).toFixed(1)} frames a second, the longest hundredth ${sorted[Math.floor(0.99 * sorted.length)]!.toFixed(1)} ms`)
 }

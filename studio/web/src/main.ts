@@ -3,4 +3,6 @@ import 'uplot/dist/uPlot.min.css'
 import './app.css'
 import App from './App.svelte'
 
-mount(App, { target: document.getElementById('studio')! })
+const target = document.getElementById('studio')!
+target.replaceChildren() // what stands there while this is loaded
+mount(App, { target })
