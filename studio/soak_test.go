@@ -16,9 +16,11 @@ import (
 	"glassnet/experiment"
 )
 
-// mnist returns MNIST, or skips where it is not at hand.
+// mnist returns MNIST, or skips where it is not at hand. The search is that of the
+// program, seen from the module's root.
 func mnist(t testing.TB) *dataset.Data {
 	t.Helper()
+	t.Chdir("..")
 	data, err := dataset.Load(t.Context(), "mnist", dataset.Options{Offline: true})
 	if err != nil {
 		t.Skipf("needs MNIST: %v", err)
@@ -86,7 +88,7 @@ func beside(t testing.TB) page {
 func TestSoak(t *testing.T) {
 	d, err := time.ParseDuration(os.Getenv("GLASSNET_SOAK"))
 	if err != nil {
-		t.Skip("set GLASSNET_SOAK=1h")
+		t.Skip("trains for as long as it is told, an hour as a rule; GLASSNET_SOAK=1h runs it")
 	}
 	if d < 5*time.Minute {
 		t.Fatalf("GLASSNET_SOAK=%v, want 5m at least", d)
