@@ -59,14 +59,15 @@ func PreparePNG(r io.Reader, name string, width, height int, digit bool) (Prepar
 
 // Stage is an image on its way to a network, and what has just been done to it.
 type Stage struct {
-	What   string `json:"what"` // a short sentence
-	Width  int    `json:"width"`
-	Height int    `json:"height"`
-	Pixels []byte `json:"pixels"`
+	What   string `json:"what"`   // a short sentence
+	Width  int    `json:"width"`  // pixels
+	Height int    `json:"height"` // pixels
+	Pixels []byte `json:"pixels"` // [Height*Width], row by row from the top
 }
 
-// PreparePNGInStages is PreparePNG of a digit, and tells each stage of the work; the
-// first is the image in grey levels, the last what it has become.
+// PreparePNGInStages is PreparePNG of a digit, with its limits and errors, and tells each
+// stage of the work: the first is the image in grey levels, the last what it has become.
+// pixels is [height*width].
 func PreparePNGInStages(r io.Reader, name string, width, height int) (pixels []byte, stages []Stage, err error) {
 	img, err := decodePNG(r, name)
 	if err != nil {

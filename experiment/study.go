@@ -89,7 +89,7 @@ func Load(nameOrPath string) (*Study, error) {
 }
 
 // Shorten limits every run to so many epochs, for a quick look, and notes that the
-// figures are then not the study's.
+// figures are then not the study's. Fewer than 1 are a user error.
 func (s *Study) Shorten(epochs int) error {
 	if epochs < 1 {
 		return usererr.New("%d epochs, want 1 or more", epochs)

@@ -66,6 +66,11 @@ func (s *server) postPredict(r *http.Request) (any, error) {
 	default:
 		p.Pixels, p.Stages = body.Pixels, []dataset.Stage{}
 	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	p.Logits, p.Probabilities = net.classify(p.Pixels)
 	p.Predicted = nn.Argmax(p.Logits)
 	p.Entropy = entropy(p.Probabilities)
