@@ -132,6 +132,7 @@ func largest(v []float64, n int) []int {
 // are off.
 func judge(checks []explain.Check) (all []GradientCheck, worst *float64, failed int) {
 	largest := 0.0
+	all = []GradientCheck{}
 	for _, c := range checks {
 		name := fmt.Sprintf("%s[%d, %d]", c.Ref.Name, c.Ref.Index[0], c.Ref.Index[1])
 		all = append(all, GradientCheck{Parameter: name, Analytic: finite(c.Analytic), Numeric: finite(c.Numeric)})
@@ -141,7 +142,7 @@ func judge(checks []explain.Check) (all []GradientCheck, worst *float64, failed 
 		}
 	}
 	if len(all) == 0 {
-		return nil, nil, 0
+		return all, nil, 0
 	}
 	return all, finite(largest), failed
 }

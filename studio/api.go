@@ -104,19 +104,16 @@ func (s *server) answer(f func(r *http.Request) (any, error)) http.Handler {
 	})
 }
 
+// send answers with JSON, which has no way to write a number that is not finite.
 func send(w http.ResponseWriter, status int, value any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(marshal(value)) // who has gone away needs no answer
-}
-
-// marshal returns JSON; null for what has none, which would be a fault of this package.
-func marshal(value any) []byte {
 	data, err := json.Marshal(value)
 	if err != nil {
-		return []byte("null")
+		status = http.StatusUnprocessableEntity
+		data = []byte(`{"error":"the network has left the finite numbers","try":"go back to a snapshot"}`)
 	}
-	return data
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(data) // who has gone away needs no answer
 }
 
 // read decodes a request's JSON: known fields only, and nothing after it.
@@ -222,7 +219,7 @@ func (s *server) postConfigure(r *http.Request) (any, error) {
 // change has the owner do something and returns the state after it.
 func (s *server) change(r *http.Request, f func() error) (any, error) {
 	var after state
-	err := s.owner.do(r.Context(), func() error {
+	err := s.owner.change(r.Context(), func() error {
 		err := f()
 		after = s.owner.state()
 		return err
@@ -291,6 +288,11 @@ func (s *server) postLook(r *http.Request) (any, error) {
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	var of look
 	net, view, err := s.toSee(r.Context(), body.At, func(t *training) (dataset.View, error) {
 		of.Training, of.Branch = t.number, t.branch
@@ -302,11 +304,6 @@ func (s *server) postLook(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.mayWork(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	step, err := net.record(view.Slice(0, min(looked, view.Len())))
 	if err != nil {
 		return nil, err
@@ -334,6 +331,11 @@ func (s *server) postSee(r *http.Request) (any, error) {
 	if body.Batch > maxSeen {
 		return nil, usererr.New("a batch of %d, want 1 to %d", body.Batch, maxSeen)
 	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	net, view, err := s.toSee(r.Context(), body.At, func(t *training) (dataset.View, error) {
 		if body.Set == "next" {
 			from, err := t.positionAt(body.At)
@@ -358,11 +360,6 @@ func (s *server) postSee(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.mayWork(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	step, err := net.record(view)
 	if err != nil {
 		return nil, err
@@ -442,15 +439,15 @@ func (s *server) postSaliency(r *http.Request) (any, error) {
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	net, data, err := s.network(r.Context(), body.At)
-	if err != nil {
-		return nil, err
-	}
 	release, err := s.mayWork(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	net, data, err := s.network(r.Context(), body.At)
+	if err != nil {
+		return nil, err
+	}
 	found, err := net.salient(r.Context(), body.Pixels, data.Train.Width, body.Class)
 	if err != nil {
 		return nil, err
@@ -473,15 +470,15 @@ func (s *server) postActivating(r *http.Request) (any, error) {
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
-	net, data, err := s.network(r.Context(), body.At)
-	if err != nil {
-		return nil, err
-	}
 	release, err := s.mayWork(r.Context())
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	net, data, err := s.network(r.Context(), body.At)
+	if err != nil {
+		return nil, err
+	}
 	found, err := net.activating(r.Context(), data.Test, body.Layer, body.Unit)
 	if err != nil {
 		return nil, err
@@ -517,10 +514,16 @@ func (s *server) postMistakes(r *http.Request) (any, error) {
 	if body.Order != "most" && body.Order != "least" {
 		return nil, usererr.New("order %.40q, want most or least", body.Order)
 	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	var key moment
+	var e *evaluated
 	var net network
 	var data *dataset.Data
-	err := s.owner.do(r.Context(), func() error {
+	err = s.owner.do(r.Context(), func() error {
 		t, err := s.owner.chosen()
 		if err != nil {
 			return err
@@ -530,18 +533,18 @@ func (s *server) postMistakes(r *http.Request) (any, error) {
 		if from, err := t.find(body.At); err == nil && from != nil {
 			key = moment{t.number, from.Branch, from.Step}
 		}
-		net, err = t.networkAt(body.At)
+		if e = s.evaluations.find(key); e == nil {
+			net, err = t.networkAt(body.At)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.mayWork(r.Context())
-	if err != nil {
-		return nil, err
+	if e == nil {
+		e = net.evaluate(data.Name, data.Test)
+		s.evaluations.keep(key, e)
 	}
-	defer release()
-	e := s.evaluations.of(key, func() *evaluated { return net.evaluate(data.Name, data.Test) })
 	chosen := e.choose(body.Label, body.Predicted, body.Mistaken, body.Order == "least")
 	return struct {
 		Step      int      `json:"step"`
@@ -566,22 +569,23 @@ type evaluations struct {
 
 const keptEvaluations = 8
 
-func (c *evaluations) of(key moment, evaluate func() *evaluated) *evaluated {
+// find returns nil when there is none.
+func (c *evaluations) find(key moment) *evaluated {
 	c.mu.Lock()
-	i := slices.Index(c.keys, key)
-	if i >= 0 {
-		defer c.mu.Unlock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.keys, key); i >= 0 {
 		return c.kept[i]
 	}
-	c.mu.Unlock()
-	e := evaluate()
+	return nil
+}
+
+func (c *evaluations) keep(key moment, e *evaluated) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.keys, c.kept = append(c.keys, key), append(c.kept, e)
 	if len(c.keys) > keptEvaluations {
 		c.keys, c.kept = slices.Delete(c.keys, 0, 1), slices.Delete(c.kept, 0, 1)
 	}
-	return e
 }
 
 // maxImages is how many images are sent at once.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"image/png"
+	"log/slog"
 	"math"
 	"net/http"
 	"slices"
@@ -49,6 +50,11 @@ func (s *server) postPredict(r *http.Request) (any, error) {
 	if err := read(r, &body); err != nil {
 		return nil, err
 	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	net, data, err := s.network(r.Context(), body.At)
 	if err != nil {
 		return nil, err
@@ -66,18 +72,13 @@ func (s *server) postPredict(r *http.Request) (any, error) {
 	default:
 		p.Pixels, p.Stages = body.Pixels, []dataset.Stage{}
 	}
-	release, err := s.mayWork(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	p.Logits, p.Probabilities = net.classify(p.Pixels)
 	p.Predicted = nn.Argmax(p.Logits)
 	p.Entropy = entropy(p.Probabilities)
 	neighbours := s.neighboursOf(data)
 	p.Nearest = neighbours.nearest(p.Pixels, mostNear)
 	p.Distance = p.Nearest[0].Distance
-	if p.Typical = neighbours.yardstick(s.closing); p.Typical != nil {
+	if p.Typical = neighbours.yardstick(s.log, s.closing); p.Typical != nil {
 		p.Far = p.Distance > p.Typical.P99
 	}
 	p.Doubt = doubt(&p)
@@ -121,10 +122,10 @@ func doubt(p *prediction) string {
 	sure := p.Probabilities[p.Predicted]
 	switch {
 	case p.Far:
-		return fmt.Sprintf("This is unlike every training example: the nearest is %.1f away, while 99 %% of the test examples have one within %.1f. The network has no word for \"none of these\", so its %.0f %% mean little.",
-			p.Distance, p.Typical.P99, 100*sure)
+		return fmt.Sprintf("This is unlike every training example: the nearest is %.1f away, while 99 %% of %d test examples have one within %.1f. The network has no class for \"none of these\", so its probability of %.0f %% says little.",
+			p.Distance, p.Typical.Of, p.Typical.P99, 100*sure)
 	case sure < unsure:
-		return fmt.Sprintf("The network wavers: its best guess has %.0f %%.", 100*sure)
+		return fmt.Sprintf("The network is unsure: its likeliest class has a probability of %.0f %%.", 100*sure)
 	case 2*labels[p.Predicted] < len(p.Nearest):
 		return fmt.Sprintf("Of the %d nearest training examples only %d have the label %d.", len(p.Nearest), labels[p.Predicted], p.Predicted)
 	}
@@ -143,6 +144,7 @@ const mostNear = 8
 
 // typical are quantiles of the distances of test examples to the nearest training example.
 type typical struct {
+	Of     int     `json:"of"` // test examples
 	Median float64 `json:"median"`
 	P95    float64 `json:"p95"`
 	P99    float64 `json:"p99"`
@@ -207,8 +209,10 @@ func (n *neighbours) nearest(image []byte, k int) []near {
 const measured = 400
 
 // yardstick returns the quantiles once they are known; the first call begins to measure.
-func (n *neighbours) yardstick(closing <-chan struct{}) *typical {
-	n.once.Do(func() { go n.measure(closing) })
+func (n *neighbours) yardstick(log *slog.Logger, closing <-chan struct{}) *typical {
+	n.once.Do(func() {
+		go func() { _ = caught(log, func() error { n.measure(closing); return nil }) }()
+	})
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.typical
@@ -229,7 +233,7 @@ func (n *neighbours) measure(closing <-chan struct{}) {
 	at := func(share float64) float64 { return distances[min(int(share*float64(count)), count-1)] }
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.typical = &typical{at(0.5), at(0.95), at(0.99)}
+	n.typical = &typical{count, at(0.5), at(0.95), at(0.99)}
 }
 
 // neighboursOf returns those of a data set, made when they are asked for first.

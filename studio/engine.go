@@ -2,6 +2,7 @@ package studio
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -128,30 +129,45 @@ func (o *owner) own(ctx context.Context) {
 		case command := <-o.commands:
 			command()
 		default:
-			o.guarded(func() error { o.training.advance(); return nil })
+			_ = o.guarded(func() error { o.training.advance(); return nil })
 		}
 	}
 }
 
-// guarded does f; when it panics the training has failed, and the server lives on.
-func (o *owner) guarded(f func() error) (err error) {
+// errPanic stands for a panic, of which the log says more.
+var errPanic = errors.New("a fault of glassnet")
+
+// caught does f and turns a panic into an error, so that the server lives on.
+func caught(log *slog.Logger, f func() error) (err error) {
 	defer func() {
 		if e := recover(); e != nil {
-			o.log.Error("panic while training", "panic", e, "stack", string(debug.Stack()))
-			err = errors.New("panic while training")
-			if o.training != nil {
-				o.training.phase, o.training.message = failed, "glassnet has a fault here; its log says more"
-			}
+			log.Error("panic", "panic", e, "stack", string(debug.Stack()))
+			err = errPanic
 		}
 	}()
 	return f()
 }
 
-// do has the owner run f between two steps and waits for it.
+// guarded does f, which changes the training; when it panics the training has failed.
+func (o *owner) guarded(f func() error) error {
+	err := caught(o.log, f)
+	if errors.Is(err, errPanic) && o.training != nil {
+		o.training.phase, o.training.message = failed, "glassnet has a fault here; its log says more"
+		o.training.tell(true)
+	}
+	return err
+}
+
+// change has the owner run f, which changes the training, and waits for it.
+func (o *owner) change(ctx context.Context, f func() error) error {
+	return o.do(ctx, func() error { return o.guarded(f) })
+}
+
+// do has the owner run f between two steps and waits for it. f only looks.
 func (o *owner) do(ctx context.Context, f func() error) error {
 	result := make(chan error, 1)
 	select {
-	case o.commands <- func() { result <- o.guarded(f) }:
+	case o.commands <- func() { result <- caught(o.log, f) }:
 		return <-result
 	case <-o.ended:
 		return statusError{http.StatusServiceUnavailable, errors.New("the studio is ending")}
@@ -172,7 +188,8 @@ type training struct {
 	message  string
 	branch   int
 	branches []branchInfo
-	until    int // the step at which to pause; 0: none
+	until    int  // the step at which to pause; 0: none
+	toEnd    bool // pause at the end of the epoch
 
 	points     []point
 	news       []point // that watchers have not been told
@@ -194,6 +211,7 @@ type snapshot struct {
 	snapshotInfo
 	position position
 	since    sums
+	ends     bool // an epoch
 }
 
 // sums are those over the examples since the last point of the curves.
@@ -334,8 +352,8 @@ func (t *training) advance() {
 	case over && t.run.epoch() >= t.settings.Epochs:
 		t.phase = done
 		t.snapshot()
-	case t.run.steps() == t.until:
-		t.phase, t.until = paused, 0
+	case t.run.steps() == t.until || over && t.toEnd:
+		t.phase, t.until, t.toEnd = paused, 0, false
 	}
 	t.tell(t.phase != running)
 }
@@ -367,7 +385,7 @@ func (t *training) snapshot() {
 	if len(t.snapshots) >= t.most {
 		t.thin()
 	}
-	t.snapshots = append(t.snapshots, snapshot{snapshotInfo{t.owner.nextID, t.branch, t.run.steps()}, t.run.position(), t.since})
+	t.snapshots = append(t.snapshots, snapshot{snapshotInfo{t.owner.nextID, t.branch, t.run.steps()}, t.run.position(), t.since, t.run.epochOver()})
 	t.owner.nextID++
 	t.kept = true
 }
@@ -385,7 +403,7 @@ func (t *training) thin() {
 			continue
 		}
 		g := after.Step - before.Step
-		if it.Step%t.run.perEpoch() == 0 {
+		if it.ends {
 			g *= endsWeigh
 		}
 		if g < gap {
@@ -393,7 +411,7 @@ func (t *training) thin() {
 		}
 	}
 	t.snapshots = slices.Delete(t.snapshots, least, least+1)
-	if gap > 2*t.every {
+	if gap > 2*t.every && gap != math.MaxInt {
 		t.every = t.sparser(t.every)
 	}
 }
@@ -484,13 +502,11 @@ func (t *training) control(action string) error {
 		if t.phase == done || t.phase == diverged || t.phase == failed {
 			return usererr.New("the training is %s: go back to a snapshot or begin anew", t.phase)
 		}
-		t.phase, t.until = running, 0
+		t.phase, t.until, t.toEnd = running, 0, action == "epoch"
 		switch action {
 		case "batch":
 			t.until = t.run.steps() + 1
 			t.advance()
-		case "epoch":
-			t.until = (t.run.steps()/t.run.perEpoch() + 1) * t.run.perEpoch()
 		}
 	default:
 		return usererr.New("action %.40q, want start, pause, batch, epoch or stop", action)
@@ -549,7 +565,7 @@ func (t *training) goBack(id int, change func(*experiment.Settings) error) error
 	}
 	t.run, t.settings, t.branch = run, after, len(t.branches)
 	t.branches = append(t.branches, branchInfo{t.branch, from.Branch, from.Step, after, words})
-	t.phase, t.message, t.until = paused, "", 0
+	t.phase, t.message, t.until, t.toEnd = paused, "", 0, false
 	if t.run.epochOver() && t.run.epoch() >= t.settings.Epochs {
 		t.phase = done
 	}
@@ -640,7 +656,11 @@ func (h *hub) send(event string, value any) {
 	if len(h.watchers) == 0 {
 		return
 	}
-	text := fmt.Appendf(nil, "event: %s\ndata: %s\n\n", event, marshal(value))
+	data, err := json.Marshal(value)
+	if err != nil { // a number that is not finite: the next message will do
+		return
+	}
+	text := fmt.Appendf(nil, "event: %s\ndata: %s\n\n", event, data)
 	for w := range h.watchers {
 		for {
 			select {

@@ -24,7 +24,6 @@ type network interface {
 	activating(ctx context.Context, set *dataset.Set, layer, unit int) ([]explain.Activating, error)
 	features() int
 	classes() int
-	hasBatchNorm() bool
 }
 
 type typedNetwork[T matrix.Float] struct {
@@ -58,10 +57,6 @@ func (n typedNetwork[T]) features() int {
 func (n typedNetwork[T]) classes() int {
 	_, out := n.net.Widths()
 	return out
-}
-
-func (n typedNetwork[T]) hasBatchNorm() bool {
-	return slices.ContainsFunc(n.net.Layers(), func(l nn.Layer[T]) bool { return l.Spec().Kind == nn.KindBatchNorm })
 }
 
 // guess is what a network takes an example for.

@@ -80,10 +80,13 @@ func (r *typedRun[T]) step() (train.Cost, int, error) {
 	return cost, batch.Len(), err
 }
 
-// epochOver reports whether no batch of the epoch is left. One example is none under
-// batch normalisation, as in package train.
-func (r *typedRun[T]) epochOver() bool {
-	return r.at >= min(r.view.Len(), r.perEpoch()*r.ready.Batch)
+// epochOver reports whether no batch of the epoch is left.
+func (r *typedRun[T]) epochOver() bool { return r.overAt(r.at) }
+
+// overAt reports whether no batch is left when so many examples are done. One example is
+// none under batch normalisation, as in package train.
+func (r *typedRun[T]) overAt(done int) bool {
+	return r.ready.Trainer.StepsPerEpoch(r.view.Len()-done) == 0
 }
 
 func (r *typedRun[T]) validate() *train.Metrics {
@@ -102,7 +105,14 @@ func (r *typedRun[T]) position() position {
 	for _, p := range r.ready.Net.Params() {
 		params = append(params, slices.Clone(p.Value))
 	}
-	p := position{params: params, order: r.view.Index, at: r.at, epoch: r.begun, steps: r.made, rate: r.rate()}
+	p := r.place()
+	p.params = params
+	return p
+}
+
+// place is the position without its parameters.
+func (r *typedRun[T]) place() position {
+	p := position{order: r.view.Index, at: r.at, epoch: r.begun, steps: r.made, rate: r.rate()}
 	if r.shuffle != nil {
 		p.shuffle, _ = r.shuffle.MarshalBinary() // never fails
 	}
@@ -168,11 +178,11 @@ func (r *typedRun[T]) fit() dataset.View { return r.ready.Fit }
 // next returns the batch of the step that follows a position, or now when that is nil.
 func (r *typedRun[T]) next(after *position) dataset.View {
 	if after == nil {
-		now := r.position()
+		now := r.place()
 		after = &now
 	}
 	view, first := dataset.View{Set: r.view.Set, Index: after.order}, after.at
-	if first >= r.perEpoch()*r.ready.Batch || first >= view.Len() {
+	if r.overAt(first) {
 		first = 0
 		if r.shuffle != nil {
 			stream := random.New(0, random.Shuffle)

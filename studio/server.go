@@ -25,7 +25,7 @@ type Options struct {
 	// Find loads mnist or drawn-digits when the page chooses it; nil: there is Data only.
 	Find    func(ctx context.Context, name string) (*dataset.Data, error)
 	Out     string       // folder in which each study that is run gets one
-	Threads int          // cores to train on; 0 means 1
+	Threads int          // cores for training and for studies; 0 means 1
 	Log     *slog.Logger // nil: nothing is logged
 	// Listen is the address to listen on; "" is 127.0.0.1. Any other than the
 	// loopback's is reachable from other machines, and asks for a token.
@@ -130,7 +130,7 @@ func newServer(ctx context.Context, o Options, log *slog.Logger) *server {
 	return &server{
 		owner: owner, sets: sets,
 		lab: &laboratory{
-			out: o.Out, threads: threads, hub: owner.hub, stopAll: ctx,
+			out: o.Out, threads: threads, hub: owner.hub, log: log, stopAll: ctx,
 			state: studyState{Phase: studyNone, Runs: []runProgress{}},
 		},
 		working: make(chan struct{}, maxWorking), log: log, closing: make(chan struct{}),

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ import (
 
 	"glassnet/dataset"
 	"glassnet/experiment"
+	"glassnet/internal/atomicfile"
+	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 	"glassnet/report"
 	"glassnet/studies"
@@ -59,6 +62,7 @@ type laboratory struct {
 	out     string // folder in which each study has one
 	threads int
 	hub     *hub
+	log     *slog.Logger
 	stopAll context.Context // of the server
 	ended   sync.WaitGroup
 
@@ -96,7 +100,17 @@ func (s *server) postStudy(r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
-	return s.lab.begin(study, text, data)
+	command := "glassnet study " + study.Name
+	if text != nil {
+		command = "glassnet study study.toml"
+	}
+	if body.Epochs != nil {
+		command += " --epochs " + strconv.Itoa(*body.Epochs)
+	}
+	if data.Name != study.Dataset {
+		command += " --dataset " + data.Name
+	}
+	return s.lab.begin(study, text, data, command)
 }
 
 func chosenStudy(name, text string) (*experiment.Study, []byte, error) {
@@ -122,7 +136,8 @@ func (s *server) dataOf(ctx context.Context, study *experiment.Study) (*dataset.
 	return s.sets.load(ctx, study.Dataset)
 }
 
-func (l *laboratory) begin(study *experiment.Study, text []byte, data *dataset.Data) (studyState, error) {
+// begin runs a study; command is how to run it again.
+func (l *laboratory) begin(study *experiment.Study, text []byte, data *dataset.Data, command string) (studyState, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.busy() {
@@ -132,20 +147,21 @@ func (l *laboratory) begin(study *experiment.Study, text []byte, data *dataset.D
 	if err != nil {
 		return studyState{}, err
 	}
-	command := "glassnet study " + study.Name
 	if text != nil {
-		path := filepath.Join(folder, "study.toml")
-		if err := os.WriteFile(path, text, 0o644); err != nil {
+		err := atomicfile.Write(filepath.Join(folder, "study.toml"), func(w io.Writer) error {
+			_, err := w.Write(text)
+			return err
+		})
+		if err != nil {
 			return studyState{}, err
 		}
-		command = "glassnet study study.toml"
 	}
 	l.state = studyState{Study: l.state.Study + 1, Phase: studyRunning, Name: study.Name, Title: study.Title, Folder: folder, Runs: []runProgress{}}
 	ctx, cancel := context.WithCancel(l.stopAll)
 	l.cancel = cancel
 	l.ended.Go(func() {
 		defer cancel()
-		l.end(l.run(ctx, study, data, folder, command))
+		l.end(caught(l.log, func() error { return l.run(ctx, study, data, folder, command) }))
 	})
 	l.tell(true)
 	return l.value(), nil
@@ -157,17 +173,18 @@ func (l *laboratory) busy() bool {
 
 // folder makes a folder of its own for a study.
 func (l *laboratory) folder(name string) (string, error) {
-	dir := filepath.Join(l.out, name+"-"+time.Now().UTC().Format("20060102-150405"))
-	if err := os.MkdirAll(l.out, 0o777); err != nil {
-		return "", err
-	}
-	for i := 2; ; i++ {
-		err := os.Mkdir(dir, 0o777)
-		if err == nil || !errors.Is(err, os.ErrExist) {
-			return dir, err
+	first := filepath.Join(l.out, name+"-"+time.Now().UTC().Format("20060102-150405"))
+	err := os.MkdirAll(l.out, 0o777)
+	dir := first
+	for i := 2; err == nil; i++ {
+		if err = os.Mkdir(dir, 0o777); err == nil {
+			return dir, nil
 		}
-		dir = filepath.Join(l.out, name+"-"+time.Now().UTC().Format("20060102-150405")+"-"+strconv.Itoa(i))
+		if errors.Is(err, os.ErrExist) {
+			dir, err = first+"-"+strconv.Itoa(i), nil
+		}
 	}
+	return "", usererr.New("no folder for the results: %q: %w", dir, inputfile.Cause(err)).Try("glassnet studio --out DIR, with a folder that can be written")
 }
 
 // run runs the study and writes all that the command line would.

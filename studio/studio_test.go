@@ -682,8 +682,18 @@ func TestPanicWhileTraining(t *testing.T) {
 	if err := o.do(ctx, func() error { return o.configure(data, settings()) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.do(ctx, func() error { panic("a fault") }); err == nil {
+	w, err := o.hub.join()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.do(ctx, func() error { panic("a fault") }); err == nil || o.training.phase != idle {
+		t.Errorf("a look that panics: error %v, phase %s", err, o.training.phase)
+	}
+	if err := o.change(ctx, func() error { panic("a fault") }); err == nil {
 		t.Error("no error")
+	}
+	if told := string(<-w.events); !strings.Contains(told, failed) {
+		t.Errorf("watchers are told %s", told)
 	}
 	if err := o.do(ctx, func() error {
 		if o.training.phase != failed || o.training.control("start") == nil {

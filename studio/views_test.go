@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -127,6 +128,50 @@ func TestBranchFromTheMiddle(t *testing.T) {
 	must(tr.goBack(from.ID, func(s *experiment.Settings) error { s.LearningRate = 0.1; return nil }))
 	if tr.run.rate() != 0.1 || tr.branches[2].Change != "learning rate 0.1" {
 		t.Errorf("rate %v, %s", tr.run.rate(), tr.branches[2].Change)
+	}
+}
+
+// A branch with other batches ends the epoch that it began in where its examples end: one
+// that is left alone is no batch under batch normalisation, and an epoch's button stops there.
+func TestBranchOfOtherBatches(t *testing.T) {
+	s := settings()
+	s.Normalisation, s.Batch, s.Epochs = experiment.NormalisationBatch, 7, 3
+	tr := chosen(t, digits(t), s)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 7 {
+		must(tr.control("batch")) // 49 examples of 480
+	}
+	tr.snapshot()
+	from := tr.snapshots[len(tr.snapshots)-1]
+	must(tr.goBack(from.ID, func(s *experiment.Settings) error { s.Batch = 43; return nil }))
+	for epoch := 1; epoch <= s.Epochs; epoch++ {
+		must(tr.control("epoch"))
+		for tr.phase == running {
+			if next := tr.run.next(nil).Len(); next < 2 {
+				t.Fatalf("step %d: the next batch has %d examples", tr.run.steps()+1, next)
+			}
+			tr.advance()
+		}
+		if !tr.run.epochOver() || tr.run.epoch() != epoch || tr.phase == failed {
+			t.Errorf("epoch %d: %s after step %d of epoch %d, over: %v", epoch, tr.phase, tr.run.steps(), tr.run.epoch(), tr.run.epochOver())
+		}
+	}
+	if tr.phase != done {
+		t.Errorf("phase %s", tr.phase)
+	}
+}
+
+// What a network answers that has left the finite numbers is an error with a way on.
+func TestNotFinite(t *testing.T) {
+	w := httptest.NewRecorder()
+	send(w, http.StatusOK, math.NaN())
+	if w.Code != 422 || !strings.Contains(w.Body.String(), "go back to a snapshot") {
+		t.Errorf("status %d, %s", w.Code, w.Body)
 	}
 }
 
@@ -558,9 +603,21 @@ func TestStudies(t *testing.T) {
 	if ended(); state.Phase != studyStopped {
 		t.Errorf("stopped: %+v", state)
 	}
-	p.post("/api/study", object{"text": long, "epochs": 1}, &state)
+	p.post("/api/study", object{"text": strings.Replace(long, `"drawn-digits"`, `"mnist"`, 1), "epochs": 1}, &state)
 	if ended(); state.Phase != studyDone || state.Runs[0].MaxEpochs != 1 {
 		t.Errorf("shortened: %+v", state)
+	}
+	p.get("/api/study/results", &results)
+	if want := "glassnet study study.toml --epochs 1 --dataset drawn-digits"; results.Results.Command != want {
+		t.Errorf("command %q, want %q", results.Results.Command, want)
+	}
+	if err := os.WriteFile(filepath.Join(out, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var refused struct{ Error, Try string }
+	other := openWith(t, Options{Data: digits(t), Out: filepath.Join(out, "file")})
+	if code := other.post("/api/study", object{"text": tiny}, &refused); code != 422 || !strings.Contains(refused.Try, "--out") {
+		t.Errorf("a folder that cannot be made: status %d, %+v", code, refused)
 	}
 	p.post("/api/study", object{"text": long}, nil) // the server's end ends it
 }

@@ -42,7 +42,7 @@ type speedFlags struct {
 // use chooses the kernel and returns the number of threads.
 func (f speedFlags) use() (threads int, err error) {
 	if f.Threads == nil {
-		return runtime.NumCPU(), f.apply()
+		return runtime.GOMAXPROCS(0), f.apply() // fewer than the machine has in a container
 	}
 	if *f.Threads < 1 || *f.Threads > 1024 {
 		return 0, usererr.New("--threads %d, want 1 to 1024", *f.Threads)

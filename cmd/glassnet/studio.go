@@ -47,7 +47,7 @@ func (c *studioCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	runtime.GOMAXPROCS(runtime.NumCPU() + spare)
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spare)
 	level := slog.LevelError
 	if c.Verbose {
 		level = slog.LevelDebug

@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 		"gonum.org/v1/plot", "gonum.org/v1/plot/*", "gonum.org/v1/plot/vg/*",
 	},
 	"studio": {
-		"dataset", "experiment", "explain", "internal/usererr", "matrix", "nn", "random", "report", "studies", "train",
+		"dataset", "experiment", "explain", "internal/atomicfile", "internal/inputfile", "internal/usererr", "matrix", "nn", "random", "report", "studies", "train",
 		"golang.org/x/net/netutil",
 	},
 	"cmd/glassnet": {

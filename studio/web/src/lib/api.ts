@@ -228,8 +228,8 @@ export interface Prediction {
   nearest: Nearest[]
   distance: number // to the nearest training example
   /** Distances of test examples to their nearest training example; null until known. */
-  typical: { median: number; p95: number; p99: number } | null
-  far: boolean // farther than 99 % of the test examples
+  typical: { of: number; median: number; p95: number; p99: number } | null
+  far: boolean // farther than 99 % of the `of` test examples that were measured
   doubt: string // a sentence; "" without doubt
   milliseconds: number
 }
