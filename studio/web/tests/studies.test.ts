@@ -4,7 +4,7 @@ import type { Page } from 'playwright-core'
 import type { State, StudyInfo, StudyResults } from '../src/lib/api.ts'
 import { fixed, interval } from '../src/views/studies/figures.ts'
 import { equalRows, perExample, perUnit } from '../src/views/studies/tour/normalise.ts'
-import { accessible, fits, Studio } from './studio.ts'
+import { accessible, counted, fits, Studio } from './studio.ts'
 
 const own = `name = "tiny"
 title = "Two rates"
@@ -163,7 +163,7 @@ test('a built-in study runs as a quick look, and the tour tells its figures', mi
     if (title === 'The missing derivative') {
       const e = Object.values(evidence)[0]!
       assert.match(await page.getByTestId('gradient-finding').innerText(), new RegExp(`Of ${e.checks.length} gradients of exp2 that were checked, ${e.failed} fail`))
-      assert.equal(await page.getByRole('region', { name: 'Gradients, published norm' }).locator('tbody tr').count(), e.checks.length)
+      await counted(page.getByRole('region', { name: 'Gradients, published norm' }).locator('tbody tr'), e.checks.length)
     }
     if (title === 'The growing weights') {
       assert.equal(await page.getByTestId('end exp2').innerText(), fixed(r.experiments[1]!.runs[0]!.sum_of_weights, 1))

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import assert from 'node:assert/strict'
-import { chromium, type Browser, type Page } from 'playwright-core'
+import { chromium, type Browser, type Locator, type Page } from 'playwright-core'
 import axe from 'axe-core'
 
 export class Studio {
@@ -104,6 +104,15 @@ export async function accessible(page: Page, where: string): Promise<void> {
     bad.map((v) => `${where}: ${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).join(' | ')}`),
     [],
   )
+}
+
+/** Waits until so many are there: what a page shows may come a moment after what the test knows. */
+export async function counted(all: Locator, n: number): Promise<void> {
+  const began = performance.now()
+  while ((await all.count()) !== n) {
+    if (performance.now() - began > 10_000) assert.equal(await all.count(), n, all.toString())
+    await all.page().waitForTimeout(50)
+  }
 }
 
 /** The content must not be wider than the window. */

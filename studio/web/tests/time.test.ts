@@ -61,7 +61,7 @@ test('a snapshot shows the network as it was, beside what it is now', async () =
     const text = await page.getByTestId(side).innerText()
     assert.ok(text.includes(number(look.cost)) && text.includes(percent(look.accuracy)), `${side}: ${text}; want ${look.cost}, ${look.accuracy}`)
     const images = page.getByTestId(side).getByRole('img', { name: /^incoming weights of unit/ })
-    assert.equal(await images.count(), all.state.settings.hidden[0])
+    assert.equal(await images.count(), all.state.settings.hidden[0]!)
   }
   const image = (side: string) =>
     page.getByTestId(side).getByRole('img', { name: 'incoming weights of unit 3' }).evaluate((canvas: HTMLCanvasElement) => canvas.toDataURL())

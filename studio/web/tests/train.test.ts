@@ -5,7 +5,7 @@ import type { Everything, Look, Settings, State } from '../src/lib/api.ts'
 import { number, percent, whole } from '../src/lib/show.ts'
 import { layersOf } from '../src/views/train/layers.ts'
 import { presets, settingsOf } from '../src/views/train/presets.ts'
-import { accessible, fits, Studio } from './studio.ts'
+import { accessible, counted, fits, Studio } from './studio.ts'
 
 let studio: Studio
 before(async () => (studio = await Studio.open()))
@@ -257,8 +257,8 @@ test('curves, weights, histograms and findings are those of the training, at eve
     assert.equal(want.step, step)
     const text = await shown(page, 'look')
     assert.ok(text.includes(number(want.cost)) && text.includes(percent(want.accuracy)), `${text}: want ${want.cost}, ${want.accuracy}`)
-    assert.equal(await page.getByRole('img', { name: /^incoming weights of unit/ }).count(), state.settings.hidden[0])
-    assert.equal(await page.getByRole('listitem').filter({ has: page.getByText('gradients of outputs') }).count(), state.layers.length)
+    await counted(page.getByRole('img', { name: /^incoming weights of unit/ }), state.settings.hidden[0]!)
+    await counted(page.getByRole('listitem').filter({ has: page.getByText('gradients of outputs') }), state.layers.length)
     for (const l of want.layers) {
       const one = page.getByTestId(`layer ${l.layer}`)
       const histograms = [l.output, l.gradient, ...(l.weights ? [l.weights] : [])]
@@ -268,7 +268,7 @@ test('curves, weights, histograms and findings are those of the training, at eve
       }
       if (state.layers[l.layer - 1]!.parameters > 0) assert.equal(await one.getByTestId('gradient norm').innerText(), number(l.gradient_norm, 3))
     }
-    assert.equal(await page.getByTestId('findings').getByRole('listitem').count(), want.findings.length)
+    await counted(page.getByTestId('findings').getByRole('listitem'), want.findings.length)
     const seen = points.filter((p) => p.step <= step)
     assert.equal(await page.getByTestId('training cost').locator('b').innerText(), number(seen.at(-1)?.train_cost))
     assert.equal(await page.getByTestId('validation accuracy').locator('b').innerText(), percent(seen.findLast((p) => p.val_cost !== null)?.val_accuracy))
