@@ -1,9 +1,9 @@
-// Looks at the network: one request at a time, and at most two a second while it trains.
+// Looks at the network: one request at a time, and at most one a second while it trains.
 import { api, ApiError, type At, type Look } from './api.ts'
 import { did } from './deeds.ts'
 import { training } from './training.svelte.ts'
 
-const apart = 500 // ms
+const apart = 1000 // ms
 
 export class Looking {
   look = $state.raw<Look | null>(null)

@@ -4,9 +4,6 @@ import { api, ApiError, type At, type Branch, type Everything, type Point, type 
 /** How many points are kept, as on the server: when there are more, every second goes. */
 const mostPoints = 4096
 
-/** How long what comes ten times a second waits, so that the page has time for more. */
-const patience = 250 // ms
-
 /** Which of two is later, as the sign of a number: trainings, branches and their steps only grow. */
 const order = (a: State, b: State): number => a.training - b.training || a.branch - b.branch || a.step - b.step
 
@@ -29,7 +26,6 @@ class Training {
 
   private news: Point[] = [] // that are not among the points yet
   private kept: { snapshots: Snapshot[]; branches: Branch[] } | null = null // not yet taken
-  private waiting = false
   private asking = 0 // how often everything is being asked for
   private heard = 0 // states that came by themselves
 
@@ -47,34 +43,26 @@ class Training {
     })
     source.addEventListener('points', (e) => {
       this.news.push(...(JSON.parse(e.data) as Point[]))
-      this.soon()
+      this.catchUp()
     })
     source.addEventListener('snapshots', (e) => {
       this.kept = JSON.parse(e.data) as { snapshots: Snapshot[]; branches: Branch[] }
-      this.soon()
+      this.catchUp()
     })
     source.addEventListener('study', (e) => (this.study = JSON.parse(e.data) as StudyState))
   }
 
-  /** Takes points and snapshots at once, or together with those that come a little later. */
-  private soon(): void {
-    if (this.waiting) return
-    this.waiting = true
-    setTimeout(
-      () => {
-        this.waiting = false
-        if (this.asking > 0) return // and taken after the answer
-        if (this.news.length > 0) {
-          let points = [...this.points, ...this.news]
-          this.news = []
-          while (points.length > mostPoints) points = points.filter((_, i) => i % 2 === 0)
-          this.points = points
-        }
-        if (this.kept) this.keep(this.kept)
-        this.kept = null
-      },
-      this.state?.phase === 'running' ? patience : 0,
-    )
+  /** Takes the points and snapshots that have come, but none before those that are being asked for. */
+  private catchUp(): void {
+    if (this.asking > 0) return
+    if (this.news.length > 0) {
+      let points = [...this.points, ...this.news]
+      this.news = []
+      while (points.length > mostPoints) points = points.filter((_, i) => i % 2 === 0)
+      this.points = points
+    }
+    if (this.kept) this.keep(this.kept)
+    this.kept = null
   }
 
   async refresh(): Promise<void> {
@@ -93,7 +81,7 @@ class Training {
       this.study = await api.study()
     })
     this.asking--
-    this.soon()
+    this.catchUp()
   }
 
   private take(state: State): void {
