@@ -127,17 +127,61 @@ var avx2For64 = vectors[float64]{
 }
 
 var avx512Scatter32 = []scatterFunc[float32]{
-	{4, avx512Scatter4x32}, {8, avx512Scatter8x32}, {12, avx512Scatter12x32}, {16, avx512Scatter16x32}, {20, avx512Scatter20x32}, {24, avx512Scatter24x32}, {28, avx512Scatter28x32}, {32, avx512Scatter32x32}, {36, avx512Scatter36x32}, {40, avx512Scatter40x32}, {44, avx512Scatter44x32}, {48, avx512Scatter48x32},
+	{4, avx512Scatter4x32, avx512Join4x32},
+	{8, avx512Scatter8x32, avx512Join8x32},
+	{12, avx512Scatter12x32, avx512Join12x32},
+	{16, avx512Scatter16x32, avx512Join16x32},
+	{20, avx512Scatter20x32, avx512Join20x32},
+	{24, avx512Scatter24x32, avx512Join24x32},
+	{28, avx512Scatter28x32, avx512Join28x32},
+	{32, avx512Scatter32x32, avx512Join32x32},
+	{36, avx512Scatter36x32, avx512Join36x32},
+	{40, avx512Scatter40x32, avx512Join40x32},
+	{44, avx512Scatter44x32, avx512Join44x32},
+	{48, avx512Scatter48x32, avx512Join48x32},
 }
 
 var avx512Scatter64 = []scatterFunc[float64]{
-	{2, avx512Scatter2x64}, {4, avx512Scatter4x64}, {6, avx512Scatter6x64}, {8, avx512Scatter8x64}, {10, avx512Scatter10x64}, {12, avx512Scatter12x64}, {14, avx512Scatter14x64}, {16, avx512Scatter16x64}, {18, avx512Scatter18x64}, {20, avx512Scatter20x64}, {22, avx512Scatter22x64}, {24, avx512Scatter24x64},
+	{2, avx512Scatter2x64, avx512Join2x64},
+	{4, avx512Scatter4x64, avx512Join4x64},
+	{6, avx512Scatter6x64, avx512Join6x64},
+	{8, avx512Scatter8x64, avx512Join8x64},
+	{10, avx512Scatter10x64, avx512Join10x64},
+	{12, avx512Scatter12x64, avx512Join12x64},
+	{14, avx512Scatter14x64, avx512Join14x64},
+	{16, avx512Scatter16x64, avx512Join16x64},
+	{18, avx512Scatter18x64, avx512Join18x64},
+	{20, avx512Scatter20x64, avx512Join20x64},
+	{22, avx512Scatter22x64, avx512Join22x64},
+	{24, avx512Scatter24x64, avx512Join24x64},
 }
 
 var avx2Scatter32 = []scatterFunc[float32]{
-	{4, avx2Scatter4x32}, {8, avx2Scatter8x32}, {12, avx2Scatter12x32}, {16, avx2Scatter16x32}, {20, avx2Scatter20x32}, {24, avx2Scatter24x32}, {28, avx2Scatter28x32}, {32, avx2Scatter32x32}, {36, avx2Scatter36x32}, {40, avx2Scatter40x32}, {44, avx2Scatter44x32}, {48, avx2Scatter48x32},
+	{4, avx2Scatter4x32, avx2Join4x32},
+	{8, avx2Scatter8x32, avx2Join8x32},
+	{12, avx2Scatter12x32, avx2Join12x32},
+	{16, avx2Scatter16x32, avx2Join16x32},
+	{20, avx2Scatter20x32, avx2Join20x32},
+	{24, avx2Scatter24x32, avx2Join24x32},
+	{28, avx2Scatter28x32, avx2Join28x32},
+	{32, avx2Scatter32x32, avx2Join32x32},
+	{36, avx2Scatter36x32, avx2Join36x32},
+	{40, avx2Scatter40x32, avx2Join40x32},
+	{44, avx2Scatter44x32, avx2Join44x32},
+	{48, avx2Scatter48x32, avx2Join48x32},
 }
 
 var avx2Scatter64 = []scatterFunc[float64]{
-	{2, avx2Scatter2x64}, {4, avx2Scatter4x64}, {6, avx2Scatter6x64}, {8, avx2Scatter8x64}, {10, avx2Scatter10x64}, {12, avx2Scatter12x64}, {14, avx2Scatter14x64}, {16, avx2Scatter16x64}, {18, avx2Scatter18x64}, {20, avx2Scatter20x64}, {22, avx2Scatter22x64}, {24, avx2Scatter24x64},
+	{2, avx2Scatter2x64, avx2Join2x64},
+	{4, avx2Scatter4x64, avx2Join4x64},
+	{6, avx2Scatter6x64, avx2Join6x64},
+	{8, avx2Scatter8x64, avx2Join8x64},
+	{10, avx2Scatter10x64, avx2Join10x64},
+	{12, avx2Scatter12x64, avx2Join12x64},
+	{14, avx2Scatter14x64, avx2Join14x64},
+	{16, avx2Scatter16x64, avx2Join16x64},
+	{18, avx2Scatter18x64, avx2Join18x64},
+	{20, avx2Scatter20x64, avx2Join20x64},
+	{22, avx2Scatter22x64, avx2Join22x64},
+	{24, avx2Scatter24x64, avx2Join24x64},
 }

@@ -184,65 +184,125 @@ func avx2Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bia
 //go:noescape
 func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
 
-// avx2Scatter4x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns.
+// avx2Scatter4x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns, of which the last 4 are in rest.
 //
 //go:noescape
-func avx2Scatter4x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Scatter8x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
+// avx2Join4x32 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx2Scatter12x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns.
+// avx2Scatter8x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns, of which the last 8 are in rest.
 //
 //go:noescape
-func avx2Scatter12x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Scatter16x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
+// avx2Join8x32 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter16x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx2Scatter20x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns.
+// avx2Scatter12x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns, of which the last 12 are in rest.
 //
 //go:noescape
-func avx2Scatter20x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Scatter24x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
+// avx2Join12x32 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx2Scatter28x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 28 columns.
+// avx2Scatter16x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns, of which the last 0 are in rest.
 //
 //go:noescape
-func avx2Scatter28x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Scatter32x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 32 columns.
+// avx2Join16x32 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter32x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx2Scatter36x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 36 columns.
+// avx2Scatter20x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns, of which the last 4 are in rest.
 //
 //go:noescape
-func avx2Scatter36x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Scatter40x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 40 columns.
+// avx2Join20x32 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx2Scatter44x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 44 columns.
+// avx2Scatter24x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns, of which the last 8 are in rest.
 //
 //go:noescape
-func avx2Scatter44x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Scatter48x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 48 columns.
+// avx2Join24x32 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter48x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx2Scatter28x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 28 columns, of which the last 12 are in rest.
+//
+//go:noescape
+func avx2Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Join28x32 computes y[r·stride + j] = d[r, j] + 0 for 28 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx2Scatter32x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 32 columns, of which the last 0 are in rest.
+//
+//go:noescape
+func avx2Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Join32x32 computes y[r·stride + j] = d[r, j] + 0 for 32 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx2Scatter36x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 36 columns, of which the last 4 are in rest.
+//
+//go:noescape
+func avx2Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Join36x32 computes y[r·stride + j] = d[r, j] + 0 for 36 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx2Scatter40x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 40 columns, of which the last 8 are in rest.
+//
+//go:noescape
+func avx2Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Join40x32 computes y[r·stride + j] = d[r, j] + 0 for 40 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx2Scatter44x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 44 columns, of which the last 12 are in rest.
+//
+//go:noescape
+func avx2Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Join44x32 computes y[r·stride + j] = d[r, j] + 0 for 44 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx2Scatter48x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 48 columns, of which the last 0 are in rest.
+//
+//go:noescape
+func avx2Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx2Join48x32 computes y[r·stride + j] = d[r, j] + 0 for 48 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
 // avx2AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -484,65 +544,125 @@ func avx2Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bia
 //go:noescape
 func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
 
-// avx2Scatter2x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 2 columns.
+// avx2Scatter2x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 2 columns, of which the last 2 are in rest.
 //
 //go:noescape
-func avx2Scatter2x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Scatter4x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns.
+// avx2Join2x64 computes y[r·stride + j] = d[r, j] + 0 for 2 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx2Scatter6x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 6 columns.
+// avx2Scatter4x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns, of which the last 4 are in rest.
 //
 //go:noescape
-func avx2Scatter6x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Scatter8x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
+// avx2Join4x64 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter8x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx2Scatter10x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 10 columns.
+// avx2Scatter6x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 6 columns, of which the last 6 are in rest.
 //
 //go:noescape
-func avx2Scatter10x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Scatter12x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns.
+// avx2Join6x64 computes y[r·stride + j] = d[r, j] + 0 for 6 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx2Scatter14x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 14 columns.
+// avx2Scatter8x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns, of which the last 0 are in rest.
 //
 //go:noescape
-func avx2Scatter14x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Scatter16x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
+// avx2Join8x64 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter16x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx2Scatter18x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 18 columns.
+// avx2Scatter10x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 10 columns, of which the last 2 are in rest.
 //
 //go:noescape
-func avx2Scatter18x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Scatter20x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns.
+// avx2Join10x64 computes y[r·stride + j] = d[r, j] + 0 for 10 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx2Scatter22x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 22 columns.
+// avx2Scatter12x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns, of which the last 4 are in rest.
 //
 //go:noescape
-func avx2Scatter22x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Scatter24x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
+// avx2Join12x64 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx2Scatter24x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx2Scatter14x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 14 columns, of which the last 6 are in rest.
+//
+//go:noescape
+func avx2Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Join14x64 computes y[r·stride + j] = d[r, j] + 0 for 14 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx2Scatter16x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns, of which the last 0 are in rest.
+//
+//go:noescape
+func avx2Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Join16x64 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx2Scatter18x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 18 columns, of which the last 2 are in rest.
+//
+//go:noescape
+func avx2Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Join18x64 computes y[r·stride + j] = d[r, j] + 0 for 18 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx2Scatter20x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns, of which the last 4 are in rest.
+//
+//go:noescape
+func avx2Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Join20x64 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx2Scatter22x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 22 columns, of which the last 6 are in rest.
+//
+//go:noescape
+func avx2Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Join22x64 computes y[r·stride + j] = d[r, j] + 0 for 22 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx2Scatter24x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns, of which the last 0 are in rest.
+//
+//go:noescape
+func avx2Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx2Join24x64 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx2Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
 // avx2AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //

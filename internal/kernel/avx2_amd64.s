@@ -2468,41 +2468,44 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter4x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter4x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter4x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000010, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), X0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000010, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), X0
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000010, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), X1
-	IMUL3Q       $0x00000010, R9, R9
-	VMOVUPS      (AX)(R9*1), X2
+	VBROADCASTSS (DI)(R10*4), X1
+	SHLL         $0x04, R9
+	VMOVUPS      (CX)(R9*1), X2
 	VFMADD231PS  X1, X0, X2
-	VMOVUPS      X2, (AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X2, (CX)(R9*1)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -2510,41 +2513,70 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join4x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS X0, X0, X0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, (AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter8x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter8x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000020, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000020, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000020, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y1
-	IMUL3Q       $0x00000020, R9, R9
-	VMOVUPS      (AX)(R9*1), Y2
+	VBROADCASTSS (DI)(R10*4), Y1
+	SHLL         $0x04, R9
+	VMOVUPS      (CX)(R9*2), Y2
 	VFMADD231PS  Y1, Y0, Y2
-	VMOVUPS      Y2, (AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      Y2, (CX)(R9*2)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -2552,45 +2584,75 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter12x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join8x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter12x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter12x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000030, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), X1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000030, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), X1
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000030, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y2
-	IMUL3Q       $0x00000030, R9, R9
-	VMOVUPS      (AX)(R9*1), Y3
+	VBROADCASTSS (DI)(R10*4), Y2
+	SHLL         $0x04, R9
+	IMUL3Q       $0x00000003, R9, R9
+	VMOVUPS      (CX)(R9*1), Y3
 	VFMADD231PS  Y2, Y0, Y3
-	VMOVUPS      Y3, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), X3
+	VMOVUPS      Y3, (CX)(R9*1)
+	VMOVUPS      32(CX)(R9*1), X3
 	VFMADD231PS  X2, X1, X3
-	VMOVUPS      X3, 32(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X3, 32(CX)(R9*1)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -2598,45 +2660,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter16x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join12x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 32(AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter16x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter16x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000040, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000040, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000040, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y2
-	IMUL3Q       $0x00000040, R9, R9
-	VMOVUPS      (AX)(R9*1), Y3
+	VBROADCASTSS (DI)(R10*4), Y2
+	SHLL         $0x04, R9
+	VMOVUPS      (AX)(R9*4), Y3
 	VFMADD231PS  Y2, Y0, Y3
-	VMOVUPS      Y3, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), Y3
+	VMOVUPS      Y3, (AX)(R9*4)
+	VMOVUPS      32(AX)(R9*4), Y3
 	VFMADD231PS  Y2, Y1, Y3
-	VMOVUPS      Y3, 32(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      Y3, 32(AX)(R9*4)
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
 
@@ -2644,49 +2738,81 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter20x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join16x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter20x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter20x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000050, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), X2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000050, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), X2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000050, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y3
-	IMUL3Q       $0x00000050, R9, R9
-	VMOVUPS      (AX)(R9*1), Y4
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Y3
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*4), Y4
 	VFMADD231PS  Y3, Y0, Y4
-	VMOVUPS      Y4, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), Y4
+	VMOVUPS      Y4, (AX)(R10*4)
+	VMOVUPS      32(AX)(R10*4), Y4
 	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, 32(AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), X4
+	VMOVUPS      Y4, 32(AX)(R10*4)
+	VMOVUPS      (CX)(R10*1), X4
 	VFMADD231PS  X3, X2, X4
-	VMOVUPS      X4, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X4, (CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -2694,49 +2820,84 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join20x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS (BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 64(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter24x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter24x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000060, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000060, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000060, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y3
-	IMUL3Q       $0x00000060, R9, R9
-	VMOVUPS      (AX)(R9*1), Y4
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Y3
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*4), Y4
 	VFMADD231PS  Y3, Y0, Y4
-	VMOVUPS      Y4, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), Y4
+	VMOVUPS      Y4, (AX)(R10*4)
+	VMOVUPS      32(AX)(R10*4), Y4
 	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, 32(AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Y4
+	VMOVUPS      Y4, 32(AX)(R10*4)
+	VMOVUPS      (CX)(R10*2), Y4
 	VFMADD231PS  Y3, Y2, Y4
-	VMOVUPS      Y4, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      Y4, (CX)(R10*2)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -2744,53 +2905,89 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter28x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join24x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter28x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter28x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000070, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), X3
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000070, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), X3
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000070, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y4
-	IMUL3Q       $0x00000070, R9, R9
-	VMOVUPS      (AX)(R9*1), Y5
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Y4
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*4), Y5
 	VFMADD231PS  Y4, Y0, Y5
-	VMOVUPS      Y5, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), Y5
+	VMOVUPS      Y5, (AX)(R10*4)
+	VMOVUPS      32(AX)(R10*4), Y5
 	VFMADD231PS  Y4, Y1, Y5
-	VMOVUPS      Y5, 32(AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Y5
+	VMOVUPS      Y5, 32(AX)(R10*4)
+	IMUL3Q       $0x00000003, R10, R10
+	VMOVUPS      (CX)(R10*1), Y5
 	VFMADD231PS  Y4, Y2, Y5
-	VMOVUPS      Y5, 64(AX)(R9*1)
-	VMOVUPS      96(AX)(R9*1), X5
+	VMOVUPS      Y5, (CX)(R10*1)
+	VMOVUPS      32(CX)(R10*1), X5
 	VFMADD231PS  X4, X3, X5
-	VMOVUPS      X5, 96(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X5, 32(CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -2798,53 +2995,91 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter32x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join28x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVUPS 32(BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 96(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter32x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter32x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000080, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000080, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000080, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y4
-	IMUL3Q       $0x00000080, R9, R9
-	VMOVUPS      (AX)(R9*1), Y5
+	VBROADCASTSS (DI)(R10*4), Y4
+	SHLL         $0x04, R9
+	VMOVUPS      (AX)(R9*8), Y5
 	VFMADD231PS  Y4, Y0, Y5
-	VMOVUPS      Y5, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), Y5
+	VMOVUPS      Y5, (AX)(R9*8)
+	VMOVUPS      32(AX)(R9*8), Y5
 	VFMADD231PS  Y4, Y1, Y5
-	VMOVUPS      Y5, 32(AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Y5
+	VMOVUPS      Y5, 32(AX)(R9*8)
+	VMOVUPS      64(AX)(R9*8), Y5
 	VFMADD231PS  Y4, Y2, Y5
-	VMOVUPS      Y5, 64(AX)(R9*1)
-	VMOVUPS      96(AX)(R9*1), Y5
+	VMOVUPS      Y5, 64(AX)(R9*8)
+	VMOVUPS      96(AX)(R9*8), Y5
 	VFMADD231PS  Y4, Y3, Y5
-	VMOVUPS      Y5, 96(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      Y5, 96(AX)(R9*8)
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
 
@@ -2852,57 +3087,95 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter36x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join32x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS 64(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVUPS 96(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter36x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter36x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000090, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	VMOVUPS 128(BX), X4
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000090, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMOVUPS 128(SI), X4
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000090, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y5
-	IMUL3Q       $0x00000090, R9, R9
-	VMOVUPS      (AX)(R9*1), Y6
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Y5
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*8), Y6
 	VFMADD231PS  Y5, Y0, Y6
-	VMOVUPS      Y6, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), Y6
+	VMOVUPS      Y6, (AX)(R10*8)
+	VMOVUPS      32(AX)(R10*8), Y6
 	VFMADD231PS  Y5, Y1, Y6
-	VMOVUPS      Y6, 32(AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Y6
+	VMOVUPS      Y6, 32(AX)(R10*8)
+	VMOVUPS      64(AX)(R10*8), Y6
 	VFMADD231PS  Y5, Y2, Y6
-	VMOVUPS      Y6, 64(AX)(R9*1)
-	VMOVUPS      96(AX)(R9*1), Y6
+	VMOVUPS      Y6, 64(AX)(R10*8)
+	VMOVUPS      96(AX)(R10*8), Y6
 	VFMADD231PS  Y5, Y3, Y6
-	VMOVUPS      Y6, 96(AX)(R9*1)
-	VMOVUPS      128(AX)(R9*1), X6
+	VMOVUPS      Y6, 96(AX)(R10*8)
+	VMOVUPS      (CX)(R10*1), X6
 	VFMADD231PS  X5, X4, X6
-	VMOVUPS      X6, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X6, (CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -2910,57 +3183,98 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join36x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS 64(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVUPS 96(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(AX)
+	VMOVUPS (BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 128(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter40x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter40x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000a0, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	VMOVUPS 128(BX), Y4
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000a0, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMOVUPS 128(SI), Y4
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000a0, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y5
-	IMUL3Q       $0x000000a0, R9, R9
-	VMOVUPS      (AX)(R9*1), Y6
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Y5
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*8), Y6
 	VFMADD231PS  Y5, Y0, Y6
-	VMOVUPS      Y6, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), Y6
+	VMOVUPS      Y6, (AX)(R10*8)
+	VMOVUPS      32(AX)(R10*8), Y6
 	VFMADD231PS  Y5, Y1, Y6
-	VMOVUPS      Y6, 32(AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Y6
+	VMOVUPS      Y6, 32(AX)(R10*8)
+	VMOVUPS      64(AX)(R10*8), Y6
 	VFMADD231PS  Y5, Y2, Y6
-	VMOVUPS      Y6, 64(AX)(R9*1)
-	VMOVUPS      96(AX)(R9*1), Y6
+	VMOVUPS      Y6, 64(AX)(R10*8)
+	VMOVUPS      96(AX)(R10*8), Y6
 	VFMADD231PS  Y5, Y3, Y6
-	VMOVUPS      Y6, 96(AX)(R9*1)
-	VMOVUPS      128(AX)(R9*1), Y6
+	VMOVUPS      Y6, 96(AX)(R10*8)
+	VMOVUPS      (CX)(R10*2), Y6
 	VFMADD231PS  Y5, Y4, Y6
-	VMOVUPS      Y6, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      Y6, (CX)(R10*2)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -2968,61 +3282,103 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter44x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join40x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS 64(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVUPS 96(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(AX)
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 128(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter44x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter44x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000b0, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	VMOVUPS 128(BX), Y4
-	VMOVUPS 160(BX), X5
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000b0, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMOVUPS 128(SI), Y4
+	VMOVUPS 160(SI), X5
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000b0, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y6
-	IMUL3Q       $0x000000b0, R9, R9
-	VMOVUPS      (AX)(R9*1), Y7
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Y6
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*8), Y7
 	VFMADD231PS  Y6, Y0, Y7
-	VMOVUPS      Y7, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), Y7
+	VMOVUPS      Y7, (AX)(R10*8)
+	VMOVUPS      32(AX)(R10*8), Y7
 	VFMADD231PS  Y6, Y1, Y7
-	VMOVUPS      Y7, 32(AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Y7
+	VMOVUPS      Y7, 32(AX)(R10*8)
+	VMOVUPS      64(AX)(R10*8), Y7
 	VFMADD231PS  Y6, Y2, Y7
-	VMOVUPS      Y7, 64(AX)(R9*1)
-	VMOVUPS      96(AX)(R9*1), Y7
+	VMOVUPS      Y7, 64(AX)(R10*8)
+	VMOVUPS      96(AX)(R10*8), Y7
 	VFMADD231PS  Y6, Y3, Y7
-	VMOVUPS      Y7, 96(AX)(R9*1)
-	VMOVUPS      128(AX)(R9*1), Y7
+	VMOVUPS      Y7, 96(AX)(R10*8)
+	IMUL3Q       $0x00000003, R10, R10
+	VMOVUPS      (CX)(R10*1), Y7
 	VFMADD231PS  Y6, Y4, Y7
-	VMOVUPS      Y7, 128(AX)(R9*1)
-	VMOVUPS      160(AX)(R9*1), X7
+	VMOVUPS      Y7, (CX)(R10*1)
+	VMOVUPS      32(CX)(R10*1), X7
 	VFMADD231PS  X6, X5, X7
-	VMOVUPS      X7, 160(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X7, 32(CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -3030,41 +3386,86 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter48x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join44x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS 64(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVUPS 96(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(AX)
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 128(AX)
+	VMOVUPS 32(BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 160(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter48x32(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter48x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000c0, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x000000c0, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	VMOVUPS 128(BX), Y4
-	VMOVUPS 160(BX), Y5
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000c0, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMOVUPS 128(SI), Y4
+	VMOVUPS 160(SI), Y5
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000c0, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y6
-	IMUL3Q       $0x000000c0, R9, R9
+	VBROADCASTSS (DI)(R10*4), Y6
+	SHLL         $0x04, R9
+	IMUL3Q       $0x0000000c, R9, R9
 	VMOVUPS      (AX)(R9*1), Y7
 	VFMADD231PS  Y6, Y0, Y7
 	VMOVUPS      Y7, (AX)(R9*1)
@@ -3083,10 +3484,51 @@ loop:
 	VMOVUPS      160(AX)(R9*1), Y7
 	VFMADD231PS  Y6, Y5, Y7
 	VMOVUPS      Y7, 160(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX
+TEXT ·avx2Join48x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VXORPS Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS 64(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVUPS 96(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(AX)
+	VMOVUPS 128(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 128(AX)
+	VMOVUPS 160(DX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 160(AX)
+	ADDQ    $0x000000c0, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
 
 done:
 	VZEROUPPER
@@ -6098,41 +6540,44 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter2x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter2x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter2x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000010, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), X0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000010, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), X0
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000010, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL        (DI), R9
+	MOVL        (AX), R9
 	MOVBLZX     R9, R10
 	SHRL        $0x08, R9
-	VMOVDDUP    (SI)(R10*8), X1
-	IMUL3Q      $0x00000010, R9, R9
-	VMOVUPD     (AX)(R9*1), X2
+	VMOVDDUP    (DI)(R10*8), X1
+	SHLL        $0x04, R9
+	VMOVUPD     (CX)(R9*1), X2
 	VFMADD231PD X1, X0, X2
-	VMOVUPD     X2, (AX)(R9*1)
-	ADDQ        $0x04, DI
-	CMPQ        DI, R8
+	VMOVUPD     X2, (CX)(R9*1)
+	ADDQ        $0x04, AX
+	CMPQ        AX, R8
 	JNE         loop
 	JMP         next
 
@@ -6140,41 +6585,70 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join2x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD X0, X0, X0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, (AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter4x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter4x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000020, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000020, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000020, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y1
-	IMUL3Q       $0x00000020, R9, R9
-	VMOVUPD      (AX)(R9*1), Y2
+	VBROADCASTSD (DI)(R10*8), Y1
+	SHLL         $0x04, R9
+	VMOVUPD      (CX)(R9*2), Y2
 	VFMADD231PD  Y1, Y0, Y2
-	VMOVUPD      Y2, (AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      Y2, (CX)(R9*2)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -6182,45 +6656,75 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter6x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join4x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter6x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter6x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000030, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), X1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000030, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), X1
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000030, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y2
-	IMUL3Q       $0x00000030, R9, R9
-	VMOVUPD      (AX)(R9*1), Y3
+	VBROADCASTSD (DI)(R10*8), Y2
+	SHLL         $0x04, R9
+	IMUL3Q       $0x00000003, R9, R9
+	VMOVUPD      (CX)(R9*1), Y3
 	VFMADD231PD  Y2, Y0, Y3
-	VMOVUPD      Y3, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), X3
+	VMOVUPD      Y3, (CX)(R9*1)
+	VMOVUPD      32(CX)(R9*1), X3
 	VFMADD231PD  X2, X1, X3
-	VMOVUPD      X3, 32(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      X3, 32(CX)(R9*1)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -6228,45 +6732,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter8x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join6x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 32(AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter8x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter8x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000040, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000040, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), Y1
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000040, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y2
-	IMUL3Q       $0x00000040, R9, R9
-	VMOVUPD      (AX)(R9*1), Y3
+	VBROADCASTSD (DI)(R10*8), Y2
+	SHLL         $0x04, R9
+	VMOVUPD      (AX)(R9*4), Y3
 	VFMADD231PD  Y2, Y0, Y3
-	VMOVUPD      Y3, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), Y3
+	VMOVUPD      Y3, (AX)(R9*4)
+	VMOVUPD      32(AX)(R9*4), Y3
 	VFMADD231PD  Y2, Y1, Y3
-	VMOVUPD      Y3, 32(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      Y3, 32(AX)(R9*4)
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
 
@@ -6274,49 +6810,81 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter10x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join8x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 32(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter10x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter10x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000050, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	VMOVUPD 64(BX), X2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000050, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), Y1
+	VMOVUPD 64(SI), X2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000050, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y3
-	IMUL3Q       $0x00000050, R9, R9
-	VMOVUPD      (AX)(R9*1), Y4
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Y3
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*4), Y4
 	VFMADD231PD  Y3, Y0, Y4
-	VMOVUPD      Y4, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), Y4
+	VMOVUPD      Y4, (AX)(R10*4)
+	VMOVUPD      32(AX)(R10*4), Y4
 	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, 32(AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), X4
+	VMOVUPD      Y4, 32(AX)(R10*4)
+	VMOVUPD      (CX)(R10*1), X4
 	VFMADD231PD  X3, X2, X4
-	VMOVUPD      X4, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      X4, (CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -6324,49 +6892,84 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join10x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD (BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 64(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter12x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter12x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000060, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	VMOVUPD 64(BX), Y2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000060, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), Y1
+	VMOVUPD 64(SI), Y2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000060, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y3
-	IMUL3Q       $0x00000060, R9, R9
-	VMOVUPD      (AX)(R9*1), Y4
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Y3
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*4), Y4
 	VFMADD231PD  Y3, Y0, Y4
-	VMOVUPD      Y4, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), Y4
+	VMOVUPD      Y4, (AX)(R10*4)
+	VMOVUPD      32(AX)(R10*4), Y4
 	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, 32(AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Y4
+	VMOVUPD      Y4, 32(AX)(R10*4)
+	VMOVUPD      (CX)(R10*2), Y4
 	VFMADD231PD  Y3, Y2, Y4
-	VMOVUPD      Y4, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      Y4, (CX)(R10*2)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -6374,53 +6977,89 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter14x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join12x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 64(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter14x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter14x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000070, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	VMOVUPD 64(BX), Y2
-	VMOVUPD 96(BX), X3
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000070, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), Y1
+	VMOVUPD 64(SI), Y2
+	VMOVUPD 96(SI), X3
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000070, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y4
-	IMUL3Q       $0x00000070, R9, R9
-	VMOVUPD      (AX)(R9*1), Y5
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Y4
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*4), Y5
 	VFMADD231PD  Y4, Y0, Y5
-	VMOVUPD      Y5, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), Y5
+	VMOVUPD      Y5, (AX)(R10*4)
+	VMOVUPD      32(AX)(R10*4), Y5
 	VFMADD231PD  Y4, Y1, Y5
-	VMOVUPD      Y5, 32(AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Y5
+	VMOVUPD      Y5, 32(AX)(R10*4)
+	IMUL3Q       $0x00000003, R10, R10
+	VMOVUPD      (CX)(R10*1), Y5
 	VFMADD231PD  Y4, Y2, Y5
-	VMOVUPD      Y5, 64(AX)(R9*1)
-	VMOVUPD      96(AX)(R9*1), X5
+	VMOVUPD      Y5, (CX)(R10*1)
+	VMOVUPD      32(CX)(R10*1), X5
 	VFMADD231PD  X4, X3, X5
-	VMOVUPD      X5, 96(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      X5, 32(CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -6428,53 +7067,91 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter16x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join14x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 64(AX)
+	VMOVUPD 32(BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 96(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter16x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter16x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000080, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	VMOVUPD 64(BX), Y2
-	VMOVUPD 96(BX), Y3
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000080, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), Y1
+	VMOVUPD 64(SI), Y2
+	VMOVUPD 96(SI), Y3
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000080, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y4
-	IMUL3Q       $0x00000080, R9, R9
-	VMOVUPD      (AX)(R9*1), Y5
+	VBROADCASTSD (DI)(R10*8), Y4
+	SHLL         $0x04, R9
+	VMOVUPD      (AX)(R9*8), Y5
 	VFMADD231PD  Y4, Y0, Y5
-	VMOVUPD      Y5, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), Y5
+	VMOVUPD      Y5, (AX)(R9*8)
+	VMOVUPD      32(AX)(R9*8), Y5
 	VFMADD231PD  Y4, Y1, Y5
-	VMOVUPD      Y5, 32(AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Y5
+	VMOVUPD      Y5, 32(AX)(R9*8)
+	VMOVUPD      64(AX)(R9*8), Y5
 	VFMADD231PD  Y4, Y2, Y5
-	VMOVUPD      Y5, 64(AX)(R9*1)
-	VMOVUPD      96(AX)(R9*1), Y5
+	VMOVUPD      Y5, 64(AX)(R9*8)
+	VMOVUPD      96(AX)(R9*8), Y5
 	VFMADD231PD  Y4, Y3, Y5
-	VMOVUPD      Y5, 96(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      Y5, 96(AX)(R9*8)
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
 
@@ -6482,57 +7159,95 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter18x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join16x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD 64(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 64(AX)
+	VMOVUPD 96(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 96(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter18x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter18x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000090, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	VMOVUPD 64(BX), Y2
-	VMOVUPD 96(BX), Y3
-	VMOVUPD 128(BX), X4
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000090, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), Y1
+	VMOVUPD 64(SI), Y2
+	VMOVUPD 96(SI), Y3
+	VMOVUPD 128(SI), X4
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000090, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y5
-	IMUL3Q       $0x00000090, R9, R9
-	VMOVUPD      (AX)(R9*1), Y6
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Y5
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*8), Y6
 	VFMADD231PD  Y5, Y0, Y6
-	VMOVUPD      Y6, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), Y6
+	VMOVUPD      Y6, (AX)(R10*8)
+	VMOVUPD      32(AX)(R10*8), Y6
 	VFMADD231PD  Y5, Y1, Y6
-	VMOVUPD      Y6, 32(AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Y6
+	VMOVUPD      Y6, 32(AX)(R10*8)
+	VMOVUPD      64(AX)(R10*8), Y6
 	VFMADD231PD  Y5, Y2, Y6
-	VMOVUPD      Y6, 64(AX)(R9*1)
-	VMOVUPD      96(AX)(R9*1), Y6
+	VMOVUPD      Y6, 64(AX)(R10*8)
+	VMOVUPD      96(AX)(R10*8), Y6
 	VFMADD231PD  Y5, Y3, Y6
-	VMOVUPD      Y6, 96(AX)(R9*1)
-	VMOVUPD      128(AX)(R9*1), X6
+	VMOVUPD      Y6, 96(AX)(R10*8)
+	VMOVUPD      (CX)(R10*1), X6
 	VFMADD231PD  X5, X4, X6
-	VMOVUPD      X6, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      X6, (CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -6540,57 +7255,98 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join18x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD 64(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 64(AX)
+	VMOVUPD 96(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 96(AX)
+	VMOVUPD (BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 128(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter20x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter20x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000a0, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	VMOVUPD 64(BX), Y2
-	VMOVUPD 96(BX), Y3
-	VMOVUPD 128(BX), Y4
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000a0, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), Y1
+	VMOVUPD 64(SI), Y2
+	VMOVUPD 96(SI), Y3
+	VMOVUPD 128(SI), Y4
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000a0, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y5
-	IMUL3Q       $0x000000a0, R9, R9
-	VMOVUPD      (AX)(R9*1), Y6
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Y5
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*8), Y6
 	VFMADD231PD  Y5, Y0, Y6
-	VMOVUPD      Y6, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), Y6
+	VMOVUPD      Y6, (AX)(R10*8)
+	VMOVUPD      32(AX)(R10*8), Y6
 	VFMADD231PD  Y5, Y1, Y6
-	VMOVUPD      Y6, 32(AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Y6
+	VMOVUPD      Y6, 32(AX)(R10*8)
+	VMOVUPD      64(AX)(R10*8), Y6
 	VFMADD231PD  Y5, Y2, Y6
-	VMOVUPD      Y6, 64(AX)(R9*1)
-	VMOVUPD      96(AX)(R9*1), Y6
+	VMOVUPD      Y6, 64(AX)(R10*8)
+	VMOVUPD      96(AX)(R10*8), Y6
 	VFMADD231PD  Y5, Y3, Y6
-	VMOVUPD      Y6, 96(AX)(R9*1)
-	VMOVUPD      128(AX)(R9*1), Y6
+	VMOVUPD      Y6, 96(AX)(R10*8)
+	VMOVUPD      (CX)(R10*2), Y6
 	VFMADD231PD  Y5, Y4, Y6
-	VMOVUPD      Y6, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      Y6, (CX)(R10*2)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -6598,61 +7354,103 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter22x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join20x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD 64(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 64(AX)
+	VMOVUPD 96(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 96(AX)
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 128(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter22x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter22x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000b0, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	VMOVUPD 64(BX), Y2
-	VMOVUPD 96(BX), Y3
-	VMOVUPD 128(BX), Y4
-	VMOVUPD 160(BX), X5
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000b0, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), Y1
+	VMOVUPD 64(SI), Y2
+	VMOVUPD 96(SI), Y3
+	VMOVUPD 128(SI), Y4
+	VMOVUPD 160(SI), X5
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000b0, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y6
-	IMUL3Q       $0x000000b0, R9, R9
-	VMOVUPD      (AX)(R9*1), Y7
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Y6
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*8), Y7
 	VFMADD231PD  Y6, Y0, Y7
-	VMOVUPD      Y7, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), Y7
+	VMOVUPD      Y7, (AX)(R10*8)
+	VMOVUPD      32(AX)(R10*8), Y7
 	VFMADD231PD  Y6, Y1, Y7
-	VMOVUPD      Y7, 32(AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Y7
+	VMOVUPD      Y7, 32(AX)(R10*8)
+	VMOVUPD      64(AX)(R10*8), Y7
 	VFMADD231PD  Y6, Y2, Y7
-	VMOVUPD      Y7, 64(AX)(R9*1)
-	VMOVUPD      96(AX)(R9*1), Y7
+	VMOVUPD      Y7, 64(AX)(R10*8)
+	VMOVUPD      96(AX)(R10*8), Y7
 	VFMADD231PD  Y6, Y3, Y7
-	VMOVUPD      Y7, 96(AX)(R9*1)
-	VMOVUPD      128(AX)(R9*1), Y7
+	VMOVUPD      Y7, 96(AX)(R10*8)
+	IMUL3Q       $0x00000003, R10, R10
+	VMOVUPD      (CX)(R10*1), Y7
 	VFMADD231PD  Y6, Y4, Y7
-	VMOVUPD      Y7, 128(AX)(R9*1)
-	VMOVUPD      160(AX)(R9*1), X7
+	VMOVUPD      Y7, (CX)(R10*1)
+	VMOVUPD      32(CX)(R10*1), X7
 	VFMADD231PD  X6, X5, X7
-	VMOVUPD      X7, 160(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      X7, 32(CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -6660,41 +7458,86 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter24x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join22x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD 64(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 64(AX)
+	VMOVUPD 96(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 96(AX)
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 128(AX)
+	VMOVUPD 32(BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 160(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter24x64(SB), NOSPLIT, $0-48
+TEXT ·avx2Scatter24x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000c0, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x000000c0, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), Y1
-	VMOVUPD 64(BX), Y2
-	VMOVUPD 96(BX), Y3
-	VMOVUPD 128(BX), Y4
-	VMOVUPD 160(BX), Y5
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000c0, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), Y1
+	VMOVUPD 64(SI), Y2
+	VMOVUPD 96(SI), Y3
+	VMOVUPD 128(SI), Y4
+	VMOVUPD 160(SI), Y5
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000c0, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y6
-	IMUL3Q       $0x000000c0, R9, R9
+	VBROADCASTSD (DI)(R10*8), Y6
+	SHLL         $0x04, R9
+	IMUL3Q       $0x0000000c, R9, R9
 	VMOVUPD      (AX)(R9*1), Y7
 	VFMADD231PD  Y6, Y0, Y7
 	VMOVUPD      Y7, (AX)(R9*1)
@@ -6713,10 +7556,51 @@ loop:
 	VMOVUPD      160(AX)(R9*1), Y7
 	VFMADD231PD  Y6, Y5, Y7
 	VMOVUPD      Y7, 160(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX
+TEXT ·avx2Join24x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VXORPD Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD 64(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 64(AX)
+	VMOVUPD 96(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 96(AX)
+	VMOVUPD 128(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 128(AX)
+	VMOVUPD 160(DX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 160(AX)
+	ADDQ    $0x000000c0, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
 
 done:
 	VZEROUPPER

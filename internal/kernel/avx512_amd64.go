@@ -199,65 +199,125 @@ func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, b
 //go:noescape
 func avx512Pack40x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx512Scatter4x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns.
+// avx512Scatter4x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns, of which the last 4 are in rest.
 //
 //go:noescape
-func avx512Scatter4x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Scatter8x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
+// avx512Join4x32 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx512Scatter12x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns.
+// avx512Scatter8x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns, of which the last 8 are in rest.
 //
 //go:noescape
-func avx512Scatter12x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Scatter16x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
+// avx512Join8x32 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter16x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx512Scatter20x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns.
+// avx512Scatter12x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns, of which the last 12 are in rest.
 //
 //go:noescape
-func avx512Scatter20x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Scatter24x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
+// avx512Join12x32 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx512Scatter28x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 28 columns.
+// avx512Scatter16x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns, of which the last 0 are in rest.
 //
 //go:noescape
-func avx512Scatter28x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Scatter32x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 32 columns.
+// avx512Join16x32 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter32x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx512Scatter36x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 36 columns.
+// avx512Scatter20x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns, of which the last 4 are in rest.
 //
 //go:noescape
-func avx512Scatter36x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Scatter40x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 40 columns.
+// avx512Join20x32 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
-// avx512Scatter44x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 44 columns.
+// avx512Scatter24x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns, of which the last 8 are in rest.
 //
 //go:noescape
-func avx512Scatter44x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Scatter48x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 48 columns.
+// avx512Join24x32 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter48x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx512Scatter28x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 28 columns, of which the last 12 are in rest.
+//
+//go:noescape
+func avx512Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Join28x32 computes y[r·stride + j] = d[r, j] + 0 for 28 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx512Scatter32x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 32 columns, of which the last 0 are in rest.
+//
+//go:noescape
+func avx512Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Join32x32 computes y[r·stride + j] = d[r, j] + 0 for 32 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx512Scatter36x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 36 columns, of which the last 4 are in rest.
+//
+//go:noescape
+func avx512Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Join36x32 computes y[r·stride + j] = d[r, j] + 0 for 36 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx512Scatter40x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 40 columns, of which the last 8 are in rest.
+//
+//go:noescape
+func avx512Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Join40x32 computes y[r·stride + j] = d[r, j] + 0 for 40 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx512Scatter44x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 44 columns, of which the last 12 are in rest.
+//
+//go:noescape
+func avx512Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Join44x32 computes y[r·stride + j] = d[r, j] + 0 for 44 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
+
+// avx512Scatter48x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 48 columns, of which the last 0 are in rest.
+//
+//go:noescape
+func avx512Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+
+// avx512Join48x32 computes y[r·stride + j] = d[r, j] + 0 for 48 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
 
 // avx512AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -524,65 +584,125 @@ func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, b
 //go:noescape
 func avx512Pack20x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx512Scatter2x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 2 columns.
+// avx512Scatter2x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 2 columns, of which the last 2 are in rest.
 //
 //go:noescape
-func avx512Scatter2x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Scatter4x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns.
+// avx512Join2x64 computes y[r·stride + j] = d[r, j] + 0 for 2 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx512Scatter6x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 6 columns.
+// avx512Scatter4x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns, of which the last 4 are in rest.
 //
 //go:noescape
-func avx512Scatter6x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Scatter8x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns.
+// avx512Join4x64 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter8x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx512Scatter10x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 10 columns.
+// avx512Scatter6x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 6 columns, of which the last 6 are in rest.
 //
 //go:noescape
-func avx512Scatter10x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Scatter12x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns.
+// avx512Join6x64 computes y[r·stride + j] = d[r, j] + 0 for 6 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx512Scatter14x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 14 columns.
+// avx512Scatter8x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns, of which the last 0 are in rest.
 //
 //go:noescape
-func avx512Scatter14x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Scatter16x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns.
+// avx512Join8x64 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter16x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx512Scatter18x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 18 columns.
+// avx512Scatter10x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 10 columns, of which the last 2 are in rest.
 //
 //go:noescape
-func avx512Scatter18x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Scatter20x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns.
+// avx512Join10x64 computes y[r·stride + j] = d[r, j] + 0 for 10 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
-// avx512Scatter22x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 22 columns.
+// avx512Scatter12x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns, of which the last 4 are in rest.
 //
 //go:noescape
-func avx512Scatter22x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Scatter24x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns.
+// avx512Join12x64 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
-func avx512Scatter24x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx512Scatter14x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 14 columns, of which the last 6 are in rest.
+//
+//go:noescape
+func avx512Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Join14x64 computes y[r·stride + j] = d[r, j] + 0 for 14 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx512Scatter16x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns, of which the last 0 are in rest.
+//
+//go:noescape
+func avx512Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Join16x64 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx512Scatter18x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 18 columns, of which the last 2 are in rest.
+//
+//go:noescape
+func avx512Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Join18x64 computes y[r·stride + j] = d[r, j] + 0 for 18 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx512Scatter20x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns, of which the last 4 are in rest.
+//
+//go:noescape
+func avx512Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Join20x64 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx512Scatter22x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 22 columns, of which the last 6 are in rest.
+//
+//go:noescape
+func avx512Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Join22x64 computes y[r·stride + j] = d[r, j] + 0 for 22 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
+
+// avx512Scatter24x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns, of which the last 0 are in rest.
+//
+//go:noescape
+func avx512Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+
+// avx512Join24x64 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+//
+//go:noescape
+func avx512Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)
 
 // avx512AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //

@@ -3000,41 +3000,44 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter4x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx512Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx512Scatter4x32(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter4x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000010, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), X0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000010, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), X0
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000010, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), X1
-	IMUL3Q       $0x00000010, R9, R9
-	VMOVUPS      (AX)(R9*1), X2
+	VBROADCASTSS (DI)(R10*4), X1
+	SHLL         $0x04, R9
+	VMOVUPS      (CX)(R9*1), X2
 	VFMADD231PS  X1, X0, X2
-	VMOVUPS      X2, (AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X2, (CX)(R9*1)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -3042,41 +3045,70 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter8x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx512Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·avx512Join4x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ X0, X0, X0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, (AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx512Scatter8x32(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter8x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000020, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000020, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000020, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y1
-	IMUL3Q       $0x00000020, R9, R9
-	VMOVUPS      (AX)(R9*1), Y2
+	VBROADCASTSS (DI)(R10*4), Y1
+	SHLL         $0x04, R9
+	VMOVUPS      (CX)(R9*2), Y2
 	VFMADD231PS  Y1, Y0, Y2
-	VMOVUPS      Y2, (AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      Y2, (CX)(R9*2)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -3084,45 +3116,75 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter12x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx512Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·avx512Join8x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, FMA3
-TEXT ·avx512Scatter12x32(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter12x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000030, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), X1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000030, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), X1
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000030, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Y2
-	IMUL3Q       $0x00000030, R9, R9
-	VMOVUPS      (AX)(R9*1), Y3
+	VBROADCASTSS (DI)(R10*4), Y2
+	SHLL         $0x04, R9
+	IMUL3Q       $0x00000003, R9, R9
+	VMOVUPS      (CX)(R9*1), Y3
 	VFMADD231PS  Y2, Y0, Y3
-	VMOVUPS      Y3, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), X3
+	VMOVUPS      Y3, (CX)(R9*1)
+	VMOVUPS      32(CX)(R9*1), X3
 	VFMADD231PS  X2, X1, X3
-	VMOVUPS      X3, 32(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X3, 32(CX)(R9*1)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -3130,41 +3192,73 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter16x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx512Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·avx512Join12x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 32(AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, AVX512F
-TEXT ·avx512Scatter16x32(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter16x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000040, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Z0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000040, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Z0
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000040, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Z1
-	IMUL3Q       $0x00000040, R9, R9
-	VMOVUPS      (AX)(R9*1), Z2
+	VBROADCASTSS (DI)(R10*4), Z1
+	SHLL         $0x04, R9
+	VMOVUPS      (AX)(R9*4), Z2
 	VFMADD231PS  Z1, Z0, Z2
-	VMOVUPS      Z2, (AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      Z2, (AX)(R9*4)
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
 
@@ -3172,45 +3266,74 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter20x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx512Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join16x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter20x32(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter20x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000050, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), X1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000050, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), X1
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000050, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Z2
-	IMUL3Q       $0x00000050, R9, R9
-	VMOVUPS      (AX)(R9*1), Z3
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Z2
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*4), Z3
 	VFMADD231PS  Z2, Z0, Z3
-	VMOVUPS      Z3, (AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), X3
+	VMOVUPS      Z3, (AX)(R10*4)
+	VMOVUPS      (CX)(R10*1), X3
 	VFMADD231PS  X2, X1, X3
-	VMOVUPS      X3, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X3, (CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -3218,45 +3341,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter24x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx512Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join20x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS (BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 64(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter24x32(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter24x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000060, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Y1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000060, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Y1
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000060, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Z2
-	IMUL3Q       $0x00000060, R9, R9
-	VMOVUPS      (AX)(R9*1), Z3
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Z2
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*4), Z3
 	VFMADD231PS  Z2, Z0, Z3
-	VMOVUPS      Z3, (AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Y3
+	VMOVUPS      Z3, (AX)(R10*4)
+	VMOVUPS      (CX)(R10*2), Y3
 	VFMADD231PS  Y2, Y1, Y3
-	VMOVUPS      Y3, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      Y3, (CX)(R10*2)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -3264,49 +3419,82 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter28x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx512Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join24x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 // Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter28x32(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter28x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000070, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Y1
-	VMOVUPS 96(BX), X2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000070, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Y1
+	VMOVUPS 96(SI), X2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000070, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Z3
-	IMUL3Q       $0x00000070, R9, R9
-	VMOVUPS      (AX)(R9*1), Z4
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Z3
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*4), Z4
 	VFMADD231PS  Z3, Z0, Z4
-	VMOVUPS      Z4, (AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Y4
+	VMOVUPS      Z4, (AX)(R10*4)
+	IMUL3Q       $0x00000003, R10, R10
+	VMOVUPS      (CX)(R10*1), Y4
 	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, 64(AX)(R9*1)
-	VMOVUPS      96(AX)(R9*1), X4
+	VMOVUPS      Y4, (CX)(R10*1)
+	VMOVUPS      32(CX)(R10*1), X4
 	VFMADD231PS  X3, X2, X4
-	VMOVUPS      X4, 96(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      X4, 32(CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -3314,45 +3502,80 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter32x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx512Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
 // Requires: AVX, AVX512F
-TEXT ·avx512Scatter32x32(SB), NOSPLIT, $0-48
+TEXT ·avx512Join28x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVUPS 32(BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 96(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter32x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000080, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000080, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000080, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Z2
-	IMUL3Q       $0x00000080, R9, R9
-	VMOVUPS      (AX)(R9*1), Z3
+	VBROADCASTSS (DI)(R10*4), Z2
+	SHLL         $0x04, R9
+	VMOVUPS      (AX)(R9*8), Z3
 	VFMADD231PS  Z2, Z0, Z3
-	VMOVUPS      Z3, (AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Z3
+	VMOVUPS      Z3, (AX)(R9*8)
+	VMOVUPS      64(AX)(R9*8), Z3
 	VFMADD231PS  Z2, Z1, Z3
-	VMOVUPS      Z3, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPS      Z3, 64(AX)(R9*8)
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
 
@@ -3360,192 +3583,334 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter36x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter36x32(SB), NOSPLIT, $0-48
-	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000090, DI, DI
-	SUBQ   DI, AX
-
-next:
-	SUBQ    $0x01, DX
-	JLT     done
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	VMOVUPS 128(BX), X2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000090, BX
-	CMPQ    DI, R8
-	JEQ     next
-
-loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Z3
-	IMUL3Q       $0x00000090, R9, R9
-	VMOVUPS      (AX)(R9*1), Z4
-	VFMADD231PS  Z3, Z0, Z4
-	VMOVUPS      Z4, (AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Z4
-	VFMADD231PS  Z3, Z1, Z4
-	VMOVUPS      Z4, 64(AX)(R9*1)
-	VMOVUPS      128(AX)(R9*1), X4
-	VFMADD231PS  X3, X2, X4
-	VMOVUPS      X4, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter40x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter40x32(SB), NOSPLIT, $0-48
-	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000a0, DI, DI
-	SUBQ   DI, AX
-
-next:
-	SUBQ    $0x01, DX
-	JLT     done
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	VMOVUPS 128(BX), Y2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000a0, BX
-	CMPQ    DI, R8
-	JEQ     next
-
-loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Z3
-	IMUL3Q       $0x000000a0, R9, R9
-	VMOVUPS      (AX)(R9*1), Z4
-	VFMADD231PS  Z3, Z0, Z4
-	VMOVUPS      Z4, (AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Z4
-	VFMADD231PS  Z3, Z1, Z4
-	VMOVUPS      Z4, 64(AX)(R9*1)
-	VMOVUPS      128(AX)(R9*1), Y4
-	VFMADD231PS  Y3, Y2, Y4
-	VMOVUPS      Y4, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter44x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter44x32(SB), NOSPLIT, $0-48
-	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000b0, DI, DI
-	SUBQ   DI, AX
-
-next:
-	SUBQ    $0x01, DX
-	JLT     done
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	VMOVUPS 128(BX), Y2
-	VMOVUPS 160(BX), X3
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000b0, BX
-	CMPQ    DI, R8
-	JEQ     next
-
-loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Z4
-	IMUL3Q       $0x000000b0, R9, R9
-	VMOVUPS      (AX)(R9*1), Z5
-	VFMADD231PS  Z4, Z0, Z5
-	VMOVUPS      Z5, (AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Z5
-	VFMADD231PS  Z4, Z1, Z5
-	VMOVUPS      Z5, 64(AX)(R9*1)
-	VMOVUPS      128(AX)(R9*1), Y5
-	VFMADD231PS  Y4, Y2, Y5
-	VMOVUPS      Y5, 128(AX)(R9*1)
-	VMOVUPS      160(AX)(R9*1), X5
-	VFMADD231PS  X4, X3, X5
-	VMOVUPS      X5, 160(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter48x32(d *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx512Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
 // Requires: AVX, AVX512F
-TEXT ·avx512Scatter48x32(SB), NOSPLIT, $0-48
+TEXT ·avx512Join32x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS 64(DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter36x32(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000c0, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	VMOVUPS 128(BX), Z2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000c0, BX
-	CMPQ    DI, R8
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), X2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000090, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Z3
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*8), Z4
+	VFMADD231PS  Z3, Z0, Z4
+	VMOVUPS      Z4, (AX)(R10*8)
+	VMOVUPS      64(AX)(R10*8), Z4
+	VFMADD231PS  Z3, Z1, Z4
+	VMOVUPS      Z4, 64(AX)(R10*8)
+	VMOVUPS      (CX)(R10*1), X4
+	VFMADD231PS  X3, X2, X4
+	VMOVUPS      X4, (CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join36x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS 64(DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS (BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 128(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter40x32(SB), NOSPLIT, $0-56
+	MOVQ   d+0(FP), AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
+
+next:
+	SUBQ    $0x01, BX
+	JLT     done
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Y2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000a0, SI
+	CMPQ    R8, R9
+	JEQ     next
+
+loop:
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Z3
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*8), Z4
+	VFMADD231PS  Z3, Z0, Z4
+	VMOVUPS      Z4, (AX)(R10*8)
+	VMOVUPS      64(AX)(R10*8), Z4
+	VFMADD231PS  Z3, Z1, Z4
+	VMOVUPS      Z4, 64(AX)(R10*8)
+	VMOVUPS      (CX)(R10*2), Y4
+	VFMADD231PS  Y3, Y2, Y4
+	VMOVUPS      Y4, (CX)(R10*2)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join40x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS 64(DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 128(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter44x32(SB), NOSPLIT, $0-56
+	MOVQ   d+0(FP), AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
+
+next:
+	SUBQ    $0x01, BX
+	JLT     done
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Y2
+	VMOVUPS 160(SI), X3
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000b0, SI
+	CMPQ    R8, R9
+	JEQ     next
+
+loop:
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSS (DI)(R11*4), Z4
+	SHLL         $0x04, R10
+	VMOVUPS      (AX)(R10*8), Z5
+	VFMADD231PS  Z4, Z0, Z5
+	VMOVUPS      Z5, (AX)(R10*8)
+	VMOVUPS      64(AX)(R10*8), Z5
+	VFMADD231PS  Z4, Z1, Z5
+	VMOVUPS      Z5, 64(AX)(R10*8)
+	IMUL3Q       $0x00000003, R10, R10
+	VMOVUPS      (CX)(R10*1), Y5
+	VFMADD231PS  Y4, Y2, Y5
+	VMOVUPS      Y5, (CX)(R10*1)
+	VMOVUPS      32(CX)(R10*1), X5
+	VFMADD231PS  X4, X3, X5
+	VMOVUPS      X5, 32(CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join44x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS 64(DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS (BX), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 128(AX)
+	VMOVUPS 32(BX), X1
+	VADDPS  X0, X1, X1
+	VMOVUPS X1, 160(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter48x32(SB), NOSPLIT, $0-56
+	MOVQ   d+0(FP), AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x000000c0, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
+
+next:
+	SUBQ    $0x01, BX
+	JLT     done
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000c0, SI
+	CMPQ    CX, R8
+	JEQ     next
+
+loop:
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSS (SI)(R10*4), Z3
-	IMUL3Q       $0x000000c0, R9, R9
+	VBROADCASTSS (DI)(R10*4), Z3
+	SHLL         $0x04, R9
+	IMUL3Q       $0x0000000c, R9, R9
 	VMOVUPS      (AX)(R9*1), Z4
 	VFMADD231PS  Z3, Z0, Z4
 	VMOVUPS      Z4, (AX)(R9*1)
@@ -3555,10 +3920,42 @@ loop:
 	VMOVUPS      128(AX)(R9*1), Z4
 	VFMADD231PS  Z3, Z2, Z4
 	VMOVUPS      Z4, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join48x32(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x02, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPS (DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS 64(DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS 128(DX), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 128(AX)
+	ADDQ    $0x000000c0, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
 
 done:
 	VZEROUPPER
@@ -7633,41 +8030,44 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter2x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx512Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx512Scatter2x64(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter2x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000010, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), X0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000010, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), X0
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000010, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL        (DI), R9
+	MOVL        (AX), R9
 	MOVBLZX     R9, R10
 	SHRL        $0x08, R9
-	VMOVDDUP    (SI)(R10*8), X1
-	IMUL3Q      $0x00000010, R9, R9
-	VMOVUPD     (AX)(R9*1), X2
+	VMOVDDUP    (DI)(R10*8), X1
+	SHLL        $0x04, R9
+	VMOVUPD     (CX)(R9*1), X2
 	VFMADD231PD X1, X0, X2
-	VMOVUPD     X2, (AX)(R9*1)
-	ADDQ        $0x04, DI
-	CMPQ        DI, R8
+	VMOVUPD     X2, (CX)(R9*1)
+	ADDQ        $0x04, AX
+	CMPQ        AX, R8
 	JNE         loop
 	JMP         next
 
@@ -7675,41 +8075,70 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter4x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx512Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·avx512Join2x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ X0, X0, X0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, (AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx512Scatter4x64(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter4x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000020, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000020, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000020, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y1
-	IMUL3Q       $0x00000020, R9, R9
-	VMOVUPD      (AX)(R9*1), Y2
+	VBROADCASTSD (DI)(R10*8), Y1
+	SHLL         $0x04, R9
+	VMOVUPD      (CX)(R9*2), Y2
 	VFMADD231PD  Y1, Y0, Y2
-	VMOVUPD      Y2, (AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      Y2, (CX)(R9*2)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -7717,45 +8146,75 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter6x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx512Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·avx512Join4x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, FMA3
-TEXT ·avx512Scatter6x64(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter6x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000030, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Y0
-	VMOVUPD 32(BX), X1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000030, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Y0
+	VMOVUPD 32(SI), X1
+	MOVQ    8(DX), AX
+	MOVQ    16(DX), R8
+	LEAQ    (AX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000030, SI
+	CMPQ    AX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (AX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Y2
-	IMUL3Q       $0x00000030, R9, R9
-	VMOVUPD      (AX)(R9*1), Y3
+	VBROADCASTSD (DI)(R10*8), Y2
+	SHLL         $0x04, R9
+	IMUL3Q       $0x00000003, R9, R9
+	VMOVUPD      (CX)(R9*1), Y3
 	VFMADD231PD  Y2, Y0, Y3
-	VMOVUPD      Y3, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), X3
+	VMOVUPD      Y3, (CX)(R9*1)
+	VMOVUPD      32(CX)(R9*1), X3
 	VFMADD231PD  X2, X1, X3
-	VMOVUPD      X3, 32(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      X3, 32(CX)(R9*1)
+	ADDQ         $0x04, AX
+	CMPQ         AX, R8
 	JNE          loop
 	JMP          next
 
@@ -7763,41 +8222,73 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter8x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx512Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·avx512Join6x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Y0, Y0, Y0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, (AX)
+	VMOVUPD 32(BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 32(AX)
+	ADDQ    $0x00000000, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, AVX512F
-TEXT ·avx512Scatter8x64(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter8x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000040, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Z0
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000040, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Z0
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000040, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Z1
-	IMUL3Q       $0x00000040, R9, R9
-	VMOVUPD      (AX)(R9*1), Z2
+	VBROADCASTSD (DI)(R10*8), Z1
+	SHLL         $0x04, R9
+	VMOVUPD      (AX)(R9*4), Z2
 	VFMADD231PD  Z1, Z0, Z2
-	VMOVUPD      Z2, (AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      Z2, (AX)(R9*4)
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
 
@@ -7805,45 +8296,74 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter10x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx512Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join8x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter10x64(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter10x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000050, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Z0
-	VMOVUPD 64(BX), X1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000050, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Z0
+	VMOVUPD 64(SI), X1
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000050, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Z2
-	IMUL3Q       $0x00000050, R9, R9
-	VMOVUPD      (AX)(R9*1), Z3
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Z2
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*4), Z3
 	VFMADD231PD  Z2, Z0, Z3
-	VMOVUPD      Z3, (AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), X3
+	VMOVUPD      Z3, (AX)(R10*4)
+	VMOVUPD      (CX)(R10*1), X3
 	VFMADD231PD  X2, X1, X3
-	VMOVUPD      X3, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      X3, (CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -7851,45 +8371,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter12x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx512Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join10x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	VMOVUPD (BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 64(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter12x64(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter12x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000060, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Z0
-	VMOVUPD 64(BX), Y1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000060, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Z0
+	VMOVUPD 64(SI), Y1
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000060, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Z2
-	IMUL3Q       $0x00000060, R9, R9
-	VMOVUPD      (AX)(R9*1), Z3
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Z2
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*4), Z3
 	VFMADD231PD  Z2, Z0, Z3
-	VMOVUPD      Z3, (AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Y3
+	VMOVUPD      Z3, (AX)(R10*4)
+	VMOVUPD      (CX)(R10*2), Y3
 	VFMADD231PD  Y2, Y1, Y3
-	VMOVUPD      Y3, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      Y3, (CX)(R10*2)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -7897,49 +8449,82 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter14x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx512Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join12x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 64(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 // Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter14x64(SB), NOSPLIT, $0-48
+TEXT ·avx512Scatter14x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000070, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000040, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Z0
-	VMOVUPD 64(BX), Y1
-	VMOVUPD 96(BX), X2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000070, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Z0
+	VMOVUPD 64(SI), Y1
+	VMOVUPD 96(SI), X2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000070, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Z3
-	IMUL3Q       $0x00000070, R9, R9
-	VMOVUPD      (AX)(R9*1), Z4
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Z3
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*4), Z4
 	VFMADD231PD  Z3, Z0, Z4
-	VMOVUPD      Z4, (AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Y4
+	VMOVUPD      Z4, (AX)(R10*4)
+	IMUL3Q       $0x00000003, R10, R10
+	VMOVUPD      (CX)(R10*1), Y4
 	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, 64(AX)(R9*1)
-	VMOVUPD      96(AX)(R9*1), X4
+	VMOVUPD      Y4, (CX)(R10*1)
+	VMOVUPD      32(CX)(R10*1), X4
 	VFMADD231PD  X3, X2, X4
-	VMOVUPD      X4, 96(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      X4, 32(CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
 	JNE          loop
 	JMP          next
 
@@ -7947,45 +8532,80 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter16x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx512Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
 // Requires: AVX, AVX512F
-TEXT ·avx512Scatter16x64(SB), NOSPLIT, $0-48
+TEXT ·avx512Join14x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 64(AX)
+	VMOVUPD 32(BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 96(AX)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter16x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000080, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Z0
-	VMOVUPD 64(BX), Z1
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000080, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Z0
+	VMOVUPD 64(SI), Z1
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000080, SI
+	CMPQ    CX, R8
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Z2
-	IMUL3Q       $0x00000080, R9, R9
-	VMOVUPD      (AX)(R9*1), Z3
+	VBROADCASTSD (DI)(R10*8), Z2
+	SHLL         $0x04, R9
+	VMOVUPD      (AX)(R9*8), Z3
 	VFMADD231PD  Z2, Z0, Z3
-	VMOVUPD      Z3, (AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Z3
+	VMOVUPD      Z3, (AX)(R9*8)
+	VMOVUPD      64(AX)(R9*8), Z3
 	VFMADD231PD  Z2, Z1, Z3
-	VMOVUPD      Z3, 64(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	VMOVUPD      Z3, 64(AX)(R9*8)
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
 
@@ -7993,192 +8613,334 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter18x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter18x64(SB), NOSPLIT, $0-48
-	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x00000090, DI, DI
-	SUBQ   DI, AX
-
-next:
-	SUBQ    $0x01, DX
-	JLT     done
-	VMOVUPD (BX), Z0
-	VMOVUPD 64(BX), Z1
-	VMOVUPD 128(BX), X2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x00000090, BX
-	CMPQ    DI, R8
-	JEQ     next
-
-loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Z3
-	IMUL3Q       $0x00000090, R9, R9
-	VMOVUPD      (AX)(R9*1), Z4
-	VFMADD231PD  Z3, Z0, Z4
-	VMOVUPD      Z4, (AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Z4
-	VFMADD231PD  Z3, Z1, Z4
-	VMOVUPD      Z4, 64(AX)(R9*1)
-	VMOVUPD      128(AX)(R9*1), X4
-	VFMADD231PD  X3, X2, X4
-	VMOVUPD      X4, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter20x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter20x64(SB), NOSPLIT, $0-48
-	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000a0, DI, DI
-	SUBQ   DI, AX
-
-next:
-	SUBQ    $0x01, DX
-	JLT     done
-	VMOVUPD (BX), Z0
-	VMOVUPD 64(BX), Z1
-	VMOVUPD 128(BX), Y2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000a0, BX
-	CMPQ    DI, R8
-	JEQ     next
-
-loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Z3
-	IMUL3Q       $0x000000a0, R9, R9
-	VMOVUPD      (AX)(R9*1), Z4
-	VFMADD231PD  Z3, Z0, Z4
-	VMOVUPD      Z4, (AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Z4
-	VFMADD231PD  Z3, Z1, Z4
-	VMOVUPD      Z4, 64(AX)(R9*1)
-	VMOVUPD      128(AX)(R9*1), Y4
-	VFMADD231PD  Y3, Y2, Y4
-	VMOVUPD      Y4, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter22x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter22x64(SB), NOSPLIT, $0-48
-	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000b0, DI, DI
-	SUBQ   DI, AX
-
-next:
-	SUBQ    $0x01, DX
-	JLT     done
-	VMOVUPD (BX), Z0
-	VMOVUPD 64(BX), Z1
-	VMOVUPD 128(BX), Y2
-	VMOVUPD 160(BX), X3
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000b0, BX
-	CMPQ    DI, R8
-	JEQ     next
-
-loop:
-	MOVL         (DI), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Z4
-	IMUL3Q       $0x000000b0, R9, R9
-	VMOVUPD      (AX)(R9*1), Z5
-	VFMADD231PD  Z4, Z0, Z5
-	VMOVUPD      Z5, (AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Z5
-	VFMADD231PD  Z4, Z1, Z5
-	VMOVUPD      Z5, 64(AX)(R9*1)
-	VMOVUPD      128(AX)(R9*1), Y5
-	VFMADD231PD  Y4, Y2, Y5
-	VMOVUPD      Y5, 128(AX)(R9*1)
-	VMOVUPD      160(AX)(R9*1), X5
-	VFMADD231PD  X4, X3, X5
-	VMOVUPD      X5, 160(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter24x64(d *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx512Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
 // Requires: AVX, AVX512F
-TEXT ·avx512Scatter24x64(SB), NOSPLIT, $0-48
+TEXT ·avx512Join16x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	VMOVUPD 64(DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, 64(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter18x64(SB), NOSPLIT, $0-56
 	MOVQ   d+0(FP), AX
-	MOVQ   rows+16(FP), CX
-	MOVQ   images+24(FP), DX
-	MOVQ   row+32(FP), BX
-	MOVQ   values+40(FP), SI
-	MOVQ   first+8(FP), DI
-	IMUL3Q $0x000000c0, DI, DI
-	SUBQ   DI, AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000010, R8, R9
+	SUBQ   R9, CX
 
 next:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     done
-	VMOVUPD (BX), Z0
-	VMOVUPD 64(BX), Z1
-	VMOVUPD 128(BX), Z2
-	MOVQ    8(CX), DI
-	MOVQ    16(CX), R8
-	LEAQ    (DI)(R8*4), R8
-	ADDQ    $0x00000018, CX
-	ADDQ    $0x000000c0, BX
-	CMPQ    DI, R8
+	VMOVUPD (SI), Z0
+	VMOVUPD 64(SI), Z1
+	VMOVUPD 128(SI), X2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x00000090, SI
+	CMPQ    R8, R9
 	JEQ     next
 
 loop:
-	MOVL         (DI), R9
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Z3
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*8), Z4
+	VFMADD231PD  Z3, Z0, Z4
+	VMOVUPD      Z4, (AX)(R10*8)
+	VMOVUPD      64(AX)(R10*8), Z4
+	VFMADD231PD  Z3, Z1, Z4
+	VMOVUPD      Z4, 64(AX)(R10*8)
+	VMOVUPD      (CX)(R10*1), X4
+	VFMADD231PD  X3, X2, X4
+	VMOVUPD      X4, (CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join18x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	VMOVUPD 64(DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, 64(AX)
+	VMOVUPD (BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 128(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000010, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter20x64(SB), NOSPLIT, $0-56
+	MOVQ   d+0(FP), AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000020, R8, R9
+	SUBQ   R9, CX
+
+next:
+	SUBQ    $0x01, BX
+	JLT     done
+	VMOVUPD (SI), Z0
+	VMOVUPD 64(SI), Z1
+	VMOVUPD 128(SI), Y2
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000a0, SI
+	CMPQ    R8, R9
+	JEQ     next
+
+loop:
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Z3
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*8), Z4
+	VFMADD231PD  Z3, Z0, Z4
+	VMOVUPD      Z4, (AX)(R10*8)
+	VMOVUPD      64(AX)(R10*8), Z4
+	VFMADD231PD  Z3, Z1, Z4
+	VMOVUPD      Z4, 64(AX)(R10*8)
+	VMOVUPD      (CX)(R10*2), Y4
+	VFMADD231PD  Y3, Y2, Y4
+	VMOVUPD      Y4, (CX)(R10*2)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join20x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	VMOVUPD 64(DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, 64(AX)
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 128(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000020, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·avx512Scatter22x64(SB), NOSPLIT, $0-56
+	MOVQ   d+0(FP), AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x00000080, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000030, R8, R9
+	SUBQ   R9, CX
+
+next:
+	SUBQ    $0x01, BX
+	JLT     done
+	VMOVUPD (SI), Z0
+	VMOVUPD 64(SI), Z1
+	VMOVUPD 128(SI), Y2
+	VMOVUPD 160(SI), X3
+	MOVQ    8(DX), R8
+	MOVQ    16(DX), R9
+	LEAQ    (R8)(R9*4), R9
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000b0, SI
+	CMPQ    R8, R9
+	JEQ     next
+
+loop:
+	MOVL         (R8), R10
+	MOVBLZX      R10, R11
+	SHRL         $0x08, R10
+	VBROADCASTSD (DI)(R11*8), Z4
+	SHLL         $0x04, R10
+	VMOVUPD      (AX)(R10*8), Z5
+	VFMADD231PD  Z4, Z0, Z5
+	VMOVUPD      Z5, (AX)(R10*8)
+	VMOVUPD      64(AX)(R10*8), Z5
+	VFMADD231PD  Z4, Z1, Z5
+	VMOVUPD      Z5, 64(AX)(R10*8)
+	IMUL3Q       $0x00000003, R10, R10
+	VMOVUPD      (CX)(R10*1), Y5
+	VFMADD231PD  Y4, Y2, Y5
+	VMOVUPD      Y5, (CX)(R10*1)
+	VMOVUPD      32(CX)(R10*1), X5
+	VFMADD231PD  X4, X3, X5
+	VMOVUPD      X5, 32(CX)(R10*1)
+	ADDQ         $0x04, R8
+	CMPQ         R8, R9
+	JNE          loop
+	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join22x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	VMOVUPD 64(DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, 64(AX)
+	VMOVUPD (BX), Y1
+	VADDPD  Y0, Y1, Y1
+	VMOVUPD Y1, 128(AX)
+	VMOVUPD 32(BX), X1
+	VADDPD  X0, X1, X1
+	VMOVUPD X1, 160(AX)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000030, BX
+	ADDQ    CX, AX
+	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// Requires: AVX, AVX512F
+TEXT ·avx512Scatter24x64(SB), NOSPLIT, $0-56
+	MOVQ   d+0(FP), AX
+	MOVQ   rest+8(FP), CX
+	MOVQ   rows+24(FP), DX
+	MOVQ   images+32(FP), BX
+	MOVQ   row+40(FP), SI
+	MOVQ   values+48(FP), DI
+	MOVQ   first+16(FP), R8
+	IMUL3Q $0x000000c0, R8, R9
+	SUBQ   R9, AX
+	IMUL3Q $0x00000000, R8, R9
+	SUBQ   R9, CX
+
+next:
+	SUBQ    $0x01, BX
+	JLT     done
+	VMOVUPD (SI), Z0
+	VMOVUPD 64(SI), Z1
+	VMOVUPD 128(SI), Z2
+	MOVQ    8(DX), CX
+	MOVQ    16(DX), R8
+	LEAQ    (CX)(R8*4), R8
+	ADDQ    $0x00000018, DX
+	ADDQ    $0x000000c0, SI
+	CMPQ    CX, R8
+	JEQ     next
+
+loop:
+	MOVL         (CX), R9
 	MOVBLZX      R9, R10
 	SHRL         $0x08, R9
-	VBROADCASTSD (SI)(R10*8), Z3
-	IMUL3Q       $0x000000c0, R9, R9
+	VBROADCASTSD (DI)(R10*8), Z3
+	SHLL         $0x04, R9
+	IMUL3Q       $0x0000000c, R9, R9
 	VMOVUPD      (AX)(R9*1), Z4
 	VFMADD231PD  Z3, Z0, Z4
 	VMOVUPD      Z4, (AX)(R9*1)
@@ -8188,10 +8950,42 @@ loop:
 	VMOVUPD      128(AX)(R9*1), Z4
 	VFMADD231PD  Z3, Z2, Z4
 	VMOVUPD      Z4, 128(AX)(R9*1)
-	ADDQ         $0x04, DI
-	CMPQ         DI, R8
+	ADDQ         $0x04, CX
+	CMPQ         CX, R8
 	JNE          loop
 	JMP          next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)
+// Requires: AVX, AVX512F
+TEXT ·avx512Join24x64(SB), NOSPLIT, $0-40
+	MOVQ   y+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   d+16(FP), DX
+	MOVQ   rest+24(FP), BX
+	MOVQ   rows+32(FP), SI
+	SHLQ   $0x03, CX
+	VPXORQ Z0, Z0, Z0
+
+loop:
+	SUBQ    $0x01, SI
+	JLT     done
+	VMOVUPD (DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, (AX)
+	VMOVUPD 64(DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, 64(AX)
+	VMOVUPD 128(DX), Z1
+	VADDPD  Z0, Z1, Z1
+	VMOVUPD Z1, 128(AX)
+	ADDQ    $0x000000c0, DX
+	ADDQ    $0x00000000, BX
+	ADDQ    CX, AX
+	JMP     loop
 
 done:
 	VZEROUPPER

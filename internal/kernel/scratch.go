@@ -9,7 +9,7 @@ type Scratch[T Float] struct {
 	skewed  []T            // the first factor, its rows further apart
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
-	sums    []T            // of scattered, its rows padded
+	sums    []T            // of scattered, its rows in two pieces
 	entries []uint32       // compressed rows: places and bytes
 	listed  []*uint32      // where each of them begins
 	counts  []int32        // entries of each compressed row
@@ -35,13 +35,15 @@ type sparseRow[T Float] struct {
 	count   int // of the longest row of its group, in the last of them
 }
 
+// line is a cache line in bytes.
+const line = 64
+
 // grow makes *s at least n long; what it held is lost. Memory begins on a cache
 // line, and so do the rows of a panel.
 func grow[E any](s *[]E, n int) {
 	if len(*s) >= n {
 		return
 	}
-	const line = 64
 	var e E
 	size := int(unsafe.Sizeof(e))
 	all := make([]E, n+line/min(size, line)+1)

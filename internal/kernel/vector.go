@@ -60,11 +60,16 @@ func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, bias
 	return adapted
 }
 
-// scatterFunc computes d[place-first, j] += values[byte]·g[i, j] for the entries of each
-// of images rows in turn and all its columns; the rows of d and g are as long.
+// scatterFunc is for results of so many columns. The rows of its sums are in two
+// pieces, each in an array of its own: the part that fills cache lines, and the rest.
 type scatterFunc[T Float] struct {
 	columns int
-	add     func(d *T, first int, rows *byte, images int, g, values *T)
+	// add computes d[place-first, j] += values[byte]·g[i, j] for the entries of each of
+	// images rows in turn, [d, rest] being a row and g's rows as long.
+	add func(d, rest *T, first int, rows *byte, images int, g, values *T)
+	// join computes y[r·stride + j] = [d, rest][r, j] + 0, row by row: what one writes
+	// beyond stride, the next replaces.
+	join func(y *T, stride int, d, rest *T, rows int)
 }
 
 // compressFunc lists the pixels that are not 0 in rows of n. Row r begins at
@@ -411,10 +416,9 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 		clear(p.y[k*part/parts*n : k*(part+1)/parts*n])
 		return
 	}
-	// Rows that are as long as the assembly has them need no copies.
-	exact, columns := f.columns == n, f.columns
+	columns := f.columns
 	g := p.w
-	if !exact {
+	if columns != n {
 		grow(&s.panel, m*columns)
 		g = s.panel
 		for i := range m {
@@ -423,8 +427,10 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 		}
 	}
 	grow(&s.rows, m)
+	size := int(unsafe.Sizeof(g[0]))
+	inLines := columns * size / line * line / size // columns that fill cache lines
 	width := (k + matrix.Strips - 1) / matrix.Strips
-	strips := max(1, v.near/(width*columns*int(unsafe.Sizeof(g[0]))))
+	strips := max(1, v.near/(width*columns*size))
 	last := matrix.Strips * (part + 1) / parts
 	for from := matrix.Strips * part / parts; from < last; from += strips {
 		to := min(from+strips, last)
@@ -442,21 +448,25 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 			v.compressColumns(s, p, low, high)
 			first = 0
 		}
-		d := p.y[low*n : high*n]
-		if !exact {
-			grow(&s.sums, (high-low)*columns)
-			d = s.sums[:(high-low)*columns]
+		rows := high - low
+		grow(&s.sums, rows*columns)
+		d, rest := s.sums[:rows*inLines], s.sums[rows*inLines:rows*columns]
+		clear(s.sums[:rows*columns])
+		f.add(unsafe.SliceData(d), unsafe.SliceData(rest), first, (*byte)(unsafe.Pointer(&s.rows[0])), m, &g[0], &v.values[0])
+
+		// The sums become +0 where they are -0: all terms were too small for a number.
+		y := p.y[low*n : high*n]
+		whole := max(0, rows-(columns-1)/n) // that do not reach beyond y
+		if whole > 0 {
+			f.join(&y[0], n, unsafe.SliceData(d), unsafe.SliceData(rest), whole)
 		}
-		clear(d)
-		f.add(&d[0], first, (*byte)(unsafe.Pointer(&s.rows[0])), m, &g[0], &v.values[0])
-		for len(d) > 0 { // -0, where all terms were too small for a number, becomes +0
-			some := min(len(d), len(v.values))
-			v.addScaledAny(d[:some], v.values[:some], 0)
-			d = d[some:]
-		}
-		if !exact {
-			for r := range high - low {
-				copy(p.y[(low+r)*n:(low+r+1)*n], s.sums[r*columns:])
+		for r := whole; r < rows; r++ {
+			for j := range n {
+				if j < inLines {
+					y[r*n+j] = d[r*inLines+j] + 0
+				} else {
+					y[r*n+j] = rest[r*(columns-inLines)+j-inLines] + 0
+				}
 			}
 		}
 	}

@@ -47,6 +47,7 @@ func main() {
 		}
 		for bytes := 16; bytes <= 192; bytes += 16 {
 			g.scatter(registers(bytes, set.bytes))
+			g.join(registers(bytes, set.bytes))
 		}
 		g.addScaled()
 		g.elementwise()
@@ -417,18 +418,35 @@ func (g generator) sparse(lists int, widths []int) {
 	RET()
 }
 
+// line is a cache line in bytes.
+const line = 64
+
+// cut divides the registers of a row into those that fill cache lines and the rest.
+func cut(registers []int) (lines, rest []int) {
+	n := len(registers)
+	for total(registers[:n])%line != 0 {
+		n--
+	}
+	return registers[:n], registers[n:]
+}
+
 // scatter writes the other form of the same sum, row by row of the second factor:
-// an image adds its row of g, scaled, to the row of d of each of its pixels.
+// an image adds its row of g, scaled, to the row of d of each of its pixels. The rows
+// of d are in two pieces, in arrays of their own, so that none reaches over the end of
+// a cache line for nothing.
 func (g generator) scatter(registers []int) {
 	columns := g.lanes(total(registers))
+	lines, rest := cut(registers)
 	g.function(fmt.Sprintf("Scatter%dx", columns),
-		fmt.Sprintf("d *%[1]s, first int, rows *byte, images int, row, values *%[1]s", g.number.name),
-		fmt.Sprintf("computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and %d columns.", columns))
+		fmt.Sprintf("d, rest *%[1]s, first int, rows *byte, images int, row, values *%[1]s", g.number.name),
+		fmt.Sprintf("computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and %d columns, of which the last %d are in rest.", columns, g.lanes(total(rest))))
 	const entries, count, size = 8, 16, 24 // of sparseRow
-	d, row, images, b, values := load("d"), load("rows"), load("images"), load("row"), load("values")
-	offset := load("first")
-	IMUL3Q(operand.U32(columns*g.size), offset, offset)
+	d, tail, row, images, b, values := load("d"), load("rest"), load("rows"), load("images"), load("row"), load("values")
+	first, offset := load("first"), GP64()
+	IMUL3Q(operand.U32(total(lines)), first, offset)
 	SUBQ(offset, d)
+	IMUL3Q(operand.U32(total(rest)), first, offset)
+	SUBQ(offset, tail)
 	next, done := label("next"), label("done")
 	next.here()
 	SUBQ(operand.U8(1), images)
@@ -450,18 +468,76 @@ func (g generator) scatter(registers []int) {
 	MOVBLZX(at.As8(), pixel.As32())
 	SHRL(operand.U8(placeShift), at.As32())
 	g.broadcast(mem(values).Idx(pixel, uint8(g.size)), value)
-	IMUL3Q(operand.U32(columns*g.size), at, at)
-	for v, s := range scaled {
-		sum := vector(registers[v])
-		m := mem(d).Idx(at, 1).Offset(total(registers[:v]))
-		g.load(m, sum)
-		g.fma(narrow(value, registers[v]), s, sum)
-		g.load(sum, m)
+	SHLL(operand.U8(4), at.As32())
+	pieces := []struct {
+		base      reg.GPVirtual
+		registers []int
+	}{{d, lines}, {tail, rest}}
+	for p, piece := range pieces {
+		if len(piece.registers) == 0 {
+			continue
+		}
+		m := mem(piece.base)
+		switch n := total(piece.registers) / 16; n {
+		case 1, 2, 4, 8:
+			m = m.Idx(at, uint8(n))
+		default:
+			bytes := GP64()
+			IMUL3Q(operand.U32(n), at, bytes)
+			m = m.Idx(bytes, 1)
+		}
+		for v, width := range piece.registers {
+			s := scaled[v]
+			if p == 1 {
+				s = scaled[len(lines)+v]
+			}
+			sum := vector(width)
+			g.load(m, sum)
+			g.fma(narrow(value, width), s, sum)
+			g.load(sum, m)
+			m = m.Offset(width)
+		}
 	}
 	ADDQ(operand.U8(4), e)
 	CMPQ(e, end)
 	JNE(loop.ref())
 	JMP(next.ref())
+	done.here()
+	VZEROUPPER()
+	RET()
+}
+
+// join writes the way of scattered rows from their two arrays to where they belong.
+func (g generator) join(registers []int) {
+	columns := g.lanes(total(registers))
+	lines, rest := cut(registers)
+	g.function(fmt.Sprintf("Join%dx", columns),
+		fmt.Sprintf("y *%[1]s, stride int, d, rest *%[1]s, rows int", g.number.name),
+		fmt.Sprintf("computes y[r·stride + j] = d[r, j] + 0 for %d columns, of which the last %d are in rest; row by row, so that what one has beyond stride the next replaces.", columns, g.lanes(total(rest))))
+	y, stride, d, tail, rows := load("y"), load("stride"), load("d"), load("rest"), load("rows")
+	g.scale(stride)
+	zero := vector(registers[0])
+	g.zero(zero)
+	loop, done := label("loop"), label("done")
+	loop.here()
+	SUBQ(operand.U8(1), rows)
+	JLT(done.ref())
+	to := mem(y)
+	from := mem(d)
+	for v, width := range registers {
+		if v == len(lines) {
+			from = mem(tail)
+		}
+		sum := vector(width)
+		g.load(from, sum)
+		g.add(narrow(zero, width), sum, sum)
+		g.load(sum, to)
+		from, to = from.Offset(width), to.Offset(width)
+	}
+	ADDQ(operand.U32(total(lines)), d)
+	ADDQ(operand.U32(total(rest)), tail)
+	ADDQ(stride, y)
+	JMP(loop.ref())
 	done.here()
 	VZEROUPPER()
 	RET()
