@@ -29,15 +29,15 @@ func avx2Tile2x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, 
 //go:noescape
 func avx2Tile1x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx2Sparse4x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 0 are in b and up to 4 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x4x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse4x4x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx2Sparse1x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 0 are in b and up to 4 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x4x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse1x4x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx2Tile12x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -64,15 +64,15 @@ func avx2Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, 
 //go:noescape
 func avx2Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx2Sparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 0 are in b and up to 8 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx2Sparse1x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 0 are in b and up to 8 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx2Tile6x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -94,15 +94,15 @@ func avx2Tile2x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32,
 //go:noescape
 func avx2Tile1x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx2Sparse4x12x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x12x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 0 are in b and up to 12 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x12x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse4x12x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx2Sparse1x12x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x12x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 0 are in b and up to 12 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x12x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse1x12x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx2Tile6x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -124,15 +124,15 @@ func avx2Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32,
 //go:noescape
 func avx2Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx2Sparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 16 are in b and up to 0 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx2Sparse1x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 16 are in b and up to 0 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx2Tile4x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
@@ -149,15 +149,15 @@ func avx2Tile2x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32,
 //go:noescape
 func avx2Tile1x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx2Sparse4x20x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x20x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 16 are in b and up to 4 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x20x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse4x20x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx2Sparse1x20x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x20x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 16 are in b and up to 4 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x20x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse1x20x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx2Tile4x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
@@ -174,22 +174,22 @@ func avx2Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32,
 //go:noescape
 func avx2Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx2Sparse4x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 16 are in b and up to 8 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx2Sparse1x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 16 are in b and up to 8 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx2Scatter4x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns, of which the last 4 are in rest.
 //
 //go:noescape
 func avx2Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join4x32 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join4x32 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -199,7 +199,7 @@ func avx2Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join8x32 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join8x32 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -209,7 +209,7 @@ func avx2Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join12x32 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join12x32 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -219,7 +219,7 @@ func avx2Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join16x32 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join16x32 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -229,7 +229,7 @@ func avx2Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join20x32 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join20x32 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -239,7 +239,7 @@ func avx2Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join24x32 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join24x32 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -249,7 +249,7 @@ func avx2Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join28x32 computes y[r·stride + j] = d[r, j] + 0 for 28 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join28x32 computes y[r·stride + j] = d[r, j] + 0 for 28 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -259,7 +259,7 @@ func avx2Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join32x32 computes y[r·stride + j] = d[r, j] + 0 for 32 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join32x32 computes y[r·stride + j] = d[r, j] + 0 for 32 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -269,7 +269,7 @@ func avx2Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join36x32 computes y[r·stride + j] = d[r, j] + 0 for 36 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join36x32 computes y[r·stride + j] = d[r, j] + 0 for 36 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -279,7 +279,7 @@ func avx2Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join40x32 computes y[r·stride + j] = d[r, j] + 0 for 40 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join40x32 computes y[r·stride + j] = d[r, j] + 0 for 40 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -289,7 +289,7 @@ func avx2Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join44x32 computes y[r·stride + j] = d[r, j] + 0 for 44 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join44x32 computes y[r·stride + j] = d[r, j] + 0 for 44 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -299,7 +299,7 @@ func avx2Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx2Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx2Join48x32 computes y[r·stride + j] = d[r, j] + 0 for 48 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join48x32 computes y[r·stride + j] = d[r, j] + 0 for 48 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -389,15 +389,15 @@ func avx2Tile2x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, 
 //go:noescape
 func avx2Tile1x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx2Sparse4x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 0 are in b and up to 2 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x2x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse4x2x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx2Sparse1x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 0 are in b and up to 2 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x2x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse1x2x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx2Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -424,15 +424,15 @@ func avx2Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, 
 //go:noescape
 func avx2Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx2Sparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 0 are in b and up to 4 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx2Sparse1x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 0 are in b and up to 4 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx2Tile6x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -454,15 +454,15 @@ func avx2Tile2x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, 
 //go:noescape
 func avx2Tile1x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx2Sparse4x6x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x6x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 0 are in b and up to 6 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x6x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse4x6x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx2Sparse1x6x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x6x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 0 are in b and up to 6 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x6x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse1x6x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx2Tile6x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -484,15 +484,15 @@ func avx2Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, 
 //go:noescape
 func avx2Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx2Sparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 8 are in b and up to 0 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx2Sparse1x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 8 are in b and up to 0 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx2Tile4x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
@@ -509,15 +509,15 @@ func avx2Tile2x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64,
 //go:noescape
 func avx2Tile1x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx2Sparse4x10x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x10x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 8 are in b and up to 2 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x10x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse4x10x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx2Sparse1x10x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x10x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 8 are in b and up to 2 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x10x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse1x10x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx2Tile4x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
@@ -534,22 +534,22 @@ func avx2Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64,
 //go:noescape
 func avx2Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx2Sparse4x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse4x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 8 are in b and up to 4 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx2Sparse1x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx2Sparse1x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 8 are in b and up to 4 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx2Scatter2x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 2 columns, of which the last 2 are in rest.
 //
 //go:noescape
 func avx2Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join2x64 computes y[r·stride + j] = d[r, j] + 0 for 2 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join2x64 computes y[r·stride + j] = d[r, j] + 0 for 2 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -559,7 +559,7 @@ func avx2Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join4x64 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join4x64 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -569,7 +569,7 @@ func avx2Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join6x64 computes y[r·stride + j] = d[r, j] + 0 for 6 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join6x64 computes y[r·stride + j] = d[r, j] + 0 for 6 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -579,7 +579,7 @@ func avx2Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join8x64 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join8x64 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -589,7 +589,7 @@ func avx2Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join10x64 computes y[r·stride + j] = d[r, j] + 0 for 10 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join10x64 computes y[r·stride + j] = d[r, j] + 0 for 10 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -599,7 +599,7 @@ func avx2Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join12x64 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join12x64 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -609,7 +609,7 @@ func avx2Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join14x64 computes y[r·stride + j] = d[r, j] + 0 for 14 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join14x64 computes y[r·stride + j] = d[r, j] + 0 for 14 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -619,7 +619,7 @@ func avx2Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join16x64 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join16x64 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -629,7 +629,7 @@ func avx2Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join18x64 computes y[r·stride + j] = d[r, j] + 0 for 18 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join18x64 computes y[r·stride + j] = d[r, j] + 0 for 18 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -639,7 +639,7 @@ func avx2Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join20x64 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join20x64 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -649,7 +649,7 @@ func avx2Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join22x64 computes y[r·stride + j] = d[r, j] + 0 for 22 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join22x64 computes y[r·stride + j] = d[r, j] + 0 for 22 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -659,7 +659,7 @@ func avx2Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx2Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx2Join24x64 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx2Join24x64 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx2Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)

@@ -334,77 +334,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x4x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse4x4x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x4x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x4x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x02, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VXORPS X0, X0, X0
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VXORPS X1, X1, X1
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VXORPS X2, X2, X2
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VXORPS X3, X3, X3
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), X4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), X4, X0
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), X4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), X4, X1
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), X4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), X4, X2
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), X4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), X4, X3
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), X4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*1), X4, X0
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), X4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*1), X4, X1
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), X4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*1), X4, X2
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), X4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*1), X4, X3
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPS (DI), X4
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPS (SI), X4
+	MOVQ    (AX), SI
 	VADDPS  X0, X4, X0
-	VMOVUPS X0, (DI)(R8*4)
-	MOVQ    24(AX), DI
+	VMOVUPS X0, (SI)(DI*4)
+	MOVQ    24(AX), SI
 	VADDPS  X1, X4, X1
-	VMOVUPS X1, (DI)(R8*4)
-	MOVQ    48(AX), DI
+	VMOVUPS X1, (SI)(DI*4)
+	MOVQ    48(AX), SI
 	VADDPS  X2, X4, X2
-	VMOVUPS X2, (DI)(R8*4)
-	MOVQ    72(AX), DI
+	VMOVUPS X2, (SI)(DI*4)
+	MOVQ    72(AX), SI
 	VADDPS  X3, X4, X3
-	VMOVUPS X3, (DI)(R8*4)
+	VMOVUPS X3, (SI)(DI*4)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -412,14 +412,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x4x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse1x4x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x4x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x4x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x02, SI
 
 next:
@@ -444,7 +444,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), X1
 	MOVQ    (AX), DI
@@ -787,77 +787,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x8x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x8x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x02, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VXORPS Y1, Y1, Y1
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VXORPS Y2, Y2, Y2
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VXORPS Y3, Y3, Y3
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y4, Y0
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y4, Y1
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y4, Y2
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y4, Y3
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*2), Y4, Y0
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*2), Y4, Y1
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*2), Y4, Y2
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*2), Y4, Y3
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPS (DI), Y4
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPS (SI), Y4
+	MOVQ    (AX), SI
 	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (DI)(R8*4)
-	MOVQ    24(AX), DI
+	VMOVUPS Y0, (SI)(DI*4)
+	MOVQ    24(AX), SI
 	VADDPS  Y1, Y4, Y1
-	VMOVUPS Y1, (DI)(R8*4)
-	MOVQ    48(AX), DI
+	VMOVUPS Y1, (SI)(DI*4)
+	MOVQ    48(AX), SI
 	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (DI)(R8*4)
-	MOVQ    72(AX), DI
+	VMOVUPS Y2, (SI)(DI*4)
+	MOVQ    72(AX), SI
 	VADDPS  Y3, Y4, Y3
-	VMOVUPS Y3, (DI)(R8*4)
+	VMOVUPS Y3, (SI)(DI*4)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -865,14 +865,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x8x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x8x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x02, SI
 
 next:
@@ -897,7 +897,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y1
 	MOVQ    (AX), DI
@@ -1174,94 +1174,98 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x12x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse4x12x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x12x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x12x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x02, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VXORPS Y2, Y2, Y2
 	VXORPS X3, X3, X3
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VXORPS Y4, Y4, Y4
 	VXORPS X5, X5, X5
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VXORPS Y6, Y6, Y6
 	VXORPS X7, X7, X7
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y8, Y0
-	VFMADD231PS  32(BX)(R13*1), X8, X1
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y8, Y2
-	VFMADD231PS  32(BX)(R13*1), X8, X3
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y8, Y4
-	VFMADD231PS  32(BX)(R13*1), X8, X5
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y8, Y6
-	VFMADD231PS  32(BX)(R13*1), X8, X7
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y8
+	SHLL         $0x04, R12
+	IMUL3Q       $0x00000003, R12, R12
+	VFMADD231PS  (BX)(R12*1), Y8, Y0
+	VFMADD231PS  32(BX)(R12*1), X8, X1
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y8
+	SHLL         $0x04, R12
+	IMUL3Q       $0x00000003, R12, R12
+	VFMADD231PS  (BX)(R12*1), Y8, Y2
+	VFMADD231PS  32(BX)(R12*1), X8, X3
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y8
+	SHLL         $0x04, R12
+	IMUL3Q       $0x00000003, R12, R12
+	VFMADD231PS  (BX)(R12*1), Y8, Y4
+	VFMADD231PS  32(BX)(R12*1), X8, X5
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y8
+	SHLL         $0x04, R12
+	IMUL3Q       $0x00000003, R12, R12
+	VFMADD231PS  (BX)(R12*1), Y8, Y6
+	VFMADD231PS  32(BX)(R12*1), X8, X7
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPS (DI), Y8
-	VMOVUPS 32(DI), X9
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPS (SI), Y8
+	VMOVUPS 32(SI), X9
+	MOVQ    (AX), SI
 	VADDPS  Y0, Y8, Y0
-	VMOVUPS Y0, (DI)(R8*4)
+	VMOVUPS Y0, (SI)(DI*4)
 	VADDPS  X1, X9, X1
-	VMOVUPS X1, 32(DI)(R8*4)
-	MOVQ    24(AX), DI
+	VMOVUPS X1, 32(SI)(DI*4)
+	MOVQ    24(AX), SI
 	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, (DI)(R8*4)
+	VMOVUPS Y2, (SI)(DI*4)
 	VADDPS  X3, X9, X3
-	VMOVUPS X3, 32(DI)(R8*4)
-	MOVQ    48(AX), DI
+	VMOVUPS X3, 32(SI)(DI*4)
+	MOVQ    48(AX), SI
 	VADDPS  Y4, Y8, Y4
-	VMOVUPS Y4, (DI)(R8*4)
+	VMOVUPS Y4, (SI)(DI*4)
 	VADDPS  X5, X9, X5
-	VMOVUPS X5, 32(DI)(R8*4)
-	MOVQ    72(AX), DI
+	VMOVUPS X5, 32(SI)(DI*4)
+	MOVQ    72(AX), SI
 	VADDPS  Y6, Y8, Y6
-	VMOVUPS Y6, (DI)(R8*4)
+	VMOVUPS Y6, (SI)(DI*4)
 	VADDPS  X7, X9, X7
-	VMOVUPS X7, 32(DI)(R8*4)
+	VMOVUPS X7, 32(SI)(DI*4)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -1269,14 +1273,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x12x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse1x12x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x12x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x12x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x02, SI
 
 next:
@@ -1303,7 +1307,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y2
 	VMOVUPS 32(DI), X3
@@ -1583,12 +1587,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x16x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x16x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x02, SI
@@ -1596,81 +1600,81 @@ TEXT ·avx2Sparse4x16x32(SB), NOSPLIT, $0-64
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y8, Y0
-	VFMADD231PS  32(BX)(R13*1), Y8, Y1
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y8, Y2
-	VFMADD231PS  32(BX)(R13*1), Y8, Y3
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y8, Y4
-	VFMADD231PS  32(BX)(R13*1), Y8, Y5
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y8, Y6
-	VFMADD231PS  32(BX)(R13*1), Y8, Y7
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y8
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*4), Y8, Y0
+	VFMADD231PS  32(BX)(R12*4), Y8, Y1
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y8
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*4), Y8, Y2
+	VFMADD231PS  32(BX)(R12*4), Y8, Y3
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y8
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*4), Y8, Y4
+	VFMADD231PS  32(BX)(R12*4), Y8, Y5
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y8
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*4), Y8, Y6
+	VFMADD231PS  32(BX)(R12*4), Y8, Y7
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPS (DI), Y8
-	VMOVUPS 32(DI), Y9
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPS (SI), Y8
+	VMOVUPS 32(SI), Y9
+	MOVQ    (AX), SI
 	VADDPS  Y0, Y8, Y0
-	VMOVUPS Y0, (DI)(R8*4)
+	VMOVUPS Y0, (SI)(DI*4)
 	VADDPS  Y1, Y9, Y1
-	VMOVUPS Y1, 32(DI)(R8*4)
-	MOVQ    24(AX), DI
+	VMOVUPS Y1, 32(SI)(DI*4)
+	MOVQ    24(AX), SI
 	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, (DI)(R8*4)
+	VMOVUPS Y2, (SI)(DI*4)
 	VADDPS  Y3, Y9, Y3
-	VMOVUPS Y3, 32(DI)(R8*4)
-	MOVQ    48(AX), DI
+	VMOVUPS Y3, 32(SI)(DI*4)
+	MOVQ    48(AX), SI
 	VADDPS  Y4, Y8, Y4
-	VMOVUPS Y4, (DI)(R8*4)
+	VMOVUPS Y4, (SI)(DI*4)
 	VADDPS  Y5, Y9, Y5
-	VMOVUPS Y5, 32(DI)(R8*4)
-	MOVQ    72(AX), DI
+	VMOVUPS Y5, 32(SI)(DI*4)
+	MOVQ    72(AX), SI
 	VADDPS  Y6, Y8, Y6
-	VMOVUPS Y6, (DI)(R8*4)
+	VMOVUPS Y6, (SI)(DI*4)
 	VADDPS  Y7, Y9, Y7
-	VMOVUPS Y7, 32(DI)(R8*4)
+	VMOVUPS Y7, 32(SI)(DI*4)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -1678,12 +1682,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x16x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x16x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x02, SI
@@ -1712,7 +1716,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y2
 	VMOVUPS 32(DI), Y3
@@ -1931,15 +1935,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x20x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse4x20x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x20x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x20x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x02, SI
+	MOVQ rest+40(FP), SI
+	MOVQ rs+48(FP), DI
+	SHLQ $0x02, DI
 
 next:
 	SUBQ   $0x01, CX
@@ -1970,40 +1977,40 @@ loop:
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y12, Y0
-	VFMADD231PS  32(BX)(R13*1), Y12, Y1
-	VFMADD231PS  64(BX)(R13*1), X12, X2
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Y12, Y0
+	VFMADD231PS  32(BX)(R13*4), Y12, Y1
+	VFMADD231PS  (SI)(R13*1), X12, X2
 	MOVL         (R8)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y12, Y3
-	VFMADD231PS  32(BX)(R13*1), Y12, Y4
-	VFMADD231PS  64(BX)(R13*1), X12, X5
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Y12, Y3
+	VFMADD231PS  32(BX)(R13*4), Y12, Y4
+	VFMADD231PS  (SI)(R13*1), X12, X5
 	MOVL         (R9)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y12, Y6
-	VFMADD231PS  32(BX)(R13*1), Y12, Y7
-	VFMADD231PS  64(BX)(R13*1), X12, X8
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Y12, Y6
+	VFMADD231PS  32(BX)(R13*4), Y12, Y7
+	VFMADD231PS  (SI)(R13*1), X12, X8
 	MOVL         (R10)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y12, Y9
-	VFMADD231PS  32(BX)(R13*1), Y12, Y10
-	VFMADD231PS  64(BX)(R13*1), X12, X11
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Y12, Y9
+	VFMADD231PS  32(BX)(R13*4), Y12, Y10
+	VFMADD231PS  (SI)(R13*1), X12, X11
 	INCQ         R12
 	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y12
 	VMOVUPS 32(DI), Y13
@@ -2043,54 +2050,59 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x20x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse1x20x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x20x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x20x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x02, SI
+	MOVQ rest+40(FP), DI
+	MOVQ rs+48(FP), R8
+	SHLQ $0x02, R8
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
+	MOVQ   16(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DX)(R11*4), Y3
-	IMULQ        SI, R10
-	VFMADD231PS  (BX)(R10*1), Y3, Y0
-	VFMADD231PS  32(BX)(R10*1), Y3, Y1
-	VFMADD231PS  64(BX)(R10*1), X3, X2
-	INCQ         R9
-	CMPQ         R9, R8
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y3
+	MOVQ         R12, R13
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y3, Y0
+	VFMADD231PS  32(BX)(R13*1), Y3, Y1
+	IMULQ        R8, R12
+	VFMADD231PS  (DI)(R12*1), X3, X2
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPS (DI), Y3
-	VMOVUPS 32(DI), Y4
-	VMOVUPS 64(DI), X5
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), R9
+	MOVQ    left+16(FP), R10
+	VMOVUPS (R9), Y3
+	VMOVUPS 32(R9), Y4
+	VMOVUPS 64(R9), X5
+	MOVQ    (AX), R9
 	VADDPS  Y0, Y3, Y0
-	VMOVUPS Y0, (DI)(R8*4)
+	VMOVUPS Y0, (R9)(R10*4)
 	VADDPS  Y1, Y4, Y1
-	VMOVUPS Y1, 32(DI)(R8*4)
+	VMOVUPS Y1, 32(R9)(R10*4)
 	VADDPS  X2, X5, X2
-	VMOVUPS X2, 64(DI)(R8*4)
+	VMOVUPS X2, 64(R9)(R10*4)
 	ADDQ    $0x00000018, AX
 	JMP     next
 
@@ -2301,15 +2313,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x24x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x24x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x02, SI
+	MOVQ rest+40(FP), SI
+	MOVQ rs+48(FP), DI
+	SHLQ $0x02, DI
 
 next:
 	SUBQ   $0x01, CX
@@ -2340,40 +2355,40 @@ loop:
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y12, Y0
-	VFMADD231PS  32(BX)(R13*1), Y12, Y1
-	VFMADD231PS  64(BX)(R13*1), Y12, Y2
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Y12, Y0
+	VFMADD231PS  32(BX)(R13*4), Y12, Y1
+	VFMADD231PS  (SI)(R13*2), Y12, Y2
 	MOVL         (R8)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y12, Y3
-	VFMADD231PS  32(BX)(R13*1), Y12, Y4
-	VFMADD231PS  64(BX)(R13*1), Y12, Y5
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Y12, Y3
+	VFMADD231PS  32(BX)(R13*4), Y12, Y4
+	VFMADD231PS  (SI)(R13*2), Y12, Y5
 	MOVL         (R9)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y12, Y6
-	VFMADD231PS  32(BX)(R13*1), Y12, Y7
-	VFMADD231PS  64(BX)(R13*1), Y12, Y8
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Y12, Y6
+	VFMADD231PS  32(BX)(R13*4), Y12, Y7
+	VFMADD231PS  (SI)(R13*2), Y12, Y8
 	MOVL         (R10)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y12, Y9
-	VFMADD231PS  32(BX)(R13*1), Y12, Y10
-	VFMADD231PS  64(BX)(R13*1), Y12, Y11
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Y12, Y9
+	VFMADD231PS  32(BX)(R13*4), Y12, Y10
+	VFMADD231PS  (SI)(R13*2), Y12, Y11
 	INCQ         R12
 	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y12
 	VMOVUPS 32(DI), Y13
@@ -2413,54 +2428,59 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x24x32(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x24x32(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x02, SI
+	MOVQ rest+40(FP), DI
+	MOVQ rs+48(FP), R8
+	SHLQ $0x02, R8
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
+	MOVQ   16(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DX)(R11*4), Y3
-	IMULQ        SI, R10
-	VFMADD231PS  (BX)(R10*1), Y3, Y0
-	VFMADD231PS  32(BX)(R10*1), Y3, Y1
-	VFMADD231PS  64(BX)(R10*1), Y3, Y2
-	INCQ         R9
-	CMPQ         R9, R8
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y3
+	MOVQ         R12, R13
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Y3, Y0
+	VFMADD231PS  32(BX)(R13*1), Y3, Y1
+	IMULQ        R8, R12
+	VFMADD231PS  (DI)(R12*1), Y3, Y2
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPS (DI), Y3
-	VMOVUPS 32(DI), Y4
-	VMOVUPS 64(DI), Y5
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), R9
+	MOVQ    left+16(FP), R10
+	VMOVUPS (R9), Y3
+	VMOVUPS 32(R9), Y4
+	VMOVUPS 64(R9), Y5
+	MOVQ    (AX), R9
 	VADDPS  Y0, Y3, Y0
-	VMOVUPS Y0, (DI)(R8*4)
+	VMOVUPS Y0, (R9)(R10*4)
 	VADDPS  Y1, Y4, Y1
-	VMOVUPS Y1, 32(DI)(R8*4)
+	VMOVUPS Y1, 32(R9)(R10*4)
 	VADDPS  Y2, Y5, Y2
-	VMOVUPS Y2, 64(DI)(R8*4)
+	VMOVUPS Y2, 64(R9)(R10*4)
 	ADDQ    $0x00000018, AX
 	JMP     next
 
@@ -2528,6 +2548,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (BX), X1
+	VMOVUPS X0, (BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, (AX)
 	ADDQ    $0x00000000, DX
@@ -2599,6 +2620,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	ADDQ    $0x00000000, DX
@@ -2675,9 +2697,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(BX), X1
+	VMOVUPS X0, 32(BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 32(AX)
 	ADDQ    $0x00000000, DX
@@ -2753,9 +2777,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Y1
+	VMOVUPS Y0, (DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(DX), Y1
+	VMOVUPS Y0, 32(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(AX)
 	ADDQ    $0x00000040, DX
@@ -2835,12 +2861,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Y1
+	VMOVUPS Y0, (DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(DX), Y1
+	VMOVUPS Y0, 32(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS (BX), X1
+	VMOVUPS X0, (BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 64(AX)
 	ADDQ    $0x00000040, DX
@@ -2920,12 +2949,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Y1
+	VMOVUPS Y0, (DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(DX), Y1
+	VMOVUPS Y0, 32(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(AX)
 	ADDQ    $0x00000040, DX
@@ -3010,15 +3042,19 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Y1
+	VMOVUPS Y0, (DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(DX), Y1
+	VMOVUPS Y0, 32(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(AX)
 	VMOVUPS 32(BX), X1
+	VMOVUPS X0, 32(BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 96(AX)
 	ADDQ    $0x00000040, DX
@@ -3102,15 +3138,19 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Y1
+	VMOVUPS Y0, (DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(DX), Y1
+	VMOVUPS Y0, 32(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS 64(DX), Y1
+	VMOVUPS Y0, 64(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(AX)
 	VMOVUPS 96(DX), Y1
+	VMOVUPS Y0, 96(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 96(AX)
 	ADDQ    $0x00000080, DX
@@ -3198,18 +3238,23 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Y1
+	VMOVUPS Y0, (DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(DX), Y1
+	VMOVUPS Y0, 32(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS 64(DX), Y1
+	VMOVUPS Y0, 64(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(AX)
 	VMOVUPS 96(DX), Y1
+	VMOVUPS Y0, 96(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 96(AX)
 	VMOVUPS (BX), X1
+	VMOVUPS X0, (BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 128(AX)
 	ADDQ    $0x00000080, DX
@@ -3297,18 +3342,23 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Y1
+	VMOVUPS Y0, (DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(DX), Y1
+	VMOVUPS Y0, 32(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS 64(DX), Y1
+	VMOVUPS Y0, 64(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(AX)
 	VMOVUPS 96(DX), Y1
+	VMOVUPS Y0, 96(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 96(AX)
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 128(AX)
 	ADDQ    $0x00000080, DX
@@ -3401,21 +3451,27 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Y1
+	VMOVUPS Y0, (DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(DX), Y1
+	VMOVUPS Y0, 32(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS 64(DX), Y1
+	VMOVUPS Y0, 64(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(AX)
 	VMOVUPS 96(DX), Y1
+	VMOVUPS Y0, 96(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 96(AX)
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 128(AX)
 	VMOVUPS 32(BX), X1
+	VMOVUPS X0, 32(BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 160(AX)
 	ADDQ    $0x00000080, DX
@@ -3508,21 +3564,27 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Y1
+	VMOVUPS Y0, (DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(DX), Y1
+	VMOVUPS Y0, 32(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 32(AX)
 	VMOVUPS 64(DX), Y1
+	VMOVUPS Y0, 64(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(AX)
 	VMOVUPS 96(DX), Y1
+	VMOVUPS Y0, 96(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 96(AX)
 	VMOVUPS 128(DX), Y1
+	VMOVUPS Y0, 128(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 128(AX)
 	VMOVUPS 160(DX), Y1
+	VMOVUPS Y0, 160(DX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 160(AX)
 	ADDQ    $0x000000c0, DX
@@ -4406,77 +4468,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x2x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse4x2x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x2x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x2x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x03, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VXORPD X0, X0, X0
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VXORPD X1, X1, X1
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VXORPD X2, X2, X2
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VXORPD X3, X3, X3
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL        (DI)(R12*4), R13
-	MOVBLZX     R13, R14
-	SHRL        $0x08, R13
-	VMOVDDUP    (DX)(R14*8), X4
-	IMULQ       SI, R13
-	VFMADD231PD (BX)(R13*1), X4, X0
-	MOVL        (R8)(R12*4), R13
-	MOVBLZX     R13, R14
-	SHRL        $0x08, R13
-	VMOVDDUP    (DX)(R14*8), X4
-	IMULQ       SI, R13
-	VFMADD231PD (BX)(R13*1), X4, X1
-	MOVL        (R9)(R12*4), R13
-	MOVBLZX     R13, R14
-	SHRL        $0x08, R13
-	VMOVDDUP    (DX)(R14*8), X4
-	IMULQ       SI, R13
-	VFMADD231PD (BX)(R13*1), X4, X2
-	MOVL        (R10)(R12*4), R13
-	MOVBLZX     R13, R14
-	SHRL        $0x08, R13
-	VMOVDDUP    (DX)(R14*8), X4
-	IMULQ       SI, R13
-	VFMADD231PD (BX)(R13*1), X4, X3
-	INCQ        R12
-	CMPQ        R12, R11
+	MOVL        (SI)(R11*4), R12
+	MOVBLZX     R12, R13
+	SHRL        $0x08, R12
+	VMOVDDUP    (DX)(R13*8), X4
+	SHLL        $0x04, R12
+	VFMADD231PD (BX)(R12*1), X4, X0
+	MOVL        (DI)(R11*4), R12
+	MOVBLZX     R12, R13
+	SHRL        $0x08, R12
+	VMOVDDUP    (DX)(R13*8), X4
+	SHLL        $0x04, R12
+	VFMADD231PD (BX)(R12*1), X4, X1
+	MOVL        (R8)(R11*4), R12
+	MOVBLZX     R12, R13
+	SHRL        $0x08, R12
+	VMOVDDUP    (DX)(R13*8), X4
+	SHLL        $0x04, R12
+	VFMADD231PD (BX)(R12*1), X4, X2
+	MOVL        (R9)(R11*4), R12
+	MOVBLZX     R12, R13
+	SHRL        $0x08, R12
+	VMOVDDUP    (DX)(R13*8), X4
+	SHLL        $0x04, R12
+	VFMADD231PD (BX)(R12*1), X4, X3
+	INCQ        R11
+	CMPQ        R11, R10
 	JNE         loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPD (DI), X4
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPD (SI), X4
+	MOVQ    (AX), SI
 	VADDPD  X0, X4, X0
-	VMOVUPD X0, (DI)(R8*8)
-	MOVQ    24(AX), DI
+	VMOVUPD X0, (SI)(DI*8)
+	MOVQ    24(AX), SI
 	VADDPD  X1, X4, X1
-	VMOVUPD X1, (DI)(R8*8)
-	MOVQ    48(AX), DI
+	VMOVUPD X1, (SI)(DI*8)
+	MOVQ    48(AX), SI
 	VADDPD  X2, X4, X2
-	VMOVUPD X2, (DI)(R8*8)
-	MOVQ    72(AX), DI
+	VMOVUPD X2, (SI)(DI*8)
+	MOVQ    72(AX), SI
 	VADDPD  X3, X4, X3
-	VMOVUPD X3, (DI)(R8*8)
+	VMOVUPD X3, (SI)(DI*8)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -4484,14 +4546,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x2x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse1x2x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x2x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x2x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x03, SI
 
 next:
@@ -4516,7 +4578,7 @@ loop:
 	JNE         loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), X1
 	MOVQ    (AX), DI
@@ -4859,77 +4921,77 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x4x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x4x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x03, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VXORPD Y0, Y0, Y0
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VXORPD Y1, Y1, Y1
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VXORPD Y2, Y2, Y2
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VXORPD Y3, Y3, Y3
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y4, Y0
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y4, Y1
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y4, Y2
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y4, Y3
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*2), Y4, Y0
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*2), Y4, Y1
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*2), Y4, Y2
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*2), Y4, Y3
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPD (DI), Y4
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPD (SI), Y4
+	MOVQ    (AX), SI
 	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (DI)(R8*8)
-	MOVQ    24(AX), DI
+	VMOVUPD Y0, (SI)(DI*8)
+	MOVQ    24(AX), SI
 	VADDPD  Y1, Y4, Y1
-	VMOVUPD Y1, (DI)(R8*8)
-	MOVQ    48(AX), DI
+	VMOVUPD Y1, (SI)(DI*8)
+	MOVQ    48(AX), SI
 	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (DI)(R8*8)
-	MOVQ    72(AX), DI
+	VMOVUPD Y2, (SI)(DI*8)
+	MOVQ    72(AX), SI
 	VADDPD  Y3, Y4, Y3
-	VMOVUPD Y3, (DI)(R8*8)
+	VMOVUPD Y3, (SI)(DI*8)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -4937,14 +4999,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x4x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x4x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x03, SI
 
 next:
@@ -4969,7 +5031,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y1
 	MOVQ    (AX), DI
@@ -5246,94 +5308,98 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x6x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse4x6x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x6x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x6x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x03, SI
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VXORPD Y2, Y2, Y2
 	VXORPD X3, X3, X3
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VXORPD Y4, Y4, Y4
 	VXORPD X5, X5, X5
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VXORPD Y6, Y6, Y6
 	VXORPD X7, X7, X7
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y8, Y0
-	VFMADD231PD  32(BX)(R13*1), X8, X1
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y8, Y2
-	VFMADD231PD  32(BX)(R13*1), X8, X3
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y8, Y4
-	VFMADD231PD  32(BX)(R13*1), X8, X5
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y8, Y6
-	VFMADD231PD  32(BX)(R13*1), X8, X7
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y8
+	SHLL         $0x04, R12
+	IMUL3Q       $0x00000003, R12, R12
+	VFMADD231PD  (BX)(R12*1), Y8, Y0
+	VFMADD231PD  32(BX)(R12*1), X8, X1
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y8
+	SHLL         $0x04, R12
+	IMUL3Q       $0x00000003, R12, R12
+	VFMADD231PD  (BX)(R12*1), Y8, Y2
+	VFMADD231PD  32(BX)(R12*1), X8, X3
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y8
+	SHLL         $0x04, R12
+	IMUL3Q       $0x00000003, R12, R12
+	VFMADD231PD  (BX)(R12*1), Y8, Y4
+	VFMADD231PD  32(BX)(R12*1), X8, X5
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y8
+	SHLL         $0x04, R12
+	IMUL3Q       $0x00000003, R12, R12
+	VFMADD231PD  (BX)(R12*1), Y8, Y6
+	VFMADD231PD  32(BX)(R12*1), X8, X7
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPD (DI), Y8
-	VMOVUPD 32(DI), X9
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPD (SI), Y8
+	VMOVUPD 32(SI), X9
+	MOVQ    (AX), SI
 	VADDPD  Y0, Y8, Y0
-	VMOVUPD Y0, (DI)(R8*8)
+	VMOVUPD Y0, (SI)(DI*8)
 	VADDPD  X1, X9, X1
-	VMOVUPD X1, 32(DI)(R8*8)
-	MOVQ    24(AX), DI
+	VMOVUPD X1, 32(SI)(DI*8)
+	MOVQ    24(AX), SI
 	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, (DI)(R8*8)
+	VMOVUPD Y2, (SI)(DI*8)
 	VADDPD  X3, X9, X3
-	VMOVUPD X3, 32(DI)(R8*8)
-	MOVQ    48(AX), DI
+	VMOVUPD X3, 32(SI)(DI*8)
+	MOVQ    48(AX), SI
 	VADDPD  Y4, Y8, Y4
-	VMOVUPD Y4, (DI)(R8*8)
+	VMOVUPD Y4, (SI)(DI*8)
 	VADDPD  X5, X9, X5
-	VMOVUPD X5, 32(DI)(R8*8)
-	MOVQ    72(AX), DI
+	VMOVUPD X5, 32(SI)(DI*8)
+	MOVQ    72(AX), SI
 	VADDPD  Y6, Y8, Y6
-	VMOVUPD Y6, (DI)(R8*8)
+	VMOVUPD Y6, (SI)(DI*8)
 	VADDPD  X7, X9, X7
-	VMOVUPD X7, 32(DI)(R8*8)
+	VMOVUPD X7, 32(SI)(DI*8)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -5341,14 +5407,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x6x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse1x6x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x6x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x6x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
-	MOVQ b+24(FP), BX
-	MOVQ bs+32(FP), SI
+	MOVQ values+64(FP), DX
+	MOVQ rest+40(FP), BX
+	MOVQ rs+48(FP), SI
 	SHLQ $0x03, SI
 
 next:
@@ -5375,7 +5441,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y2
 	VMOVUPD 32(DI), X3
@@ -5655,12 +5721,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x8x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x8x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x03, SI
@@ -5668,81 +5734,81 @@ TEXT ·avx2Sparse4x8x64(SB), NOSPLIT, $0-64
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y8, Y0
-	VFMADD231PD  32(BX)(R13*1), Y8, Y1
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y8, Y2
-	VFMADD231PD  32(BX)(R13*1), Y8, Y3
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y8, Y4
-	VFMADD231PD  32(BX)(R13*1), Y8, Y5
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y8, Y6
-	VFMADD231PD  32(BX)(R13*1), Y8, Y7
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y8
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*4), Y8, Y0
+	VFMADD231PD  32(BX)(R12*4), Y8, Y1
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y8
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*4), Y8, Y2
+	VFMADD231PD  32(BX)(R12*4), Y8, Y3
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y8
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*4), Y8, Y4
+	VFMADD231PD  32(BX)(R12*4), Y8, Y5
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y8
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*4), Y8, Y6
+	VFMADD231PD  32(BX)(R12*4), Y8, Y7
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPD (DI), Y8
-	VMOVUPD 32(DI), Y9
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), SI
+	MOVQ    left+16(FP), DI
+	VMOVUPD (SI), Y8
+	VMOVUPD 32(SI), Y9
+	MOVQ    (AX), SI
 	VADDPD  Y0, Y8, Y0
-	VMOVUPD Y0, (DI)(R8*8)
+	VMOVUPD Y0, (SI)(DI*8)
 	VADDPD  Y1, Y9, Y1
-	VMOVUPD Y1, 32(DI)(R8*8)
-	MOVQ    24(AX), DI
+	VMOVUPD Y1, 32(SI)(DI*8)
+	MOVQ    24(AX), SI
 	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, (DI)(R8*8)
+	VMOVUPD Y2, (SI)(DI*8)
 	VADDPD  Y3, Y9, Y3
-	VMOVUPD Y3, 32(DI)(R8*8)
-	MOVQ    48(AX), DI
+	VMOVUPD Y3, 32(SI)(DI*8)
+	MOVQ    48(AX), SI
 	VADDPD  Y4, Y8, Y4
-	VMOVUPD Y4, (DI)(R8*8)
+	VMOVUPD Y4, (SI)(DI*8)
 	VADDPD  Y5, Y9, Y5
-	VMOVUPD Y5, 32(DI)(R8*8)
-	MOVQ    72(AX), DI
+	VMOVUPD Y5, 32(SI)(DI*8)
+	MOVQ    72(AX), SI
 	VADDPD  Y6, Y8, Y6
-	VMOVUPD Y6, (DI)(R8*8)
+	VMOVUPD Y6, (SI)(DI*8)
 	VADDPD  Y7, Y9, Y7
-	VMOVUPD Y7, 32(DI)(R8*8)
+	VMOVUPD Y7, 32(SI)(DI*8)
 	ADDQ    $0x00000060, AX
 	JMP     next
 
@@ -5750,12 +5816,12 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x8x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x8x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x03, SI
@@ -5784,7 +5850,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y2
 	VMOVUPD 32(DI), Y3
@@ -6003,15 +6069,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x10x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse4x10x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x10x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x10x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x03, SI
+	MOVQ rest+40(FP), SI
+	MOVQ rs+48(FP), DI
+	SHLQ $0x03, DI
 
 next:
 	SUBQ   $0x01, CX
@@ -6042,40 +6111,40 @@ loop:
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y12, Y0
-	VFMADD231PD  32(BX)(R13*1), Y12, Y1
-	VFMADD231PD  64(BX)(R13*1), X12, X2
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Y12, Y0
+	VFMADD231PD  32(BX)(R13*4), Y12, Y1
+	VFMADD231PD  (SI)(R13*1), X12, X2
 	MOVL         (R8)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y12, Y3
-	VFMADD231PD  32(BX)(R13*1), Y12, Y4
-	VFMADD231PD  64(BX)(R13*1), X12, X5
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Y12, Y3
+	VFMADD231PD  32(BX)(R13*4), Y12, Y4
+	VFMADD231PD  (SI)(R13*1), X12, X5
 	MOVL         (R9)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y12, Y6
-	VFMADD231PD  32(BX)(R13*1), Y12, Y7
-	VFMADD231PD  64(BX)(R13*1), X12, X8
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Y12, Y6
+	VFMADD231PD  32(BX)(R13*4), Y12, Y7
+	VFMADD231PD  (SI)(R13*1), X12, X8
 	MOVL         (R10)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y12, Y9
-	VFMADD231PD  32(BX)(R13*1), Y12, Y10
-	VFMADD231PD  64(BX)(R13*1), X12, X11
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Y12, Y9
+	VFMADD231PD  32(BX)(R13*4), Y12, Y10
+	VFMADD231PD  (SI)(R13*1), X12, X11
 	INCQ         R12
 	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y12
 	VMOVUPD 32(DI), Y13
@@ -6115,54 +6184,59 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x10x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse1x10x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x10x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x10x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x03, SI
+	MOVQ rest+40(FP), DI
+	MOVQ rs+48(FP), R8
+	SHLQ $0x03, R8
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), R9
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
+	MOVQ   16(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DX)(R11*8), Y3
-	IMULQ        SI, R10
-	VFMADD231PD  (BX)(R10*1), Y3, Y0
-	VFMADD231PD  32(BX)(R10*1), Y3, Y1
-	VFMADD231PD  64(BX)(R10*1), X3, X2
-	INCQ         R9
-	CMPQ         R9, R8
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y3
+	MOVQ         R12, R13
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y3, Y0
+	VFMADD231PD  32(BX)(R13*1), Y3, Y1
+	IMULQ        R8, R12
+	VFMADD231PD  (DI)(R12*1), X3, X2
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPD (DI), Y3
-	VMOVUPD 32(DI), Y4
-	VMOVUPD 64(DI), X5
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), R9
+	MOVQ    left+16(FP), R10
+	VMOVUPD (R9), Y3
+	VMOVUPD 32(R9), Y4
+	VMOVUPD 64(R9), X5
+	MOVQ    (AX), R9
 	VADDPD  Y0, Y3, Y0
-	VMOVUPD Y0, (DI)(R8*8)
+	VMOVUPD Y0, (R9)(R10*8)
 	VADDPD  Y1, Y4, Y1
-	VMOVUPD Y1, 32(DI)(R8*8)
+	VMOVUPD Y1, 32(R9)(R10*8)
 	VADDPD  X2, X5, X2
-	VMOVUPD X2, 64(DI)(R8*8)
+	VMOVUPD X2, 64(R9)(R10*8)
 	ADDQ    $0x00000018, AX
 	JMP     next
 
@@ -6373,15 +6447,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse4x12x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse4x12x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x03, SI
+	MOVQ rest+40(FP), SI
+	MOVQ rs+48(FP), DI
+	SHLQ $0x03, DI
 
 next:
 	SUBQ   $0x01, CX
@@ -6412,40 +6489,40 @@ loop:
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y12, Y0
-	VFMADD231PD  32(BX)(R13*1), Y12, Y1
-	VFMADD231PD  64(BX)(R13*1), Y12, Y2
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Y12, Y0
+	VFMADD231PD  32(BX)(R13*4), Y12, Y1
+	VFMADD231PD  (SI)(R13*2), Y12, Y2
 	MOVL         (R8)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y12, Y3
-	VFMADD231PD  32(BX)(R13*1), Y12, Y4
-	VFMADD231PD  64(BX)(R13*1), Y12, Y5
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Y12, Y3
+	VFMADD231PD  32(BX)(R13*4), Y12, Y4
+	VFMADD231PD  (SI)(R13*2), Y12, Y5
 	MOVL         (R9)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y12, Y6
-	VFMADD231PD  32(BX)(R13*1), Y12, Y7
-	VFMADD231PD  64(BX)(R13*1), Y12, Y8
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Y12, Y6
+	VFMADD231PD  32(BX)(R13*4), Y12, Y7
+	VFMADD231PD  (SI)(R13*2), Y12, Y8
 	MOVL         (R10)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y12, Y9
-	VFMADD231PD  32(BX)(R13*1), Y12, Y10
-	VFMADD231PD  64(BX)(R13*1), Y12, Y11
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Y12, Y9
+	VFMADD231PD  32(BX)(R13*4), Y12, Y10
+	VFMADD231PD  (SI)(R13*2), Y12, Y11
 	INCQ         R12
 	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
+	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y12
 	VMOVUPD 32(DI), Y13
@@ -6485,54 +6562,59 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Sparse1x12x64(SB), NOSPLIT, $0-64
+TEXT ·avx2Sparse1x12x64(SB), NOSPLIT, $0-80
 	MOVQ rows+0(FP), AX
 	MOVQ groups+8(FP), CX
-	MOVQ values+48(FP), DX
+	MOVQ values+64(FP), DX
 	MOVQ b+24(FP), BX
 	MOVQ bs+32(FP), SI
 	SHLQ $0x03, SI
+	MOVQ rest+40(FP), DI
+	MOVQ rs+48(FP), R8
+	SHLQ $0x03, R8
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), R9
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
+	MOVQ   16(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DX)(R11*8), Y3
-	IMULQ        SI, R10
-	VFMADD231PD  (BX)(R10*1), Y3, Y0
-	VFMADD231PD  32(BX)(R10*1), Y3, Y1
-	VFMADD231PD  64(BX)(R10*1), Y3, Y2
-	INCQ         R9
-	CMPQ         R9, R8
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y3
+	MOVQ         R12, R13
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Y3, Y0
+	VFMADD231PD  32(BX)(R13*1), Y3, Y1
+	IMULQ        R8, R12
+	VFMADD231PD  (DI)(R12*1), Y3, Y2
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ    bias+40(FP), DI
-	MOVQ    left+16(FP), R8
-	VMOVUPD (DI), Y3
-	VMOVUPD 32(DI), Y4
-	VMOVUPD 64(DI), Y5
-	MOVQ    (AX), DI
+	MOVQ    bias+56(FP), R9
+	MOVQ    left+16(FP), R10
+	VMOVUPD (R9), Y3
+	VMOVUPD 32(R9), Y4
+	VMOVUPD 64(R9), Y5
+	MOVQ    (AX), R9
 	VADDPD  Y0, Y3, Y0
-	VMOVUPD Y0, (DI)(R8*8)
+	VMOVUPD Y0, (R9)(R10*8)
 	VADDPD  Y1, Y4, Y1
-	VMOVUPD Y1, 32(DI)(R8*8)
+	VMOVUPD Y1, 32(R9)(R10*8)
 	VADDPD  Y2, Y5, Y2
-	VMOVUPD Y2, 64(DI)(R8*8)
+	VMOVUPD Y2, 64(R9)(R10*8)
 	ADDQ    $0x00000018, AX
 	JMP     next
 
@@ -6600,6 +6682,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (BX), X1
+	VMOVUPD X0, (BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, (AX)
 	ADDQ    $0x00000000, DX
@@ -6671,6 +6754,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	ADDQ    $0x00000000, DX
@@ -6747,9 +6831,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(BX), X1
+	VMOVUPD X0, 32(BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 32(AX)
 	ADDQ    $0x00000000, DX
@@ -6825,9 +6911,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Y1
+	VMOVUPD Y0, (DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(DX), Y1
+	VMOVUPD Y0, 32(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 32(AX)
 	ADDQ    $0x00000040, DX
@@ -6907,12 +6995,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Y1
+	VMOVUPD Y0, (DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(DX), Y1
+	VMOVUPD Y0, 32(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD (BX), X1
+	VMOVUPD X0, (BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 64(AX)
 	ADDQ    $0x00000040, DX
@@ -6992,12 +7083,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Y1
+	VMOVUPD Y0, (DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(DX), Y1
+	VMOVUPD Y0, 32(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 64(AX)
 	ADDQ    $0x00000040, DX
@@ -7082,15 +7176,19 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Y1
+	VMOVUPD Y0, (DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(DX), Y1
+	VMOVUPD Y0, 32(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 64(AX)
 	VMOVUPD 32(BX), X1
+	VMOVUPD X0, 32(BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 96(AX)
 	ADDQ    $0x00000040, DX
@@ -7174,15 +7272,19 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Y1
+	VMOVUPD Y0, (DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(DX), Y1
+	VMOVUPD Y0, 32(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD 64(DX), Y1
+	VMOVUPD Y0, 64(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 64(AX)
 	VMOVUPD 96(DX), Y1
+	VMOVUPD Y0, 96(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 96(AX)
 	ADDQ    $0x00000080, DX
@@ -7270,18 +7372,23 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Y1
+	VMOVUPD Y0, (DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(DX), Y1
+	VMOVUPD Y0, 32(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD 64(DX), Y1
+	VMOVUPD Y0, 64(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 64(AX)
 	VMOVUPD 96(DX), Y1
+	VMOVUPD Y0, 96(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 96(AX)
 	VMOVUPD (BX), X1
+	VMOVUPD X0, (BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 128(AX)
 	ADDQ    $0x00000080, DX
@@ -7369,18 +7476,23 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Y1
+	VMOVUPD Y0, (DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(DX), Y1
+	VMOVUPD Y0, 32(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD 64(DX), Y1
+	VMOVUPD Y0, 64(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 64(AX)
 	VMOVUPD 96(DX), Y1
+	VMOVUPD Y0, 96(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 96(AX)
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 128(AX)
 	ADDQ    $0x00000080, DX
@@ -7473,21 +7585,27 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Y1
+	VMOVUPD Y0, (DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(DX), Y1
+	VMOVUPD Y0, 32(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD 64(DX), Y1
+	VMOVUPD Y0, 64(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 64(AX)
 	VMOVUPD 96(DX), Y1
+	VMOVUPD Y0, 96(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 96(AX)
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 128(AX)
 	VMOVUPD 32(BX), X1
+	VMOVUPD X0, 32(BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 160(AX)
 	ADDQ    $0x00000080, DX
@@ -7580,21 +7698,27 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Y1
+	VMOVUPD Y0, (DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(DX), Y1
+	VMOVUPD Y0, 32(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 32(AX)
 	VMOVUPD 64(DX), Y1
+	VMOVUPD Y0, 64(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 64(AX)
 	VMOVUPD 96(DX), Y1
+	VMOVUPD Y0, 96(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 96(AX)
 	VMOVUPD 128(DX), Y1
+	VMOVUPD Y0, 128(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 128(AX)
 	VMOVUPD 160(DX), Y1
+	VMOVUPD Y0, 160(DX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 160(AX)
 	ADDQ    $0x000000c0, DX

@@ -29,15 +29,15 @@ func avx512Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32
 //go:noescape
 func avx512Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx512Sparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 0 are in b and up to 8 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx512Sparse1x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 0 are in b and up to 8 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx512Pack8x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -69,15 +69,15 @@ func avx512Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float3
 //go:noescape
 func avx512Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx512Sparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 16 are in b and up to 0 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx512Sparse1x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 16 are in b and up to 0 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx512Pack16x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -109,15 +109,15 @@ func avx512Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float3
 //go:noescape
 func avx512Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx512Sparse4x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 16 are in b and up to 8 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx512Sparse1x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x24x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 16 are in b and up to 8 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx512Pack24x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -149,15 +149,15 @@ func avx512Tile2x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float3
 //go:noescape
 func avx512Tile1x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx512Sparse4x32x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x32x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 32 are in b and up to 0 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse4x32x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx512Sparse1x32x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x32x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 32 are in b and up to 0 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx512Pack32x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -184,15 +184,15 @@ func avx512Tile2x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float3
 //go:noescape
 func avx512Tile1x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 
-// avx512Sparse4x40x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x40x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 32 are in b and up to 8 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x40x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse4x40x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx512Sparse1x40x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x40x32 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 32 are in b and up to 8 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
 // avx512Pack40x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -204,7 +204,7 @@ func avx512Pack40x32(dst *float32, src *float32, stride int, inner int, width in
 //go:noescape
 func avx512Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join4x32 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join4x32 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -214,7 +214,7 @@ func avx512Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx512Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join8x32 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join8x32 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -224,7 +224,7 @@ func avx512Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
 //go:noescape
 func avx512Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join12x32 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join12x32 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -234,7 +234,7 @@ func avx512Join12x32(y *float32, stride int, d *float32, rest *float32, rows int
 //go:noescape
 func avx512Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join16x32 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join16x32 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -244,7 +244,7 @@ func avx512Join16x32(y *float32, stride int, d *float32, rest *float32, rows int
 //go:noescape
 func avx512Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join20x32 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join20x32 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -254,7 +254,7 @@ func avx512Join20x32(y *float32, stride int, d *float32, rest *float32, rows int
 //go:noescape
 func avx512Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join24x32 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join24x32 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -264,7 +264,7 @@ func avx512Join24x32(y *float32, stride int, d *float32, rest *float32, rows int
 //go:noescape
 func avx512Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join28x32 computes y[r·stride + j] = d[r, j] + 0 for 28 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join28x32 computes y[r·stride + j] = d[r, j] + 0 for 28 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -274,7 +274,7 @@ func avx512Join28x32(y *float32, stride int, d *float32, rest *float32, rows int
 //go:noescape
 func avx512Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join32x32 computes y[r·stride + j] = d[r, j] + 0 for 32 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join32x32 computes y[r·stride + j] = d[r, j] + 0 for 32 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -284,7 +284,7 @@ func avx512Join32x32(y *float32, stride int, d *float32, rest *float32, rows int
 //go:noescape
 func avx512Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join36x32 computes y[r·stride + j] = d[r, j] + 0 for 36 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join36x32 computes y[r·stride + j] = d[r, j] + 0 for 36 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -294,7 +294,7 @@ func avx512Join36x32(y *float32, stride int, d *float32, rest *float32, rows int
 //go:noescape
 func avx512Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join40x32 computes y[r·stride + j] = d[r, j] + 0 for 40 columns, of which the last 8 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join40x32 computes y[r·stride + j] = d[r, j] + 0 for 40 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -304,7 +304,7 @@ func avx512Join40x32(y *float32, stride int, d *float32, rest *float32, rows int
 //go:noescape
 func avx512Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join44x32 computes y[r·stride + j] = d[r, j] + 0 for 44 columns, of which the last 12 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join44x32 computes y[r·stride + j] = d[r, j] + 0 for 44 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -314,7 +314,7 @@ func avx512Join44x32(y *float32, stride int, d *float32, rest *float32, rows int
 //go:noescape
 func avx512Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
 
-// avx512Join48x32 computes y[r·stride + j] = d[r, j] + 0 for 48 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join48x32 computes y[r·stride + j] = d[r, j] + 0 for 48 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
@@ -414,15 +414,15 @@ func avx512Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64
 //go:noescape
 func avx512Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx512Sparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 0 are in b and up to 4 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx512Sparse1x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 0 are in b and up to 4 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx512Pack4x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -454,15 +454,15 @@ func avx512Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64
 //go:noescape
 func avx512Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx512Sparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 8 are in b and up to 0 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx512Sparse1x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 8 are in b and up to 0 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx512Pack8x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -494,15 +494,15 @@ func avx512Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float6
 //go:noescape
 func avx512Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx512Sparse4x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 8 are in b and up to 4 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx512Sparse1x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x12x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 8 are in b and up to 4 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx512Pack12x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -534,15 +534,15 @@ func avx512Tile2x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float6
 //go:noescape
 func avx512Tile1x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx512Sparse4x16x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x16x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 16 are in b and up to 0 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse4x16x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx512Sparse1x16x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x16x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 16 are in b and up to 0 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx512Pack16x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -569,15 +569,15 @@ func avx512Tile2x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float6
 //go:noescape
 func avx512Tile1x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 
-// avx512Sparse4x20x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse4x20x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and width columns, of which the first 16 are in b and up to 4 in rest, whose rows stand side by side; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse4x20x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse4x20x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx512Sparse1x20x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns; the last row of a group has the count of all.
+// avx512Sparse1x20x64 computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and width columns, of which the first 16 are in b and up to 4 in rest, whose rows are bs and rs apart; the last row of a group has the count of all.
 //
 //go:noescape
-func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
 // avx512Pack20x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -589,7 +589,7 @@ func avx512Pack20x64(dst *float64, src *float64, stride int, inner int, width in
 //go:noescape
 func avx512Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join2x64 computes y[r·stride + j] = d[r, j] + 0 for 2 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join2x64 computes y[r·stride + j] = d[r, j] + 0 for 2 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -599,7 +599,7 @@ func avx512Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx512Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join4x64 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join4x64 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -609,7 +609,7 @@ func avx512Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx512Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join6x64 computes y[r·stride + j] = d[r, j] + 0 for 6 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join6x64 computes y[r·stride + j] = d[r, j] + 0 for 6 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -619,7 +619,7 @@ func avx512Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx512Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join8x64 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join8x64 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -629,7 +629,7 @@ func avx512Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
 //go:noescape
 func avx512Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join10x64 computes y[r·stride + j] = d[r, j] + 0 for 10 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join10x64 computes y[r·stride + j] = d[r, j] + 0 for 10 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -639,7 +639,7 @@ func avx512Join10x64(y *float64, stride int, d *float64, rest *float64, rows int
 //go:noescape
 func avx512Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join12x64 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join12x64 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -649,7 +649,7 @@ func avx512Join12x64(y *float64, stride int, d *float64, rest *float64, rows int
 //go:noescape
 func avx512Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join14x64 computes y[r·stride + j] = d[r, j] + 0 for 14 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join14x64 computes y[r·stride + j] = d[r, j] + 0 for 14 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -659,7 +659,7 @@ func avx512Join14x64(y *float64, stride int, d *float64, rest *float64, rows int
 //go:noescape
 func avx512Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join16x64 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join16x64 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -669,7 +669,7 @@ func avx512Join16x64(y *float64, stride int, d *float64, rest *float64, rows int
 //go:noescape
 func avx512Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join18x64 computes y[r·stride + j] = d[r, j] + 0 for 18 columns, of which the last 2 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join18x64 computes y[r·stride + j] = d[r, j] + 0 for 18 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -679,7 +679,7 @@ func avx512Join18x64(y *float64, stride int, d *float64, rest *float64, rows int
 //go:noescape
 func avx512Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join20x64 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join20x64 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -689,7 +689,7 @@ func avx512Join20x64(y *float64, stride int, d *float64, rest *float64, rows int
 //go:noescape
 func avx512Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join22x64 computes y[r·stride + j] = d[r, j] + 0 for 22 columns, of which the last 6 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join22x64 computes y[r·stride + j] = d[r, j] + 0 for 22 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
@@ -699,7 +699,7 @@ func avx512Join22x64(y *float64, stride int, d *float64, rest *float64, rows int
 //go:noescape
 func avx512Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
 
-// avx512Join24x64 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 0 are in rest; row by row, so that what one has beyond stride the next replaces.
+// avx512Join24x64 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
 //
 //go:noescape
 func avx512Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)

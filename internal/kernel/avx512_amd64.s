@@ -354,81 +354,81 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse4x8x32(SB), NOSPLIT, $0-64
+// func avx512Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Sparse4x8x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
-	MOVQ  b+24(FP), BX
-	MOVQ  bs+32(FP), SI
+	MOVQ  values+64(FP), DX
+	MOVQ  rest+40(FP), BX
+	MOVQ  rs+48(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  width+72(FP), SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVQ DI, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VPXORQ Y1, Y1, Y1
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VPXORQ Y2, Y2, Y2
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VPXORQ Y3, Y3, Y3
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y4, K1, Y0
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y4, K1, Y1
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y4, K1, Y2
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Y4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Y4, K1, Y3
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*2), Y4, Y0
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*2), Y4, Y1
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*2), Y4, Y2
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Y4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*2), Y4, Y3
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPS.Z (DI), K1, Y4
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), SI
+	MOVQ      left+16(FP), DI
+	VMOVUPS.Z (SI), K1, Y4
+	MOVQ      (AX), SI
 	VADDPS    Y0, Y4, Y0
-	VMOVUPS   Y0, K1, (DI)(R8*4)
-	MOVQ      24(AX), DI
+	VMOVUPS   Y0, K1, (SI)(DI*4)
+	MOVQ      24(AX), SI
 	VADDPS    Y1, Y4, Y1
-	VMOVUPS   Y1, K1, (DI)(R8*4)
-	MOVQ      48(AX), DI
+	VMOVUPS   Y1, K1, (SI)(DI*4)
+	MOVQ      48(AX), SI
 	VADDPS    Y2, Y4, Y2
-	VMOVUPS   Y2, K1, (DI)(R8*4)
-	MOVQ      72(AX), DI
+	VMOVUPS   Y2, K1, (SI)(DI*4)
+	MOVQ      72(AX), SI
 	VADDPS    Y3, Y4, Y3
-	VMOVUPS   Y3, K1, (DI)(R8*4)
+	VMOVUPS   Y3, K1, (SI)(DI*4)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -436,16 +436,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse1x8x32(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x8x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
-	MOVQ  b+24(FP), BX
-	MOVQ  bs+32(FP), SI
+	MOVQ  values+64(FP), DX
+	MOVQ  rest+40(FP), BX
+	MOVQ  rs+48(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  width+72(FP), DI
 	MOVQ  $-1, R8
 	BZHIQ DI, R8, R8
 	KMOVQ R8, K1
@@ -472,7 +472,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS.Z (DI), K1, Y1
 	MOVQ      (AX), DI
@@ -865,81 +865,81 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx512Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512Sparse4x16x32(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse4x16x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  width+72(FP), SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVQ DI, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VPXORQ Z0, Z0, Z0
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VPXORQ Z1, Z1, Z1
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VPXORQ Z2, Z2, Z2
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VPXORQ Z3, Z3, Z3
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Z4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z4, K1, Z0
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Z4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z4, K1, Z1
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Z4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z4, K1, Z2
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Z4
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z4, K1, Z3
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*4), Z4, Z0
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*4), Z4, Z1
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*4), Z4, Z2
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z4
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*4), Z4, Z3
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPS.Z (DI), K1, Z4
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), SI
+	MOVQ      left+16(FP), DI
+	VMOVUPS.Z (SI), K1, Z4
+	MOVQ      (AX), SI
 	VADDPS    Z0, Z4, Z0
-	VMOVUPS   Z0, K1, (DI)(R8*4)
-	MOVQ      24(AX), DI
+	VMOVUPS   Z0, K1, (SI)(DI*4)
+	MOVQ      24(AX), SI
 	VADDPS    Z1, Z4, Z1
-	VMOVUPS   Z1, K1, (DI)(R8*4)
-	MOVQ      48(AX), DI
+	VMOVUPS   Z1, K1, (SI)(DI*4)
+	MOVQ      48(AX), SI
 	VADDPS    Z2, Z4, Z2
-	VMOVUPS   Z2, K1, (DI)(R8*4)
-	MOVQ      72(AX), DI
+	VMOVUPS   Z2, K1, (SI)(DI*4)
+	MOVQ      72(AX), SI
 	VADDPS    Z3, Z4, Z3
-	VMOVUPS   Z3, K1, (DI)(R8*4)
+	VMOVUPS   Z3, K1, (SI)(DI*4)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -947,16 +947,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512Sparse1x16x32(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x16x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  width+72(FP), DI
 	MOVQ  $-1, R8
 	BZHIQ DI, R8, R8
 	KMOVQ R8, K1
@@ -983,7 +983,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS.Z (DI), K1, Z1
 	MOVQ      (AX), DI
@@ -1506,16 +1506,19 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse4x24x32(SB), NOSPLIT, $0-64
+// func avx512Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Sparse4x24x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  rest+40(FP), SI
+	MOVQ  rs+48(FP), DI
+	SHLQ  $0x02, DI
+	MOVQ  width+72(FP), DI
 	SUBQ  $0x00000010, DI
 	MOVQ  $-1, R8
 	BZHIQ DI, R8, R8
@@ -1546,36 +1549,36 @@ loop:
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z8, Z0
-	VFMADD231PS  64(BX)(R13*1), Y8, K1, Y1
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Z8, Z0
+	VFMADD231PS  (SI)(R13*2), Y8, Y1
 	MOVL         (R8)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z8, Z2
-	VFMADD231PS  64(BX)(R13*1), Y8, K1, Y3
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Z8, Z2
+	VFMADD231PS  (SI)(R13*2), Y8, Y3
 	MOVL         (R9)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z8, Z4
-	VFMADD231PS  64(BX)(R13*1), Y8, K1, Y5
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Z8, Z4
+	VFMADD231PS  (SI)(R13*2), Y8, Y5
 	MOVL         (R10)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z8, Z6
-	VFMADD231PS  64(BX)(R13*1), Y8, K1, Y7
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*4), Z8, Z6
+	VFMADD231PS  (SI)(R13*2), Y8, Y7
 	INCQ         R12
 	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS   (DI), Z8
 	VMOVUPS.Z 64(DI), K1, Y9
@@ -1606,54 +1609,59 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse1x24x32(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x24x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
-	SUBQ  $0x00000010, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  rest+40(FP), DI
+	MOVQ  rs+48(FP), R8
+	SHLQ  $0x02, R8
+	MOVQ  width+72(FP), R9
+	SUBQ  $0x00000010, R9
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R10
+	KMOVQ R10, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
+	MOVQ   16(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DX)(R11*4), Z2
-	IMULQ        SI, R10
-	VFMADD231PS  (BX)(R10*1), Z2, Z0
-	VFMADD231PS  64(BX)(R10*1), Y2, K1, Y1
-	INCQ         R9
-	CMPQ         R9, R8
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z2
+	MOVQ         R12, R13
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Z2, Z0
+	IMULQ        R8, R12
+	VFMADD231PS  (DI)(R12*1), Y2, K1, Y1
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPS   (DI), Z2
-	VMOVUPS.Z 64(DI), K1, Y3
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), R9
+	MOVQ      left+16(FP), R10
+	VMOVUPS   (R9), Z2
+	VMOVUPS.Z 64(R9), K1, Y3
+	MOVQ      (AX), R9
 	VADDPS    Z0, Z2, Z0
-	VMOVUPS   Z0, (DI)(R8*4)
+	VMOVUPS   Z0, (R9)(R10*4)
 	VADDPS    Y1, Y3, Y1
-	VMOVUPS   Y1, K1, 64(DI)(R8*4)
+	VMOVUPS   Y1, K1, 64(R9)(R10*4)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -2178,99 +2186,99 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx512Sparse4x32x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512Sparse4x32x32(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse4x32x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
-	SUBQ  $0x00000010, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  width+72(FP), SI
+	SUBQ  $0x00000010, SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVQ DI, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Z8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z8, Z0
-	VFMADD231PS  64(BX)(R13*1), Z8, K1, Z1
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Z8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z8, Z2
-	VFMADD231PS  64(BX)(R13*1), Z8, K1, Z3
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Z8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z8, Z4
-	VFMADD231PS  64(BX)(R13*1), Z8, K1, Z5
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSS (DX)(R14*4), Z8
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z8, Z6
-	VFMADD231PS  64(BX)(R13*1), Z8, K1, Z7
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z8
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*8), Z8, Z0
+	VFMADD231PS  64(BX)(R12*8), Z8, Z1
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z8
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*8), Z8, Z2
+	VFMADD231PS  64(BX)(R12*8), Z8, Z3
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z8
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*8), Z8, Z4
+	VFMADD231PS  64(BX)(R12*8), Z8, Z5
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z8
+	SHLL         $0x04, R12
+	VFMADD231PS  (BX)(R12*8), Z8, Z6
+	VFMADD231PS  64(BX)(R12*8), Z8, Z7
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPS   (DI), Z8
-	VMOVUPS.Z 64(DI), K1, Z9
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), SI
+	MOVQ      left+16(FP), DI
+	VMOVUPS   (SI), Z8
+	VMOVUPS.Z 64(SI), K1, Z9
+	MOVQ      (AX), SI
 	VADDPS    Z0, Z8, Z0
-	VMOVUPS   Z0, (DI)(R8*4)
+	VMOVUPS   Z0, (SI)(DI*4)
 	VADDPS    Z1, Z9, Z1
-	VMOVUPS   Z1, K1, 64(DI)(R8*4)
-	MOVQ      24(AX), DI
+	VMOVUPS   Z1, K1, 64(SI)(DI*4)
+	MOVQ      24(AX), SI
 	VADDPS    Z2, Z8, Z2
-	VMOVUPS   Z2, (DI)(R8*4)
+	VMOVUPS   Z2, (SI)(DI*4)
 	VADDPS    Z3, Z9, Z3
-	VMOVUPS   Z3, K1, 64(DI)(R8*4)
-	MOVQ      48(AX), DI
+	VMOVUPS   Z3, K1, 64(SI)(DI*4)
+	MOVQ      48(AX), SI
 	VADDPS    Z4, Z8, Z4
-	VMOVUPS   Z4, (DI)(R8*4)
+	VMOVUPS   Z4, (SI)(DI*4)
 	VADDPS    Z5, Z9, Z5
-	VMOVUPS   Z5, K1, 64(DI)(R8*4)
-	MOVQ      72(AX), DI
+	VMOVUPS   Z5, K1, 64(SI)(DI*4)
+	MOVQ      72(AX), SI
 	VADDPS    Z6, Z8, Z6
-	VMOVUPS   Z6, (DI)(R8*4)
+	VMOVUPS   Z6, (SI)(DI*4)
 	VADDPS    Z7, Z9, Z7
-	VMOVUPS   Z7, K1, 64(DI)(R8*4)
+	VMOVUPS   Z7, K1, 64(SI)(DI*4)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -2278,16 +2286,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512Sparse1x32x32(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x32x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  width+72(FP), DI
 	SUBQ  $0x00000010, DI
 	MOVQ  $-1, R8
 	BZHIQ DI, R8, R8
@@ -2317,7 +2325,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS   (DI), Z2
 	VMOVUPS.Z 64(DI), K1, Z3
@@ -2763,16 +2771,19 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x40x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse4x40x32(SB), NOSPLIT, $0-64
+// func avx512Sparse4x40x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Sparse4x40x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  rest+40(FP), SI
+	MOVQ  rs+48(FP), DI
+	SHLQ  $0x02, DI
+	MOVQ  width+72(FP), DI
 	SUBQ  $0x00000010, DI
 	SUBQ  $0x00000010, DI
 	MOVQ  $-1, R8
@@ -2808,40 +2819,40 @@ loop:
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z12, Z0
-	VFMADD231PS  64(BX)(R13*1), Z12, Z1
-	VFMADD231PS  128(BX)(R13*1), Y12, K1, Y2
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*8), Z12, Z0
+	VFMADD231PS  64(BX)(R13*8), Z12, Z1
+	VFMADD231PS  (SI)(R13*2), Y12, Y2
 	MOVL         (R8)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z12, Z3
-	VFMADD231PS  64(BX)(R13*1), Z12, Z4
-	VFMADD231PS  128(BX)(R13*1), Y12, K1, Y5
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*8), Z12, Z3
+	VFMADD231PS  64(BX)(R13*8), Z12, Z4
+	VFMADD231PS  (SI)(R13*2), Y12, Y5
 	MOVL         (R9)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z12, Z6
-	VFMADD231PS  64(BX)(R13*1), Z12, Z7
-	VFMADD231PS  128(BX)(R13*1), Y12, K1, Y8
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*8), Z12, Z6
+	VFMADD231PS  64(BX)(R13*8), Z12, Z7
+	VFMADD231PS  (SI)(R13*2), Y12, Y8
 	MOVL         (R10)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z12
-	IMULQ        SI, R13
-	VFMADD231PS  (BX)(R13*1), Z12, Z9
-	VFMADD231PS  64(BX)(R13*1), Z12, Z10
-	VFMADD231PS  128(BX)(R13*1), Y12, K1, Y11
+	SHLL         $0x04, R13
+	VFMADD231PS  (BX)(R13*8), Z12, Z9
+	VFMADD231PS  64(BX)(R13*8), Z12, Z10
+	VFMADD231PS  (SI)(R13*2), Y12, Y11
 	INCQ         R12
 	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS   (DI), Z12
 	VMOVUPS   64(DI), Z13
@@ -2881,60 +2892,65 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, bias *float32, values *float32, width int)
+// func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse1x40x32(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x40x32(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x02, SI
-	MOVQ  width+56(FP), DI
-	SUBQ  $0x00000010, DI
-	SUBQ  $0x00000010, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  rest+40(FP), DI
+	MOVQ  rs+48(FP), R8
+	SHLQ  $0x02, R8
+	MOVQ  width+72(FP), R9
+	SUBQ  $0x00000010, R9
+	SUBQ  $0x00000010, R9
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R10
+	KMOVQ R10, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
+	MOVQ   16(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DX)(R11*4), Z3
-	IMULQ        SI, R10
-	VFMADD231PS  (BX)(R10*1), Z3, Z0
-	VFMADD231PS  64(BX)(R10*1), Z3, Z1
-	VFMADD231PS  128(BX)(R10*1), Y3, K1, Y2
-	INCQ         R9
-	CMPQ         R9, R8
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSS (DX)(R13*4), Z3
+	MOVQ         R12, R13
+	IMULQ        SI, R13
+	VFMADD231PS  (BX)(R13*1), Z3, Z0
+	VFMADD231PS  64(BX)(R13*1), Z3, Z1
+	IMULQ        R8, R12
+	VFMADD231PS  (DI)(R12*1), Y3, K1, Y2
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPS   (DI), Z3
-	VMOVUPS   64(DI), Z4
-	VMOVUPS.Z 128(DI), K1, Y5
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), R9
+	MOVQ      left+16(FP), R10
+	VMOVUPS   (R9), Z3
+	VMOVUPS   64(R9), Z4
+	VMOVUPS.Z 128(R9), K1, Y5
+	MOVQ      (AX), R9
 	VADDPS    Z0, Z3, Z0
-	VMOVUPS   Z0, (DI)(R8*4)
+	VMOVUPS   Z0, (R9)(R10*4)
 	VADDPS    Z1, Z4, Z1
-	VMOVUPS   Z1, 64(DI)(R8*4)
+	VMOVUPS   Z1, 64(R9)(R10*4)
 	VADDPS    Y2, Y5, Y2
-	VMOVUPS   Y2, K1, 128(DI)(R8*4)
+	VMOVUPS   Y2, K1, 128(R9)(R10*4)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -3060,6 +3076,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (BX), X1
+	VMOVUPS X0, (BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, (AX)
 	ADDQ    $0x00000000, DX
@@ -3131,6 +3148,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	ADDQ    $0x00000000, DX
@@ -3207,9 +3225,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)
 	VMOVUPS 32(BX), X1
+	VMOVUPS X0, 32(BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 32(AX)
 	ADDQ    $0x00000000, DX
@@ -3281,6 +3301,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Z1
+	VMOVUPS Z0, (DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	ADDQ    $0x00000040, DX
@@ -3356,9 +3377,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Z1
+	VMOVUPS Z0, (DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	VMOVUPS (BX), X1
+	VMOVUPS X0, (BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 64(AX)
 	ADDQ    $0x00000040, DX
@@ -3434,9 +3457,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Z1
+	VMOVUPS Z0, (DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(AX)
 	ADDQ    $0x00000040, DX
@@ -3517,12 +3542,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Z1
+	VMOVUPS Z0, (DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 64(AX)
 	VMOVUPS 32(BX), X1
+	VMOVUPS X0, 32(BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 96(AX)
 	ADDQ    $0x00000040, DX
@@ -3598,9 +3626,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Z1
+	VMOVUPS Z0, (DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	VMOVUPS 64(DX), Z1
+	VMOVUPS Z0, 64(DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, 64(AX)
 	ADDQ    $0x00000080, DX
@@ -3680,12 +3710,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Z1
+	VMOVUPS Z0, (DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	VMOVUPS 64(DX), Z1
+	VMOVUPS Z0, 64(DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS (BX), X1
+	VMOVUPS X0, (BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 128(AX)
 	ADDQ    $0x00000080, DX
@@ -3765,12 +3798,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Z1
+	VMOVUPS Z0, (DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	VMOVUPS 64(DX), Z1
+	VMOVUPS Z0, 64(DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 128(AX)
 	ADDQ    $0x00000080, DX
@@ -3855,15 +3891,19 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Z1
+	VMOVUPS Z0, (DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	VMOVUPS 64(DX), Z1
+	VMOVUPS Z0, 64(DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS (BX), Y1
+	VMOVUPS Y0, (BX)
 	VADDPS  Y0, Y1, Y1
 	VMOVUPS Y1, 128(AX)
 	VMOVUPS 32(BX), X1
+	VMOVUPS X0, 32(BX)
 	VADDPS  X0, X1, X1
 	VMOVUPS X1, 160(AX)
 	ADDQ    $0x00000080, DX
@@ -3944,12 +3984,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPS (DX), Z1
+	VMOVUPS Z0, (DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)
 	VMOVUPS 64(DX), Z1
+	VMOVUPS Z0, 64(DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, 64(AX)
 	VMOVUPS 128(DX), Z1
+	VMOVUPS Z0, 128(DX)
 	VADDPS  Z0, Z1, Z1
 	VMOVUPS Z1, 128(AX)
 	ADDQ    $0x000000c0, DX
@@ -5384,81 +5427,81 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse4x4x64(SB), NOSPLIT, $0-64
+// func avx512Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Sparse4x4x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
-	MOVQ  b+24(FP), BX
-	MOVQ  bs+32(FP), SI
+	MOVQ  values+64(FP), DX
+	MOVQ  rest+40(FP), BX
+	MOVQ  rs+48(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  width+72(FP), SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVQ DI, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VPXORQ Y1, Y1, Y1
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VPXORQ Y2, Y2, Y2
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VPXORQ Y3, Y3, Y3
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y4, K1, Y0
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y4, K1, Y1
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y4, K1, Y2
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Y4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Y4, K1, Y3
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*2), Y4, Y0
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*2), Y4, Y1
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*2), Y4, Y2
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Y4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*2), Y4, Y3
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPD.Z (DI), K1, Y4
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), SI
+	MOVQ      left+16(FP), DI
+	VMOVUPD.Z (SI), K1, Y4
+	MOVQ      (AX), SI
 	VADDPD    Y0, Y4, Y0
-	VMOVUPD   Y0, K1, (DI)(R8*8)
-	MOVQ      24(AX), DI
+	VMOVUPD   Y0, K1, (SI)(DI*8)
+	MOVQ      24(AX), SI
 	VADDPD    Y1, Y4, Y1
-	VMOVUPD   Y1, K1, (DI)(R8*8)
-	MOVQ      48(AX), DI
+	VMOVUPD   Y1, K1, (SI)(DI*8)
+	MOVQ      48(AX), SI
 	VADDPD    Y2, Y4, Y2
-	VMOVUPD   Y2, K1, (DI)(R8*8)
-	MOVQ      72(AX), DI
+	VMOVUPD   Y2, K1, (SI)(DI*8)
+	MOVQ      72(AX), SI
 	VADDPD    Y3, Y4, Y3
-	VMOVUPD   Y3, K1, (DI)(R8*8)
+	VMOVUPD   Y3, K1, (SI)(DI*8)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -5466,16 +5509,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse1x4x64(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x4x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
-	MOVQ  b+24(FP), BX
-	MOVQ  bs+32(FP), SI
+	MOVQ  values+64(FP), DX
+	MOVQ  rest+40(FP), BX
+	MOVQ  rs+48(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  width+72(FP), DI
 	MOVQ  $-1, R8
 	BZHIQ DI, R8, R8
 	KMOVQ R8, K1
@@ -5502,7 +5545,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD.Z (DI), K1, Y1
 	MOVQ      (AX), DI
@@ -5895,81 +5938,81 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx512Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512Sparse4x8x64(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse4x8x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  width+72(FP), SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVQ DI, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VPXORQ Z0, Z0, Z0
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VPXORQ Z1, Z1, Z1
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VPXORQ Z2, Z2, Z2
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VPXORQ Z3, Z3, Z3
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Z4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z4, K1, Z0
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Z4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z4, K1, Z1
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Z4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z4, K1, Z2
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Z4
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z4, K1, Z3
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*4), Z4, Z0
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*4), Z4, Z1
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*4), Z4, Z2
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z4
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*4), Z4, Z3
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPD.Z (DI), K1, Z4
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), SI
+	MOVQ      left+16(FP), DI
+	VMOVUPD.Z (SI), K1, Z4
+	MOVQ      (AX), SI
 	VADDPD    Z0, Z4, Z0
-	VMOVUPD   Z0, K1, (DI)(R8*8)
-	MOVQ      24(AX), DI
+	VMOVUPD   Z0, K1, (SI)(DI*8)
+	MOVQ      24(AX), SI
 	VADDPD    Z1, Z4, Z1
-	VMOVUPD   Z1, K1, (DI)(R8*8)
-	MOVQ      48(AX), DI
+	VMOVUPD   Z1, K1, (SI)(DI*8)
+	MOVQ      48(AX), SI
 	VADDPD    Z2, Z4, Z2
-	VMOVUPD   Z2, K1, (DI)(R8*8)
-	MOVQ      72(AX), DI
+	VMOVUPD   Z2, K1, (SI)(DI*8)
+	MOVQ      72(AX), SI
 	VADDPD    Z3, Z4, Z3
-	VMOVUPD   Z3, K1, (DI)(R8*8)
+	VMOVUPD   Z3, K1, (SI)(DI*8)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -5977,16 +6020,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512Sparse1x8x64(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x8x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  width+72(FP), DI
 	MOVQ  $-1, R8
 	BZHIQ DI, R8, R8
 	KMOVQ R8, K1
@@ -6013,7 +6056,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD.Z (DI), K1, Z1
 	MOVQ      (AX), DI
@@ -6536,16 +6579,19 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse4x12x64(SB), NOSPLIT, $0-64
+// func avx512Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Sparse4x12x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  rest+40(FP), SI
+	MOVQ  rs+48(FP), DI
+	SHLQ  $0x03, DI
+	MOVQ  width+72(FP), DI
 	SUBQ  $0x00000008, DI
 	MOVQ  $-1, R8
 	BZHIQ DI, R8, R8
@@ -6576,36 +6622,36 @@ loop:
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z8, Z0
-	VFMADD231PD  64(BX)(R13*1), Y8, K1, Y1
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Z8, Z0
+	VFMADD231PD  (SI)(R13*2), Y8, Y1
 	MOVL         (R8)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z8, Z2
-	VFMADD231PD  64(BX)(R13*1), Y8, K1, Y3
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Z8, Z2
+	VFMADD231PD  (SI)(R13*2), Y8, Y3
 	MOVL         (R9)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z8, Z4
-	VFMADD231PD  64(BX)(R13*1), Y8, K1, Y5
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Z8, Z4
+	VFMADD231PD  (SI)(R13*2), Y8, Y5
 	MOVL         (R10)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z8, Z6
-	VFMADD231PD  64(BX)(R13*1), Y8, K1, Y7
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*4), Z8, Z6
+	VFMADD231PD  (SI)(R13*2), Y8, Y7
 	INCQ         R12
 	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD   (DI), Z8
 	VMOVUPD.Z 64(DI), K1, Y9
@@ -6636,54 +6682,59 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse1x12x64(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x12x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
-	SUBQ  $0x00000008, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  rest+40(FP), DI
+	MOVQ  rs+48(FP), R8
+	SHLQ  $0x03, R8
+	MOVQ  width+72(FP), R9
+	SUBQ  $0x00000008, R9
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R10
+	KMOVQ R10, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
+	MOVQ   16(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DX)(R11*8), Z2
-	IMULQ        SI, R10
-	VFMADD231PD  (BX)(R10*1), Z2, Z0
-	VFMADD231PD  64(BX)(R10*1), Y2, K1, Y1
-	INCQ         R9
-	CMPQ         R9, R8
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z2
+	MOVQ         R12, R13
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Z2, Z0
+	IMULQ        R8, R12
+	VFMADD231PD  (DI)(R12*1), Y2, K1, Y1
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPD   (DI), Z2
-	VMOVUPD.Z 64(DI), K1, Y3
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), R9
+	MOVQ      left+16(FP), R10
+	VMOVUPD   (R9), Z2
+	VMOVUPD.Z 64(R9), K1, Y3
+	MOVQ      (AX), R9
 	VADDPD    Z0, Z2, Z0
-	VMOVUPD   Z0, (DI)(R8*8)
+	VMOVUPD   Z0, (R9)(R10*8)
 	VADDPD    Y1, Y3, Y1
-	VMOVUPD   Y1, K1, 64(DI)(R8*8)
+	VMOVUPD   Y1, K1, 64(R9)(R10*8)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -7208,99 +7259,99 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx512Sparse4x16x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512Sparse4x16x64(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse4x16x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
-	SUBQ  $0x00000008, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  width+72(FP), SI
+	SUBQ  $0x00000008, SI
+	MOVQ  $-1, DI
+	BZHIQ SI, DI, DI
+	KMOVQ DI, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	MOVQ   32(AX), R8
+	MOVQ   32(AX), DI
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	MOVQ   56(AX), R9
+	MOVQ   56(AX), R8
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
-	MOVQ   80(AX), R10
+	MOVQ   80(AX), R9
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
+	MOVQ   88(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Z8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z8, Z0
-	VFMADD231PD  64(BX)(R13*1), Z8, K1, Z1
-	MOVL         (R8)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Z8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z8, Z2
-	VFMADD231PD  64(BX)(R13*1), Z8, K1, Z3
-	MOVL         (R9)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Z8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z8, Z4
-	VFMADD231PD  64(BX)(R13*1), Z8, K1, Z5
-	MOVL         (R10)(R12*4), R13
-	MOVBLZX      R13, R14
-	SHRL         $0x08, R13
-	VBROADCASTSD (DX)(R14*8), Z8
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z8, Z6
-	VFMADD231PD  64(BX)(R13*1), Z8, K1, Z7
-	INCQ         R12
-	CMPQ         R12, R11
+	MOVL         (SI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z8
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*8), Z8, Z0
+	VFMADD231PD  64(BX)(R12*8), Z8, Z1
+	MOVL         (DI)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z8
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*8), Z8, Z2
+	VFMADD231PD  64(BX)(R12*8), Z8, Z3
+	MOVL         (R8)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z8
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*8), Z8, Z4
+	VFMADD231PD  64(BX)(R12*8), Z8, Z5
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z8
+	SHLL         $0x04, R12
+	VFMADD231PD  (BX)(R12*8), Z8, Z6
+	VFMADD231PD  64(BX)(R12*8), Z8, Z7
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPD   (DI), Z8
-	VMOVUPD.Z 64(DI), K1, Z9
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), SI
+	MOVQ      left+16(FP), DI
+	VMOVUPD   (SI), Z8
+	VMOVUPD.Z 64(SI), K1, Z9
+	MOVQ      (AX), SI
 	VADDPD    Z0, Z8, Z0
-	VMOVUPD   Z0, (DI)(R8*8)
+	VMOVUPD   Z0, (SI)(DI*8)
 	VADDPD    Z1, Z9, Z1
-	VMOVUPD   Z1, K1, 64(DI)(R8*8)
-	MOVQ      24(AX), DI
+	VMOVUPD   Z1, K1, 64(SI)(DI*8)
+	MOVQ      24(AX), SI
 	VADDPD    Z2, Z8, Z2
-	VMOVUPD   Z2, (DI)(R8*8)
+	VMOVUPD   Z2, (SI)(DI*8)
 	VADDPD    Z3, Z9, Z3
-	VMOVUPD   Z3, K1, 64(DI)(R8*8)
-	MOVQ      48(AX), DI
+	VMOVUPD   Z3, K1, 64(SI)(DI*8)
+	MOVQ      48(AX), SI
 	VADDPD    Z4, Z8, Z4
-	VMOVUPD   Z4, (DI)(R8*8)
+	VMOVUPD   Z4, (SI)(DI*8)
 	VADDPD    Z5, Z9, Z5
-	VMOVUPD   Z5, K1, 64(DI)(R8*8)
-	MOVQ      72(AX), DI
+	VMOVUPD   Z5, K1, 64(SI)(DI*8)
+	MOVQ      72(AX), SI
 	VADDPD    Z6, Z8, Z6
-	VMOVUPD   Z6, (DI)(R8*8)
+	VMOVUPD   Z6, (SI)(DI*8)
 	VADDPD    Z7, Z9, Z7
-	VMOVUPD   Z7, K1, 64(DI)(R8*8)
+	VMOVUPD   Z7, K1, 64(SI)(DI*8)
 	ADDQ      $0x00000060, AX
 	JMP       next
 
@@ -7308,16 +7359,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512Sparse1x16x64(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x16x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  width+72(FP), DI
 	SUBQ  $0x00000008, DI
 	MOVQ  $-1, R8
 	BZHIQ DI, R8, R8
@@ -7347,7 +7398,7 @@ loop:
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD   (DI), Z2
 	VMOVUPD.Z 64(DI), K1, Z3
@@ -7793,16 +7844,19 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse4x20x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse4x20x64(SB), NOSPLIT, $0-64
+// func avx512Sparse4x20x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512Sparse4x20x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
+	MOVQ  rest+40(FP), SI
+	MOVQ  rs+48(FP), DI
+	SHLQ  $0x03, DI
+	MOVQ  width+72(FP), DI
 	SUBQ  $0x00000008, DI
 	SUBQ  $0x00000008, DI
 	MOVQ  $-1, R8
@@ -7838,40 +7892,40 @@ loop:
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z12, Z0
-	VFMADD231PD  64(BX)(R13*1), Z12, Z1
-	VFMADD231PD  128(BX)(R13*1), Y12, K1, Y2
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*8), Z12, Z0
+	VFMADD231PD  64(BX)(R13*8), Z12, Z1
+	VFMADD231PD  (SI)(R13*2), Y12, Y2
 	MOVL         (R8)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z12, Z3
-	VFMADD231PD  64(BX)(R13*1), Z12, Z4
-	VFMADD231PD  128(BX)(R13*1), Y12, K1, Y5
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*8), Z12, Z3
+	VFMADD231PD  64(BX)(R13*8), Z12, Z4
+	VFMADD231PD  (SI)(R13*2), Y12, Y5
 	MOVL         (R9)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z12, Z6
-	VFMADD231PD  64(BX)(R13*1), Z12, Z7
-	VFMADD231PD  128(BX)(R13*1), Y12, K1, Y8
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*8), Z12, Z6
+	VFMADD231PD  64(BX)(R13*8), Z12, Z7
+	VFMADD231PD  (SI)(R13*2), Y12, Y8
 	MOVL         (R10)(R12*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z12
-	IMULQ        SI, R13
-	VFMADD231PD  (BX)(R13*1), Z12, Z9
-	VFMADD231PD  64(BX)(R13*1), Z12, Z10
-	VFMADD231PD  128(BX)(R13*1), Y12, K1, Y11
+	SHLL         $0x04, R13
+	VFMADD231PD  (BX)(R13*8), Z12, Z9
+	VFMADD231PD  64(BX)(R13*8), Z12, Z10
+	VFMADD231PD  (SI)(R13*2), Y12, Y11
 	INCQ         R12
 	CMPQ         R12, R11
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
+	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD   (DI), Z12
 	VMOVUPD   64(DI), Z13
@@ -7911,60 +7965,65 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, bias *float64, values *float64, width int)
+// func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
-TEXT ·avx512Sparse1x20x64(SB), NOSPLIT, $0-64
+TEXT ·avx512Sparse1x20x64(SB), NOSPLIT, $0-80
 	MOVQ  rows+0(FP), AX
 	MOVQ  groups+8(FP), CX
-	MOVQ  values+48(FP), DX
+	MOVQ  values+64(FP), DX
 	MOVQ  b+24(FP), BX
 	MOVQ  bs+32(FP), SI
 	SHLQ  $0x03, SI
-	MOVQ  width+56(FP), DI
-	SUBQ  $0x00000008, DI
-	SUBQ  $0x00000008, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  rest+40(FP), DI
+	MOVQ  rs+48(FP), R8
+	SHLQ  $0x03, R8
+	MOVQ  width+72(FP), R9
+	SUBQ  $0x00000008, R9
+	SUBQ  $0x00000008, R9
+	MOVQ  $-1, R10
+	BZHIQ R9, R10, R10
+	KMOVQ R10, K1
 
 next:
 	SUBQ   $0x01, CX
 	JLT    done
-	MOVQ   8(AX), DI
+	MOVQ   8(AX), R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
+	MOVQ   16(AX), R10
+	XORQ   R11, R11
+	TESTQ  R10, R10
 	JZ     store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DX)(R11*8), Z3
-	IMULQ        SI, R10
-	VFMADD231PD  (BX)(R10*1), Z3, Z0
-	VFMADD231PD  64(BX)(R10*1), Z3, Z1
-	VFMADD231PD  128(BX)(R10*1), Y3, K1, Y2
-	INCQ         R9
-	CMPQ         R9, R8
+	MOVL         (R9)(R11*4), R12
+	MOVBLZX      R12, R13
+	SHRL         $0x08, R12
+	VBROADCASTSD (DX)(R13*8), Z3
+	MOVQ         R12, R13
+	IMULQ        SI, R13
+	VFMADD231PD  (BX)(R13*1), Z3, Z0
+	VFMADD231PD  64(BX)(R13*1), Z3, Z1
+	IMULQ        R8, R12
+	VFMADD231PD  (DI)(R12*1), Y3, K1, Y2
+	INCQ         R11
+	CMPQ         R11, R10
 	JNE          loop
 
 store:
-	MOVQ      bias+40(FP), DI
-	MOVQ      left+16(FP), R8
-	VMOVUPD   (DI), Z3
-	VMOVUPD   64(DI), Z4
-	VMOVUPD.Z 128(DI), K1, Y5
-	MOVQ      (AX), DI
+	MOVQ      bias+56(FP), R9
+	MOVQ      left+16(FP), R10
+	VMOVUPD   (R9), Z3
+	VMOVUPD   64(R9), Z4
+	VMOVUPD.Z 128(R9), K1, Y5
+	MOVQ      (AX), R9
 	VADDPD    Z0, Z3, Z0
-	VMOVUPD   Z0, (DI)(R8*8)
+	VMOVUPD   Z0, (R9)(R10*8)
 	VADDPD    Z1, Z4, Z1
-	VMOVUPD   Z1, 64(DI)(R8*8)
+	VMOVUPD   Z1, 64(R9)(R10*8)
 	VADDPD    Y2, Y5, Y2
-	VMOVUPD   Y2, K1, 128(DI)(R8*8)
+	VMOVUPD   Y2, K1, 128(R9)(R10*8)
 	ADDQ      $0x00000018, AX
 	JMP       next
 
@@ -8090,6 +8149,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (BX), X1
+	VMOVUPD X0, (BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, (AX)
 	ADDQ    $0x00000000, DX
@@ -8161,6 +8221,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	ADDQ    $0x00000000, DX
@@ -8237,9 +8298,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, (AX)
 	VMOVUPD 32(BX), X1
+	VMOVUPD X0, 32(BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 32(AX)
 	ADDQ    $0x00000000, DX
@@ -8311,6 +8374,7 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Z1
+	VMOVUPD Z0, (DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, (AX)
 	ADDQ    $0x00000040, DX
@@ -8386,9 +8450,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Z1
+	VMOVUPD Z0, (DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, (AX)
 	VMOVUPD (BX), X1
+	VMOVUPD X0, (BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 64(AX)
 	ADDQ    $0x00000040, DX
@@ -8464,9 +8530,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Z1
+	VMOVUPD Z0, (DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, (AX)
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 64(AX)
 	ADDQ    $0x00000040, DX
@@ -8547,12 +8615,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Z1
+	VMOVUPD Z0, (DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, (AX)
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 64(AX)
 	VMOVUPD 32(BX), X1
+	VMOVUPD X0, 32(BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 96(AX)
 	ADDQ    $0x00000040, DX
@@ -8628,9 +8699,11 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Z1
+	VMOVUPD Z0, (DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, (AX)
 	VMOVUPD 64(DX), Z1
+	VMOVUPD Z0, 64(DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, 64(AX)
 	ADDQ    $0x00000080, DX
@@ -8710,12 +8783,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Z1
+	VMOVUPD Z0, (DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, (AX)
 	VMOVUPD 64(DX), Z1
+	VMOVUPD Z0, 64(DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD (BX), X1
+	VMOVUPD X0, (BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 128(AX)
 	ADDQ    $0x00000080, DX
@@ -8795,12 +8871,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Z1
+	VMOVUPD Z0, (DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, (AX)
 	VMOVUPD 64(DX), Z1
+	VMOVUPD Z0, 64(DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 128(AX)
 	ADDQ    $0x00000080, DX
@@ -8885,15 +8964,19 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Z1
+	VMOVUPD Z0, (DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, (AX)
 	VMOVUPD 64(DX), Z1
+	VMOVUPD Z0, 64(DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD (BX), Y1
+	VMOVUPD Y0, (BX)
 	VADDPD  Y0, Y1, Y1
 	VMOVUPD Y1, 128(AX)
 	VMOVUPD 32(BX), X1
+	VMOVUPD X0, 32(BX)
 	VADDPD  X0, X1, X1
 	VMOVUPD X1, 160(AX)
 	ADDQ    $0x00000080, DX
@@ -8974,12 +9057,15 @@ loop:
 	SUBQ    $0x01, SI
 	JLT     done
 	VMOVUPD (DX), Z1
+	VMOVUPD Z0, (DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, (AX)
 	VMOVUPD 64(DX), Z1
+	VMOVUPD Z0, 64(DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, 64(AX)
 	VMOVUPD 128(DX), Z1
+	VMOVUPD Z0, 128(DX)
 	VADDPD  Z0, Z1, Z1
 	VMOVUPD Z1, 128(AX)
 	ADDQ    $0x000000c0, DX

@@ -22,12 +22,12 @@ func neonTile1x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs i
 // neonSparse4x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 4 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
+func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
 // neonSparse1x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 4 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse1x4x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
+func neonSparse1x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
 // neonTile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns.
 //
@@ -47,12 +47,12 @@ func neonTile1x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs i
 // neonSparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 8 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
+func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
 // neonSparse1x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 8 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse1x8x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
+func neonSparse1x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
 // neonTile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 16 columns.
 //
@@ -72,12 +72,12 @@ func neonTile1x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs 
 // neonSparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 16 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
+func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
 // neonSparse1x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 16 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse1x16x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
+func neonSparse1x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
 // neonAddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -107,12 +107,12 @@ func neonTile1x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs i
 // neonSparse4x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 2 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
+func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
 // neonSparse1x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 2 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse1x2x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
+func neonSparse1x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
 // neonTile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns.
 //
@@ -132,12 +132,12 @@ func neonTile1x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs i
 // neonSparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 4 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
+func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
 // neonSparse1x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 4 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse1x4x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
+func neonSparse1x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
 // neonTile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns.
 //
@@ -157,12 +157,12 @@ func neonTile1x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs i
 // neonSparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 8 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
+func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
 // neonSparse1x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 8 columns; the last row of a group has the count of all.
 //
 //go:noescape
-func neonSparse1x8x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
+func neonSparse1x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
 // neonAddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //

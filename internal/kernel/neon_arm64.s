@@ -138,15 +138,15 @@ done:
 	ADD R1, R0, R0
 	RET
 
-// func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
-TEXT ·neonSparse4x4x32(SB), NOSPLIT, $0-64
+// func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
+TEXT ·neonSparse4x4x32(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $2, R2, R2
 	LSL $2, R4, R4
 	FMOVS $1.0, F31
@@ -226,15 +226,15 @@ store:
 done:
 	RET
 
-// func neonSparse1x4x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
-TEXT ·neonSparse1x4x32(SB), NOSPLIT, $0-64
+// func neonSparse1x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
+TEXT ·neonSparse1x4x32(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $2, R2, R2
 	LSL $2, R4, R4
 	FMOVS $1.0, F31
@@ -424,15 +424,15 @@ done:
 	ADD R1, R0, R0
 	RET
 
-// func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
-TEXT ·neonSparse4x8x32(SB), NOSPLIT, $0-64
+// func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
+TEXT ·neonSparse4x8x32(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $2, R2, R2
 	LSL $2, R4, R4
 	FMOVS $1.0, F31
@@ -524,15 +524,15 @@ store:
 done:
 	RET
 
-// func neonSparse1x8x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
-TEXT ·neonSparse1x8x32(SB), NOSPLIT, $0-64
+// func neonSparse1x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
+TEXT ·neonSparse1x8x32(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $2, R2, R2
 	LSL $2, R4, R4
 	FMOVS $1.0, F31
@@ -767,15 +767,15 @@ done:
 	ADD R1, R0, R0
 	RET
 
-// func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
-TEXT ·neonSparse4x16x32(SB), NOSPLIT, $0-64
+// func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
+TEXT ·neonSparse4x16x32(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $2, R2, R2
 	LSL $2, R4, R4
 	FMOVS $1.0, F31
@@ -891,15 +891,15 @@ store:
 done:
 	RET
 
-// func neonSparse1x16x32(rows *byte, groups, left int, b *float32, bs int, bias, values *float32, width int)
-TEXT ·neonSparse1x16x32(SB), NOSPLIT, $0-64
+// func neonSparse1x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
+TEXT ·neonSparse1x16x32(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $2, R2, R2
 	LSL $2, R4, R4
 	FMOVS $1.0, F31
@@ -1154,15 +1154,15 @@ done:
 	ADD R1, R0, R0
 	RET
 
-// func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
-TEXT ·neonSparse4x2x64(SB), NOSPLIT, $0-64
+// func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
+TEXT ·neonSparse4x2x64(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $3, R2, R2
 	LSL $3, R4, R4
 	FMOVD $1.0, F31
@@ -1242,15 +1242,15 @@ store:
 done:
 	RET
 
-// func neonSparse1x2x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
-TEXT ·neonSparse1x2x64(SB), NOSPLIT, $0-64
+// func neonSparse1x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
+TEXT ·neonSparse1x2x64(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $3, R2, R2
 	LSL $3, R4, R4
 	FMOVD $1.0, F31
@@ -1440,15 +1440,15 @@ done:
 	ADD R1, R0, R0
 	RET
 
-// func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
-TEXT ·neonSparse4x4x64(SB), NOSPLIT, $0-64
+// func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
+TEXT ·neonSparse4x4x64(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $3, R2, R2
 	LSL $3, R4, R4
 	FMOVD $1.0, F31
@@ -1540,15 +1540,15 @@ store:
 done:
 	RET
 
-// func neonSparse1x4x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
-TEXT ·neonSparse1x4x64(SB), NOSPLIT, $0-64
+// func neonSparse1x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
+TEXT ·neonSparse1x4x64(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $3, R2, R2
 	LSL $3, R4, R4
 	FMOVD $1.0, F31
@@ -1783,15 +1783,15 @@ done:
 	ADD R1, R0, R0
 	RET
 
-// func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
-TEXT ·neonSparse4x8x64(SB), NOSPLIT, $0-64
+// func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
+TEXT ·neonSparse4x8x64(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $3, R2, R2
 	LSL $3, R4, R4
 	FMOVD $1.0, F31
@@ -1907,15 +1907,15 @@ store:
 done:
 	RET
 
-// func neonSparse1x8x64(rows *byte, groups, left int, b *float64, bs int, bias, values *float64, width int)
-TEXT ·neonSparse1x8x64(SB), NOSPLIT, $0-64
+// func neonSparse1x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
+TEXT ·neonSparse1x8x64(SB), NOSPLIT, $0-80
 	MOVD rows+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD b+24(FP), R3
 	MOVD bs+32(FP), R4
-	MOVD bias+40(FP), R6
-	MOVD values+48(FP), R5
+	MOVD bias+56(FP), R6
+	MOVD values+64(FP), R5
 	LSL $3, R2, R2
 	LSL $3, R4, R4
 	FMOVD $1.0, F31

@@ -9,7 +9,7 @@ type Scratch[T Float] struct {
 	skewed  []T            // the first factor, its rows further apart
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
-	sums    []T            // of scattered, its rows in two pieces
+	sums    []T            // of scattered, its rows in two pieces; 0 between two products
 	entries []uint32       // compressed rows: places and bytes
 	listed  []*uint32      // where each of them begins
 	counts  []int32        // entries of each compressed row

@@ -17,6 +17,7 @@ type vectors[T Float] struct {
 	many   int        // how many columns of many a panel takes; wider ones are for the last columns only
 	near   int        // how many bytes of sums to scatter into at a time: most of the first-level cache
 	masked bool       // tiles neither read nor write beyond their columns
+	cuts   bool       // into pieces: panels for lists, and scattered sums
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
 	peak           func(n int) (flops int)
@@ -45,16 +46,23 @@ type panel[T Float] struct {
 // rows as the tile is high and width columns.
 type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *T, inner, width int)
 
-// sparseFunc computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j] for
-// the entries of each row and width columns. A group has one row or as many as are
-// summed together; the last of them has the count of all.
-type sparseFunc[T Float] func(rows *sparseRow[T], groups, left int, b *T, bs int, bias, values *T, width int)
+// sparseFunc computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j] for the
+// entries of each row and width columns of a panel in pieces. A group has one row or as
+// many as are summed together; the last of them has the count of all.
+type sparseFunc[T Float] func(rows *sparseRow[T], groups, left int, b pieces[T], bias, values *T, width int)
+
+// pieces is a panel in two arrays: the part of its rows that fills cache lines, so that
+// none reaches over the end of one for nothing, and the rest.
+type pieces[T Float] struct {
+	lines, rest            *T
+	lineStride, restStride int // numbers from row to row
+}
 
 // summed adapts assembly functions that know rows as bytes.
-func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, bias, values *T, width int)) (adapted [2]sparseFunc[T]) {
+func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, rest *T, rs int, bias, values *T, width int)) (adapted [2]sparseFunc[T]) {
 	for i, f := range fs {
-		adapted[i] = func(rows *sparseRow[T], groups, left int, b *T, bs int, bias, values *T, width int) {
-			f((*byte)(unsafe.Pointer(rows)), groups, left, b, bs, bias, values, width)
+		adapted[i] = func(rows *sparseRow[T], groups, left int, b pieces[T], bias, values *T, width int) {
+			f((*byte)(unsafe.Pointer(rows)), groups, left, b.lines, b.lineStride, b.rest, b.restStride, bias, values, width)
 		}
 	}
 	return adapted
@@ -67,8 +75,8 @@ type scatterFunc[T Float] struct {
 	// add computes d[place-first, j] += values[byte]·g[i, j] for the entries of each of
 	// images rows in turn, [d, rest] being a row and g's rows as long.
 	add func(d, rest *T, first int, rows *byte, images int, g, values *T)
-	// join computes y[r·stride + j] = [d, rest][r, j] + 0, row by row: what one writes
-	// beyond stride, the next replaces.
+	// join computes y[r·stride + j] = [d, rest][r, j] + 0 and leaves 0 there, row by row:
+	// what one writes beyond stride, the next replaces.
 	join func(y *T, stride int, d, rest *T, rows int)
 }
 
@@ -231,18 +239,51 @@ func (s *Scratch[T]) skew(a factor[T], rows, inner int, to span) factor[T] {
 	return a
 }
 
-// pack copies columns [left, left+width) of b into a panel, the rest of it 0, and returns where they are and how far apart its rows. Where direct
-// is true and b has its columns side by side, it leaves them there.
+// pack copies columns [left, left+width) of b into a panel, the rest of it 0, and
+// returns where they are and how far apart its rows. Where direct is true and b has its
+// columns side by side, it leaves them there.
 func (v *vectors[T]) pack(s *Scratch[T], p *panel[T], width, left, inner int, b factor[T], direct bool) (*T, int) {
-	columns := p.columns
 	if b.row == 1 && direct {
 		return address(b.data, left), b.inner
 	}
-	grow(&s.panel, inner*columns)
-	panel := s.panel[:inner*columns]
+	grow(&s.panel, inner*p.columns)
+	v.fill(s.panel[:inner*p.columns], p, width, left, inner, b)
+	return unsafe.SliceData(s.panel), p.columns
+}
+
+// packPieces is pack for lists.
+func (v *vectors[T]) packPieces(s *Scratch[T], p *panel[T], width, left, inner int, w factor[T], direct bool) pieces[T] {
+	inLines := v.inLines(p.columns)
+	if direct {
+		return pieces[T]{address(w.data, left), address(w.data, left+inLines), w.inner, w.inner}
+	}
+	grow(&s.panel, inner*p.columns)
+	lines, rest := s.panel[:inner*inLines], s.panel[inner*inLines:inner*p.columns]
+	if inLines > 0 {
+		v.fill(lines, v.narrowest(inLines), min(width, inLines), left, inner, w)
+	}
+	if inLines < p.columns {
+		v.fill(rest, v.narrowest(p.columns-inLines), width-inLines, left+inLines, inner, w)
+	}
+	return pieces[T]{unsafe.SliceData(lines), unsafe.SliceData(rest), inLines, p.columns - inLines}
+}
+
+// inLines is how many of a row's columns are in the piece that fills cache lines.
+func (v *vectors[T]) inLines(columns int) int {
+	if !v.cuts {
+		return columns
+	}
+	var zero T
+	size := int(unsafe.Sizeof(zero))
+	return columns * size / line * line / size
+}
+
+// fill copies columns [left, left+width) of b to a panel.
+func (v *vectors[T]) fill(panel []T, p *panel[T], width, left, inner int, b factor[T]) {
+	columns := p.columns
 	if b.row == 1 && p.pack != nil && inner > 0 {
 		p.pack(&panel[0], &b.data[left], b.inner, inner, width)
-		return &panel[0], columns
+		return
 	}
 	if width < columns {
 		clear(panel)
@@ -251,7 +292,7 @@ func (v *vectors[T]) pack(s *Scratch[T], p *panel[T], width, left, inner int, b 
 		for p := range inner {
 			copy(panel[p*columns:p*columns+width], b.data[p*b.inner+left:])
 		}
-		return unsafe.SliceData(panel), columns
+		return
 	}
 	whole, rows := 0, 0 // columns and rows that transposePanel does
 	if v.transposePanel != nil && inner >= v.lanes {
@@ -274,7 +315,6 @@ func (v *vectors[T]) pack(s *Scratch[T], p *panel[T], width, left, inner int, b 
 			}
 		}
 	}
-	return unsafe.SliceData(panel), columns
 }
 
 // padBias returns bias[left : left+width], or zeros, padded to columns.
@@ -347,21 +387,24 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		panel := v.narrowest(to.right - left)
 		width := min(panel.columns, to.right-left)
 		full := v.masked || width == panel.columns
-		b, stride := v.pack(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
+		direct := full && height < few
+		b := v.packPieces(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, direct)
 		biases := s.padBias(p.b, left, width, panel.columns)
-		if full {
+		if direct {
+			panel.sparse[0](&s.rows[0], height, left, b, biases, &v.values[0], width)
+		} else if full {
 			for i := 0; i < whole; i += together {
 				groups := min(together, whole-i) / lists
-				panel.sparse[1](&s.rows[i], groups, left, b, stride, biases, &v.values[0], width)
+				panel.sparse[1](&s.rows[i], groups, left, b, biases, &v.values[0], width)
 				if listed && left == to.left {
 					p.fetchNext(to.top+i, to.top+i+lists*groups)
 				}
 			}
 			if whole < height {
-				panel.sparse[0](&s.rows[whole], height-whole, left, b, stride, biases, &v.values[0], width)
+				panel.sparse[0](&s.rows[whole], height-whole, left, b, biases, &v.values[0], width)
 			}
 		} else {
-			v.sparseThroughTile(s, panel, whole, height, left, b, stride, biases, width)
+			v.sparseThroughTile(s, panel, whole, height, left, b, biases, width)
 		}
 		left += width
 	}
@@ -388,7 +431,7 @@ func (p *product[T]) fetchNext(top, bottom int) {
 
 // sparseThroughTile sums a panel that is not full, for implementations that can
 // only store whole ones.
-func (v *vectors[T]) sparseThroughTile(s *Scratch[T], panel *panel[T], whole, height, left int, b *T, stride int, biases *T, width int) {
+func (v *vectors[T]) sparseThroughTile(s *Scratch[T], panel *panel[T], whole, height, left int, b pieces[T], biases *T, width int) {
 	grow(&s.tile, lists*panel.columns)
 	for first := 0; first < height; {
 		count, f := lists, 1
@@ -399,7 +442,7 @@ func (v *vectors[T]) sparseThroughTile(s *Scratch[T], panel *panel[T], whole, he
 			s.group[r] = s.rows[first+r]
 			s.group[r].y = &s.tile[r*panel.columns]
 		}
-		panel.sparse[f](&s.group[0], 1, 0, b, stride, biases, &v.values[0], width)
+		panel.sparse[f](&s.group[0], 1, 0, b, biases, &v.values[0], width)
 		for r := range count {
 			copy(unsafe.Slice(s.rows[first+r].y, left+width)[left:], s.tile[r*panel.columns:])
 		}
@@ -428,7 +471,7 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 	}
 	grow(&s.rows, m)
 	size := int(unsafe.Sizeof(g[0]))
-	inLines := columns * size / line * line / size // columns that fill cache lines
+	inLines := v.inLines(columns)
 	width := (k + matrix.Strips - 1) / matrix.Strips
 	strips := max(1, v.near/(width*columns*size))
 	last := matrix.Strips * (part + 1) / parts
@@ -451,7 +494,6 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 		rows := high - low
 		grow(&s.sums, rows*columns)
 		d, rest := s.sums[:rows*inLines], s.sums[rows*inLines:rows*columns]
-		clear(s.sums[:rows*columns])
 		f.add(unsafe.SliceData(d), unsafe.SliceData(rest), first, (*byte)(unsafe.Pointer(&s.rows[0])), m, &g[0], &v.values[0])
 
 		// The sums become +0 where they are -0: all terms were too small for a number.
@@ -469,6 +511,8 @@ func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], 
 				}
 			}
 		}
+		clear(d[whole*inLines:])
+		clear(rest[whole*(columns-inLines):])
 	}
 }
 

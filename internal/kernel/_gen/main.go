@@ -348,17 +348,71 @@ func (g generator) label(name string) label { return label(name) }
 func (l label) here()                       { Label(string(l)) }
 func (l label) ref() operand.LabelRef       { return operand.LabelRef(l) }
 
+// line is a cache line in bytes.
+const line = 64
+
+// cut divides the registers of a row into those that fill cache lines and the rest.
+func cut(registers []int) (lines, rest []int) {
+	n := len(registers)
+	for total(registers[:n])%line != 0 {
+		n--
+	}
+	return registers[:n], registers[n:]
+}
+
+// piece is a part of a row: registers that stand in an array of their own.
+type piece struct {
+	base      reg.GPVirtual // where the array begins
+	registers []int
+	first     int // of them in the row
+}
+
+// pieces are the parts of a row that fill cache lines, and the rest.
+func pieces(registers []int, lines, rest reg.GPVirtual) (all []piece) {
+	l, r := cut(registers)
+	for _, p := range []piece{{lines, l, 0}, {rest, r, len(l)}} {
+		if len(p.registers) > 0 {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// row is where row at16/16 of the piece is, rows standing side by side.
+func (p piece) row(at16 reg.GPVirtual) operand.Mem {
+	switch n := total(p.registers) / 16; n {
+	case 1, 2, 4, 8:
+		return mem(p.base).Idx(at16, uint8(n))
+	default:
+		bytes := GP64()
+		IMUL3Q(operand.U32(n), at16, bytes)
+		return mem(p.base).Idx(bytes, 1)
+	}
+}
+
 // sparse writes the sum of scaled rows: each compressed row picks rows of b and
 // scales them. Several are interleaved so that the additions of one do not wait
-// for each other.
+// for each other; those of b then stand side by side.
 func (g generator) sparse(lists int, widths []int) {
+	strides := "whose rows are bs and rs apart"
+	if lists > 1 {
+		strides = "whose rows stand side by side"
+	}
+	lines, rest := cut(widths)
 	g.function(fmt.Sprintf("Sparse%dx%dx", lists, total(widths)/g.size),
-		fmt.Sprintf("rows *byte, groups, left int, b *%[1]s, bs int, bias, values *%[1]s, width int", g.number.name),
-		fmt.Sprintf("computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of %d rows and width columns; the last row of a group has the count of all.", lists))
+		fmt.Sprintf("rows *byte, groups, left int, b *%[1]s, bs int, rest *%[1]s, rs int, bias, values *%[1]s, width int", g.number.name),
+		fmt.Sprintf("computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j], place and byte of row.entries[t], for groups of %d rows and width columns, of which the first %d are in b and up to %d in rest, %s; the last row of a group has the count of all.", lists, g.lanes(total(lines)), g.lanes(total(rest)), strides))
 	const y, first, count, size = 0, 8, 16, 24 // of sparseRow
 	row, groups, values := load("rows"), load("groups"), load("values")
-	b, bs := load("b"), load("bs")
-	g.scale(bs)
+	var b, bs, tail, rs reg.GPVirtual
+	if len(lines) > 0 {
+		b, bs = load("b"), load("bs")
+		g.scale(bs)
+	}
+	if len(rest) > 0 {
+		tail, rs = load("rest"), load("rs")
+		g.scale(rs)
+	}
 	mask := g.tailMask(widths)
 	next, done := label("next"), label("done")
 	next.here()
@@ -388,15 +442,32 @@ func (g generator) sparse(lists int, widths []int) {
 		MOVBLZX(at.As8(), pixel.As32())
 		SHRL(operand.U8(placeShift), at.As32())
 		g.broadcast(mem(values).Idx(pixel, uint8(g.size)), value)
-		IMULQ(bs, at)
-		m := mem(b).Idx(at, 1)
-		for v, a := range acc[r] {
-			if v == len(acc[r])-1 && mask != nil {
-				g.fma(m, narrow(value, widths[v]), mask, a)
+		if lists > 1 {
+			SHLL(operand.U8(4), at.As32())
+		}
+		for _, p := range pieces(widths, b, tail) {
+			var m operand.Mem
+			if lists > 1 {
+				m = p.row(at)
 			} else {
-				g.fma(m, narrow(value, widths[v]), a)
+				bytes := GP64()
+				MOVQ(at, bytes)
+				if p.first == 0 && len(lines) > 0 {
+					IMULQ(bs, bytes)
+				} else {
+					IMULQ(rs, bytes)
+				}
+				m = mem(p.base).Idx(bytes, 1)
 			}
-			m = m.Offset(widths[v])
+			for i, width := range p.registers {
+				v := p.first + i
+				if lists == 1 && v == len(acc[r])-1 && mask != nil {
+					g.fma(m, narrow(value, width), mask, acc[r][v])
+				} else {
+					g.fma(m, narrow(value, width), acc[r][v])
+				}
+				m = m.Offset(width)
+			}
 		}
 	}
 	INCQ(t)
@@ -416,18 +487,6 @@ func (g generator) sparse(lists int, widths []int) {
 	done.here()
 	VZEROUPPER()
 	RET()
-}
-
-// line is a cache line in bytes.
-const line = 64
-
-// cut divides the registers of a row into those that fill cache lines and the rest.
-func cut(registers []int) (lines, rest []int) {
-	n := len(registers)
-	for total(registers[:n])%line != 0 {
-		n--
-	}
-	return registers[:n], registers[n:]
 }
 
 // scatter writes the other form of the same sum, row by row of the second factor:
@@ -469,31 +528,12 @@ func (g generator) scatter(registers []int) {
 	SHRL(operand.U8(placeShift), at.As32())
 	g.broadcast(mem(values).Idx(pixel, uint8(g.size)), value)
 	SHLL(operand.U8(4), at.As32())
-	pieces := []struct {
-		base      reg.GPVirtual
-		registers []int
-	}{{d, lines}, {tail, rest}}
-	for p, piece := range pieces {
-		if len(piece.registers) == 0 {
-			continue
-		}
-		m := mem(piece.base)
-		switch n := total(piece.registers) / 16; n {
-		case 1, 2, 4, 8:
-			m = m.Idx(at, uint8(n))
-		default:
-			bytes := GP64()
-			IMUL3Q(operand.U32(n), at, bytes)
-			m = m.Idx(bytes, 1)
-		}
-		for v, width := range piece.registers {
-			s := scaled[v]
-			if p == 1 {
-				s = scaled[len(lines)+v]
-			}
+	for _, p := range pieces(registers, d, tail) {
+		m := p.row(at)
+		for i, width := range p.registers {
 			sum := vector(width)
 			g.load(m, sum)
-			g.fma(narrow(value, width), s, sum)
+			g.fma(narrow(value, width), scaled[p.first+i], sum)
 			g.load(sum, m)
 			m = m.Offset(width)
 		}
@@ -513,7 +553,7 @@ func (g generator) join(registers []int) {
 	lines, rest := cut(registers)
 	g.function(fmt.Sprintf("Join%dx", columns),
 		fmt.Sprintf("y *%[1]s, stride int, d, rest *%[1]s, rows int", g.number.name),
-		fmt.Sprintf("computes y[r·stride + j] = d[r, j] + 0 for %d columns, of which the last %d are in rest; row by row, so that what one has beyond stride the next replaces.", columns, g.lanes(total(rest))))
+		fmt.Sprintf("computes y[r·stride + j] = d[r, j] + 0 for %d columns, of which the last %d are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.", columns, g.lanes(total(rest))))
 	y, stride, d, tail, rows := load("y"), load("stride"), load("d"), load("rest"), load("rows")
 	g.scale(stride)
 	zero := vector(registers[0])
@@ -530,6 +570,7 @@ func (g generator) join(registers []int) {
 		}
 		sum := vector(width)
 		g.load(from, sum)
+		g.load(narrow(zero, width), from)
 		g.add(narrow(zero, width), sum, sum)
 		g.load(sum, to)
 		from, to = from.Offset(width), to.Offset(width)
