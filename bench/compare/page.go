@@ -85,8 +85,8 @@ func (r Race) GFLOPS(peer string) float64 {
 	return 2 * float64(r.M) * float64(r.K) * float64(r.N) / t.Micros / 1e3
 }
 
-// Apart says how the steps went by how far from each other the cores were: a virtual
-// machine's may be neighbours now and on different chips then.
+// Apart says how the steps went by how long a message took from core to core and back,
+// which on a virtual machine changes from minute to minute.
 type Apart struct {
 	Least, Most, Border float64 // of the round trips, ns
 	Nets                []struct {
@@ -138,6 +138,9 @@ func (r *Run) Apart() *Apart {
 				}
 			}
 			s.Ours, s.Rival = math.NaN(), there.Rival()
+			if s.Rival.Micros == 0 { // no round on this side
+				s.Rival.Micros = math.NaN()
+			}
 			if best, ok := there.Best(oursName); ok {
 				s.Ours = best.Micros
 			}
@@ -376,6 +379,12 @@ func names(races []Race, order []string) (found []string) {
 func render(r *Run) (map[string][]byte, error) {
 	functions := template.FuncMap{
 		"number": number, "median": median,
+		"times": func(v float64) string {
+			if math.IsNaN(v) {
+				return "–"
+			}
+			return number(v) + "×"
+		},
 		"percent":    func(v float64) string { return strconv.FormatFloat(100*v, 'f', 0, 64) },
 		"steps":      func() string { return table(r.Steps, names(r.Steps, trainers)) },
 		"predict":    func() string { return table(r.Predict, names(r.Predict, predictors)) },

@@ -116,7 +116,7 @@ type Timing struct {
 	Rounds     []Round `json:"rounds,omitempty"` // of training steps
 }
 
-// Round is one round of a race, and how far from each other the cores were then.
+// Round is one round of a race, and how long a message took between the cores before it.
 type Round struct {
 	Micros float64 `json:"us"`
 	Trip   float64 `json:"trip_ns"` // a message to another core and back
