@@ -40,7 +40,7 @@ func Load(ctx context.Context, name string, o Options) (*Data, error) {
 		return loadDrawn(ctx, o)
 	case "":
 		data, err := loadMNIST(ctx, o)
-		if !errors.Is(err, errNoMNIST) || ctx.Err() != nil {
+		if !errors.Is(err, ErrNoMNIST) || ctx.Err() != nil {
 			return data, err
 		}
 		o.warn(fmt.Sprintf("%v; using drawn-digits, digits that this program draws itself", err))
@@ -112,7 +112,9 @@ var mnistSums = [4]string{
 
 const mnistClasses = 10
 
-var errNoMNIST = errors.New("MNIST is not here")
+// ErrNoMNIST is what Load's error wraps when MNIST is in none of the places it looks in
+// and could not be, or was not to be, downloaded. Damaged files are another error.
+var ErrNoMNIST = errors.New("MNIST is not here")
 
 func loadMNIST(ctx context.Context, o Options) (*Data, error) {
 	for _, p := range o.places() {
@@ -141,7 +143,7 @@ func loadMNIST(ctx context.Context, o Options) (*Data, error) {
 }
 
 func noMNIST(format string, args ...any) error {
-	return usererr.New("%w "+format, append([]any{errNoMNIST}, args...)...).
+	return usererr.New("%w "+format, append([]any{ErrNoMNIST}, args...)...).
 		Try("put its four files into data/mnist, or use --dataset drawn-digits")
 }
 

@@ -303,7 +303,7 @@ func realMNIST(t *testing.T) *Data {
 	t.Helper()
 	t.Chdir("..")
 	data, err := Load(context.Background(), "mnist", Options{Offline: true})
-	if errors.Is(err, errNoMNIST) {
+	if errors.Is(err, ErrNoMNIST) {
 		t.Skipf("needs the real MNIST: %v", err)
 	}
 	if err != nil {
@@ -445,11 +445,10 @@ func TestLoadDrawnPinned(t *testing.T) {
 	}
 }
 
-// All 70,000 digits of the standard seed: drawn, kept, and read again. A full
-// run took 6 s and gave the fingerprint that drawn pins.
+// All 70,000 digits of the standard seed: drawn, kept, and read again.
 func TestLoadDrawnStandard(t *testing.T) {
-	if os.Getenv("GLASSNET_EXHAUSTIVE") != "1" {
-		t.Skip("draws 70,000 digits; GLASSNET_EXHAUSTIVE=1 runs it")
+	if testing.Short() {
+		t.Skip("draws 70,000 digits, some 2 s; runs without -short")
 	}
 	isolate(t)
 	o := Options{Offline: true}

@@ -220,7 +220,7 @@ func TestHeaders(t *testing.T) {
 // Clients that begin a request and do not end it are let go.
 func TestHalfRequests(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for the server's patience to end")
+		t.Skip("waits some seconds for the server's patience to end; runs without -short")
 	}
 	p := open(t)
 	var open []net.Conn
