@@ -43,8 +43,6 @@ type Race struct {
 	M, K, N int      `json:",omitempty"`
 	Threads int      `json:"threads,omitempty"` // of products
 	Timings []Timing `json:"timings"`
-
-	keep bool // the rounds
 }
 
 // Curve is how the time of a step grows with one thing.
@@ -202,9 +200,6 @@ func (m *meter) compete(r Race, names []string, threads []int, command string, r
 	r.Timings = race(able, command, rounds, m.slice())
 	for i, d := range differences {
 		r.Timings[i].Difference = d
-		if !r.keep {
-			r.Timings[i].Rounds = nil
-		}
 	}
 	r.Timings = append(r.Timings, unable...)
 	m.log("%s %s: %s", r.Name, command, summary(r))
@@ -243,7 +238,6 @@ func (m *meter) steps() {
 		if m.quick && r.Name > "B" {
 			break
 		}
-		r.keep = true
 		m.run.Steps = append(m.run.Steps, m.compete(r, names, threadCounts(), "step %d", m.rounds(15)))
 	}
 	m.dismiss("sklearn", "gonum", "gorgonia", "gomlx", "go-deep", "numpy-notebook")

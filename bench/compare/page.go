@@ -85,75 +85,6 @@ func (r Race) GFLOPS(peer string) float64 {
 	return 2 * float64(r.M) * float64(r.K) * float64(r.N) / t.Micros / 1e3
 }
 
-// Apart says how the steps went by how long a message took from core to core and back,
-// which on a virtual machine changes from minute to minute.
-type Apart struct {
-	Least, Most, Border float64 // of the round trips, ns
-	Nets                []struct {
-		Name      string
-		Near, Far Side
-	}
-}
-
-// Side is the rounds on one side of the border.
-type Side struct {
-	Rounds int // of glassnet, on all cores
-	Ours   float64
-	Rival  Timing
-}
-
-// Ratio is how many times as long as glassnet the fastest peer needed.
-func (s Side) Ratio() float64 { return s.Rival.Micros / s.Ours }
-
-// Apart returns nil when the round trips differ by less than twice.
-func (r *Run) Apart() *Apart {
-	a := Apart{Least: math.Inf(1)}
-	for _, race := range r.Steps {
-		for _, t := range race.Timings {
-			for _, one := range t.Rounds {
-				a.Least, a.Most = min(a.Least, one.Trip), max(a.Most, one.Trip)
-			}
-		}
-	}
-	if !(a.Most > 2*a.Least) {
-		return nil
-	}
-	a.Border = math.Sqrt(a.Least * a.Most)
-	for _, race := range r.Steps {
-		side := func(in func(Round) bool) (s Side) {
-			there := Race{}
-			for _, t := range race.Timings {
-				var micros []float64
-				for _, one := range t.Rounds {
-					if in(one) {
-						micros = append(micros, one.Micros)
-					}
-				}
-				if t.Error == "" && len(micros) > 0 {
-					t.Micros = median(micros)
-					there.Timings = append(there.Timings, t)
-					if t.Peer == oursName && t.Threads > 1 {
-						s.Rounds = len(micros)
-					}
-				}
-			}
-			s.Ours, s.Rival = math.NaN(), there.Rival()
-			if s.Rival.Micros == 0 { // no round on this side
-				s.Rival.Micros = math.NaN()
-			}
-			if best, ok := there.Best(oursName); ok {
-				s.Ours = best.Micros
-			}
-			return s
-		}
-		a.Nets = append(a.Nets, struct {
-			Name      string
-			Near, Far Side
-		}{race.Name, side(func(one Round) bool { return one.Trip <= a.Border }), side(func(one Round) bool { return one.Trip > a.Border })})
-	}
-	return &a
-}
-
 // Steps returns the race of a network of the table.
 func (r *Run) Net(name string) Race { return find(r.Steps, name) }
 
@@ -379,12 +310,6 @@ func names(races []Race, order []string) (found []string) {
 func render(r *Run) (map[string][]byte, error) {
 	functions := template.FuncMap{
 		"number": number, "median": median,
-		"times": func(v float64) string {
-			if math.IsNaN(v) {
-				return "–"
-			}
-			return number(v) + "×"
-		},
 		"percent":    func(v float64) string { return strconv.FormatFloat(100*v, 'f', 0, 64) },
 		"steps":      func() string { return table(r.Steps, names(r.Steps, trainers)) },
 		"predict":    func() string { return table(r.Predict, names(r.Predict, predictors)) },

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,8 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/cpu"
-
-	"glassnet/internal/bench"
 )
 
 // place is where peers find things.
@@ -113,13 +110,6 @@ type Timing struct {
 	// of this peer and of glassnet after one step from the same weights.
 	Difference float64 `json:"difference"`
 	Error      string  `json:"error,omitempty"`
-	Rounds     []Round `json:"rounds,omitempty"` // of training steps
-}
-
-// Round is one round of a race, and how long a message took between the cores before it.
-type Round struct {
-	Micros float64 `json:"us"`
-	Trip   float64 `json:"trip_ns"` // a message to another core and back
 }
 
 // enough is how long one worker may be measured in one race, once the least rounds
@@ -135,12 +125,10 @@ func race(workers []*worker, command string, rounds int, slice time.Duration) []
 	timings := make([]Timing, len(workers))
 	repeats, micros := make([]int, len(workers)), make([][]float64, len(workers))
 	spent := make([]time.Duration, len(workers))
-	trip := 0.0
 	measure := func(i int) float64 {
 		if timings[i].Error != "" {
 			return 0
 		}
-		trip = bench.RoundTrip()
 		a, err := workers[i].ask(command, repeats[i])
 		if err != nil {
 			timings[i].Error = err.Error()
@@ -168,7 +156,6 @@ func race(workers []*worker, command string, rounds int, slice time.Duration) []
 			start := time.Now()
 			if seconds := measure(i); timings[i].Error == "" {
 				micros[i] = append(micros[i], seconds/float64(repeats[i])*1e6)
-				timings[i].Rounds = append(timings[i].Rounds, Round{math.Round(seconds/float64(repeats[i])*1e8) / 100, math.Round(trip)})
 			}
 			spent[i] += time.Since(start)
 		}

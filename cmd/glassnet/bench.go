@@ -75,10 +75,6 @@ func printBench(w io.Writer, r *bench.Report) {
 			fmt.Fprintf(table, "%s\t%s\t%.0f\t%.1f\t\n", precision, threads, peaks[threads], r.Machine.Bandwidth[threads])
 		}
 	}
-	if r.Machine.RoundTrip > 0 {
-		table.Flush()
-		fmt.Fprintf(w, "A message to another core and back: %.0f ns\n", r.Machine.RoundTrip)
-	}
 	section("Products of dense numbers: x [m, k], w [k, n], g [m, n]", "kind\tm\tk\tn\ttype\tthreads\tGFLOP/s\tof peak\t")
 	for _, p := range r.Products {
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\t%d\t%.0f\t%.0f %%\t\n", p.Kind, p.M, p.K, p.N, p.Type, p.Threads, p.GFLOPS, 100*p.Share)

@@ -3,12 +3,10 @@
 package bench
 
 import (
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"glassnet/dataset"
@@ -42,7 +40,6 @@ type Machine struct {
 
 	PeakGFLOPS map[string]map[string]float64 `json:"peak_gflops"` // by number type and threads
 	Bandwidth  map[string]float64            `json:"bandwidth_gb_s"`
-	RoundTrip  float64                       `json:"round_trip_ns"` // of RoundTrip; 0 for one thread
 }
 
 // Product is one matrix product. Kind is "x·w", "xᵀ·g" (the gradient of the
@@ -109,9 +106,6 @@ func Run(report *Report, o Options) {
 	report.Machine.Bandwidth = map[string]float64{}
 	for _, n := range threads {
 		m.limits(n, o.Quick)
-	}
-	if o.Threads > 1 {
-		report.Machine.RoundTrip = RoundTrip()
 	}
 	for _, n := range threads {
 		products[float32](&m, n, "float32", o.Quick)
@@ -183,45 +177,6 @@ func together(threads int, f func(thread int)) {
 		all.Go(func() { f(thread) })
 	}
 	all.Wait()
-}
-
-// RoundTrip returns the nanoseconds that a message from one core to another and back
-// takes, through a cache line that both write: the median of a few hundred trips each.
-// Some 50 for neighbours; several hundred where the cores are on different chips.
-func RoundTrip() float64 {
-	const bursts, trips = 15, 300
-	var line struct {
-		_    [64]byte
-		turn atomic.Uint32 // even: the caller's
-		_    [60]byte
-	}
-	done := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		for turn := uint32(1); turn < 2*bursts*trips; turn += 2 {
-			for line.turn.Load() != turn {
-			}
-			line.turn.Store(turn + 1)
-		}
-		close(done)
-	}()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	times := make([]float64, bursts)
-	turn := uint32(0)
-	for i := range times {
-		start := time.Now()
-		for range trips {
-			line.turn.Store(turn + 1)
-			turn += 2
-			for line.turn.Load() != turn {
-			}
-		}
-		times[i] = float64(time.Since(start).Nanoseconds()) / trips
-	}
-	<-done
-	slices.Sort(times)
-	return times[len(times)/2]
 }
 
 // limits measures peak and bandwidth on that many threads.
