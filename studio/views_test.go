@@ -91,18 +91,23 @@ func TestBranch(t *testing.T) {
 	}
 }
 
+// musts returns a function that ends the test at an error.
+func musts(t *testing.T) func(error) {
+	return func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A branch begins with its snapshot's learning rate, changed on the way or not, and in the
 // middle between two points of the curves: where nothing changes it has its parent's.
 func TestBranchFromTheMiddle(t *testing.T) {
 	s := settings()
 	s.Batch, s.Epochs = 5, 1 // 96 steps: a point every 4, a snapshot every 9
 	tr := chosen(t, digits(t), s)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := musts(t)
 	for range 3 {
 		must(tr.control("batch"))
 	}
@@ -137,12 +142,7 @@ func TestBranchOfOtherBatches(t *testing.T) {
 	s := settings()
 	s.Normalisation, s.Batch, s.Epochs = experiment.NormalisationBatch, 7, 3
 	tr := chosen(t, digits(t), s)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := musts(t)
 	for range 7 {
 		must(tr.control("batch")) // 49 examples of 480
 	}

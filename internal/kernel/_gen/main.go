@@ -390,6 +390,17 @@ func (p piece) row(at16 reg.GPVirtual) operand.Mem {
 	}
 }
 
+// entry loads an entry of a list: its place, and what its byte stands for in all lanes.
+func (g generator) entry(m operand.Mem, values reg.GPVirtual, bytes int) (place reg.GPVirtual, value reg.VecVirtual) {
+	place, value = GP64(), vector(bytes)
+	pixel := GP64()
+	MOVL(m, place.As32())
+	MOVBLZX(place.As8(), pixel.As32())
+	SHRL(operand.U8(placeShift), place.As32())
+	g.broadcast(mem(values).Idx(pixel, uint8(g.size)), value)
+	return place, value
+}
+
 // sparse writes the sum of scaled rows: each compressed row picks rows of b and
 // scales them. Several are interleaved so that the additions of one do not wait
 // for each other; those of b then stand side by side.
@@ -437,11 +448,7 @@ func (g generator) sparse(lists int, widths []int) {
 	JZ(store.ref())
 	loop.here()
 	for r, e := range entries {
-		at, pixel, value := GP64(), GP64(), vector(widths[0])
-		MOVL(mem(e).Idx(t, 4), at.As32())
-		MOVBLZX(at.As8(), pixel.As32())
-		SHRL(operand.U8(placeShift), at.As32())
-		g.broadcast(mem(values).Idx(pixel, uint8(g.size)), value)
+		at, value := g.entry(mem(e).Idx(t, 4), values, widths[0])
 		if lists > 1 {
 			SHLL(operand.U8(4), at.As32())
 		}
@@ -522,11 +529,7 @@ func (g generator) scatter(registers []int) {
 	CMPQ(e, end)
 	JEQ(next.ref())
 	loop.here()
-	at, pixel, value := GP64(), GP64(), vector(registers[0])
-	MOVL(mem(e), at.As32())
-	MOVBLZX(at.As8(), pixel.As32())
-	SHRL(operand.U8(placeShift), at.As32())
-	g.broadcast(mem(values).Idx(pixel, uint8(g.size)), value)
+	at, value := g.entry(mem(e), values, registers[0])
 	SHLL(operand.U8(4), at.As32())
 	for _, p := range pieces(registers, d, tail) {
 		m := p.row(at)
