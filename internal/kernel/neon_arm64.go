@@ -19,12 +19,12 @@ func neonTile2x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs i
 //go:noescape
 func neonTile1x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
 
-// neonSparse4x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 4 columns; the last row of a group has the count of all.
+// neonSparse4x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 4 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonSparse1x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 4 columns; the last row of a group has the count of all.
+// neonSparse1x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 4 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse1x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
@@ -44,12 +44,12 @@ func neonTile2x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs i
 //go:noescape
 func neonTile1x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
 
-// neonSparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 8 columns; the last row of a group has the count of all.
+// neonSparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 8 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonSparse1x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 8 columns; the last row of a group has the count of all.
+// neonSparse1x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 8 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse1x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
@@ -69,12 +69,12 @@ func neonTile2x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs 
 //go:noescape
 func neonTile1x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
 
-// neonSparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 16 columns; the last row of a group has the count of all.
+// neonSparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 16 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonSparse1x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 16 columns; the last row of a group has the count of all.
+// neonSparse1x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 16 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse1x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
@@ -104,12 +104,12 @@ func neonTile2x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs i
 //go:noescape
 func neonTile1x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
 
-// neonSparse4x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 2 columns; the last row of a group has the count of all.
+// neonSparse4x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 2 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonSparse1x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 2 columns; the last row of a group has the count of all.
+// neonSparse1x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 2 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse1x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
@@ -129,12 +129,12 @@ func neonTile2x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs i
 //go:noescape
 func neonTile1x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
 
-// neonSparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 4 columns; the last row of a group has the count of all.
+// neonSparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 4 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonSparse1x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 4 columns; the last row of a group has the count of all.
+// neonSparse1x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 4 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse1x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
@@ -154,12 +154,12 @@ func neonTile2x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs i
 //go:noescape
 func neonTile1x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
 
-// neonSparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 8 columns; the last row of a group has the count of all.
+// neonSparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 8 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonSparse1x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 8 columns; the last row of a group has the count of all.
+// neonSparse1x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 1 rows and 8 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
 //go:noescape
 func neonSparse1x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)

@@ -17,7 +17,6 @@ type vectors[T Float] struct {
 	many   int        // how many columns of many a panel takes; wider ones are for the last columns only
 	near   int        // how many bytes of sums to scatter into at a time: most of the first-level cache
 	masked bool       // tiles neither read nor write beyond their columns
-	cuts   bool       // into pieces: panels for lists, and scattered sums
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
 	peak           func(n int) (flops int)
@@ -48,7 +47,8 @@ type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *
 
 // sparseFunc computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j] for the
 // entries of each row and width columns of a panel in pieces. A group has one row or as
-// many as are summed together; the last of them has the count of all.
+// many as are summed together; the last of them has the count of all, and the rows of
+// the pieces must then stand side by side.
 type sparseFunc[T Float] func(rows *sparseRow[T], groups, left int, b pieces[T], bias, values *T, width int)
 
 // pieces is a panel in two arrays: the part of its rows that fills cache lines, so that
@@ -270,7 +270,7 @@ func (v *vectors[T]) packPieces(s *Scratch[T], p *panel[T], width, left, inner i
 
 // inLines is how many of a row's columns are in the piece that fills cache lines.
 func (v *vectors[T]) inLines(columns int) int {
-	if !v.cuts {
+	if len(v.scatter) == 0 { // and then panels are not cut either
 		return columns
 	}
 	var zero T
@@ -364,7 +364,10 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		}
 	}
 	s.sortRows(height, inner)
-	whole := height / lists * lists
+	whole := height / lists * lists // rows in groups; few are summed one by one instead, from w where it lies
+	if height < few {
+		whole = 0
+	}
 	grow(&s.rows, height)
 	for i, r := range s.order[:height] {
 		count, entries := int(s.counts[r]), s.listed[r]
@@ -387,12 +390,9 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		panel := v.narrowest(to.right - left)
 		width := min(panel.columns, to.right-left)
 		full := v.masked || width == panel.columns
-		direct := full && height < few
-		b := v.packPieces(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, direct)
+		b := v.packPieces(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
 		biases := s.padBias(p.b, left, width, panel.columns)
-		if direct {
-			panel.sparse[0](&s.rows[0], height, left, b, biases, &v.values[0], width)
-		} else if full {
+		if full {
 			for i := 0; i < whole; i += together {
 				groups := min(together, whole-i) / lists
 				panel.sparse[1](&s.rows[i], groups, left, b, biases, &v.values[0], width)

@@ -149,7 +149,7 @@ func (n neon) sparse(lists, panel int) {
 	const y, entries, count, size = 0, 8, 16, 24 // of sparseRow
 	n.function(fmt.Sprintf("neonSparse%dx%dx%s", lists, panel*n.lanes, n.short),
 		fmt.Sprintf("rows *byte, groups, left int, b *%[1]s, bs int, rest *%[1]s, rs int, bias, values *%[1]s, width int", n.typ), "",
-		fmt.Sprintf("computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of %d rows and %d columns; the last row of a group has the count of all.", lists, panel*n.lanes), 80)
+		fmt.Sprintf("computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of %d rows and %d columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.", lists, panel*n.lanes), 80)
 	n.load(0, "rows:R0", "groups:R1", "left:R2", "b:R3", "bs:R4")
 	n.load(56, "bias:R6", "values:R5")
 	n.line("LSL $%d, R2, R2", n.shift)
