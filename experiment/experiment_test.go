@@ -474,6 +474,15 @@ func TestDivergedRunIsInTheTable(t *testing.T) {
 	}
 }
 
+// A panic in one of the goroutines that train ends the study, not the program.
+func TestPanicOfARunFailsTheStudy(t *testing.T) {
+	_, err := parse(t, small).Run(context.Background(), t.TempDir(), digits(t, 100, 20), RunOptions{Threads: 2, Progress: func(Progress) { panic("in a run") }})
+	var fault *FaultError
+	if !errors.As(err, &fault) || fault.Value != "in a run" || len(fault.Stack) == 0 {
+		t.Errorf("error %v, want the panic", err)
+	}
+}
+
 func TestRunFailsWhereItCannotWrite(t *testing.T) {
 	data := digits(t, 100, 20)
 	file := filepath.Join(t.TempDir(), "file")

@@ -70,7 +70,7 @@ type Digit struct {
 // Machine describes where a study ran.
 type Machine struct {
 	CPU    string `json:"cpu"`
-	Cores  int    `json:"cores"`
+	Cores  int    `json:"cores"` // that the program may run on; a limit on CPU time is not in it
 	OS     string `json:"os"` // GOOS/GOARCH
 	Kernel string `json:"kernel"`
 	Go     string `json:"go"`

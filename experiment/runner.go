@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -30,7 +31,8 @@ type RunOptions struct {
 // Run runs every experiment of the study with every seed, side by side on the
 // cores, times each experiment alone, and writes results.json and runs/ into dir.
 // The result is the same on any number of threads. When ctx is done, what is
-// finished is summarised and written, and the error is ctx's.
+// finished is summarised and written, and the error is ctx's. A run that panics ends
+// all with a *FaultError.
 func (s *Study) Run(ctx context.Context, dir string, data *dataset.Data, o RunOptions) (*Results, error) {
 	started := time.Now()
 	if err := s.Validate(); err != nil {
@@ -157,8 +159,10 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 				}
 				j := jobs[i]
 				folder := filepath.Join("runs", j.name)
-				run, err := runOne(failed, filepath.Join(dir, folder), data, j.settings, j.drawn(data), s.Target,
-					TrainOptions{Threads: o.Threads / abreast, Name: j.name, Progress: report})
+				run, err := caught(func() (Run, error) {
+					return runOne(failed, filepath.Join(dir, folder), data, j.settings, j.drawn(data), s.Target,
+						TrainOptions{Threads: o.Threads / abreast, Name: j.name, Progress: report})
+				})
 				run.Dir = filepath.ToSlash(folder)
 				runs[i] = run
 				var diverged *train.DivergedError
@@ -173,6 +177,24 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 		return nil, err
 	}
 	return runs, nil
+}
+
+// FaultError is a panic of a run: a fault of this program, not of its input.
+type FaultError struct {
+	Value any // of the panic
+	Stack []byte
+}
+
+func (e *FaultError) Error() string { return fmt.Sprintf("a fault of glassnet: %v", e.Value) }
+
+// caught turns a panic of f into a *FaultError, for the other runs and who called them.
+func caught(f func() (Run, error)) (run Run, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &FaultError{v, debug.Stack()}
+		}
+	}()
+	return f()
 }
 
 // longestFirst returns the order in which to begin jobs: those of the published study

@@ -288,6 +288,8 @@ func TestReportSaysWhatTheNumbersSay(t *testing.T) {
 			[]string{"All 36 gradients of exp2 checked against finite differences are right"}, []string{"Its gradient is wrong"}},
 		{"twin fails too", func(f *fixture) { e := f.evidence["runs/exp2-seed42"]; e.TwinFailed, e.TwinWorst = 2, ptr(0.5) },
 			[]string{"With batch norm in its place 2 fail, the worst by 0.50"}, []string{"none fails"}},
+		{"twin that could not be checked", func(f *fixture) { e := f.evidence["runs/exp2-seed42"]; e.TwinChecks, e.TwinWorst = nil, nil },
+			[]string{"With batch norm in its place nothing could be checked"}, []string{"none fails", "(worst"}},
 		{"gradients that are not finite", func(f *fixture) {
 			e := f.evidence["runs/exp2-seed42"]
 			e.Failed, e.WorstRelative = 0, nil

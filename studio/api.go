@@ -75,7 +75,7 @@ func (s *server) answer(f func(r *http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-				send(w, http.StatusUnsupportedMediaType, map[string]string{"error": "want Content-Type: application/json"})
+				s.send(w, http.StatusUnsupportedMediaType, map[string]string{"error": "want Content-Type: application/json"})
 				return
 			}
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -87,29 +87,34 @@ func (s *server) answer(f func(r *http.Request) (any, error)) http.Handler {
 		user, isUser := usererr.Find(err)
 		switch {
 		case err == nil:
-			send(w, http.StatusOK, value)
+			s.send(w, http.StatusOK, value)
 		case errors.As(err, &tooLong):
-			send(w, http.StatusRequestEntityTooLarge, map[string]string{"error": "the request is too long"})
+			s.send(w, http.StatusRequestEntityTooLarge, map[string]string{"error": "the request is too long"})
 		case errors.As(err, &diverged):
-			send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": "a smaller learning rate"})
+			s.send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": "a smaller learning rate"})
 		case errors.As(err, &status):
-			send(w, status.status, map[string]string{"error": err.Error()})
+			s.send(w, status.status, map[string]string{"error": err.Error()})
 		case r.Context().Err() != nil: // who asked has gone
 		case isUser:
-			send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": user.Hint})
+			s.send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": user.Hint})
 		default:
 			s.log.Error("request failed", "path", r.URL.Path, "error", err)
-			send(w, http.StatusInternalServerError, map[string]string{"error": "internal error"})
+			s.send(w, http.StatusInternalServerError, map[string]string{"error": "internal error"})
 		}
 	})
 }
 
 // send answers with JSON, which has no way to write a number that is not finite.
-func send(w http.ResponseWriter, status int, value any) {
+func (s *server) send(w http.ResponseWriter, status int, value any) {
 	data, err := json.Marshal(value)
-	if err != nil {
+	var notFinite *json.UnsupportedValueError
+	switch {
+	case errors.As(err, &notFinite):
 		status = http.StatusUnprocessableEntity
 		data = []byte(`{"error":"the network has left the finite numbers","try":"go back to a snapshot"}`)
+	case err != nil:
+		s.log.Error("answer failed", "error", err)
+		status, data = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

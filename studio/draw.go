@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 
 	"glassnet/dataset"
 	"glassnet/internal/usererr"
@@ -41,11 +40,9 @@ type prediction struct {
 	Typical       *typical        `json:"typical"`  // nil until it is known
 	Far           bool            `json:"far"`
 	Doubt         string          `json:"doubt"`
-	Milliseconds  float64         `json:"milliseconds"`
 }
 
 func (s *server) postPredict(r *http.Request) (any, error) {
-	began := time.Now()
 	var body drawing
 	if err := read(r, &body); err != nil {
 		return nil, err
@@ -82,7 +79,6 @@ func (s *server) postPredict(r *http.Request) (any, error) {
 		p.Far = p.Distance > p.Typical.P99
 	}
 	p.Doubt = doubt(&p)
-	p.Milliseconds = float64(time.Since(began).Microseconds()) / 1000
 	return p, nil
 }
 

@@ -88,7 +88,7 @@ type branchInfo struct {
 }
 
 // owner is the goroutine that trains. Only its training changes, and only by itself:
-// others have it done by do.
+// others have it done by change, and look by do.
 type owner struct {
 	commands chan func()
 	ended    chan struct{} // closed when it takes no more commands
@@ -105,7 +105,7 @@ type owner struct {
 
 func newOwner(data *dataset.Data, datasets []string, threads int, log *slog.Logger) *owner {
 	return &owner{
-		commands: make(chan func()), ended: make(chan struct{}), hub: &hub{watchers: map[*watcher]bool{}},
+		commands: make(chan func()), ended: make(chan struct{}), hub: &hub{log: log, watchers: map[*watcher]bool{}},
 		data: data, datasets: datasets, threads: threads, log: log,
 	}
 }
@@ -137,7 +137,8 @@ func (o *owner) own(ctx context.Context) {
 // errPanic stands for a panic, of which the log says more.
 var errPanic = errors.New("a fault of glassnet")
 
-// caught does f and turns a panic into an error, so that the server lives on.
+// caught does f and turns a panic into an error, so that the server lives on. A panic of
+// another goroutine, a helper of the kernels for one, still ends the program.
 func caught(log *slog.Logger, f func() error) (err error) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -153,7 +154,7 @@ func (o *owner) guarded(f func() error) error {
 	err := caught(o.log, f)
 	if errors.Is(err, errPanic) && o.training != nil {
 		o.training.phase, o.training.message = failed, "glassnet has a fault here; its log says more"
-		o.training.tell(true)
+		_ = caught(o.log, func() error { o.training.tell(true); return nil })
 	}
 	return err
 }
@@ -504,8 +505,7 @@ func (t *training) control(action string) error {
 			return usererr.New("the training is %s: go back to a snapshot or begin anew", t.phase)
 		}
 		t.phase, t.until, t.toEnd = running, 0, action == "epoch"
-		switch action {
-		case "batch":
+		if action == "batch" {
 			t.until = t.run.steps() + 1
 			t.advance()
 		}
@@ -622,6 +622,7 @@ func (t *training) setRate(rate float64) error {
 
 // hub sends events to watchers. It never waits: who does not read loses the oldest.
 type hub struct {
+	log      *slog.Logger
 	mu       sync.Mutex
 	watchers map[*watcher]bool
 }
@@ -658,7 +659,8 @@ func (h *hub) send(event string, value any) {
 		return
 	}
 	data, err := json.Marshal(value)
-	if err != nil { // a number that is not finite: the next message will do
+	if err != nil { // no state or point of a training has numbers that JSON has not
+		h.log.Error("event failed", "event", event, "error", err)
 		return
 	}
 	text := fmt.Appendf(nil, "event: %s\ndata: %s\n\n", event, data)

@@ -1,6 +1,7 @@
 package studio
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -22,6 +23,8 @@ import (
 // Options are those of a studio.
 type Options struct {
 	Data *dataset.Data // that the first training is about
+	// Dataset is what names Data on a command line, as a shell takes it; "" is its name.
+	Dataset string
 	// Find loads mnist or drawn-digits when the page chooses it; nil: there is Data only.
 	Find    func(ctx context.Context, name string) (*dataset.Data, error)
 	Out     string       // folder in which each study that is run gets one
@@ -130,7 +133,7 @@ func newServer(ctx context.Context, o Options, log *slog.Logger) *server {
 	return &server{
 		owner: owner, sets: sets,
 		lab: &laboratory{
-			out: o.Out, threads: threads, hub: owner.hub, log: log, stopAll: ctx,
+			out: o.Out, dataset: cmp.Or(o.Dataset, o.Data.Name), threads: threads, hub: owner.hub, log: log, stopAll: ctx,
 			state: studyState{Phase: studyNone, Runs: []runProgress{}},
 		},
 		working: make(chan struct{}, maxWorking), log: log, closing: make(chan struct{}),

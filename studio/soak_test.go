@@ -75,9 +75,10 @@ func (p page) predictions(images [][]byte, n, perSecond int) []time.Duration {
 // goroutines that the command has.
 func beside(t testing.TB) page {
 	t.Helper()
-	before := runtime.GOMAXPROCS(runtime.NumCPU() + 2)
-	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
-	p := openWith(t, Options{Data: mnist(t), Threads: max(1, runtime.NumCPU()-1)})
+	cores := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(cores + 2)
+	t.Cleanup(func() { runtime.GOMAXPROCS(cores) })
+	p := openWith(t, Options{Data: mnist(t), Threads: max(1, cores-1)})
 	s := experiment.Settings{Precision: "float32", Seed: 1, Config: experiment.Default()}
 	s.Epochs = 1_000_000
 	if code := p.post("/api/configure", s, nil); code != 200 {

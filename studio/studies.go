@@ -60,6 +60,7 @@ type runProgress struct {
 // laboratory runs studies, one at a time.
 type laboratory struct {
 	out     string // folder in which each study has one
+	dataset string // Options.Dataset
 	threads int
 	hub     *hub
 	log     *slog.Logger
@@ -107,7 +108,11 @@ func (s *server) postStudy(r *http.Request) (any, error) {
 	if body.Epochs != nil {
 		command += " --epochs " + strconv.Itoa(*body.Epochs)
 	}
-	if data.Name != study.Dataset {
+	switch data.Name {
+	case study.Dataset:
+	case s.sets.names[0]:
+		command += " --dataset " + s.lab.dataset
+	default:
 		command += " --dataset " + data.Name
 	}
 	return s.lab.begin(study, text, data, command)
@@ -232,6 +237,9 @@ func (l *laboratory) end(err error) {
 	case errors.Is(err, context.Canceled):
 		l.state.Phase, l.state.Message = studyStopped, "stopped: what was finished is kept"
 	default:
+		if fault := (*experiment.FaultError)(nil); errors.As(err, &fault) {
+			l.log.Error("panic", "panic", fault.Value, "stack", string(fault.Stack))
+		}
 		l.state.Phase, l.state.Message = studyFailed, err.Error()
 	}
 	l.tell(true)

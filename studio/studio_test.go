@@ -679,7 +679,7 @@ func TestPanicWhileTraining(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go o.own(ctx)
-	if err := o.do(ctx, func() error { return o.configure(data, settings()) }); err != nil {
+	if err := o.change(ctx, func() error { return o.configure(data, settings()) }); err != nil {
 		t.Fatal(err)
 	}
 	w, err := o.hub.join()

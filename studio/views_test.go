@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -168,9 +169,15 @@ func TestBranchOfOtherBatches(t *testing.T) {
 
 // What a network answers that has left the finite numbers is an error with a way on.
 func TestNotFinite(t *testing.T) {
+	s := &server{log: slog.New(slog.DiscardHandler)}
 	w := httptest.NewRecorder()
-	send(w, http.StatusOK, math.NaN())
+	s.send(w, http.StatusOK, math.NaN())
 	if w.Code != 422 || !strings.Contains(w.Body.String(), "go back to a snapshot") {
+		t.Errorf("status %d, %s", w.Code, w.Body)
+	}
+	w = httptest.NewRecorder()
+	s.send(w, http.StatusOK, func() {}) // what no answer may be is a fault of the program
+	if w.Code != 500 || strings.Contains(w.Body.String(), "finite") {
 		t.Errorf("status %d, %s", w.Code, w.Body)
 	}
 }
@@ -610,6 +617,19 @@ func TestStudies(t *testing.T) {
 	p.get("/api/study/results", &results)
 	if want := "glassnet study study.toml --epochs 1 --dataset drawn-digits"; results.Results.Command != want {
 		t.Errorf("command %q, want %q", results.Results.Command, want)
+	}
+	// A folder of data is not found by the name that it has in the studio.
+	folder := *digits(t)
+	folder.Name = "my digits"
+	q := openWith(t, Options{Data: &folder, Dataset: "'sets/my digits'", Out: out, Threads: 1})
+	q.post("/api/study", object{"text": strings.Replace(tiny, `"drawn-digits"`, `"mnist"`, 1), "epochs": 1}, &state)
+	for state.Phase == studyRunning {
+		time.Sleep(10 * time.Millisecond)
+		q.get("/api/study", &state)
+	}
+	q.get("/api/study/results", &results)
+	if want := "glassnet study study.toml --epochs 1 --dataset 'sets/my digits'"; results.Results.Command != want {
+		t.Errorf("command %q, want %q; %+v", results.Results.Command, want, state)
 	}
 	if err := os.WriteFile(filepath.Join(out, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)

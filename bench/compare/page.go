@@ -387,7 +387,8 @@ var doing = [][2]string{
 	{"tile", "products of the small layers"},
 	{"dense", "products of the small layers"},
 	{"addcolumns", "gradients of the biases"},
-	{"memclr", "sums set to 0"},
+	{"join", "the sums of that gradient brought to where they belong, and set to 0"},
+	{"memclr", "memory set to 0"},
 }
 
 // function returns what a profiled function does, "" when it is not known.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -53,7 +54,7 @@ func (c *studioCmd) Run(s *session) error {
 		level = slog.LevelDebug
 	}
 	o := studio.Options{
-		Data: data, Out: c.Out, Threads: threads, Listen: c.Listen, Port: firstPort, AnyPort: c.Port == nil,
+		Data: data, Dataset: shellQuoted(cmp.Or(c.Dataset, data.Name)), Out: c.Out, Threads: threads, Listen: c.Listen, Port: firstPort, AnyPort: c.Port == nil,
 		Log: slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: level})),
 		Find: func(ctx context.Context, name string) (*dataset.Data, error) {
 			return dataset.Load(ctx, name, dataset.Options{Dir: c.Data, Offline: true})

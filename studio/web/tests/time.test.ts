@@ -3,7 +3,7 @@ import { after, afterEach, before, test } from 'node:test'
 import type { Page } from 'playwright-core'
 import type { Everything, Look, Point } from '../src/lib/api.ts'
 import { number, percent, whole } from '../src/lib/show.ts'
-import { accessible, fits, Studio } from './studio.ts'
+import { accessible, counted, fits, Studio } from './studio.ts'
 
 let studio: Studio
 before(async () => (studio = await Studio.open()))
@@ -61,7 +61,7 @@ test('a snapshot shows the network as it was, beside what it is now', async () =
     const text = await page.getByTestId(side).innerText()
     assert.ok(text.includes(number(look.cost)) && text.includes(percent(look.accuracy)), `${side}: ${text}; want ${look.cost}, ${look.accuracy}`)
     const images = page.getByTestId(side).getByRole('img', { name: /^incoming weights of unit/ })
-    assert.equal(await images.count(), all.state.settings.hidden[0]!)
+    await counted(images, all.state.settings.hidden[0]!)
   }
   const image = (side: string) =>
     page.getByTestId(side).getByRole('img', { name: 'incoming weights of unit 3' }).evaluate((canvas: HTMLCanvasElement) => canvas.toDataURL())

@@ -231,7 +231,6 @@ export interface Prediction {
   typical: { of: number; median: number; p95: number; p99: number } | null
   far: boolean // farther than 99 % of the `of` test examples that were measured
   doubt: string // a sentence; "" without doubt
-  milliseconds: number
 }
 
 export interface Saliency {

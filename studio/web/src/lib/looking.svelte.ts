@@ -1,5 +1,6 @@
 // Looks at the network: one request at a time, and at most one a second while it trains.
 import { api, ApiError, type At, type Look } from './api.ts'
+import { Asker } from './asker.svelte.ts'
 import { did } from './deeds.ts'
 import { training } from './training.svelte.ts'
 
@@ -7,38 +8,32 @@ const apart = 1000 // ms
 
 export class Looking {
   look = $state.raw<Look | null>(null)
-  private wanted: At | null = null
-  private busy = false
 
   /** Follows a place in time, null being none, for as long as the component that calls it is there. */
   constructor(at: () => At | null) {
-    $effect(() => {
-      void training.moment
-      void training.state?.learning_rate
-      const place = training.state?.training ? at() : null
-      if (place === null) this.wanted = this.look = null
-      else void this.ask(place)
-    })
-    $effect(() => () => (this.wanted = null))
-  }
-
-  private async ask(at: At): Promise<void> {
-    this.wanted = at
-    if (this.busy) return
-    this.busy = true
-    while (this.wanted !== null) {
-      const now: At = this.wanted
-      this.wanted = null
+    // Apart from the state, which changes all the time while it trains.
+    const place = $derived(training.state?.training ? at() : null)
+    const follows = $derived(place === -1 && training.state?.phase === 'running')
+    const rate = $derived(training.state?.learning_rate)
+    const asker = new Asker(async (signal) => {
+      if (place === null) return
       try {
-        const look = await api.look(now)
+        const look = await api.look(place)
+        if (signal.aborted) return
         this.look = look
         did({ what: 'looked', look })
       } catch (e) {
         const gone = e instanceof ApiError && e.status === 404 // a snapshot that was let go of meanwhile
-        if (!gone) training.error = e instanceof ApiError ? e : new ApiError(0, String(e), '')
+        if (!gone && !signal.aborted) training.error = e instanceof ApiError ? e : new ApiError(0, String(e), '')
       }
-      if (now === -1 && training.state?.phase === 'running') await new Promise((resolve) => setTimeout(resolve, apart))
-    }
-    this.busy = false
+    })
+    $effect(() => {
+      void [training.moment, rate]
+      if (place === null) {
+        asker.stop()
+        this.look = null
+      } else asker.ask(follows ? apart : 0)
+    })
+    $effect(() => () => asker.stop())
   }
 }
