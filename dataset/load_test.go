@@ -476,7 +476,7 @@ func TestFallback(t *testing.T) {
 	if err != nil || !got.Fallback || got.Name != "drawn-digits" {
 		t.Errorf(`Load("") without MNIST = %+v, %v; want drawn-digits as a fallback`, got, err)
 	}
-	want := []string{"MNIST is not here and is not to be downloaded; using drawn-digits, digits that this program draws itself"}
+	want := []string{"MNIST is not here and is not to be downloaded; using drawn-digits, digits that this program draws itself (MNIST's four files belong into data/mnist)"}
 	if !slices.Equal(*lines, want) {
 		t.Errorf("warnings = %q, want %q", *lines, want)
 	}

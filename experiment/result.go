@@ -71,7 +71,7 @@ type Digit struct {
 type Machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"` // that the program may run on; a limit on CPU time is not in it
-	OS     string `json:"os"` // GOOS/GOARCH
+	OS     string `json:"os"`    // GOOS/GOARCH
 	Kernel string `json:"kernel"`
 	Go     string `json:"go"`
 }

@@ -31,7 +31,7 @@ var metrics = []metric{
 	{name: "train_cost", of: func(r *Run) *float64 { return r.TrainCost }, words: "training cost", digits: 4},
 	{name: "steps", of: func(r *Run) *float64 { return finite(float64(r.Steps)) }, words: "number of training steps", unit: " steps"},
 	{name: "steps_to_target", of: func(r *Run) *float64 { return r.StepsToTarget }, words: "number of steps to the target accuracy", unit: " steps"},
-	{name: "seconds_to_target", of: func(r *Run) *float64 { return r.SecondsToTarget }, words: "time to the target accuracy", unit: " s", digits: 2, timed: true},
+	{name: "seconds_to_target", of: func(r *Run) *float64 { return r.SecondsToTarget }, words: "time to the target accuracy", unit: " s", digits: 3, timed: true},
 	{name: "epochs", of: func(r *Run) *float64 { return finite(float64(r.Epochs)) }, words: "number of epochs", derived: true},
 	{name: "penalty", of: func(r *Run) *float64 { return r.Penalty }, words: "penalty", digits: 4, derived: true},
 	{name: "sum_of_weights", of: func(r *Run) *float64 { return r.SumOfWeights }, words: "sum of weights", digits: 4, derived: true},
@@ -213,7 +213,14 @@ func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func seeds(n int) string { return fmt.Sprintf("%d seeds", n) }
 
-func number(v float64, m metric) string { return fmt.Sprintf("%+.*f", m.digits, v) }
+// number prints a difference with its sign, which is + where it is printed as 0.
+func number(v float64, m metric) string {
+	s := fmt.Sprintf("%+.*f", m.digits, v)
+	if strings.Trim(s, "+-0.") == "" {
+		return "+" + s[1:]
+	}
+	return s
+}
 
 func pValue(p float64) string {
 	if p < 0.0001 {

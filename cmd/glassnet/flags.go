@@ -17,7 +17,7 @@ import (
 
 // dataFlags say which data to use.
 type dataFlags struct {
-	Data    string `placeholder:"DIR" help:"Folder of data sets, searched first (it holds mnist/train-images-idx3-ubyte and so on)."`
+	Data    string `placeholder:"DIR" help:"Folder of data sets, searched first (it holds mnist/train-images-idx3-ubyte and so on); after it $GLASSNET_DATA."`
 	Dataset string `placeholder:"NAME|PATH" help:"mnist, drawn-digits, or a folder with the four IDX files."`
 }
 

@@ -71,12 +71,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		panic(err) // the struct above is wrong: every test would fail
 	}
+	args = joinNegative(args)
 	parsed, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited // help was asked for and printed
 	}
 	if err != nil {
-		return fail(stderr, usererr.New("%w", err).Try("glassnet %s--help", commandOf(err)))
+		return fail(stderr, usererr.New("%w", err).Try("%s", usageOf(err)))
 	}
 	ctx, caught, stop := interruptible()
 	defer stop()
@@ -92,6 +93,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	return fail(stderr, err)
+}
+
+// joinNegative joins a flag and the negative number after it, which the parser would
+// take for another flag: --lr -1 becomes --lr=-1.
+func joinNegative(args []string) []string {
+	var joined []string
+	for _, a := range args {
+		last := len(joined) - 1
+		_, err := strconv.ParseFloat(a, 64)
+		if err == nil && a[0] == '-' && last >= 0 && strings.HasPrefix(joined[last], "--") && !strings.Contains(joined[last], "=") {
+			joined[last] += "=" + a
+			continue
+		}
+		joined = append(joined, a)
+	}
+	return joined
 }
 
 // watchedWriter remembers the first error of a writer whose users do not look at it.
@@ -119,13 +136,17 @@ func terminal(w io.Writer) *os.File {
 	return nil
 }
 
-// commandOf returns the subcommand that a parse error belongs to, with a space.
-func commandOf(err error) string {
+// usageOf returns what to type after a parse error: the subcommand with what it wants
+// where that is missing, else its help.
+func usageOf(err error) string {
 	var p *kong.ParseError
-	if errors.As(err, &p) && p.Context != nil && p.Context.Selected() != nil {
-		return p.Context.Selected().FullPath()[len("glassnet "):] + " "
+	if !errors.As(err, &p) || p.Context == nil || p.Context.Selected() == nil {
+		return "glassnet --help"
 	}
-	return ""
+	if strings.HasPrefix(err.Error(), "expected ") {
+		return "glassnet " + p.Context.Selected().Summary()
+	}
+	return p.Context.Selected().FullPath() + " --help"
 }
 
 // fail prints err, if any, as one line "error: ..." and at most one "try: ...",

@@ -14,7 +14,7 @@ await studio.fresh(page, 'train', { epochs: 10 })
 await studio.post('control', { action: 'start' })
 await page.getByTestId('phase').getByText('done').waitFor({ timeout: 120_000 })
 
-const views = docs ? ['train', 'see/test/7', 'draw', 'mistakes'] : ['train', 'time', 'see/test/7', 'draw', 'mistakes', 'studies', 'learn']
+const views = docs ? ['train', 'see/test/0', 'draw', 'mistakes'] : ['train', 'time', 'see/test/0', 'draw', 'mistakes', 'studies', 'learn']
 const widths = docs ? [1280] : [360, 768, 1280]
 for (const view of views) {
   for (const width of widths) {
@@ -22,12 +22,14 @@ for (const view of views) {
       await page.setViewportSize({ width, height: 900 })
       await page.emulateMedia({ colorScheme: dark ? 'dark' : 'light' })
       await page.goto(`${studio.url}#${view}`)
-      if (view === 'draw') await draw()
+      if (view === 'draw') {
+        await draw()
+        await page.getByText('still being measured').waitFor({ state: 'hidden', timeout: 120_000 })
+      }
       if (view.startsWith('see')) {
         await page.getByPlaceholder(/2:5/).fill('3:4')
         await page.getByRole('button', { name: 'Open', exact: true }).click()
       }
-    
       await page.waitForTimeout(2000)
       await page.screenshot({ path: `${folder}/${view.replace(/\/.*/, '')}${docs ? '' : `-${width}${dark ? '-dark' : ''}`}.png`, fullPage: !docs })
     }

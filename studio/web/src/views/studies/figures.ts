@@ -16,7 +16,7 @@ export const columns: Column[] = [
   { metric: 'train_cost', title: 'Training cost', digits: 4 },
   { metric: 'steps', title: 'Steps', digits: 0 },
   { metric: 'steps_to_target', title: 'Steps to the target', digits: 0 },
-  { metric: 'seconds_to_target', title: 'Seconds to the target', digits: 2 },
+  { metric: 'seconds_to_target', title: 'Seconds to the target', digits: 3 },
 ]
 
 export const columnOf = (metric: string): Column => columns.find((c) => c.metric === metric) ?? { metric, title: metric, digits: 4 }
