@@ -3,6 +3,9 @@ import { api, ApiError, type At, type Branch, type Everything, type Point, type 
 
 /** How many points are kept, as on the server: when there are more, every second goes. */
 const mostPoints = 4096
+/** While it trains, points and snapshots are taken when they make it longer by a fiftieth, and after a second, ms. */
+const longer = 1.02
+const apart = 1000
 
 /** Which of two is later, as the sign of a number: trainings, branches and their steps only grow. */
 const order = (a: State, b: State): number => a.training - b.training || a.branch - b.branch || a.step - b.step
@@ -20,12 +23,18 @@ class Training {
 
   /** The step that the page looks at. */
   step = $derived(this.snapshots.find((s) => s.id === this.at)?.step ?? this.state?.step ?? 0)
+  /** How far the plots go: while it trains, they are a moment behind. */
+  reached = $derived.by(() => {
+    const last = this.points.at(-1)
+    return this.state?.phase === 'running' && last?.branch === this.state.branch ? last.step : (this.state?.step ?? 0)
+  })
   /** Changes whenever what is to be seen at `at` may have changed. */
   moment = $derived(`${this.state?.training ?? 0}/${this.at === -1 ? `${this.state?.branch}/${this.state?.step}` : this.at}`)
   live = $derived(this.at === -1)
 
   private news: Point[] = [] // that are not among the points yet
   private kept: { snapshots: Snapshot[]; branches: Branch[] } | null = null // not yet taken
+  private caughtUp = -Infinity // when
   private asking = 0 // how often everything is being asked for
   private heard = 0 // states that came by themselves
 
@@ -54,7 +63,9 @@ class Training {
 
   /** Takes the points and snapshots that have come, but none before those that are being asked for. */
   private catchUp(): void {
-    if (this.asking > 0) return
+    const nothing = this.news.length === 0 && this.kept === null
+    if (nothing || this.asking > 0 || this.slight()) return
+    this.caughtUp = performance.now()
     if (this.news.length > 0) {
       let points = [...this.points, ...this.news]
       this.news = []
@@ -63,6 +74,13 @@ class Training {
     }
     if (this.kept) this.keep(this.kept)
     this.kept = null
+  }
+
+  /** Whether what has come would hardly be seen in a plot, and can wait for what comes next. */
+  private slight(): boolean {
+    const [shown, last] = [this.points.at(-1), this.news.at(-1)]
+    const recent = performance.now() < this.caughtUp + apart
+    return recent && this.state?.phase === 'running' && shown !== undefined && last?.branch === shown.branch && last.step < longer * shown.step
   }
 
   async refresh(): Promise<void> {
@@ -92,7 +110,7 @@ class Training {
       this.news = []
       this.at = -1
       void this.refresh()
-    }
+    } else this.catchUp()
   }
 
   private keep(kept: { snapshots: Snapshot[]; branches: Branch[] }): void {
