@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"image"
 	"image/png"
 	"log/slog"
 	"math"
@@ -29,17 +30,26 @@ type drawing struct {
 
 // prediction is what a network makes of a drawing.
 type prediction struct {
-	Stages        []dataset.Stage `json:"stages"`
-	Pixels        []byte          `json:"pixels"` // as the network gets them
-	Predicted     int             `json:"predicted"`
-	Probabilities []float64       `json:"probabilities"`
-	Logits        []float64       `json:"logits"`
-	Entropy       float64         `json:"entropy"` // nats
-	Nearest       []near          `json:"nearest"`
-	Distance      float64         `json:"distance"` // to the nearest training example
-	Typical       *typical        `json:"typical"`  // nil until it is known
-	Far           bool            `json:"far"`
-	Doubt         string          `json:"doubt"`
+	Stages        []stage   `json:"stages"`
+	Pixels        []byte    `json:"pixels"` // as the network gets them
+	Predicted     int       `json:"predicted"`
+	Probabilities []float64 `json:"probabilities"`
+	Logits        []float64 `json:"logits"`
+	Entropy       float64   `json:"entropy"` // nats
+	Nearest       []near    `json:"nearest"`
+	Distance      float64   `json:"distance"` // to the nearest training example
+	Typical       *typical  `json:"typical"`  // nil until it is known
+	Far           bool      `json:"far"`
+	Doubt         string    `json:"doubt"`
+}
+
+// stage is a dataset.Stage whose pixels are a PNG image: as they are, they would make the
+// answer thirty times as long.
+type stage struct {
+	What   string `json:"what"`
+	Width  int    `json:"width"`
+	Height int    `json:"height"`
+	PNG    []byte `json:"png"`
 }
 
 func (s *server) postPredict(r *http.Request) (any, error) {
@@ -67,7 +77,7 @@ func (s *server) postPredict(r *http.Request) (any, error) {
 	case len(body.Pixels) != net.features():
 		return nil, usererr.New("%d pixels, want %d", len(body.Pixels), net.features())
 	default:
-		p.Pixels, p.Stages = body.Pixels, []dataset.Stage{}
+		p.Pixels, p.Stages = body.Pixels, []stage{}
 	}
 	p.Logits, p.Probabilities = net.classify(p.Pixels)
 	p.Predicted = nn.Argmax(p.Logits)
@@ -82,9 +92,22 @@ func (s *server) postPredict(r *http.Request) (any, error) {
 	return p, nil
 }
 
+// quickly writes PNG images that are read once; a megabyte of buffers is used again.
+var quickly = png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: &buffers{}}
+
+// buffers is a png.EncoderBufferPool.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() *png.EncoderBuffer {
+	buffer, _ := b.pool.Get().(*png.EncoderBuffer)
+	return buffer
+}
+
+func (b *buffers) Put(buffer *png.EncoderBuffer) { b.pool.Put(buffer) }
+
 // prepared turns a PNG into an image such as those of set, with the stages of that work.
 // Its size is looked at before it is decoded.
-func prepared(file []byte, set *dataset.Set) ([]byte, []dataset.Stage, error) {
+func prepared(file []byte, set *dataset.Set) ([]byte, []stage, error) {
 	config, err := png.DecodeConfig(bytes.NewReader(file))
 	switch {
 	case err != nil:
@@ -92,7 +115,20 @@ func prepared(file []byte, set *dataset.Set) ([]byte, []dataset.Stage, error) {
 	case config.Width > maxDrawingSide || config.Height > maxDrawingSide:
 		return nil, nil, usererr.New("a drawing of %dx%d pixels, want at most %dx%d", config.Width, config.Height, maxDrawingSide, maxDrawingSide)
 	}
-	return dataset.PreparePNGInStages(bytes.NewReader(file), "the drawing", set.Width, set.Height)
+	pixels, stages, err := dataset.PreparePNGInStages(bytes.NewReader(file), "the drawing", set.Width, set.Height)
+	if err != nil {
+		return nil, nil, err
+	}
+	images := make([]stage, len(stages))
+	for i, s := range stages {
+		var file bytes.Buffer
+		img := image.Gray{Pix: s.Pixels, Stride: s.Width, Rect: image.Rect(0, 0, s.Width, s.Height)}
+		if err := quickly.Encode(&file, &img); err != nil {
+			return nil, nil, err
+		}
+		images[i] = stage{s.What, s.Width, s.Height, file.Bytes()}
+	}
+	return pixels, images, nil
 }
 
 // entropy is -Σ p·ln p: 0 for one sure class, ln(classes) when all are as likely.

@@ -215,7 +215,7 @@ export interface Stage {
   what: string // a sentence
   width: number
   height: number
-  pixels: string // base64
+  png: string // base64
 }
 
 export interface Prediction {
