@@ -752,3 +752,13 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A difference that is printed as 0 has the sign that a table gives it.
+func TestNumber(t *testing.T) {
+	two := metric{digits: 2}
+	for v, want := range map[float64]string{-0.004: "+0.00", 0.004: "+0.00", 0: "+0.00", -0.006: "-0.01", 0.006: "+0.01", -10: "-10.00"} {
+		if got := number(v, two); got != want {
+			t.Errorf("number(%v) = %q, want %q", v, got, want)
+		}
+	}
+}

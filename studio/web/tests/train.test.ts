@@ -217,6 +217,61 @@ test('start, pause, one batch, one epoch, stop', async () => {
   await phase(page, 'done')
 })
 
+test('plots wait for what can be seen in them, and are whole as soon as the training rests', async () => {
+  const page = await studio.page()
+  await page.addInitScript({
+    content: `const Real = EventSource
+      window.EventSource = class extends Real { constructor(url) { super(url); window.events = this } }`,
+  })
+  await studio.fresh(page, 'train', { epochs: 10_000 })
+  await studio.post('control', { action: 'batch' })
+  await looksAt(page, 1)
+  const { state, points } = await everything()
+  // The server is silent while nothing is trained: what it could say is said in its place.
+  const says = (type: string, data: unknown) =>
+    page.evaluate(([type, data]) => (globalThis as unknown as { events: EventTarget }).events.dispatchEvent(new MessageEvent(type, { data })), [
+      type,
+      JSON.stringify(data),
+    ] as const)
+  const reaches = async (step: number, phase: string, cost?: number) => {
+    await says('state', { ...state, step, phase })
+    if (cost !== undefined) await says('points', [{ ...points[0], branch: state.branch, step, train_cost: cost }])
+  }
+  await reaches(100_000, 'running', 1.25)
+  await becomes(page, 'training cost', '1.25')
+  await reaches(100_500, 'running', 1.5)
+  await becomes(page, 'step', '100,500')
+  assert.match(await shown(page, 'training cost'), /1\.25/)
+  await reaches(103_000, 'running', 1.75)
+  await becomes(page, 'training cost', '1.75')
+  await reaches(103_500, 'running', 2.25)
+  await reaches(103_500, 'paused')
+  await becomes(page, 'training cost', '2.25')
+  await reaches(104_000, 'running', 2.5)
+  await page.waitForTimeout(1000)
+  await reaches(104_001, 'running')
+  await becomes(page, 'training cost', '2.5')
+})
+
+test('a look at the network is drawn once, however often the training is told of', async () => {
+  const page = await studio.page()
+  await page.addInitScript({
+    content: `window.drawn = 0
+      const put = CanvasRenderingContext2D.prototype.putImageData
+      CanvasRenderingContext2D.prototype.putImageData = function (...all) { window.drawn++; return put.apply(this, all) }`,
+  })
+  let looks = 0
+  page.on('response', (r) => (looks += Number(r.url().endsWith('/api/look'))))
+  await studio.fresh(page, 'time', { epochs: 10_000, hidden: [20, 7, 5] })
+  await button(page, 'Start').click()
+  await page.waitForTimeout(4000)
+  await button(page, 'Pause').click()
+  await phase(page, 'paused')
+  const drawn = await page.evaluate(() => (globalThis as unknown as { drawn: number }).drawn)
+  assert.ok(looks >= 3, `${looks} looks`)
+  assert.ok(drawn >= 20 * (looks - 1) && drawn <= 20 * looks, `${drawn} pictures of 20 units drawn for ${looks} looks`)
+})
+
 test('the learning rate can be changed while it trains, and the curves say where', async () => {
   const page = await studio.page()
   await studio.fresh(page, 'train', { epochs: 10_000, learning_rate: 0.1 })
