@@ -43,7 +43,7 @@ func Load(ctx context.Context, name string, o Options) (*Data, error) {
 		if !errors.Is(err, ErrNoMNIST) || ctx.Err() != nil {
 			return data, err
 		}
-		o.warn(fmt.Sprintf("%v; using drawn-digits, digits that this program draws itself (MNIST's four files belong into data/mnist)", err))
+		o.warn(fmt.Sprintf("%v; using drawn-digits, digits that this program draws itself (MNIST's four files belong in data/mnist)", err))
 		if data, err = loadDrawn(ctx, o); err == nil {
 			data.Fallback = true
 		}

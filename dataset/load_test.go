@@ -448,7 +448,7 @@ func TestLoadDrawnPinned(t *testing.T) {
 // All 70,000 digits of the standard seed: drawn, kept, and read again.
 func TestLoadDrawnStandard(t *testing.T) {
 	if testing.Short() {
-		t.Skip("draws 70,000 digits, some 2 s; runs without -short")
+		t.Skip("draws 70,000 digits; runs without -short")
 	}
 	isolate(t)
 	o := Options{Offline: true}
@@ -476,7 +476,7 @@ func TestFallback(t *testing.T) {
 	if err != nil || !got.Fallback || got.Name != "drawn-digits" {
 		t.Errorf(`Load("") without MNIST = %+v, %v; want drawn-digits as a fallback`, got, err)
 	}
-	want := []string{"MNIST is not here and is not to be downloaded; using drawn-digits, digits that this program draws itself (MNIST's four files belong into data/mnist)"}
+	want := []string{"MNIST is not here and is not to be downloaded; using drawn-digits, digits that this program draws itself (MNIST's four files belong in data/mnist)"}
 	if !slices.Equal(*lines, want) {
 		t.Errorf("warnings = %q, want %q", *lines, want)
 	}

@@ -59,10 +59,10 @@ func PreparePNG(r io.Reader, name string, width, height int, digit bool) (Prepar
 
 // Stage is an image on its way to a network, and what has just been done to it.
 type Stage struct {
-	What   string `json:"what"`   // a short sentence
-	Width  int    `json:"width"`  // pixels
-	Height int    `json:"height"` // pixels
-	Pixels []byte `json:"pixels"` // [Height*Width], row by row from the top
+	What   string // a short sentence
+	Width  int    // pixels
+	Height int    // pixels
+	Pixels []byte // [Height*Width], row by row from the top
 }
 
 // PreparePNGInStages is PreparePNG of a digit, with its limits and errors, and tells each

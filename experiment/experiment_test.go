@@ -474,7 +474,7 @@ func TestDivergedRunIsInTheTable(t *testing.T) {
 	}
 }
 
-// A panic in one of the goroutines that train ends the study, not the program.
+// A panic in the goroutine of a run ends the study, not the program.
 func TestPanicOfARunFailsTheStudy(t *testing.T) {
 	_, err := parse(t, small).Run(context.Background(), t.TempDir(), digits(t, 100, 20), RunOptions{Threads: 2, Progress: func(Progress) { panic("in a run") }})
 	var fault *FaultError
@@ -753,10 +753,10 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// A difference that is printed as 0 has the sign that a table gives it.
+// A difference that is printed as 0 has no sign: its words may say higher or lower.
 func TestNumber(t *testing.T) {
 	two := metric{digits: 2}
-	for v, want := range map[float64]string{-0.004: "+0.00", 0.004: "+0.00", 0: "+0.00", -0.006: "-0.01", 0.006: "+0.01", -10: "-10.00"} {
+	for v, want := range map[float64]string{-0.004: "0.00", 0.004: "0.00", 0: "0.00", -0.006: "-0.01", 0.006: "+0.01", -10: "-10.00"} {
 		if got := number(v, two); got != want {
 			t.Errorf("number(%v) = %q, want %q", v, got, want)
 		}

@@ -32,7 +32,7 @@ type RunOptions struct {
 // cores, times each experiment alone, and writes results.json and runs/ into dir.
 // The result is the same on any number of threads. When ctx is done, what is
 // finished is summarised and written, and the error is ctx's. A run that panics ends
-// all with a *FaultError.
+// all with a *FaultError; in the kernels' helping goroutines a panic ends the program.
 func (s *Study) Run(ctx context.Context, dir string, data *dataset.Data, o RunOptions) (*Results, error) {
 	started := time.Now()
 	if err := s.Validate(); err != nil {
@@ -173,7 +173,8 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 		})
 	}
 	workers.Wait()
-	if err := context.Cause(failed); err != nil && ctx.Err() == nil {
+	var fault *FaultError
+	if err := context.Cause(failed); err != nil && (ctx.Err() == nil || errors.As(err, &fault)) {
 		return nil, err
 	}
 	return runs, nil

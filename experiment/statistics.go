@@ -213,11 +213,11 @@ func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func seeds(n int) string { return fmt.Sprintf("%d seeds", n) }
 
-// number prints a difference with its sign, which is + where it is printed as 0.
+// number prints a difference with its sign, but for one that is printed as 0.
 func number(v float64, m metric) string {
 	s := fmt.Sprintf("%+.*f", m.digits, v)
 	if strings.Trim(s, "+-0.") == "" {
-		return "+" + s[1:]
+		return s[1:]
 	}
 	return s
 }

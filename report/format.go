@@ -166,10 +166,10 @@ func metricOf(key string) metric {
 // print prints a value of the measure, without its unit.
 func (m metric) print(v float64) string { return fixed(v, m.decimals) }
 
-// signed prints a difference of two values, with its sign.
+// signed prints a difference of two values with its sign, but for one that is printed as 0.
 func (m metric) signed(v float64) string {
 	s := m.print(v)
-	if !strings.HasPrefix(s, "-") {
+	if strings.Trim(s, "0.") != "" && !strings.HasPrefix(s, "-") {
 		s = "+" + s
 	}
 	return s

@@ -174,7 +174,7 @@ func TestMetricsAreDescribed(t *testing.T) {
 			t.Errorf("metricOf(%q) = %+v, want a name and a direction", key, m)
 		}
 	}
-	if m := metricOf("some_thing"); m.name != "some thing" || m.signed(0.5) != "+0.5000" || m.signed(-0.5) != "-0.5000" {
+	if m := metricOf("some_thing"); m.name != "some thing" || m.signed(0.5) != "+0.5000" || m.signed(-0.5) != "-0.5000" || m.signed(-0.00001) != "0.0000" {
 		t.Errorf("metricOf(some_thing) = %+v", m)
 	}
 	run := experiment.Run{}

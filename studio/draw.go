@@ -46,10 +46,10 @@ type prediction struct {
 // stage is a dataset.Stage whose pixels are a PNG image: as they are, they would make the
 // answer thirty times as long.
 type stage struct {
-	What   string `json:"what"`
-	Width  int    `json:"width"`
-	Height int    `json:"height"`
-	PNG    []byte `json:"png"`
+	What   string `json:"what"`   // a short sentence
+	Width  int    `json:"width"`  // pixels
+	Height int    `json:"height"` // pixels
+	PNG    []byte `json:"png"`    // grey levels
 }
 
 func (s *server) postPredict(r *http.Request) (any, error) {

@@ -108,12 +108,12 @@ func (s *server) postStudy(r *http.Request) (any, error) {
 	if body.Epochs != nil {
 		command += " --epochs " + strconv.Itoa(*body.Epochs)
 	}
-	switch data.Name {
-	case study.Dataset:
-	case s.sets.names[0]:
-		command += " --dataset " + s.lab.dataset
-	default:
-		command += " --dataset " + data.Name
+	name := data.Name
+	if name == s.sets.names[0] {
+		name = s.lab.dataset // which may be a folder
+	}
+	if name != study.Dataset {
+		command += " --dataset " + name
 	}
 	return s.lab.begin(study, text, data, command)
 }

@@ -626,14 +626,17 @@ func TestStudies(t *testing.T) {
 	folder := *digits(t)
 	folder.Name = "my digits"
 	q := openWith(t, Options{Data: &folder, Dataset: "'sets/my digits'", Out: out, Threads: 1})
-	q.post("/api/study", object{"text": strings.Replace(tiny, `"drawn-digits"`, `"mnist"`, 1), "epochs": 1}, &state)
-	for state.Phase == studyRunning {
-		time.Sleep(10 * time.Millisecond)
-		q.get("/api/study", &state)
-	}
-	q.get("/api/study/results", &results)
-	if want := "glassnet study study.toml --epochs 1 --dataset 'sets/my digits'"; results.Results.Command != want {
-		t.Errorf("command %q, want %q; %+v", results.Results.Command, want, state)
+	for _, about := range []string{"mnist", "my digits"} {
+		q.post("/api/study", object{"text": strings.Replace(tiny, "drawn-digits", about, 1), "epochs": 1}, &state)
+		for state.Phase == studyRunning {
+			time.Sleep(10 * time.Millisecond)
+			q.get("/api/study", &state)
+		}
+		results.Results.Command = ""
+		q.get("/api/study/results", &results)
+		if want := "glassnet study study.toml --epochs 1 --dataset 'sets/my digits'"; results.Results.Command != want {
+			t.Errorf("about %s: command %q, want %q; %+v", about, results.Results.Command, want, state)
+		}
 	}
 	if err := os.WriteFile(filepath.Join(out, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
+	"glassnet/experiment"
 	"glassnet/internal/kernel"
 	"glassnet/internal/usererr"
 	"glassnet/train"
@@ -96,13 +97,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 // joinNegative joins a flag and the negative number after it, which the parser would
-// take for another flag: --lr -1 becomes --lr=-1.
+// take for another flag: --lr -1 becomes --lr=-1. The parser's own way would let
+// --out --quiet name a folder, too.
 func joinNegative(args []string) []string {
 	var joined []string
-	for _, a := range args {
+	for i, a := range args {
+		if a == "--" { // no flags after it
+			return append(joined, args[i:]...)
+		}
 		last := len(joined) - 1
 		_, err := strconv.ParseFloat(a, 64)
-		if err == nil && a[0] == '-' && last >= 0 && strings.HasPrefix(joined[last], "--") && !strings.Contains(joined[last], "=") {
+		if (err == nil || errors.Is(err, strconv.ErrRange)) && a[0] == '-' && last >= 0 && strings.HasPrefix(joined[last], "--") && !strings.Contains(joined[last], "=") {
 			joined[last] += "=" + a
 			continue
 		}
@@ -150,9 +155,11 @@ func usageOf(err error) string {
 }
 
 // fail prints err, if any, as one line "error: ..." and at most one "try: ...",
-// and returns the exit code that it stands for.
+// and returns the exit code that it stands for. Only a fault of this program is followed
+// by where it happened.
 func fail(stderr io.Writer, err error) int {
 	var diverged *train.DivergedError
+	var fault *experiment.FaultError
 	switch user, isUser := usererr.Find(err); {
 	case err == nil:
 		return exitDone
@@ -167,6 +174,9 @@ func fail(stderr io.Writer, err error) int {
 			fmt.Fprintf(stderr, "try: %s\n", user.Hint)
 		}
 		return exitUsage
+	case errors.As(err, &fault):
+		fmt.Fprintf(stderr, "error: %s\n%s", oneLine(err), fault.Stack)
+		return exitFailed
 	default:
 		fmt.Fprintf(stderr, "error: %s\n", oneLine(err))
 		return exitFailed

@@ -364,7 +364,7 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		}
 	}
 	s.sortRows(height, inner)
-	whole := height / lists * lists // rows in groups; few are summed one by one instead, from w where it lies
+	whole := height / lists * lists // rows in groups; of few there are none, and full panels are read where they lie
 	if height < few {
 		whole = 0
 	}

@@ -418,7 +418,7 @@ export const api = {
    * which orders the examples anew from there on.
    */
   branch: (snapshot: number, settings: Partial<Settings>) => post<State>('branch', { snapshot, settings }),
-  look: (at: At) => post<Look>('look', { at }),
+  look: (at: At, signal?: AbortSignal) => post<Look>('look', { at }, signal),
   /**
    * An example of a set and those after it; or pixels (base64) with a label, row 0; or with
    * set next the batch that the training takes next, at most `batch` examples of it.

@@ -18,8 +18,9 @@ export class Looking {
     const asker = new Asker(async (signal) => {
       if (place === null) return
       try {
-        const look = await api.look(place)
-        if (signal.aborted) return
+        const asked = place
+        const look = await api.look(asked, signal)
+        if (signal.aborted || asked !== place) return // another place is asked for after it
         this.look = look
         did({ what: 'looked', look })
       } catch (e) {

@@ -78,7 +78,8 @@ class Training {
 
   /** Whether what has come would hardly be seen in a plot, and can wait for what comes next. */
   private slight(): boolean {
-    const [shown, last] = [this.points.at(-1), this.news.at(-1)]
+    const shown = this.points.at(-1)
+    const last = this.news.at(-1) ?? shown
     const recent = performance.now() < this.caughtUp + apart
     return recent && this.state?.phase === 'running' && shown !== undefined && last?.branch === shown.branch && last.step < longer * shown.step
   }
