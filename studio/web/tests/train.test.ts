@@ -365,3 +365,45 @@ test('it can be read by everyone, and fits', async () => {
       await fits(page, where)
         }
 })
+
+/** Says to a page that it can be seen, or not: Playwright shows all pages at once. */
+const seen = (page: Page, visible: boolean) =>
+  page.evaluate(`Object.defineProperty(document, 'visibilityState', { configurable: true, value: '${visible ? 'visible' : 'hidden'}' })
+    document.dispatchEvent(new Event('visibilitychange'))`)
+
+test('many tabs are served, since those that cannot be seen give up their connection', async () => {
+  const first = await studio.page()
+  await studio.fresh(first, 'train')
+  let last = first
+  for (let i = 0; i < 8; i++) {
+    await seen(last, false)
+    last = await first.context().newPage()
+    await last.goto(studio.url)
+    await phase(last, 'ready')
+  }
+  const { state } = await finish()
+  await phase(last, 'done')
+  await phase(first, 'ready') // it has not been told
+  await seen(last, false)
+  await seen(first, true)
+  await phase(first, 'done')
+  await becomes(first, 'step', whole(state.step))
+})
+
+test('a page without a connection says what may be the matter', async () => {
+  const page = await studio.page()
+  await page.route('**/api/events', () => {}) // never answered
+  await page.goto(studio.url)
+  await page.getByRole('status').filter({ hasText: 'There is no answer yet' }).waitFor()
+})
+
+test('a page whose stream is refused shows what there is, and tries again', async () => {
+  const page = await studio.page()
+  let refused = 0
+  await page.route('**/api/events', (route) => (refused++ === 0 ? route.fulfill({ status: 503 }) : route.continue()))
+  await page.goto(studio.url)
+  const facts = page.getByTestId('facts')
+  await facts.getByText('not connected').waitFor()
+  await facts.getByText('not connected').waitFor({ state: 'detached' })
+  assert.equal(refused, 2)
+})

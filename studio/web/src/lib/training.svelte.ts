@@ -6,6 +6,8 @@ const mostPoints = 4096
 /** While it trains, points and snapshots are taken when they make it longer by a fiftieth, and after a second, ms. */
 const longer = 1.02
 const apart = 1000
+/** After which time a stream that was refused is asked for again, ms. */
+const refused = 10_000
 
 /** Which of two is later, as the sign of a number: trainings, branches and their steps only grow. */
 const order = (a: State, b: State): number => a.training - b.training || a.branch - b.branch || a.step - b.step
@@ -38,14 +40,34 @@ class Training {
   private asking = 0 // how often everything is being asked for
   private heard = 0 // states that came by themselves
 
-  /** Listens until the page is closed; the browser connects again by itself. */
+  /**
+   * Listens while the page can be seen. A browser has few connections to one server
+   * (Chromium six): a page in another tab, or one left for another, must not keep one.
+   */
   listen(): void {
+    let source: EventSource | null = null
+    let again = 0 // the timer under which it is tried again
+    const follow = (): void => {
+      window.clearTimeout(again)
+      source?.close()
+      source = document.visibilityState === 'visible' ? this.open() : null
+      source?.addEventListener('error', () => {
+        this.connected = false
+        if (source?.readyState !== EventSource.CLOSED) return // the browser connects again by itself
+        void this.refresh() // refused, as there are too many streams; single questions may be answered
+        again = window.setTimeout(follow, refused)
+      })
+    }
+    document.addEventListener('visibilitychange', follow)
+    follow()
+  }
+
+  private open(): EventSource {
     const source = new EventSource('/api/events')
     source.onopen = () => {
       this.connected = true
       void this.refresh()
     }
-    source.onerror = () => (this.connected = false)
     source.addEventListener('state', (e) => {
       this.heard++
       this.take(JSON.parse(e.data) as State)
@@ -59,6 +81,7 @@ class Training {
       this.catchUp()
     })
     source.addEventListener('study', (e) => (this.study = JSON.parse(e.data) as StudyState))
+    return source
   }
 
   /** Takes the points and snapshots that have come, but none before those that are being asked for. */
@@ -92,6 +115,7 @@ class Training {
     this.asking++
     await this.doing(async () => {
       const all: Everything = await api.everything()
+      if (all.state.training !== this.state?.training) this.at = -1
       if (heard === this.heard || !this.state || order(all.state, this.state) >= 0) this.state = all.state
       const last = all.points.at(-1)
       this.news = this.news.filter((p) => !last || p.branch > last.branch || (p.branch === last.branch && p.step > last.step))
