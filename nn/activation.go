@@ -10,9 +10,10 @@ import (
 type Activation[T matrix.Float] struct {
 	width int
 	kind  string
-	// value fills y with f(x); slope fills dx with g·f'(x), given x and y = f(x).
-	value func(e *kernel.Engine[T], y, x []T)
-	slope func(e *kernel.Engine[T], dx, g, x, y []T)
+	// value fills y with f(x); slope fills dx with g·f'(x), given x and y = f(x). All
+	// are [batch, width].
+	value func(e *kernel.Engine[T], y, x []T, width int)
+	slope func(e *kernel.Engine[T], dx, g, x, y []T, width int)
 }
 
 // NewReLU returns the rectifier y = max(x, 0) (Nair and Hinton 2010).
@@ -31,26 +32,28 @@ func NewTanh[T matrix.Float](width int) *Activation[T] {
 }
 
 // relu lets NaN pass: it must be seen in the cost, not hidden.
-func relu[T matrix.Float](e *kernel.Engine[T], y, x []T) { e.ReLU(y, x) }
+func relu[T matrix.Float](e *kernel.Engine[T], y, x []T, width int) { e.ReLU(y, x, width) }
 
 // reluSlope: f'(x) is 1 for x > 0 and 0 below. At the corner, where no derivative
 // exists, it takes 0, as is usual.
-func reluSlope[T matrix.Float](e *kernel.Engine[T], dx, g, x, _ []T) { e.ReLUSlope(dx, g, x) }
+func reluSlope[T matrix.Float](e *kernel.Engine[T], dx, g, x, _ []T, width int) {
+	e.ReLUSlope(dx, g, x, width)
+}
 
-func sigmoid[T matrix.Float](_ *kernel.Engine[T], y, x []T) {
+func sigmoid[T matrix.Float](_ *kernel.Engine[T], y, x []T, _ int) {
 	for i, v := range x {
 		y[i] = elementary.Sigmoid(v)
 	}
 }
 
 // sigmoidSlope: f'(x) = y·(1 - y).
-func sigmoidSlope[T matrix.Float](_ *kernel.Engine[T], dx, g, _, y []T) {
+func sigmoidSlope[T matrix.Float](_ *kernel.Engine[T], dx, g, _, y []T, _ int) {
 	for i, v := range y {
 		dx[i] = T(g[i] * T(v*(1-v)))
 	}
 }
 
-func tanh[T matrix.Float](_ *kernel.Engine[T], y, x []T) {
+func tanh[T matrix.Float](_ *kernel.Engine[T], y, x []T, _ int) {
 	for i, v := range x {
 		y[i] = elementary.Tanh(v)
 	}
@@ -58,7 +61,7 @@ func tanh[T matrix.Float](_ *kernel.Engine[T], y, x []T) {
 
 // tanhSlope: f'(x) = 1 - y² = (1 - y)·(1 + y); the product keeps its precision
 // where y is close to 1.
-func tanhSlope[T matrix.Float](_ *kernel.Engine[T], dx, g, _, y []T) {
+func tanhSlope[T matrix.Float](_ *kernel.Engine[T], dx, g, _, y []T, _ int) {
 	for i, v := range y {
 		dx[i] = T(g[i] * T((1-v)*(1+v)))
 	}
@@ -79,7 +82,7 @@ func (a *Activation[T]) NewCache(o CacheOptions) *Cache[T] { return newCache[T](
 // Forward computes y[i, j] = f(x[i, j]); shapes x, y [batch, width].
 func (a *Activation[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
 	y := c.begin(a, x, mode)
-	a.value(c.engine, y.Data, x.Data)
+	a.value(c.engine, y.Data, x.Data, a.width)
 	return y
 }
 
@@ -87,7 +90,7 @@ func (a *Activation[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matr
 func (a *Activation[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
 	c.beginBackward(a, gradOut)
 	if c.wantsGradIn() {
-		a.slope(c.engine, c.GradIn.Data, gradOut.Data, c.In.Data, c.Out.Data)
+		a.slope(c.engine, c.GradIn.Data, gradOut.Data, c.In.Data, c.Out.Data, a.width)
 	}
 	return c.GradIn
 }

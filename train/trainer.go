@@ -6,6 +6,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"glassnet/dataset"
 	"glassnet/internal/kernel"
@@ -44,6 +45,8 @@ type Trainer[T matrix.Float] struct {
 	loss      *nn.LossCache[T]
 	labels    []uint8
 	evaluator *Evaluator[T]
+	pool      *kernel.Pool // of trace and optimizer; nil for one thread
+	pace      pace
 	epoch     int // epochs begun
 	steps     int // updates made
 }
@@ -72,6 +75,7 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 		loss:      nn.NewLossCache[T](o.Batch, classes),
 		labels:    make([]uint8, o.Batch),
 		evaluator: NewEvaluator(net, o.Loss, o.Threads),
+		pool:      kernel.PoolOf(max(o.Threads, 1)),
 	}, nil
 }
 
@@ -134,6 +138,13 @@ func (e *DivergedError) Error() string {
 // trained changes (running statistics have seen the batch) and the error is a
 // *DivergedError. A Step allocates nothing.
 func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
+	if t.pool != nil {
+		t.pool.Rest(t.pace.alone)
+		defer func(began time.Time) {
+			t.pool.Rest(false)
+			t.pace.made(time.Since(began))
+		}(time.Now())
+	}
 	labels := batch.CopyLabels(t.labels)
 	logits := t.net.ForwardPixels(t.trace, batch.Pixels(), nn.Train)
 	data := t.o.Loss.Forward(t.loss, logits, labels)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -98,5 +99,32 @@ func TestLoopsGiveTheBitsOfPlainGo(t *testing.T) {
 	underEach(t, func(t *testing.T) {
 		t.Run("float32", testLoops[float32])
 		t.Run("float64", testLoops[float64])
+	})
+}
+
+// Whichever part of a matrix a thread takes, all of it is done, with the same bits.
+func TestReLUOnManyThreads(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(23, 24))
+		for _, cols := range []int{1, 20, 100, 272, 512} {
+			rows := worthRectifying/cols + 3
+			x, g := special[float32](r, rows*cols), fill[float32](r, rows*cols, 0.3)
+			wantY, wantDx := make([]float32, len(x)), make([]float32, len(x))
+			relu(wantY, x)
+			reluSlope(wantDx, g, x)
+			for _, threads := range []int{1, 2, 3, 8} {
+				y, dx := fill[float32](r, len(x), 0), fill[float32](r, len(x), 0)
+				pool := NewPool(threads)
+				if pool != nil {
+					pool.shared.grace = time.Hour
+				}
+				e := NewEngine[float32](pool)
+				e.ReLU(y, x, cols)
+				e.ReLUSlope(dx, g, x, cols)
+				if !slices.Equal(bits(y), bits(wantY)) || !slices.Equal(bits(dx), bits(wantDx)) {
+					t.Errorf("[%d, %d] on %d threads differs from plain Go", rows, cols, threads)
+				}
+			}
+		}
 	})
 }

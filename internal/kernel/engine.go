@@ -24,34 +24,40 @@ func NewEngine[T Float](pool *Pool) *Engine[T] {
 }
 
 // Part computes one part of the product in flight.
-func (e *Engine[T]) Part(i, parts int) { e.Multiply(&e.scratch[i], &e.product, i, parts) }
+func (e *Engine[T]) Part(i, parts int) {
+	if p := &e.product; p.kind == rectify || p.kind == rectifySlope {
+		e.rectify(p, e.share(p.m, p.n, i, parts))
+	} else {
+		e.Multiply(&e.scratch[i], p, i, parts)
+	}
+}
 
 // worthSplitting is the number of multiply-adds from which handing a part to
 // another core costs less than it gives: some 2 µs of work.
 const worthSplitting = 1 << 17
 
-func (e *Engine[T]) run(p product[T], work int) {
+func (e *Engine[T]) run(p product[T], split bool) {
 	e.product = p
-	e.pool.Run(e, work >= worthSplitting)
+	e.pool.Run(e, split)
 	e.product = product[T]{} // let go of the caller's memory
 }
 
 // MatMul computes y = x·w + b; shapes x [m, k], w [k, n], b [n] or nil, y [m, n].
 func (e *Engine[T]) MatMul(y, x, w, b []T, m, k, n int) {
 	check("MatMul", m, k, n, len(y), m*n, len(x), m*k, len(w), k*n, b, n)
-	e.run(product[T]{kind: forward, y: y, x: x, w: w, b: b, m: m, k: k, n: n}, m*k*n)
+	e.run(product[T]{kind: forward, y: y, x: x, w: w, b: b, m: m, k: k, n: n}, m*k*n >= worthSplitting)
 }
 
 // MatMulTransposed computes d = xᵀ·g; shapes x [m, k], g [m, n], d [k, n].
 func (e *Engine[T]) MatMulTransposed(d, x, g []T, m, k, n int) {
 	check[T]("MatMulTransposed", m, k, n, len(d), k*n, len(x), m*k, len(g), m*n, nil, n)
-	e.run(product[T]{kind: forGradWeight, y: d, x: x, w: g, m: m, k: k, n: n}, m*k*n)
+	e.run(product[T]{kind: forGradWeight, y: d, x: x, w: g, m: m, k: k, n: n}, m*k*n >= worthSplitting)
 }
 
 // MatMulByTransposed computes y = g·wᵀ; shapes g [m, n], w [k, n], y [m, k].
 func (e *Engine[T]) MatMulByTransposed(y, g, w []T, m, k, n int) {
 	check[T]("MatMulByTransposed", m, k, n, len(y), m*k, len(g), m*n, len(w), k*n, nil, n)
-	e.run(product[T]{kind: forGradIn, y: y, x: g, w: w, m: m, k: k, n: n}, m*k*n)
+	e.run(product[T]{kind: forGradIn, y: y, x: g, w: w, m: m, k: k, n: n}, m*k*n >= worthSplitting)
 }
 
 // sparse is about the share of multiply-adds that pixels leave to do.
@@ -63,7 +69,7 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
 	check("MatMulPixels", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
-	e.run(product[T]{kind: pixelsForward, y: y, pixels: pixels, w: w, b: b, m: m, k: k, n: n}, m*k*n/sparse)
+	e.run(product[T]{kind: pixelsForward, y: y, pixels: pixels, w: w, b: b, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
 }
 
 // MatMulPixelsTransposed computes d = xᵀ·g for x = pixels/255; shapes x [m, k],
@@ -72,7 +78,37 @@ func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
 	check[T]("MatMulPixelsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
-	e.run(product[T]{kind: pixelsForWeight, y: d, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse)
+	e.run(product[T]{kind: pixelsForWeight, y: d, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
+}
+
+// worthRectifying is the number of elements from which a second core helps with a ReLU.
+const worthRectifying = 1 << 15
+
+// ReLU computes y = ReLU(x), shapes [m, n], n > 0. Of a large matrix each thread takes
+// what it computes of a product: what another core has written is slow to read, and
+// what another has read slow to write.
+func (e *Engine[T]) ReLU(y, x []T, n int) {
+	e.run(product[T]{kind: rectify, y: y, x: x, m: len(x) / n, n: n}, len(x) >= worthRectifying)
+}
+
+// ReLUSlope computes dx = grad·ReLU'(x), shapes [m, n], n > 0, as ReLU does.
+func (e *Engine[T]) ReLUSlope(dx, grad, x []T, n int) {
+	e.run(product[T]{kind: rectifySlope, y: dx, w: grad, x: x, m: len(x) / n, n: n}, len(x) >= worthRectifying)
+}
+
+func (e *Engine[T]) rectify(p *product[T], to span) {
+	step, lo, hi := 1, to.left, to.right
+	if to.left == 0 && to.right == p.n { // whole rows stand side by side
+		step, lo, hi = max(1, to.bottom-to.top), 0, p.n*(to.bottom-to.top)
+	}
+	for r := to.top; r < to.bottom; r += step {
+		from, until := r*p.n+lo, r*p.n+hi
+		if p.kind == rectify {
+			e.Table.ReLU(p.y[from:until], p.x[from:until])
+		} else {
+			e.Table.ReLUSlope(p.y[from:until], p.w[from:until], p.x[from:until])
+		}
+	}
 }
 
 // checkPixels panics when there are too many images or pixels for an entry, or when

@@ -42,6 +42,8 @@ type Table[T Float] struct {
 
 	// Multiply computes one of parts disjoint parts of a product.
 	Multiply func(s *Scratch[T], p *product[T], part, parts int)
+	// share is about the part of a [rows, cols] result that Multiply computes.
+	share func(rows, cols, part, parts int) span
 
 	// Peak makes n rounds of nothing but independent fused multiply-adds and returns
 	// the floating-point operations of a round: what the CPU could do at best.
@@ -50,8 +52,11 @@ type Table[T Float] struct {
 	loops[T]
 }
 
-// product is one product of a dense layer. In all of them x is [m, k] or the
-// pixels of m images of k, w is [k, n] and g is [m, n].
+// span is the part of a matrix that one thread computes.
+type span struct{ top, bottom, left, right int }
+
+// product is one product of a dense layer, or what follows one. In the products x is
+// [m, k] or the pixels of m images of k, w is [k, n] and g is [m, n].
 type product[T Float] struct {
 	kind    kind
 	y       []T // the result
@@ -69,6 +74,8 @@ const (
 	forGradIn                   // y [m, k] = g·wᵀ, with g in x
 	pixelsForward               // y [m, n] = pixels·w + b
 	pixelsForWeight             // y [k, n] = pixelsᵀ·g, with g in w
+	rectify                     // y [m, n] = ReLU(x)
+	rectifySlope                // y [m, n] = g·ReLU'(x), with g in w
 )
 
 // implementation is what one name stands for.

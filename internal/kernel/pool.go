@@ -26,6 +26,7 @@ type shared struct {
 	patience int
 	workers  []worker
 	grace    time.Duration
+	resting  atomic.Bool
 	alone    int // tasks that the caller does alone, because workers came late
 	last     int // how many these were the last time
 }
@@ -129,17 +130,22 @@ func (s *shared) start(t Task) (awake bool) {
 // A worker that was awake is late when it is not done after twice the time that its
 // caller took, and grace. Then another program has its core, and the tasks after this
 // one are faster without it: at first a few, twice as many each time it is late again.
+// Memory that has to come from the caller's core, after tasks that it did alone, makes
+// a worker some 300 µs late; with less grace than that, these tasks led to the next ones.
 const (
-	grace     = 200 * time.Microsecond
+	grace     = time.Millisecond
 	fewAlone  = 16
 	mostAlone = 1 << 12
 )
 
+// Rest lets the workers rest, or ends that: meanwhile callers do all tasks alone.
+func (p *Pool) Rest(on bool) { p.shared.resting.Store(on) }
+
 // Run does all parts of t and returns when they are done: by all threads when
-// split is true, no other caller is using the pool and its workers have not been
-// late, else by the caller alone.
+// split is true, no other caller is using the pool and its workers neither rest nor
+// have been late, else by the caller alone.
 func (p *Pool) Run(t Task, split bool) {
-	if p == nil || !split || !p.shared.mu.TryLock() {
+	if p == nil || !split || p.shared.resting.Load() || !p.shared.mu.TryLock() {
 		t.Part(0, 1)
 		return
 	}

@@ -26,7 +26,11 @@ type inner[T Float] struct {
 }
 
 func portable[T Float](in inner[T]) Table[T] {
-	return Table[T]{in.addScaled, in.multiply, peak[T], plain[T]()}
+	return Table[T]{in.addScaled, in.multiply, shareRows, peak[T], plain[T]()}
+}
+
+func shareRows(rows, cols, part, parts int) span {
+	return span{rows * part / parts, rows * (part + 1) / parts, 0, cols}
 }
 
 const (
@@ -46,7 +50,8 @@ func (in inner[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 	if p.kind == forGradWeight || p.kind == pixelsForWeight {
 		rows = p.k
 	}
-	lo, hi := rows*part/parts, rows*(part+1)/parts
+	to := shareRows(rows, p.n, part, parts)
+	lo, hi := to.top, to.bottom
 	switch p.kind {
 	case forward:
 		in.product(p.y, p.x, p.w, p.b, p.k, p.n, lo, hi)

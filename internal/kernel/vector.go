@@ -102,7 +102,8 @@ func intensities[T Float]() *[256]T {
 
 func (v *vectors[T]) table() *Table[T] {
 	v.values = intensities[T]()
-	return &Table[T]{v.addScaledAny, v.multiply, v.peak, v.loops()}
+	share := func(rows, cols, part, parts int) span { return v.split(rows, cols, lists, part, parts) }
+	return &Table[T]{v.addScaledAny, v.multiply, share, v.peak, v.loops()}
 }
 
 // factor is a factor of a product: element (i, p) is at data[i*row + p*inner].
@@ -131,9 +132,6 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 		v.sparse(s, p, part, parts)
 	}
 }
-
-// span is the part of a result that one thread computes.
-type span struct{ top, bottom, left, right int }
 
 // narrow returns the function that scatters n columns, nil for too many.
 func (v *vectors[T]) narrow(n int) *scatterFunc[T] {
@@ -340,7 +338,7 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 	if p.kind == pixelsForWeight {
 		// By rows, as the update is: what one core writes, no other has, and none
 		// lists a row that another lists too.
-		to = span{rows * part / parts, rows * (part + 1) / parts, 0, cols}
+		to = shareRows(rows, cols, part, parts)
 	}
 	height := to.bottom - to.top
 	if height == 0 || to.left == to.right {
