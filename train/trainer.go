@@ -25,7 +25,7 @@ type Options[T matrix.Float] struct {
 	Rule    optim.Rule[T]
 	Rate    float64 // learning rate, > 0
 	Batch   int     // examples per step, >= 1; 2 or more with batch normalisation
-	Threads int     // cores to use; 0 means 1
+	Threads int     // cores to use where more than one helps; 0 means 1
 
 	// Shuffle, when not nil, puts the training examples into a new order before
 	// each epoch. nil keeps one order for ever.
