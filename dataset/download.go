@@ -161,9 +161,18 @@ func (f *fetcher) fetch(ctx context.Context, i int) error {
 	}
 	if last == nil {
 		last = errors.New("no mirror left")
+	} else if f.o.Warn != nil {
+		last = toldError{last}
 	}
 	return fmt.Errorf("%s.gz: %w", fileNames[i], last)
 }
+
+// toldError stands for the error of the last mirror, where Options.Warn was told what
+// was wrong with each.
+type toldError struct{ error }
+
+func (toldError) Error() string   { return "no mirror gave it" }
+func (e toldError) Unwrap() error { return e.error }
 
 // localError is a failure of this machine's disk, which another mirror cannot mend.
 type localError struct{ error }

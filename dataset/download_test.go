@@ -339,7 +339,7 @@ func TestFetchErrors(t *testing.T) {
 	if data, err := Load(ctx, "", o); err != nil || !data.Fallback {
 		t.Errorf(`Load("") = %+v, %v; want drawn-digits as a fallback`, data, err)
 	}
-	if last := (*lines)[len(*lines)-1]; len(*lines) != 3 || !strings.HasSuffix(last, "; using drawn-digits, digits that this program draws itself (MNIST's four files belong in data/mnist)") {
+	if last := (*lines)[len(*lines)-1]; len(*lines) != 3 || !strings.HasSuffix(last, "train-images-idx3-ubyte.gz: no mirror gave it; using drawn-digits, digits that this program draws itself (MNIST's four files belong in data/mnist)") {
 		t.Errorf("warnings = %q, want one per mirror and the fallback", *lines)
 	}
 	if _, err := Fetch(ctx, Options{Mirrors: []string{}}); err == nil || !strings.Contains(err.Error(), "no mirror left") {

@@ -345,8 +345,9 @@ func stepsBetweenLooks(c Config, examples int) int {
 // speed is what one timing measured, in microseconds.
 type speed struct{ step, look float64 }
 
-// timedSteps is how many steps one timing makes, after a few to warm up.
-const timedSteps, warmUpSteps = 60, 5
+// timedSteps is how many steps one timing makes, after those by which the trainer learns
+// how many threads are best.
+const timedSteps, warmUpSteps = 60, train.PacedAfter
 
 func timeOne(data *dataset.Data, j job, threads int) (speed, error) {
 	if j.settings.Precision == "float64" {

@@ -78,7 +78,7 @@ func Load(nameOrPath string) (*Study, error) {
 		return Parse(nameOrPath, text)
 	}
 	if !strings.HasSuffix(nameOrPath, ".toml") {
-		return nil, usererr.New("unknown study %q, want one of %q or a file that ends in .toml", nameOrPath, studies.Names).
+		return nil, usererr.New("unknown study %q, want %s, or a file that ends in .toml", nameOrPath, usererr.List(studies.Names)).
 			Try("glassnet studies")
 	}
 	text, err := readSmall(nameOrPath)
@@ -215,7 +215,7 @@ func (s *Study) Validate() error {
 	case len(s.Seeds) < 1 || len(s.Seeds) > maxSeeds:
 		return usererr.New("%d seeds, want 1 to %d", len(s.Seeds), maxSeeds)
 	case !slices.Contains(metricNames(), s.Primary):
-		return usererr.New("primary_metric = %q, want one of %q", s.Primary, metricNames())
+		return usererr.New("primary_metric = %q, want %s", s.Primary, usererr.List(metricNames()))
 	case !(s.Target >= 0 && s.Target < 1):
 		return usererr.New("target_accuracy = %v, want a number in [0, 1)", s.Target)
 	case s.TimingRepeats < 0 || s.TimingRepeats > 1000:

@@ -52,7 +52,7 @@ func FindInitialiser(name string) (Initialiser, error) {
 		}
 		names = append(names, i.Name)
 	}
-	return Initialiser{}, usererr.New("unknown initialiser %q, want one of %q", name, names)
+	return Initialiser{}, usererr.New("unknown initialiser %q, want %s", name, usererr.List(names))
 }
 
 // Initialise draws the weights of all Dense layers, first layer first, row by

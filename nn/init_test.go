@@ -94,7 +94,7 @@ func TestFindInitialiser(t *testing.T) {
 		}
 	}
 	_, err := nn.FindInitialiser("xavier")
-	wantUserError(t, `FindInitialiser("xavier")`, err, `unknown initialiser "xavier", want one of ["he-normal"`)
+	wantUserError(t, `FindInitialiser("xavier")`, err, `unknown initialiser "xavier", want he-normal, `)
 }
 
 // Equal streams give equal weights, whatever normalisation stands between the

@@ -77,8 +77,13 @@ func (n *Network[T]) Widths() (in, out int) {
 type Trace[T matrix.Float] struct {
 	Caches []*Cache[T] // one per layer
 
+	engine   *kernel.Engine[T]
 	unpacked matrix.Matrix[T] // images as numbers, for a first layer that is not Dense
 }
+
+// SetAlone says whether passes are made by the caller's thread alone, whatever
+// TraceOptions.Threads says. It changes how fast they are, no bit.
+func (t *Trace[T]) SetAlone(alone bool) { t.engine.Alone = alone }
 
 // TraceOptions says what a Trace has room for.
 type TraceOptions struct {
@@ -92,7 +97,7 @@ type TraceOptions struct {
 // caller at a time; any number of Traces may run Eval passes at once.
 func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
 	engine := kernel.NewEngine[T](kernel.PoolOf(max(o.Threads, 1)))
-	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers))}
+	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers)), engine: engine}
 	for i, l := range n.layers {
 		c := l.NewCache(CacheOptions{Batch: o.Batch, Backward: o.Backward, GradIn: o.GradIn || o.Backward && i > 0})
 		c.engine = engine

@@ -57,6 +57,7 @@ type Optimizer[T matrix.Float] struct {
 	step int
 
 	pool    *kernel.Pool
+	alone   bool
 	updates []update[T] // by parameter, without the statistics
 }
 
@@ -90,6 +91,10 @@ func New[T matrix.Float](rule Rule[T], params []*nn.Param[T], threads int) *Opti
 	return o
 }
 
+// SetAlone says whether steps are made by the caller's thread alone. It changes how fast
+// they are, no bit.
+func (o *Optimizer[T]) SetAlone(alone bool) { o.alone = alone }
+
 // Rule returns the update rule.
 func (o *Optimizer[T]) Rule() Rule[T] { return o.rule }
 
@@ -106,7 +111,7 @@ func (o *Optimizer[T]) Step(rate float64) error {
 		for part := range u.finite {
 			u.finite[part] = true
 		}
-		o.pool.Run(u, len(u.param.Value) >= worthSplitting)
+		o.pool.Run(u, !o.alone && len(u.param.Value) >= worthSplitting)
 		if slices.Contains(u.finite, false) {
 			return fmt.Errorf("%s is not finite after the update", u.param.Name)
 		}

@@ -226,6 +226,9 @@ func tableNotes(r *experiment.Results) []string {
 	note := "Time: wall time of a run."
 	if sharedCores(r) {
 		note = "Time: wall time of a run while other runs shared the cores."
+		if slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool { return e.Timing != nil }) {
+			note = "Time: wall time of a run while other runs shared the cores, not the time per step that was measured alone."
+		}
 	}
 	notes = append(notes, note)
 	for i := range r.Experiments {
@@ -523,6 +526,9 @@ func SummaryText(r *experiment.Results) string {
 	}
 	if len(shown) > 0 {
 		fmt.Fprintf(&b, "Paired by seed, difference B - A in %s:\n", metricOf(r.Primary).name)
+		if shown[0].Primary && !shown[len(shown)-1].Primary {
+			b.WriteString("Holm: p corrected among the comparisons of the main question, which come first, or among all others.\n")
+		}
 	}
 	var lines [][]string
 	var width [6]int
@@ -542,7 +548,7 @@ func SummaryText(r *experiment.Results) string {
 		}
 	}
 	if rest > 0 {
-		fmt.Fprintf(&b, "%s of other measures: in the report.\n", plural(rest, "comparison"))
+		fmt.Fprintf(&b, "%s more, of other measures, in the report.\n", plural(rest, "comparison"))
 	}
 	if text := unreached(r); text != "" {
 		b.WriteString(text + "\n")

@@ -48,6 +48,7 @@ type state struct {
 	Epoch    int                 `json:"epoch"` // begun
 	Step     int                 `json:"step"`
 	PerEpoch int                 `json:"steps_per_epoch"`
+	LastStep int                 `json:"last_step"` // after which the training is done
 	Rate     float64             `json:"learning_rate"`
 	Speed    float64             `json:"steps_per_second"`
 }
@@ -69,13 +70,17 @@ type point struct {
 	ValCost       *float64 `json:"val_cost"` // at the end of an epoch
 	ValAccuracy   *float64 `json:"val_accuracy"`
 	Rate          float64  `json:"learning_rate"`
+	Epoch         int      `json:"epoch"` // begun
+	Ends          bool     `json:"ends"`  // whether it ends that epoch
 }
 
 // snapshotInfo is a place in a training to which one can go back.
 type snapshotInfo struct {
-	ID     int `json:"id"` // no two have the same, whatever the training
-	Branch int `json:"branch"`
-	Step   int `json:"step"`
+	ID     int  `json:"id"` // no two have the same, whatever the training
+	Branch int  `json:"branch"`
+	Step   int  `json:"step"`
+	Epoch  int  `json:"epoch"` // begun
+	Ends   bool `json:"ends"`  // whether none of that epoch is left; so before the first, too
 }
 
 // branchInfo is a branch of a training and where it leaves its parent.
@@ -212,7 +217,6 @@ type snapshot struct {
 	snapshotInfo
 	position position
 	since    sums
-	ends     bool // an epoch
 }
 
 // sums are those over the examples since the last point of the curves.
@@ -235,6 +239,7 @@ type run interface {
 	epoch() int
 	steps() int
 	perEpoch() int
+	lastStep(epochs int) int
 	layers() []layerInfo
 	examples() (fit, validation int)
 	bytes() int // of a position
@@ -363,7 +368,7 @@ func (t *training) advance() {
 // point adds to the curves; at the end of an epoch with a look at the validation set.
 func (t *training) point(look bool) {
 	p := point{
-		Branch: t.branch, Step: t.run.steps(), Rate: t.run.rate(),
+		Branch: t.branch, Step: t.run.steps(), Rate: t.run.rate(), Epoch: t.run.epoch(), Ends: t.run.epochOver(),
 		TrainCost: t.since.cost / float64(t.since.seen), TrainAccuracy: float64(t.since.correct) / float64(t.since.seen),
 	}
 	t.since = sums{}
@@ -387,7 +392,7 @@ func (t *training) snapshot() {
 	if len(t.snapshots) >= t.most {
 		t.thin()
 	}
-	t.snapshots = append(t.snapshots, snapshot{snapshotInfo{t.owner.nextID, t.branch, t.run.steps()}, t.run.position(), t.since, t.run.epochOver()})
+	t.snapshots = append(t.snapshots, snapshot{snapshotInfo{t.owner.nextID, t.branch, t.run.steps(), t.run.epoch(), t.run.epochOver()}, t.run.position(), t.since})
 	t.owner.nextID++
 	t.kept = true
 }
@@ -405,7 +410,7 @@ func (t *training) thin() {
 			continue
 		}
 		g := after.Step - before.Step
-		if it.ends {
+		if it.Ends {
 			g *= endsWeigh
 		}
 		if g < gap {
@@ -483,7 +488,7 @@ func (t *training) state() state {
 		Settings: t.settings, Layers: t.run.layers(),
 		Classes: data.Train.Classes, Width: data.Train.Width, Height: data.Train.Height,
 		Examples: [3]int{fit, validation, data.Test.Len()},
-		Branch:   t.branch, Epoch: t.run.epoch(), Step: t.run.steps(), PerEpoch: t.run.perEpoch(),
+		Branch:   t.branch, Epoch: t.run.epoch(), Step: t.run.steps(), PerEpoch: t.run.perEpoch(), LastStep: t.run.lastStep(t.settings.Epochs),
 		Rate: t.run.rate(), Speed: t.speed,
 	}
 }

@@ -134,7 +134,14 @@ func (r *typedRun[T]) setRate(rate float64) { r.ready.Trainer.SetRate(rate) }
 func (r *typedRun[T]) rate() float64        { return r.ready.Trainer.Rate() }
 func (r *typedRun[T]) epoch() int           { return r.begun }
 func (r *typedRun[T]) steps() int           { return r.made }
-func (r *typedRun[T]) perEpoch() int        { return r.ready.Trainer.StepsPerEpoch(r.view.Len()) }
+
+// lastStep is the number of steps that end the last epoch. Those that were made may have
+// had batches of another size.
+func (r *typedRun[T]) lastStep(epochs int) int {
+	return r.made + r.ready.Trainer.StepsPerEpoch(r.view.Len()-r.at) + max(0, epochs-r.begun)*r.perEpoch()
+}
+
+func (r *typedRun[T]) perEpoch() int { return r.ready.Trainer.StepsPerEpoch(r.view.Len()) }
 
 func (r *typedRun[T]) examples() (fit, validation int) {
 	return r.view.Len(), r.ready.Validation.Len()

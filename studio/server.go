@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -36,6 +37,8 @@ type Options struct {
 	Port   int // 0: any that is free
 	// AnyPort takes a free port when Port is taken.
 	AnyPort bool
+
+	listener net.Listener // once it is open
 }
 
 // Limits on what a client may do.
@@ -49,28 +52,47 @@ const (
 	shutdownWithin = 2 * time.Second
 )
 
-// Serve runs a studio until ctx is done. It calls ready with the address of the page
-// once it listens. The error is a user error when the address cannot be listened on.
-func Serve(ctx context.Context, o Options, ready func(url string)) error {
+// Open takes the address and the port, so that they are known to be free before Data is
+// loaded; Serve does it where it has not been done. The error is a user error.
+func (o *Options) Open() error {
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1"
 	}
-	addr, err := netip.ParseAddr(o.Listen)
-	if err != nil {
+	if _, err := netip.ParseAddr(o.Listen); err != nil {
 		return usererr.New("--listen %.80q, want an address such as 127.0.0.1 or 0.0.0.0", o.Listen)
-	}
-	token := ""
-	if !addr.IsLoopback() {
-		token = rand.Text()
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(o.Listen, strconv.Itoa(o.Port)))
 	if err != nil && o.AnyPort {
 		listener, err = net.Listen("tcp", net.JoinHostPort(o.Listen, "0"))
 	}
 	if err != nil {
-		return usererr.New("port %d of %s: %w", o.Port, o.Listen, err).Try("--port 0, which takes any that is free")
+		var call *os.SyscallError
+		if errors.As(err, &call) { // what is around it names the address again
+			err = call.Err
+		}
+		e := usererr.New("port %d of %s: %w", o.Port, o.Listen, err)
+		if o.AnyPort { // and that was tried
+			return e.Try("another address with --listen")
+		}
+		return e.Try("--port 0, which takes any that is free")
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
+	o.listener = listener
+	return nil
+}
+
+// Serve runs a studio until ctx is done. It calls ready with the address of the page
+// once it answers. The error is a user error when the address cannot be listened on.
+func Serve(ctx context.Context, o Options, ready func(url string)) error {
+	if o.listener == nil {
+		if err := o.Open(); err != nil {
+			return err
+		}
+	}
+	token := ""
+	if !netip.MustParseAddr(o.Listen).IsLoopback() {
+		token = rand.Text()
+	}
+	port := o.listener.Addr().(*net.TCPAddr).Port
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -85,12 +107,13 @@ func Serve(ctx context.Context, o Options, ready func(url string)) error {
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(netutil.LimitListener(listener, maxConnections)) }()
+	go func() { ended <- server.Serve(netutil.LimitListener(o.listener, maxConnections)) }()
 	url := fmt.Sprintf("http://%s/", net.JoinHostPort(o.Listen, strconv.Itoa(port)))
 	if token != "" {
 		url += "?token=" + token
 	}
 	ready(url)
+	var err error
 	select {
 	case err = <-ended:
 		close(s.closing)

@@ -40,7 +40,7 @@ func (s *sets) load(ctx context.Context, name string) (*dataset.Data, error) {
 		name = s.names[0]
 	}
 	if !slices.Contains(s.names, name) {
-		return nil, usererr.New("data set %.60q, want one of %q", name, s.names).Try("glassnet studio --dataset %.60s", name)
+		return nil, usererr.New("data set %.60q, want %s", name, usererr.List(s.names)).Try("glassnet studio --dataset %.60s", name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -126,7 +126,7 @@ func chosenStudy(name, text string) (*experiment.Study, []byte, error) {
 		study, err := experiment.Parse("study.toml", []byte(text))
 		return study, []byte(text), err
 	case !slices.Contains(studies.Names, name):
-		return nil, nil, usererr.New("study %.60q, want one of %q", name, studies.Names)
+		return nil, nil, usererr.New("study %.60q, want %s", name, usererr.List(studies.Names))
 	}
 	study, err := experiment.Load(name)
 	return study, nil, err

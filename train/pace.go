@@ -10,47 +10,54 @@ import (
 // on which cores they are, and on what else they do. So both ways are tried, again and
 // again. The bits are the same.
 type pace struct {
-	alone  bool // how steps are made now
-	keep   int  // steps until both ways are tried again; 0 while they are
-	kept   int  // what keep was when it was last set
-	steps  int  // that have been made this way in a trial
-	second bool // whether the other way has been tried before
-	first  time.Duration
+	alone  bool          // how steps are made now
+	keep   time.Duration // until both ways are tried again; 0 while they are
+	kept   time.Duration // what keep was the last time
+	steps  int           // that have been made this way in a trial
+	second bool          // whether the other way has been tried before
+	first  time.Duration // the median of that
+	trial  time.Duration // how long the trial has taken
 	times  [timed]time.Duration
 }
 
 const (
-	settling  = 2  // steps of a trial that are not timed: data moves to the core that needs it
-	timed     = 15 // steps of a trial that are
-	leastKept = 1 << 9
-	mostKept  = 1 << 14 // a trial costs a thousandth then, and is made every few seconds
+	settling = 2  // steps of a trial that are not timed: data moves to the core that needs it
+	timed    = 16 // steps of a trial that are; even, so that full and short batches in turn count alike
+	// PacedAfter is how many steps a Trainer with several threads makes until it has
+	// tried both ways, all threads and one, and goes on in the faster one.
+	PacedAfter = 2 * (settling + timed)
+
+	seldom   = 20              // a trial takes one in so many parts of the time, at most
+	mostKept = 5 * time.Second // then other programs may have come or gone
 )
 
-// made takes the time of the last step and sets how the next one is made.
-func (p *pace) made(took time.Duration) {
+// made takes the time of the last step and returns how the next one is made.
+func (p *pace) made(took time.Duration) (alone bool) {
 	if p.keep > 0 {
-		p.keep--
-		return
+		p.keep -= took
+		return p.alone
 	}
 	if p.steps >= settling {
 		p.times[p.steps-settling] = took
 	}
+	p.trial += took
 	if p.steps++; p.steps < settling+timed {
-		return
+		return p.alone
 	}
 	p.steps = 0
 	slices.Sort(p.times[:])
 	median := p.times[timed/2]
 	if !p.second {
 		p.second, p.first, p.alone = true, median, !p.alone
-		return
+		return p.alone
 	}
-	p.second = false
-	if median < p.first { // the other way is faster, from now on
-		p.kept = leastKept
-	} else {
+	if median >= p.first { // the way before the trial was faster, again
 		p.alone = !p.alone
-		p.kept = min(max(leastKept, 2*p.kept), mostKept)
+		p.kept = min(2*p.kept, mostKept)
+	} else {
+		p.kept = 0
 	}
-	p.keep = p.kept
+	p.kept = max(p.kept, seldom*p.trial)
+	p.keep, p.trial, p.second = p.kept, 0, false
+	return p.alone
 }

@@ -1,8 +1,13 @@
 package train
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"glassnet/dataset"
+	"glassnet/nn"
+	"glassnet/optim"
 )
 
 // paced makes steps which take as long as they do alone, or with all threads, and returns
@@ -23,28 +28,84 @@ func paced(p *pace, steps int, alone, together time.Duration) (n int) {
 func TestPaceTakesTheFasterWay(t *testing.T) {
 	var p pace
 	const steps = 100_000
-	if n := paced(&p, steps, 2*time.Millisecond, time.Millisecond); n == 0 || n > steps/200 {
+	if n := paced(&p, steps, 2*time.Millisecond, time.Millisecond); n == 0 || n > steps/100 {
 		t.Errorf("%d of %d steps were made alone, which takes twice as long", n, steps)
 	}
-	paced(&p, mostKept, time.Millisecond, 2*time.Millisecond)
-	if n := paced(&p, steps, time.Millisecond, 2*time.Millisecond); n == steps || n < steps-steps/200 {
+	paced(&p, int(mostKept/time.Millisecond), time.Millisecond, 2*time.Millisecond)
+	if n := paced(&p, steps, time.Millisecond, 2*time.Millisecond); n == steps || n < steps-steps/100 {
 		t.Errorf("%d of %d steps were made alone, which takes half as long", n, steps)
 	}
 }
 
-// A trial is decided by most of its steps, not by some that were disturbed.
+// A trial is decided by most of its steps, not by some that were disturbed, nor by which
+// way had the more short batches.
 func TestPaceIsNotLedAstray(t *testing.T) {
-	var p pace
-	for i := range 50_000 {
-		took := time.Millisecond
-		if p.alone {
-			took = 2 * time.Millisecond
-		} else if i%4 == 0 {
-			took = time.Second
+	for name, factor := range map[string]func(i int) time.Duration{
+		"one of four is disturbed":   func(i int) time.Duration { return 1 + 999*time.Duration(b2i(i%4 == 0)) },
+		"each second batch is short": func(i int) time.Duration { return 1 + 9*time.Duration(i%2) },
+		"each third batch is short":  func(i int) time.Duration { return 10 - 9*time.Duration(b2i(i%3 == 0)) },
+	} {
+		var p pace
+		for i := range 50_000 {
+			took := time.Millisecond * factor(i)
+			if p.alone {
+				took = 2 * took
+			}
+			if p.made(took); p.keep > 0 && p.alone {
+				t.Fatalf("%s, step %d: alone, though all threads are faster", name, i)
+			}
 		}
-		p.made(took)
-		if p.keep > 0 && p.alone {
-			t.Fatalf("step %d: alone, though three of four steps with all threads are faster", i)
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// counting is a rule that counts its calls: one for each part of a parameter.
+type counting struct {
+	optim.SGD[float32]
+	calls *atomic.Int32
+}
+
+func (c counting) Update(value, grad []float32, slots [][]float32, rate float64, step int) bool {
+	c.calls.Add(1)
+	return c.SGD.Update(value, grad, slots, rate, step)
+}
+
+// A step is made as the pace says.
+func TestStepIsMadeAsPaced(t *testing.T) {
+	net, err := nn.Build[float32](nn.Architecture{Input: 784, Layers: []nn.LayerSpec{{Kind: nn.KindDense, Units: 100, NoBias: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int32
+	tr, err := New(net, Options[float32]{
+		Loss: nn.CrossEntropy[float32]{}, Penalty: optim.L2[float32]{}, Rule: counting{calls: &calls}, Rate: 0.1, Batch: 4, Threads: 2,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &dataset.Set{Width: 28, Height: 28, Classes: 100, Pixels: make([]byte, 4*784), Labels: make([]uint8, 4)}
+	step := func() int {
+		calls.Store(0)
+		if _, err := tr.Step(dataset.All(set)); err != nil {
+			t.Fatal(err)
+		}
+		return int(calls.Load())
+	}
+	for _, alone := range []bool{false, true, false} {
+		tr.pace = pace{alone: alone, keep: time.Hour}
+		step() // after it the next one is made so
+		most := 0
+		for range 100 { // a late worker leaves a few of these to the caller
+			most = max(most, step())
+		}
+		if want := map[bool]int{true: 1, false: 2}[alone]; most != want {
+			t.Errorf("alone = %v: the update was made in %d parts, want %d", alone, most, want)
 		}
 	}
 }

@@ -45,7 +45,6 @@ type Trainer[T matrix.Float] struct {
 	loss      *nn.LossCache[T]
 	labels    []uint8
 	evaluator *Evaluator[T]
-	pool      *kernel.Pool // of trace and optimizer; nil for one thread
 	pace      pace
 	epoch     int // epochs begun
 	steps     int // updates made
@@ -75,7 +74,6 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 		loss:      nn.NewLossCache[T](o.Batch, classes),
 		labels:    make([]uint8, o.Batch),
 		evaluator: NewEvaluator(net, o.Loss, o.Threads),
-		pool:      kernel.PoolOf(max(o.Threads, 1)),
 	}, nil
 }
 
@@ -136,13 +134,13 @@ func (e *DivergedError) Error() string {
 //
 // It returns the cost before the update. When that is not finite, nothing that is
 // trained changes (running statistics have seen the batch) and the error is a
-// *DivergedError. A Step allocates nothing.
+// *DivergedError. A Step allocates nothing, those of the first PacedAfter steps aside.
 func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
-	if t.pool != nil {
-		t.pool.Rest(t.pace.alone)
+	if t.o.Threads > 1 {
 		defer func(began time.Time) {
-			t.pool.Rest(false)
-			t.pace.made(time.Since(began))
+			alone := t.pace.made(time.Since(began))
+			t.trace.SetAlone(alone)
+			t.optimizer.SetAlone(alone)
 		}(time.Now())
 	}
 	labels := batch.CopyLabels(t.labels)

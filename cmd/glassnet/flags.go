@@ -35,7 +35,7 @@ func (f dataFlags) load(s *session, name string, quiet bool) (*dataset.Data, err
 
 // speedFlags change how fast something is done, never what comes out.
 type speedFlags struct {
-	Threads *int `placeholder:"N" help:"Cores to use; all of them by default. The result does not depend on it."`
+	Threads *int `placeholder:"N" help:"Cores to use, where more than one helps; all of them by default. The result does not depend on it."`
 	kernelFlag
 }
 

@@ -78,7 +78,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exited // help was asked for and printed
 	}
 	if err != nil {
-		return fail(stderr, usererr.New("%w", err).Try("%s", usageOf(err)))
+		return fail(stderr, usererr.New("%s", plainWords(err)).Try("%s", usageOf(err)))
 	}
 	ctx, caught, stop := interruptible()
 	defer stop()
@@ -139,6 +139,18 @@ func terminal(w io.Writer) *os.File {
 		return f
 	}
 	return nil
+}
+
+// plainWords puts the parser's words for what it wanted, but not what it got, into a
+// person's.
+func plainWords(err error) string {
+	wanted, got, found := strings.Cut(err.Error(), " but got ")
+	if !found {
+		return err.Error()
+	}
+	wanted = strings.NewReplacer("a valid 64 bit int", "a whole number", "a valid 64 bit uint", "a whole number from 0 to 18446744073709551615",
+		"a float", "a number below 1.8e308").Replace(wanted)
+	return wanted + " but got " + strings.TrimSuffix(got, " (string)")
 }
 
 // usageOf returns what to type after a parse error: the subcommand with what it wants

@@ -44,6 +44,13 @@ func (c *studioCmd) Run(s *session) error {
 	if c.Port != nil && (*c.Port < 0 || *c.Port > 65535) {
 		return usererr.New("--port %d, want 0 to 65535", *c.Port)
 	}
+	o := studio.Options{Listen: c.Listen, Port: firstPort, AnyPort: c.Port == nil, Threads: threads, Out: c.Out}
+	if c.Port != nil {
+		o.Port = *c.Port
+	}
+	if err := o.Open(); err != nil {
+		return err
+	}
 	data, err := c.load(s, c.Dataset, false)
 	if err != nil {
 		return err
@@ -53,15 +60,10 @@ func (c *studioCmd) Run(s *session) error {
 	if c.Verbose {
 		level = slog.LevelDebug
 	}
-	o := studio.Options{
-		Data: data, Dataset: shellQuoted(cmp.Or(c.Dataset, data.Name)), Out: c.Out, Threads: threads, Listen: c.Listen, Port: firstPort, AnyPort: c.Port == nil,
-		Log: slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: level})),
-		Find: func(ctx context.Context, name string) (*dataset.Data, error) {
-			return dataset.Load(ctx, name, dataset.Options{Dir: c.Data, Offline: true})
-		},
-	}
-	if c.Port != nil {
-		o.Port = *c.Port
+	o.Data, o.Dataset = data, shellQuoted(cmp.Or(c.Dataset, data.Name))
+	o.Log = slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: level}))
+	o.Find = func(ctx context.Context, name string) (*dataset.Data, error) {
+		return dataset.Load(ctx, name, dataset.Options{Dir: c.Data, Offline: true})
 	}
 	return studio.Serve(s.ctx, o, func(url string) {
 		fmt.Fprintf(s.stdout, "glassnet studio: %s\n", url)

@@ -115,7 +115,24 @@ func (c *trainCmd) settings() (experiment.Settings, error) {
 		}
 		s.Hidden = units
 	}
-	return s, s.Validate()
+	return s, byFlag(s.Validate())
+}
+
+// byFlag tells by which flag a setting is changed that cannot be what it is.
+func byFlag(err error) error {
+	var setting usererr.Setting
+	user, ok := usererr.Find(err)
+	if !ok || user.Hint != "" || !errors.As(err, &setting) {
+		return err
+	}
+	flag := "--" + string(setting)
+	switch setting {
+	case "learning_rate":
+		flag = "--lr"
+	case "place":
+		flag = "--batchnorm-place"
+	}
+	return user.Try("another %s; glassnet train --help says what it is", flag)
 }
 
 func set[V any](to *V, flag *V) {

@@ -290,13 +290,19 @@ func steps[T matrix.Float](m *meter, s Step, precision string, set *dataset.Set)
 	}
 	all := dataset.All(set)
 	batches, next := set.Len()/s.Batch, 0
-	seconds := m.seconds(func() {
+	step := func() {
 		lo := next % batches * s.Batch
 		if _, err := trainer.Step(all.Slice(lo, lo+s.Batch)); err != nil {
 			panic(err)
 		}
 		next++
-	})
+	}
+	if s.Threads > 1 {
+		for range train.PacedAfter {
+			step()
+		}
+	}
+	seconds := m.seconds(step)
 	s.Precision = precision
 	s.Micros = seconds * 1e6
 	s.GFLOPS = stepFLOPs(widths, s.Batch) / seconds / 1e9

@@ -12,6 +12,8 @@ import (
 // its scratch memory has grown to the largest product it has seen.
 type Engine[T Float] struct {
 	*Table[T]
+	// Alone has the caller compute everything, though there is a pool.
+	Alone   bool
 	pool    *Pool
 	product product[T]   // in flight, where the workers find it
 	scratch []Scratch[T] // one per thread
@@ -38,7 +40,7 @@ const worthSplitting = 1 << 17
 
 func (e *Engine[T]) run(p product[T], split bool) {
 	e.product = p
-	e.pool.Run(e, split)
+	e.pool.Run(e, split && !e.Alone)
 	e.product = product[T]{} // let go of the caller's memory
 }
 
@@ -84,16 +86,27 @@ func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n
 // worthRectifying is the number of elements from which a second core helps with a ReLU.
 const worthRectifying = 1 << 15
 
-// ReLU computes y = ReLU(x), shapes [m, n], n > 0. Of a large matrix each thread takes
+// ReLU computes y = ReLU(x), shapes [m, n]. Of a large matrix each thread takes
 // what it computes of a product: what another core has written is slow to read, and
 // what another has read slow to write.
 func (e *Engine[T]) ReLU(y, x []T, n int) {
-	e.run(product[T]{kind: rectify, y: y, x: x, m: len(x) / n, n: n}, len(x) >= worthRectifying)
+	m := rowsOf("ReLU", len(x), n, len(y), len(x))
+	e.run(product[T]{kind: rectify, y: y, x: x, m: m, n: n}, m*n >= worthRectifying)
 }
 
-// ReLUSlope computes dx = grad·ReLU'(x), shapes [m, n], n > 0, as ReLU does.
+// ReLUSlope computes dx = grad·ReLU'(x), shapes [m, n], as ReLU does.
 func (e *Engine[T]) ReLUSlope(dx, grad, x []T, n int) {
-	e.run(product[T]{kind: rectifySlope, y: dx, w: grad, x: x, m: len(x) / n, n: n}, len(x) >= worthRectifying)
+	m := rowsOf("ReLUSlope", len(x), n, len(dx), len(grad))
+	e.run(product[T]{kind: rectifySlope, y: dx, w: grad, x: x, m: m, n: n}, m*n >= worthRectifying)
+}
+
+// rowsOf returns the rows of a matrix of size numbers in n columns. It panics unless these
+// are whole rows, and the other matrices of that size.
+func rowsOf(name string, size, n, a, b int) int {
+	if n < 1 || size%n != 0 || a != size || b != size {
+		panic(fmt.Sprintf("kernel.%s of rows of %d: got %d, %d and %d values, want as many, in whole rows", name, n, size, a, b))
+	}
+	return size / n
 }
 
 func (e *Engine[T]) rectify(p *product[T], to span) {

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"glassnet/internal/usererr"
@@ -120,9 +121,9 @@ func Use(name string) error {
 		}
 	}
 	if slices.Contains(known, name) {
-		return usererr.New("kernel %q cannot run on this machine, which has: %v", name, Names())
+		return usererr.New("kernel %q cannot run on this machine, which has %s", name, strings.Join(Names(), ", "))
 	}
-	return usererr.New("unknown kernel %q, want one of %v", name, known)
+	return usererr.New("unknown kernel %q, want %s", name, usererr.List(known))
 }
 
 // Name returns the implementation in use.

@@ -26,7 +26,6 @@ type shared struct {
 	patience int
 	workers  []worker
 	grace    time.Duration
-	resting  atomic.Bool
 	alone    int // tasks that the caller does alone, because workers came late
 	last     int // how many these were the last time
 }
@@ -138,14 +137,11 @@ const (
 	mostAlone = 1 << 12
 )
 
-// Rest lets the workers rest, or ends that: meanwhile callers do all tasks alone.
-func (p *Pool) Rest(on bool) { p.shared.resting.Store(on) }
-
 // Run does all parts of t and returns when they are done: by all threads when
-// split is true, no other caller is using the pool and its workers neither rest nor
-// have been late, else by the caller alone.
+// split is true, no other caller is using the pool and its workers have not been
+// late, else by the caller alone.
 func (p *Pool) Run(t Task, split bool) {
-	if p == nil || !split || p.shared.resting.Load() || !p.shared.mu.TryLock() {
+	if p == nil || !split || !p.shared.mu.TryLock() {
 		t.Part(0, 1)
 		return
 	}

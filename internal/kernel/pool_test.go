@@ -111,20 +111,6 @@ func TestPoolDoesTasksAlone(t *testing.T) {
 	}
 }
 
-// Workers that rest do nothing, and all again once they need not.
-func TestPoolRests(t *testing.T) {
-	p := NewPool(2)
-	p.shared.grace = time.Hour
-	var c count
-	for c.round = range 6 {
-		p.Rest(c.round < 4)
-		p.Run(&c, true)
-		if got, want := c.parts[1].Load(), int64(max(0, c.round-3)); got != want {
-			t.Errorf("after task %d the worker did %d parts, want %d", c.round, got, want)
-		}
-	}
-}
-
 func TestPoolOfIsShared(t *testing.T) {
 	first, again := PoolOf(3), PoolOf(3)
 	if first != again || first.Threads() != 3 {

@@ -6,6 +6,7 @@ package usererr
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Error is an error in what the user gave. Hint, when not empty, says what to
@@ -28,6 +29,21 @@ func (e *Error) Try(format string, args ...any) *Error {
 func (e *Error) Error() string { return e.err.Error() }
 
 func (e *Error) Unwrap() error { return e.err }
+
+// Setting is the name of a setting that cannot be what it is. An error that wraps one
+// (errors.As) names it.
+type Setting string
+
+func (s Setting) Error() string { return string(s) }
+
+// List names what something may be: "a, b or c".
+func List(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
 
 // Find returns the outermost user error in err's chain, and whether there is one.
 func Find(err error) (*Error, bool) {

@@ -7,6 +7,14 @@ import (
 	"testing"
 )
 
+func TestList(t *testing.T) {
+	for want, words := range map[string][]string{"": nil, "a": {"a"}, "a or b": {"a", "b"}, "a, b or c": {"a", "b", "c"}} {
+		if got := List(words); got != want {
+			t.Errorf("List(%q) = %q, want %q", words, got, want)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	cause := New("open %q: %w", "a", fs.ErrNotExist).Try("glassnet %s", "data")
 	wrapped := fmt.Errorf("study: %w", cause)

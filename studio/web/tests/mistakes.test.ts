@@ -135,7 +135,7 @@ test('the arrow keys move through the matrix', minutes, async () => {
 test('the slider moves through the epochs: the matrix is that of its time', minutes, async () => {
   await trained()
   const { snapshots, state } = (await studio.get('state')) as Everything
-  const ends = snapshots.filter((s) => s.step % state.steps_per_epoch === 0)
+  const ends = snapshots.filter((s) => s.ends)
   assert.equal(ends.length, state.settings.epochs + 1)
   const slider = page.getByLabel('Epoch', { exact: true })
   assert.equal(await slider.getAttribute('aria-valuetext'), `now, step ${whole(state.step)}`)
@@ -150,6 +150,29 @@ test('the slider moves through the epochs: the matrix is that of its time', minu
     await slider.press('ArrowRight')
   }
   assert.equal(await slider.getAttribute('aria-valuetext'), `now, step ${whole(state.step)}`)
+})
+
+test('epochs end where they did, also on a branch whose batches are of another size', minutes, async () => {
+  await trained()
+  const { snapshots, state } = (await studio.get('state')) as Everything
+  const second = snapshots.find((s) => s.ends && s.epoch === 2)!
+  await studio.post('branch', { snapshot: second.id, settings: { batch: 50 } })
+  await studio.post('control', { action: 'start' })
+  await page.getByTestId('phase').getByText('done').waitFor()
+  const branched = ((await studio.get('state')) as Everything).state
+  const steps = (branched.settings.epochs - 2) * branched.steps_per_epoch
+  assert.equal(branched.step, second.step + steps)
+  assert.equal(branched.last_step, branched.step)
+  assert.notEqual(second.step % branched.steps_per_epoch, 0)
+  const slider = page.getByLabel('Epoch', { exact: true })
+  assert.equal(await slider.getAttribute('max'), String(branched.settings.epochs + 1))
+  await slider.press('Home')
+  const wanted = [0, state.steps_per_epoch, second.step, second.step + branched.steps_per_epoch, branched.step]
+  for (const [epoch, step] of wanted.entries()) {
+    await page.getByTestId('matrix-step').getByText(whole(step), { exact: true }).waitFor()
+    assert.equal(await slider.getAttribute('aria-valuetext'), epoch === 0 ? 'before training' : `after epoch ${epoch}`)
+    await slider.press('ArrowRight')
+  }
 })
 
 test('while it trains, the matrix follows, one request at a time', minutes, async () => {

@@ -400,7 +400,7 @@ test('a page without a connection says what may be the matter', async () => {
 test('a page whose stream is refused shows what there is, and tries again', async () => {
   const page = await studio.page()
   let refused = 0
-  await page.route('**/api/events', (route) => (refused++ === 0 ? route.fulfill({ status: 503 }) : route.continue()))
+  await page.route('**/api/events', (route) => (refused++ === 0 ? route.fulfill({ status: 429 }) : route.continue()))
   await page.goto(studio.url)
   const facts = page.getByTestId('facts')
   await facts.getByText('not connected').waitFor()

@@ -53,6 +53,7 @@ export interface State {
   epoch: number // begun
   step: number
   steps_per_epoch: number
+  last_step: number // after which the training is done
   learning_rate: number
   steps_per_second: number
 }
@@ -66,12 +67,16 @@ export interface Point {
   val_cost: number | null // at the end of an epoch
   val_accuracy: number | null
   learning_rate: number
+  epoch: number // begun
+  ends: boolean // whether it ends that epoch
 }
 
 export interface Snapshot {
   id: number
   branch: number
   step: number
+  epoch: number // begun
+  ends: boolean // whether none of that epoch is left; so before the first, too
 }
 
 /** A branch of a training and where it leaves its parent; branch 0 has parent -1. */

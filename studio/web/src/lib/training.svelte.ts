@@ -8,6 +8,8 @@ const longer = 1.02
 const apart = 1000
 /** After which time a stream that was refused is asked for again, ms. */
 const refused = 10_000
+/** How long one waits for a stream without a word, ms. */
+const patience = 3000
 
 /** Which of two is later, as the sign of a number: trainings, branches and their steps only grow. */
 const order = (a: State, b: State): number => a.training - b.training || a.branch - b.branch || a.step - b.step
@@ -21,6 +23,8 @@ class Training {
   /** Where the whole page looks: a snapshot's id, or -1 for now. */
   at = $state<At>(-1)
   connected = $state(false)
+  /** Whether there is no connection, and should be. */
+  late = $state(false)
   error = $state.raw<ApiError | null>(null)
 
   /** The step that the page looks at. */
@@ -38,6 +42,7 @@ class Training {
   private kept: { snapshots: Snapshot[]; branches: Branch[] } | null = null // not yet taken
   private caughtUp = -Infinity // when
   private asking = 0 // how often everything is being asked for
+  private questions = 0 // how often it has been
   private heard = 0 // states that came by themselves
 
   /**
@@ -47,14 +52,20 @@ class Training {
   listen(): void {
     let source: EventSource | null = null
     let again = 0 // the timer under which it is tried again
+    let late = 0 // the timer after which it is told that there is no answer
     const follow = (): void => {
       window.clearTimeout(again)
+      window.clearTimeout(late)
       source?.close()
+      this.connected = false
       source = document.visibilityState === 'visible' ? this.open() : null
-      source?.addEventListener('error', () => {
+      if (!source) return
+      late = window.setTimeout(() => (this.late = !this.connected), patience)
+      source.addEventListener('error', () => {
         this.connected = false
+        this.late = true
         if (source?.readyState !== EventSource.CLOSED) return // the browser connects again by itself
-        void this.refresh() // refused, as there are too many streams; single questions may be answered
+        void this.refresh() // refused, as with too many streams; single questions may be answered
         again = window.setTimeout(follow, refused)
       })
     }
@@ -66,6 +77,8 @@ class Training {
     const source = new EventSource('/api/events')
     source.onopen = () => {
       this.connected = true
+      this.late = false
+      if (this.error?.status === 0) this.error = null // that the server could not be reached
       void this.refresh()
     }
     source.addEventListener('state', (e) => {
@@ -112,9 +125,11 @@ class Training {
     this.news = []
     this.kept = null
     const { heard } = this
+    const question = ++this.questions
     this.asking++
     await this.doing(async () => {
       const all: Everything = await api.everything()
+      if (question !== this.questions) return // a later one has been asked, and what was news then is gone
       if (all.state.training !== this.state?.training) this.at = -1
       if (heard === this.heard || !this.state || order(all.state, this.state) >= 0) this.state = all.state
       const last = all.points.at(-1)

@@ -4,7 +4,7 @@ import { pathTo } from '../../lib/branches.ts'
 
 /** The snapshots at the ends of epochs; the first may be that before the first step. */
 export function epochEnds(snapshots: Snapshot[], branches: Branch[], state: State): Snapshot[] {
-  return pathTo(snapshots, branches, state.branch).filter((one, i, all) => one.step % state.steps_per_epoch === 0 && one.step !== all[i - 1]?.step)
+  return pathTo(snapshots, branches, state.branch).filter((one, i, all) => one.ends && one.step !== all[i - 1]?.step)
 }
 
 export interface EpochPoint {
@@ -15,6 +15,6 @@ export interface EpochPoint {
 
 export function mistakesByEpoch(points: Point[], branches: Branch[], state: State): EpochPoint[] {
   return pathTo(points, branches, state.branch)
-    .filter((p) => p.step % state.steps_per_epoch === 0)
-    .map((p) => ({ step: p.step, epoch: p.step / state.steps_per_epoch, mistaken: 1 - (p.val_accuracy ?? p.train_accuracy) }))
+    .filter((p) => p.ends)
+    .map((p) => ({ step: p.step, epoch: p.epoch, mistaken: 1 - (p.val_accuracy ?? p.train_accuracy) }))
 }
