@@ -45,6 +45,7 @@ func (s *server) routes() map[string]http.Handler {
 		"GET /api/studies":       s.answer(s.getStudies),
 		"GET /api/study":         s.answer(s.getStudy),
 		"GET /api/study/results": s.answer(s.getStudyResults),
+		"GET /api/finished":      s.answer(s.getFinished),
 		"POST /api/study":        s.answer(s.postStudy),
 		"POST /api/study/stop":   s.answer(s.postStudyStop),
 		"GET /study/report.html": http.HandlerFunc(s.getReport),

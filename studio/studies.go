@@ -2,17 +2,21 @@ package studio
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -323,9 +327,92 @@ type runHistory struct {
 
 const mostLooks = 1000 // the published study makes 750: all are kept
 
-// getStudyResults returns the result files of the study that was finished last.
-func (s *server) getStudyResults(*http.Request) (any, error) {
-	root, err := s.lab.results()
+// finishedInfo is a study whose results lie in the folder of studies, whoever ran it.
+type finishedInfo struct {
+	Folder  string    `json:"folder"` // below that of the studies, with slashes
+	Study   string    `json:"study"`
+	Title   string    `json:"title"`
+	Dataset string    `json:"dataset"`
+	Started time.Time `json:"started"`
+	Report  bool      `json:"report"` // whether there is one
+}
+
+// Of more finished studies the latest are told; a file of results is not read beyond.
+const mostFinished, maxResults = 100, 64 << 20
+
+// getFinished lists finished studies, the latest first: those of a studio, each in a
+// folder of its own, and those of glassnet study, side by side in one.
+func (s *server) getFinished(*http.Request) (any, error) {
+	all := []finishedInfo{}
+	root, err := os.OpenRoot(s.lab.out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return all, nil
+	}
+	if err != nil {
+		return nil, usererr.New("%w", err)
+	}
+	defer root.Close()
+	type file struct {
+		name    string
+		written time.Time
+	}
+	var files []file
+	for _, pattern := range []string{"*/results.json", "*/*/results.json"} {
+		names, err := fs.Glob(root.FS(), pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			if info, err := root.Stat(name); err == nil && info.Mode().IsRegular() {
+				files = append(files, file{name, info.ModTime()})
+			}
+		}
+	}
+	slices.SortFunc(files, func(a, b file) int { return b.written.Compare(a.written) })
+	for _, f := range files[:min(len(files), mostFinished)] {
+		r, err := readResults(root, f.name)
+		if err != nil {
+			continue // not offered: it is of another program, or half of one of ours
+		}
+		folder := path.Dir(f.name)
+		all = append(all, finishedInfo{folder, r.Study, r.Title, r.Dataset.Name, r.Started, reportOf(root, folder) != ""})
+	}
+	return all, nil
+}
+
+// readResults reads a file of results.
+func readResults(root *os.Root, name string) (*experiment.Results, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := &experiment.Results{}
+	if err := json.NewDecoder(io.LimitReader(f, maxResults)).Decode(r); err != nil {
+		return nil, usererr.New("%s: %w", name, err)
+	}
+	if r.Study == "" || len(r.Experiments) == 0 {
+		return nil, usererr.New("%s: no study's results", name)
+	}
+	return r, nil
+}
+
+// reportOf returns where the report of a folder's study is, "" when there is none. One
+// of glassnet study is about all that it ran, and stands above their folders.
+func reportOf(root *os.Root, folder string) string {
+	for _, dir := range []string{folder, path.Dir(folder)} {
+		name := path.Join(dir, "report.html")
+		if info, err := root.Stat(name); err == nil && info.Mode().IsRegular() && dir != "." {
+			return name
+		}
+	}
+	return ""
+}
+
+// getStudyResults returns the result files of the study in a folder that getFinished
+// told, or without one of the study that was finished last.
+func (s *server) getStudyResults(r *http.Request) (any, error) {
+	root, err := s.lab.results(r.URL.Query().Get("folder"))
 	if err != nil {
 		return nil, err
 	}
@@ -334,25 +421,21 @@ func (s *server) getStudyResults(*http.Request) (any, error) {
 		Results   *experiment.Results            `json:"results"`
 		Histories []runHistory                   `json:"histories"`
 		Evidence  map[string]experiment.Evidence `json:"evidence"`
-	}{&experiment.Results{}, []runHistory{}, map[string]experiment.Evidence{}}
-	text, err := root.ReadFile("results.json")
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(text, answer.Results); err != nil {
+	}{nil, []runHistory{}, map[string]experiment.Evidence{}}
+	if answer.Results, err = readResults(root, "results.json"); err != nil {
 		return nil, err
 	}
 	for _, e := range answer.Results.Experiments {
 		for _, run := range e.Runs {
 			name := filepath.Base(run.Dir)
-			if text, err = root.ReadFile(filepath.Join(run.Dir, "history.csv")); err == nil {
+			if text, err := root.ReadFile(filepath.Join(run.Dir, "history.csv")); err == nil {
 				h, err := readHistory(name, text)
 				if err != nil {
 					return nil, err
 				}
 				answer.Histories = append(answer.Histories, h)
 			}
-			if text, err = root.ReadFile(filepath.Join(run.Dir, "evidence.json")); err == nil {
+			if text, err := root.ReadFile(filepath.Join(run.Dir, "evidence.json")); err == nil {
 				var evidence experiment.Evidence
 				if err := json.Unmarshal(text, &evidence); err != nil {
 					return nil, err
@@ -364,14 +447,63 @@ func (s *server) getStudyResults(*http.Request) (any, error) {
 	return answer, nil
 }
 
-// results opens the folder of the last study, once it holds results.
-func (l *laboratory) results() (*os.Root, error) {
+// results opens a folder that getFinished told, "" being that of the last study, once it
+// holds results.
+func (l *laboratory) results(folder string) (*os.Root, error) {
+	if folder != "" {
+		return l.open(folder)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state.Phase != studyDone && l.state.Phase != studyStopped {
 		return nil, statusError{http.StatusNotFound, errors.New("no study has been finished here")}
 	}
 	return os.OpenRoot(l.state.Folder)
+}
+
+func (l *laboratory) report(folder string) (*os.File, error) {
+	if folder == "" {
+		root, err := l.results("")
+		if err != nil {
+			return nil, err
+		}
+		defer root.Close()
+		return root.Open("report.html")
+	}
+	root, err := l.root(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Open(cmp.Or(reportOf(root, folder), path.Join(folder, "report.html")))
+}
+
+// open opens a folder below that of the studies.
+func (l *laboratory) open(folder string) (*os.Root, error) {
+	root, err := l.root(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	below, err := root.OpenRoot(filepath.FromSlash(folder))
+	if err != nil {
+		return nil, errNothingThere
+	}
+	return below, nil
+}
+
+var errNothingThere = statusError{http.StatusNotFound, errors.New("no study has been finished there")}
+
+// root opens the folder of the studies, to find a folder in it that cannot be elsewhere.
+func (l *laboratory) root(folder string) (*os.Root, error) {
+	if !fs.ValidPath(folder) || strings.Count(folder, "/") > 1 {
+		return nil, errNothingThere
+	}
+	root, err := os.OpenRoot(l.out)
+	if err != nil {
+		return nil, errNothingThere
+	}
+	return root, nil
 }
 
 func readHistory(run string, text []byte) (runHistory, error) {
@@ -411,15 +543,10 @@ func readHistory(run string, text []byte) (runHistory, error) {
 // reportPolicy is what the report may do: it has its styles and images in itself.
 const reportPolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 
-// getReport is the report of the study that was finished last.
+// getReport is the report of the study in a folder that getFinished told, or without one
+// of the study that was finished last.
 func (s *server) getReport(w http.ResponseWriter, r *http.Request) {
-	root, err := s.lab.results()
-	if err != nil {
-		http.NotFound(w, r)
-		return
-	}
-	defer root.Close()
-	f, err := root.Open("report.html")
+	f, err := s.lab.report(r.URL.Query().Get("folder"))
 	if err != nil {
 		http.NotFound(w, r)
 		return

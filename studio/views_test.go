@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"image"
 	"image/color"
 	"image/png"
@@ -606,6 +607,7 @@ func TestStudies(t *testing.T) {
 			t.Errorf("%s: status %d, want 422", name, code)
 		}
 	}
+	testFinished(t, out, filepath.Base(state.Folder))
 	long := strings.Replace(tiny, "epochs = 2", "epochs = 100000", 1)
 	if code := p.post("/api/study", object{"text": long}, &state); code != 200 {
 		t.Fatal(code)
@@ -724,5 +726,64 @@ func TestBase64(t *testing.T) {
 	}
 	if code := p.decode(r, nil); code != 200 {
 		t.Error(code)
+	}
+}
+
+// testFinished starts another studio on the folder of a study that was finished.
+func testFinished(t *testing.T, out, folder string) {
+	t.Helper()
+	// As glassnet study leaves them: two studies side by side, below one report.
+	typed := filepath.Join(out, "typed")
+	if err := os.CopyFS(filepath.Join(typed, "tiny"), os.DirFS(filepath.Join(out, folder))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(typed, "tiny", "report.html")); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"typed/report.html": "above", "broken/results.json": "{", "other/results.json": `{"study": "x"}`, "results.json": "{}", "empty/file": "",
+	} {
+		name = filepath.Join(out, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(text), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := openWith(t, Options{Data: digits(t), Out: out})
+	var all []finishedInfo
+	if code := p.get("/api/finished", &all); code != 200 || len(all) != 2 {
+		t.Fatalf("status %d, %+v, want two studies", code, all)
+	}
+	told := map[string]bool{}
+	for _, f := range all {
+		told[f.Folder] = true
+		if f.Study != "tiny" || f.Title == "" || f.Dataset == "" || f.Started.IsZero() || !f.Report {
+			t.Errorf("%+v", f)
+		}
+		var results struct {
+			Results   experiment.Results
+			Histories []runHistory
+		}
+		if code := p.get("/api/study/results?folder="+f.Folder, &results); code != 200 || results.Results.Study != "tiny" || len(results.Histories) != 4 {
+			t.Errorf("%s: status %d, %d histories", f.Folder, code, len(results.Histories))
+		}
+		r, err := http.Get(p.url + "/study/report.html?folder=" + f.Folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(r.Body)
+		r.Body.Close()
+		if want := map[bool]string{true: "above", false: "Does the learning rate matter?"}[f.Folder == "typed/tiny"]; r.StatusCode != 200 || !bytes.Contains(text, []byte(want)) {
+			t.Errorf("report of %s: status %d, want %q in it", f.Folder, r.StatusCode, want)
+		}
+	}
+	if !told[folder] || !told["typed/tiny"] {
+		t.Errorf("told of %v", told)
+	}
+	for _, bad := range []string{"..", "../" + filepath.Base(out), "/etc", ".", "typed/tiny/runs", "typed/../" + folder, "nowhere", "broken%00", "C:%5C", "..%5C..", "empty", "typed"} {
+		for _, path := range []string{"/api/study/results?folder=", "/study/report.html?folder="} {
+			if code := p.get(path+bad, nil); code == 200 && !(bad == "typed" && path[1] == 's') {
+				t.Errorf("%s%s: status 200", path, bad)
+			}
+		}
 	}
 }

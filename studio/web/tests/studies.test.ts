@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { Page } from 'playwright-core'
-import type { State, StudyInfo, StudyResults } from '../src/lib/api.ts'
+import type { Finished, State, StudyInfo, StudyResults } from '../src/lib/api.ts'
 import { fixed, interval } from '../src/views/studies/figures.ts'
 import { equalRows, perExample, perUnit } from '../src/views/studies/tour/normalise.ts'
 import { accessible, counted, fits, Studio } from './studio.ts'
@@ -216,5 +216,26 @@ test('it fits and can be used by all', minutes, async () => {
       }
       await p.context().close()
     }
+  }
+})
+
+test('the results of earlier studies are there, also those of another session', minutes, async () => {
+  const before = (await studio.get('finished')) as Finished[]
+  assert.ok(before.some((f) => f.study === 'tiny' && f.report), JSON.stringify(before))
+  const other = await studio.again()
+  try {
+    const page = await other.page()
+    await page.goto(`${other.url}#studies`)
+    const choice = page.getByLabel('Results of', { exact: true })
+    for (const f of before) {
+      await choice.selectOption(f.folder)
+      await page.getByRole('heading', { name: `Results: ${f.title}` }).waitFor()
+      const report = page.getByRole('link', { name: 'Open the report' })
+      assert.equal(await report.count(), f.report ? 1 : 0)
+      if (f.report) assert.ok((await (await fetch(new URL((await report.getAttribute('href'))!, other.url))).text()).includes(f.title))
+    }
+    await accessible(page, 'results of an earlier study')
+  } finally {
+    await other.close()
   }
 })

@@ -17,13 +17,22 @@ export class Studio {
     readonly browser: Browser,
     private readonly server: ChildProcess,
     private readonly out: string, // where its studies write
+    private readonly borrowed: boolean, // whether that is another studio's
   ) {}
 
   static async open(...flags: string[]): Promise<Studio> {
+    return Studio.start(await mkdtemp(join(tmpdir(), 'glassnet-')), false, flags)
+  }
+
+  /** Another session in the same folder of studies. */
+  again(): Promise<Studio> {
+    return Studio.start(this.out, true, [])
+  }
+
+  private static async start(out: string, borrowed: boolean, flags: string[]): Promise<Studio> {
     const program = process.env.GLASSNET
     assert(program, 'set GLASSNET to the built program')
     if (!flags.includes('--dataset') && !process.env.GLASSNET_DATA) flags.push('--dataset', 'drawn-digits')
-    const out = await mkdtemp(join(tmpdir(), 'glassnet-'))
     const server = spawn(program, ['studio', '--no-open', '--port', '0', '--out', out, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] })
     const url = await new Promise<string>((resolve, reject) => {
       createInterface({ input: server.stdout! }).on('line', (line) => {
@@ -36,7 +45,7 @@ export class Studio {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
       args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
     })
-    return new Studio(url, browser, server, out)
+    return new Studio(url, browser, server, out, borrowed)
   }
 
   /** A page that fails the test when a script fails, or when it asks another origin for anything. */
@@ -88,7 +97,7 @@ export class Studio {
     const ended = new Promise((resolve) => this.server.on('exit', resolve))
     this.server.kill('SIGINT')
     await ended
-    await rm(this.out, { recursive: true, force: true })
+    if (!this.borrowed) await rm(this.out, { recursive: true, force: true })
   }
 }
 

@@ -383,6 +383,16 @@ export interface StudyResults {
   evidence: Record<string, Evidence> // by run
 }
 
+/** A study whose results lie in the studio's folder of studies, from whichever session. */
+export interface Finished {
+  folder: string
+  study: string
+  title: string
+  dataset: string
+  started: string
+  report: boolean // whether there is one
+}
+
 /** What went wrong, with what to do next. */
 export class ApiError extends Error {
   constructor(
@@ -445,5 +455,8 @@ export const api = {
   study: () => call<StudyState>('study'),
   startStudy: (what: { name?: string; text?: string; epochs?: number }) => post<StudyState>('study', what),
   stopStudy: () => post<StudyState>('study/stop', {}),
-  studyResults: () => call<StudyResults>('study/results'),
+  /** The latest first. */
+  finished: () => call<Finished[]>('finished'),
+  /** Of the study in a folder of those finished, or of the one that was finished last. */
+  studyResults: (folder?: string) => call<StudyResults>(folder === undefined ? 'study/results' : `study/results?folder=${encodeURIComponent(folder)}`),
 }

@@ -1,6 +1,6 @@
-// The studies: the built-in ones, and the results of those that were run.
+// The studies: the built-in ones, and the results of those that were run, now or earlier.
 import { untrack } from 'svelte'
-import { api, type StudyInfo, type StudyResults, type StudyState } from './api.ts'
+import { api, type Finished, type StudyInfo, type StudyResults, type StudyState } from './api.ts'
 import { did } from './deeds.ts'
 import { training } from './training.svelte.ts'
 
@@ -8,6 +8,10 @@ class Studies {
   builtIn = $state.raw<StudyInfo[]>([])
   /** The last results of each study, by its name, since this page was opened. */
   results = $state.raw<Record<string, StudyResults>>({})
+  finished = $state.raw<Finished[]>([])
+  byFolder = $state.raw<Record<string, StudyResults>>({})
+  /** The folder of the study that was finished last, as in finished; '' before any was. */
+  latest = $state('')
   busy = $derived(training.study?.phase === 'running' || training.study?.phase === 'stopping')
 
   private fetched = ''
@@ -24,6 +28,18 @@ class Studies {
 
   async load(): Promise<void> {
     if (this.builtIn.length === 0) this.builtIn = (await training.doing(() => api.studies())) ?? []
+    await this.list()
+  }
+
+  private async list(): Promise<void> {
+    this.finished = (await training.doing(() => api.finished())) ?? this.finished
+  }
+
+  /** Fetches the results of a finished study, unless they are here. */
+  async fetch(folder: string): Promise<void> {
+    if (folder in this.byFolder) return
+    const results = await training.doing(() => api.studyResults(folder))
+    if (results) this.byFolder = { ...this.byFolder, [folder]: results }
   }
 
   /** Runs a built-in study by its name, or one whose text is given; throws what is wrong with it. */
@@ -45,6 +61,9 @@ class Studies {
     const results = await training.doing(() => api.studyResults())
     if (!results) return
     this.results = { ...this.results, [study.name]: results }
+    this.latest = study.folder.split(/[\\/]/).at(-1)!
+    this.byFolder = { ...this.byFolder, [this.latest]: results }
+    void this.list()
     if (study.phase === 'done' && this.watched === key) did({ what: 'finished study', name: study.name })
   }
 }
