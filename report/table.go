@@ -548,7 +548,7 @@ func SummaryText(r *experiment.Results) string {
 		}
 	}
 	if rest > 0 {
-		fmt.Fprintf(&b, "%s more, of other measures, in the report.\n", plural(rest, "comparison"))
+		fmt.Fprintf(&b, "%s, of other measures: in the report.\n", plural(rest, "more comparison"))
 	}
 	if text := unreached(r); text != "" {
 		b.WriteString(text + "\n")
