@@ -4138,15 +4138,21 @@ each:
 	JLT         eachtail
 	VMOVUPS     (AX), Z3
 	VMOVUPS     (CX), Z4
+	VMOVUPS     Z3, Z5
 	VFMADD231PS Z4, Z0, Z3
 	VADDPS      Z1, Z3, Z3
+	VPCMPUD     $0x04, Z3, Z5, K1
+	KORTESTW    K1, K1
+	JZ          same
 	VMOVUPS     Z3, (AX)
-	VSUBPS      Z3, Z3, Z3
-	VADDPS      Z3, Z2, Z2
-	ADDQ        $0x40, AX
-	ADDQ        $0x40, CX
-	SUBQ        $0x10, DX
-	JMP         each
+
+same:
+	VSUBPS Z3, Z3, Z3
+	VADDPS Z3, Z2, Z2
+	ADDQ   $0x40, AX
+	ADDQ   $0x40, CX
+	SUBQ   $0x10, DX
+	JMP    each
 
 eachtail:
 	TESTQ       DX, DX
@@ -4156,11 +4162,17 @@ eachtail:
 	KMOVQ       BX, K1
 	VMOVUPS.Z   (AX), K1, Z3
 	VMOVUPS.Z   (CX), K1, Z4
+	VMOVUPS     Z3, Z5
 	VFMADD231PS Z4, Z0, Z3
 	VADDPS      Z1, Z3, Z3
+	VPCMPUD     $0x04, Z3, Z5, K2
+	KORTESTW    K2, K2
+	JZ          sametail
 	VMOVUPS     Z3, K1, (AX)
-	VSUBPS      Z3, Z3, Z0
-	VADDPS      Z0, Z2, Z2
+
+sametail:
+	VSUBPS Z3, Z3, Z0
+	VADDPS Z0, Z2, Z2
 
 eachdone:
 	VCMPPS $0x03, Z2, Z2, K1
@@ -9211,15 +9223,21 @@ each:
 	JLT         eachtail
 	VMOVUPD     (AX), Z3
 	VMOVUPD     (CX), Z4
+	VMOVUPD     Z3, Z5
 	VFMADD231PD Z4, Z0, Z3
 	VADDPD      Z1, Z3, Z3
+	VPCMPUQ     $0x04, Z3, Z5, K1
+	KORTESTW    K1, K1
+	JZ          same
 	VMOVUPD     Z3, (AX)
-	VSUBPD      Z3, Z3, Z3
-	VADDPD      Z3, Z2, Z2
-	ADDQ        $0x40, AX
-	ADDQ        $0x40, CX
-	SUBQ        $0x08, DX
-	JMP         each
+
+same:
+	VSUBPD Z3, Z3, Z3
+	VADDPD Z3, Z2, Z2
+	ADDQ   $0x40, AX
+	ADDQ   $0x40, CX
+	SUBQ   $0x08, DX
+	JMP    each
 
 eachtail:
 	TESTQ       DX, DX
@@ -9229,11 +9247,17 @@ eachtail:
 	KMOVQ       BX, K1
 	VMOVUPD.Z   (AX), K1, Z3
 	VMOVUPD.Z   (CX), K1, Z4
+	VMOVUPD     Z3, Z5
 	VFMADD231PD Z4, Z0, Z3
 	VADDPD      Z1, Z3, Z3
+	VPCMPUQ     $0x04, Z3, Z5, K2
+	KORTESTW    K2, K2
+	JZ          sametail
 	VMOVUPD     Z3, K1, (AX)
-	VSUBPD      Z3, Z3, Z0
-	VADDPD      Z0, Z2, Z2
+
+sametail:
+	VSUBPD Z3, Z3, Z0
+	VADDPD Z0, Z2, Z2
 
 eachdone:
 	VCMPPD $0x03, Z2, Z2, K1

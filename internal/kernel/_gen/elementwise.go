@@ -76,6 +76,30 @@ func (g generator) put(v reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) 
 	}
 }
 
+// putChanged is put where v differs from old, which is there already. A third of the pixels
+// is 0 in a whole batch of digits, and their weights stay; another core that has read them
+// need not be told, which costs more than the writing.
+func (g generator) putChanged(v, old reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) {
+	if !g.masked {
+		g.put(v, m, mask)
+		return
+	}
+	const notEqual = 4
+	differ, same := K(), label("same")
+	if mask != nil {
+		same = "sametail"
+	}
+	if g.size == 4 {
+		VPCMPUD(operand.U8(notEqual), v, old, differ)
+	} else {
+		VPCMPUQ(operand.U8(notEqual), v, old, differ)
+	}
+	KORTESTW(differ, differ)
+	JZ(same.ref())
+	g.put(v, m, mask)
+	same.here()
+}
+
 // positive keeps v where x is above 0 or no number, and makes it 0 elsewhere.
 func (g generator) positive(v, x, zero reg.VecVirtual) {
 	const notLessEqualUnordered = 6
@@ -133,9 +157,14 @@ func (g generator) elementwise() {
 	sum := zero() // of w - w, which is 0 for a finite number and NaN for others
 	g.each(n, []reg.GPVirtual{w, gr}, func(at []operand.Mem, mask reg.OpmaskVirtual) {
 		v, gv, d := g.get(at[0], mask), g.get(at[1], mask), vector(g.bytes)
+		var old reg.VecVirtual
+		if g.masked {
+			old = vector(g.bytes)
+			g.load(v, old)
+		}
 		g.fma(gv, factor, v)
 		g.add(z, v, v)
-		g.put(v, at[0], mask)
+		g.putChanged(v, old, at[0], mask)
 		a.sub(v, v, d)
 		g.add(d, sum, sum)
 	})
