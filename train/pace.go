@@ -27,8 +27,8 @@ const (
 	// tried both ways, all threads and one, and goes on in the faster one.
 	PacedAfter = 2 * (settling + timed)
 
-	seldom   = 20              // a trial takes one in so many parts of the time, at most
-	mostKept = 5 * time.Second // then other programs may have come or gone
+	seldom   = 20          // a trial takes one part of the time in so many, at most
+	mostKept = time.Second // its result is kept no longer, but for that: what else cores do comes and goes
 )
 
 // made takes the time of the last step and returns how the next one is made.

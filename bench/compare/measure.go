@@ -202,7 +202,7 @@ func (m *meter) compete(r Race, names []string, threads []int, command string, r
 		r.Timings[i].Difference = d
 	}
 	r.Timings = append(r.Timings, unable...)
-	m.log("%s %s: %s", r.Name, command, summary(r))
+	m.log("%s %s: %s", r.Name, strings.TrimSuffix(command, " %d"), summary(r))
 	return r
 }
 
