@@ -58,6 +58,10 @@ func run() error {
 	case *page != "":
 		return makePage(*page, filepath.Join(root, "docs"))
 	case *output != "":
+		path, err := filepath.Abs(*output) // measure leaves this folder
+		if err != nil {
+			return err
+		}
 		r, err := measure(*data, *python, *quick, strings.Split(*only, ","))
 		if err != nil {
 			return err
@@ -66,7 +70,7 @@ func run() error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(*output, append(text, '\n'), 0o666)
+		return os.WriteFile(path, append(text, '\n'), 0o666)
 	}
 	flag.Usage()
 	return fmt.Errorf("want -o or -page")
