@@ -94,7 +94,7 @@ func TestEmptyComparisons(t *testing.T) {
 			run.StepsToTarget, run.SecondsToTarget = nil, nil
 		}
 	}
-	want(t, "SummaryText", SummaryText(r), "10 comparisons of other measures", "No run reached the target, validation accuracy 0.93: ")
+	want(t, "SummaryText", SummaryText(r), "10 more comparisons, of other measures", "No run reached the target, validation accuracy 0.93: ")
 	r.Target = nil
 	wantNot(t, "SummaryText", SummaryText(r), "target")
 	c := &r.Comparisons[0] // the main question stays
