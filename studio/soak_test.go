@@ -112,9 +112,12 @@ func TestSoak(t *testing.T) {
 	type sample struct{ goroutines, heap, descriptors int }
 	var early, late []sample
 	images := [][]byte{drawnPNG(280), drawnPNG(200)}
-	var slowest time.Duration
-	for began := time.Now(); time.Since(began) < d; {
-		took := p.predictions(images, 200, 20)
+	const perSecond, window = 20, 200
+	var slowest time.Duration // of the slowest hundredths of all windows
+	asked, began := 0, time.Now()
+	for time.Since(began) < d {
+		took := p.predictions(images, window, perSecond)
+		asked += len(took)
 		slowest = max(slowest, took[len(took)*99/100])
 		runtime.GC()
 		var m runtime.MemStats
@@ -153,7 +156,11 @@ func TestSoak(t *testing.T) {
 	}
 	var e everything
 	p.get("/api/state", &e)
-	t.Logf("%d steps; the slowest hundredth of 200 predictions took %v", e.State.Step, slowest)
+	rate := float64(asked) / time.Since(began).Seconds()
+	t.Logf("%d steps; %.2f predictions a second; in the worst window of %d the slowest hundredth took %v", e.State.Step, rate, window, slowest)
+	if rate < 0.95*perSecond {
+		t.Errorf("%.2f predictions a second, want %d", rate, perSecond)
+	}
 }
 
 // Predictions from the pad while a training runs.

@@ -37,32 +37,38 @@ func TestPaceTakesTheFasterWay(t *testing.T) {
 	}
 }
 
-// A trial is decided by most of its steps, not by some that were disturbed, nor by which
-// way had the more short batches.
+// A trial is decided by most of its steps: not by some that another program disturbed, nor
+// by which way had the more short batches.
 func TestPaceIsNotLedAstray(t *testing.T) {
-	for name, factor := range map[string]func(i int) time.Duration{
-		"one of four is disturbed":   func(i int) time.Duration { return 1 + 999*time.Duration(b2i(i%4 == 0)) },
-		"each second batch is short": func(i int) time.Duration { return 1 + 9*time.Duration(i%2) },
-		"each third batch is short":  func(i int) time.Duration { return 10 - 9*time.Duration(b2i(i%3 == 0)) },
+	for name, took := range map[string]func(i int, alone bool) time.Duration{
+		"one of four with all threads is disturbed": func(i int, alone bool) time.Duration {
+			if !alone && i%4 == 0 {
+				return time.Second
+			}
+			return time.Millisecond
+		},
+		"each second batch is short": func(i int, _ bool) time.Duration { return time.Duration(1+9*(i%2)) * time.Millisecond },
+		"each second batch is long":  func(i int, _ bool) time.Duration { return time.Duration(10-9*(i%2)) * time.Millisecond },
+		"each third batch is long":   func(i int, _ bool) time.Duration { return time.Duration(1+9*(i%3/2)) * time.Millisecond },
 	} {
 		var p pace
+		kept := 0
 		for i := range 50_000 {
-			took := time.Millisecond * factor(i)
+			d := took(i, p.alone)
 			if p.alone {
-				took = 2 * took
+				d *= 2
 			}
-			if p.made(took); p.keep > 0 && p.alone {
-				t.Fatalf("%s, step %d: alone, though all threads are faster", name, i)
+			if p.made(d); p.keep > 0 {
+				kept++
+				if p.alone {
+					t.Fatalf("%s, step %d: alone, though all threads are faster", name, i)
+				}
 			}
 		}
+		if kept == 0 {
+			t.Errorf("%s: nothing was ever decided", name)
+		}
 	}
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // counting is a rule that counts its calls: one for each part of a parameter.
