@@ -132,7 +132,7 @@ type Run struct {
 // interleaved repeats.
 type Timing struct {
 	Repeats       int       `json:"repeats"`
-	Threads       int       `json:"threads"`
+	Threads       int       `json:"threads"` // at most: a trainer uses one where that is faster
 	MicrosPerStep float64   `json:"us_per_step"`
 	MicrosPerLook float64   `json:"us_per_look"` // one look at the validation set
 	Samples       []float64 `json:"us_per_step_samples"`

@@ -345,9 +345,8 @@ func stepsBetweenLooks(c Config, examples int) int {
 // speed is what one timing measured, in microseconds.
 type speed struct{ step, look float64 }
 
-// timedSteps is how many steps one timing makes, after those by which the trainer learns
-// how many threads are best.
-const timedSteps, warmUpSteps = 60, train.PacedAfter
+// timedSteps is how many steps one timing makes, after a few to warm up.
+const timedSteps, warmUpSteps = 60, 5
 
 func timeOne(data *dataset.Data, j job, threads int) (speed, error) {
 	if j.settings.Precision == "float64" {
@@ -365,8 +364,12 @@ func timeTyped[T kernel.Float](data *dataset.Data, j job, threads int) (speed, e
 	batches := r.Fit.Len() / batch
 	evaluator := train.NewEvaluator(r.Net, r.Loss, threads)
 	var start time.Time
-	for i := range warmUpSteps + timedSteps {
-		if i == warmUpSteps {
+	before := warmUpSteps
+	if threads > 1 {
+		before = train.PacedAfter // by which the trainer knows how many are best
+	}
+	for i := range before + timedSteps {
+		if i == before {
 			start = time.Now()
 		}
 		lo := i % batches * batch

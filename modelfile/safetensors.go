@@ -83,7 +83,7 @@ func readHeader(r io.ReaderAt, size int64) (h header, err error) {
 	}
 	n := binary.LittleEndian.Uint64(length[:])
 	if n > maxHeader {
-		return h, usererr.New("not a model of this program (byte 0: header of %d bytes, want at most %d)", n, maxHeader)
+		return h, usererr.New("not a model of this program, want a safetensors file (byte 0: header of %d bytes, want at most %d)", n, maxHeader)
 	}
 	if int64(n) > size-8 {
 		return h, usererr.New("byte 0: header of %d bytes, but the file has only %d after byte 8: it is cut or no safetensors file", n, size-8)

@@ -60,12 +60,14 @@ func (r *run) last() look { return r.epochs[len(r.epochs)-1] }
 // load reads the study in dir.
 func load(dir string) (*study, error) {
 	path := filepath.Join(dir, "results.json")
-	s := &study{Results: new(experiment.Results)}
-	if err := readJSON(path, s.Results); err != nil {
+	f, err := open(path, maxJSON)
+	if err != nil {
 		return nil, err
 	}
-	if err := check(s.Results); err != nil {
-		return nil, usererr.New("%q: %w", path, err)
+	defer f.Close()
+	s := &study{}
+	if s.Results, err = ReadResults(f, path); err != nil {
+		return nil, err
 	}
 	for i := range s.Experiments {
 		e := &s.Experiments[i]
@@ -80,7 +82,33 @@ func load(dir string) (*study, error) {
 	return s, nil
 }
 
-// check refuses results that the report could not show.
+// ReadResults reads a results.json of at most 64 MiB, which errors call path, and refuses
+// what could not be shown. No list of what it returns is nil that a study always has. The
+// error is a user error, or that of reading.
+func ReadResults(from io.Reader, path string) (*experiment.Results, error) {
+	r := new(experiment.Results)
+	if err := decode(from, path, r); err != nil {
+		return nil, err
+	}
+	if err := check(r); err != nil {
+		return nil, usererr.New("%q: %w", path, err)
+	}
+	if r.Seeds == nil {
+		r.Seeds = []uint64{}
+	}
+	for i := range r.Experiments {
+		e := &r.Experiments[i]
+		if e.Runs == nil {
+			e.Runs = []experiment.Run{}
+		}
+		if e.Summary == nil {
+			e.Summary = map[string]experiment.Summary{}
+		}
+	}
+	return r, nil
+}
+
+// check refuses results that could not be shown.
 func check(r *experiment.Results) error {
 	if n := len(r.Experiments); n == 0 || n > maxExperiments {
 		return fmt.Errorf("experiments: got %d, want 1 to %d", n, maxExperiments)
@@ -168,9 +196,17 @@ func readJSON(path string, into any) error {
 		return err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxJSON))
+	return decode(f, path, into)
+}
+
+// decode decodes the one JSON value that is in from, at most maxJSON bytes.
+func decode(from io.Reader, path string, into any) error {
+	data, err := io.ReadAll(io.LimitReader(from, maxJSON+1))
 	if err != nil {
 		return fmt.Errorf("read %q: %w", path, err)
+	}
+	if len(data) > maxJSON {
+		return usererr.New("%q: got more than %d bytes", path, maxJSON)
 	}
 	if err := json.Unmarshal(data, into); err != nil {
 		var syntax *json.SyntaxError

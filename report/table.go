@@ -227,7 +227,7 @@ func tableNotes(r *experiment.Results) []string {
 	if sharedCores(r) {
 		note = "Time: wall time of a run while other runs shared the cores."
 		if slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool { return e.Timing != nil }) {
-			note = "Time: wall time of a run while other runs shared the cores, not the time per step that was measured alone."
+			note = "Time: wall time of a run while other runs shared the cores; what was timed alone is in the report."
 		}
 	}
 	notes = append(notes, note)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -71,10 +72,10 @@ func (o *Options) Open() error {
 			err = call.Err
 		}
 		e := usererr.New("port %d of %s: %w", o.Port, o.Listen, err)
-		if o.AnyPort { // and that was tried
-			return e.Try("another address with --listen")
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return e.Try("--port 0, which takes any that is free")
 		}
-		return e.Try("--port 0, which takes any that is free")
+		return e.Try("another address with --listen, or another --port")
 	}
 	o.listener = listener
 	return nil

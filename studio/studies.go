@@ -1,8 +1,6 @@
 package studio
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -334,15 +332,21 @@ type finishedInfo struct {
 	Title   string    `json:"title"`
 	Dataset string    `json:"dataset"`
 	Started time.Time `json:"started"`
-	Report  bool      `json:"report"` // whether there is one
+	Seconds float64   `json:"seconds"` // that it took: a quick look is told from the whole
+	Report  bool      `json:"report"`  // whether there is one
 }
 
-// Of more finished studies the latest are told; a file of results is not read beyond.
-const mostFinished, maxResults = 100, 64 << 20
+// Of more finished studies the latest are told; no larger file of a study is read.
+const mostFinished, maxFile = 100, 64 << 20
 
 // getFinished lists finished studies, the latest first: those of a studio, each in a
 // folder of its own, and those of glassnet study, side by side in one.
-func (s *server) getFinished(*http.Request) (any, error) {
+func (s *server) getFinished(r *http.Request) (any, error) {
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	all := []finishedInfo{}
 	root, err := os.OpenRoot(s.lab.out)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -375,26 +379,35 @@ func (s *server) getFinished(*http.Request) (any, error) {
 			continue // not offered: it is of another program, or half of one of ours
 		}
 		folder := path.Dir(f.name)
-		all = append(all, finishedInfo{folder, r.Study, r.Title, r.Dataset.Name, r.Started, reportOf(root, folder) != ""})
+		all = append(all, finishedInfo{folder, r.Study, r.Title, r.Dataset.Name, r.Started, r.Seconds, reportOf(root, folder) != ""})
 	}
+	slices.SortStableFunc(all, func(a, b finishedInfo) int { return b.Started.Compare(a.Started) })
 	return all, nil
 }
 
 // readResults reads a file of results.
 func readResults(root *os.Root, name string) (*experiment.Results, error) {
-	f, err := root.Open(name)
+	f, err := openFile(root, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	r := &experiment.Results{}
-	if err := json.NewDecoder(io.LimitReader(f, maxResults)).Decode(r); err != nil {
-		return nil, usererr.New("%s: %w", name, err)
+	return report.ReadResults(f, name)
+}
+
+// openFile opens a regular file of at most maxFile bytes: another could be without end, or
+// have one wait for ever.
+func openFile(root *os.Root, name string) (*os.File, error) {
+	info, err := root.Stat(name)
+	switch {
+	case err != nil:
+		return nil, errNothingThere
+	case !info.Mode().IsRegular():
+		return nil, usererr.New("%s: not a file", name)
+	case info.Size() > maxFile:
+		return nil, usererr.New("%s: got %d bytes, want at most %d", name, info.Size(), maxFile)
 	}
-	if r.Study == "" || len(r.Experiments) == 0 {
-		return nil, usererr.New("%s: no study's results", name)
-	}
-	return r, nil
+	return root.Open(name)
 }
 
 // reportOf returns where the report of a folder's study is, "" when there is none. One
@@ -412,6 +425,11 @@ func reportOf(root *os.Root, folder string) string {
 // getStudyResults returns the result files of the study in a folder that getFinished
 // told, or without one of the study that was finished last.
 func (s *server) getStudyResults(r *http.Request) (any, error) {
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	root, err := s.lab.results(r.URL.Query().Get("folder"))
 	if err != nil {
 		return nil, err
@@ -428,17 +446,20 @@ func (s *server) getStudyResults(r *http.Request) (any, error) {
 	for _, e := range answer.Results.Experiments {
 		for _, run := range e.Runs {
 			name := filepath.Base(run.Dir)
-			if text, err := root.ReadFile(filepath.Join(run.Dir, "history.csv")); err == nil {
-				h, err := readHistory(name, text)
+			if f, err := openFile(root, filepath.Join(run.Dir, "history.csv")); err == nil {
+				h, err := readHistory(name, f)
+				f.Close()
 				if err != nil {
 					return nil, err
 				}
 				answer.Histories = append(answer.Histories, h)
 			}
-			if text, err := root.ReadFile(filepath.Join(run.Dir, "evidence.json")); err == nil {
+			if f, err := openFile(root, filepath.Join(run.Dir, "evidence.json")); err == nil {
 				var evidence experiment.Evidence
-				if err := json.Unmarshal(text, &evidence); err != nil {
-					return nil, err
+				err := json.NewDecoder(f).Decode(&evidence)
+				f.Close()
+				if err != nil {
+					return nil, usererr.New("%s/evidence.json: %w", name, err)
 				}
 				answer.Evidence[name] = evidence
 			}
@@ -468,14 +489,18 @@ func (l *laboratory) report(folder string) (*os.File, error) {
 			return nil, err
 		}
 		defer root.Close()
-		return root.Open("report.html")
+		return openFile(root, "report.html")
 	}
 	root, err := l.root(folder)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	return root.Open(cmp.Or(reportOf(root, folder), path.Join(folder, "report.html")))
+	name := reportOf(root, folder)
+	if name == "" {
+		return nil, errNothingThere
+	}
+	return root.Open(name)
 }
 
 // open opens a folder below that of the studies.
@@ -496,7 +521,7 @@ var errNothingThere = statusError{http.StatusNotFound, errors.New("no study has 
 
 // root opens the folder of the studies, to find a folder in it that cannot be elsewhere.
 func (l *laboratory) root(folder string) (*os.Root, error) {
-	if !fs.ValidPath(folder) || strings.Count(folder, "/") > 1 {
+	if !fs.ValidPath(folder) || folder == "." || strings.Count(folder, "/") > 1 {
 		return nil, errNothingThere
 	}
 	root, err := os.OpenRoot(l.out)
@@ -506,15 +531,23 @@ func (l *laboratory) root(folder string) (*os.Root, error) {
 	return root, nil
 }
 
-func readHistory(run string, text []byte) (runHistory, error) {
+// readHistory reads a history.csv. A number that is not finite, or not there, is nil.
+func readHistory(run string, from io.Reader) (runHistory, error) {
 	h := runHistory{Run: run, Epoch: []int{}, Step: []int{}}
-	rows, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
-	if err != nil || len(rows) == 0 {
-		return h, errors.Join(err, errors.New(run+": no history"))
+	rows, err := csv.NewReader(from).ReadAll()
+	if err != nil {
+		return h, usererr.New("%s/history.csv: %w", run, err)
+	}
+	if len(rows) == 0 {
+		return h, usererr.New("%s/history.csv: it is empty", run)
 	}
 	column := map[string]int{}
-	for i, name := range rows[0] {
-		column[name] = i
+	for _, name := range []string{"epoch", "step", "train_cost", "val_cost", "val_accuracy", "sum_of_weights"} {
+		at := slices.Index(rows[0], name)
+		if at < 0 {
+			return h, usererr.New("%s/history.csv: no column %q", run, name)
+		}
+		column[name] = at
 	}
 	rows = rows[1:]
 	every := (len(rows) + mostLooks - 1) / mostLooks
@@ -522,18 +555,19 @@ func readHistory(run string, text []byte) (runHistory, error) {
 		if i%every != 0 && i != len(rows)-1 {
 			continue
 		}
-		whole := func(name string) int {
-			v, _ := strconv.Atoi(row[column[name]]) // this program wrote it
-			return v
-		}
 		number := func(name string) *float64 {
 			v, err := strconv.ParseFloat(row[column[name]], 64)
 			if err != nil {
 				return nil
 			}
-			return &v
+			return finite(v)
 		}
-		h.Epoch, h.Step = append(h.Epoch, whole("epoch")), append(h.Step, whole("step"))
+		epoch, err1 := strconv.Atoi(row[column["epoch"]])
+		step, err2 := strconv.Atoi(row[column["step"]])
+		if err := errors.Join(err1, err2); err != nil {
+			return h, usererr.New("%s/history.csv, row %d: %w", run, i+1, err)
+		}
+		h.Epoch, h.Step = append(h.Epoch, epoch), append(h.Step, step)
 		h.TrainCost, h.ValCost = append(h.TrainCost, number("train_cost")), append(h.ValCost, number("val_cost"))
 		h.ValAccuracy, h.SumOfWeights = append(h.ValAccuracy, number("val_accuracy")), append(h.SumOfWeights, number("sum_of_weights"))
 	}

@@ -71,6 +71,9 @@ func TestBranch(t *testing.T) {
 	if len(points) != len(parent)-5 || !same(points) || branch.Change != "nothing changed" || branch.Step != from.Step || branch.Parent != 0 {
 		t.Errorf("nothing changed: %d points, %+v", len(points), branch)
 	}
+	if e.State.LastStep != e.State.Step {
+		t.Errorf("done after step %d, told of %d", e.State.Step, e.State.LastStep)
+	}
 	for change, settings := range map[string]object{
 		"learning rate 0.2":             {"learning_rate": 0.2},
 		"L2 0.1":                        {"l2": 0.1},
@@ -90,6 +93,12 @@ func TestBranch(t *testing.T) {
 	}
 	if code := p.post("/api/branch", object{"snapshot": from.ID, "settings": object{"unknown": 1}}, nil); code != 400 {
 		t.Errorf("unknown setting: status %d, want 400", code)
+	}
+	if end(object{"batch": 20}); e.State.LastStep != e.State.Step {
+		t.Errorf("batches of 20: done after step %d, told of %d", e.State.Step, e.State.LastStep)
+	}
+	if last := e.Points[len(e.Points)-1]; !last.Ends || last.Epoch != e.State.Settings.Epochs {
+		t.Errorf("the last point is %+v, want one that ends the last epoch", last)
 	}
 }
 
@@ -741,17 +750,49 @@ func testFinished(t *testing.T, out, folder string) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"typed/report.html": "above", "broken/results.json": "{", "other/results.json": `{"study": "x"}`, "results.json": "{}", "empty/file": "",
+		"typed/report.html": "above", "broken/results.json": "{", "other/results.json": `{"study": "x"}`, "results.json": "{}", "report.html": "not below a folder", "empty/file": "",
+		"twice/results.json": `{"study": "x", "experiments": [{"name": "a"}, {"name": "a"}]}`,
+		// What the page takes for granted is made empty where it is missing.
+		"bare/results.json": `{"study": "tiny", "title": "t", "dataset": {"name": "d"}, "started": "2026-01-01T00:00:00Z", "experiments": [{"name": "a"}]}`,
+		"bad/results.json":  `{"study": "tiny", "title": "t", "dataset": {"name": "d"}, "started": "2026-01-01T00:00:00Z", "experiments": [{"name": "a", "runs": [{"dir": "r"}]}]}`,
+		"bad/r/history.csv": "epoch,step\n1,1\n",
 	} {
 		name = filepath.Join(out, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(text), 0o666)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(filepath.Join(out, "bare", "report.html"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	large := filepath.Join(out, "large", "results.json")
+	if err := errors.Join(os.Mkdir(filepath.Dir(large), 0o777), os.WriteFile(large, nil, 0o666), os.Truncate(large, maxFile+1)); err != nil {
+		t.Fatal(err)
+	}
 	p := openWith(t, Options{Data: digits(t), Out: out})
 	var all []finishedInfo
-	if code := p.get("/api/finished", &all); code != 200 || len(all) != 2 {
-		t.Fatalf("status %d, %+v, want two studies", code, all)
+	if code := p.get("/api/finished", &all); code != 200 || len(all) != 4 {
+		t.Fatalf("status %d, %+v, want four studies", code, all)
+	}
+	for _, last := range all[2:] {
+		if last.Folder != "bare" && last.Folder != "bad" || last.Report {
+			t.Errorf("the oldest are %+v", all[2:])
+		}
+	}
+	all = all[:2]
+	var bare struct{ Results map[string]any }
+	if code := p.get("/api/study/results?folder=bare", &bare); code != 200 || bare.Results["seeds"] == nil {
+		t.Errorf("bare: status %d, %v", code, bare.Results["seeds"])
+	} else if e := bare.Results["experiments"].([]any)[0].(map[string]any); e["runs"] == nil || e["summary"] == nil {
+		t.Errorf("bare: %v", e)
+	}
+	if code := p.get("/study/report.html?folder=bare", nil); code != 404 {
+		t.Errorf("a report that is a folder: status %d", code)
+	}
+	for _, folder := range []string{"bad", "large", "twice", "other", "broken"} {
+		if code := p.get("/api/study/results?folder="+folder, nil); code != 422 {
+			t.Errorf("%s: status %d, want 422", folder, code)
+		}
 	}
 	told := map[string]bool{}
 	for _, f := range all {

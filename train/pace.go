@@ -11,7 +11,7 @@ import (
 // again. The bits are the same.
 type pace struct {
 	alone  bool          // how steps are made now
-	keep   time.Duration // until both ways are tried again; 0 while they are
+	keep   time.Duration // until both ways are tried again; not above 0 while they are
 	kept   time.Duration // what keep was the last time
 	steps  int           // that have been made this way in a trial
 	second bool          // whether the other way has been tried before
@@ -27,8 +27,9 @@ const (
 	// tried both ways, all threads and one, and goes on in the faster one.
 	PacedAfter = 2 * (settling + timed)
 
-	seldom   = 20          // a trial takes one part of the time in so many, at most
-	mostKept = time.Second // its result is kept no longer, but for that: what else cores do comes and goes
+	seldom    = 20                    // a trial takes one part of the time in so many, at most
+	leastKept = 10 * time.Millisecond // whatever a coarse clock says
+	mostKept  = time.Second           // its result is kept no longer, but for that: what else cores do comes and goes
 )
 
 // made takes the time of the last step and returns how the next one is made.
@@ -57,7 +58,7 @@ func (p *pace) made(took time.Duration) (alone bool) {
 	} else {
 		p.kept = 0
 	}
-	p.kept = max(p.kept, seldom*p.trial)
+	p.kept = max(p.kept, seldom*p.trial, leastKept)
 	p.keep, p.trial, p.second = p.kept, 0, false
 	return p.alone
 }

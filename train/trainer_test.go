@@ -127,7 +127,7 @@ func testStepAllocatesNothing[T matrix.Float](t *testing.T) {
 			o := options[T](0.001, 16)
 			o.Penalty, o.Threads = optim.L2[T]{Lambda: test.lambda}, threads
 			tr := newTrainer(t, network[T](t, test.net, 1), o)
-			for range 40 { // by all threads and by one: the scratch memory of both grows
+			for range train.PacedAfter { // by all threads and by one: the scratch memory of both grows
 				if _, err := tr.Step(view.Slice(0, 16)); err != nil {
 					t.Fatal(err)
 				}

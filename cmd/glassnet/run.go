@@ -144,13 +144,20 @@ func terminal(w io.Writer) *os.File {
 // plainWords puts the parser's words for what it wanted, but not what it got, into a
 // person's.
 func plainWords(err error) string {
-	wanted, got, found := strings.Cut(err.Error(), " but got ")
-	if !found {
+	where, what, found := strings.Cut(err.Error(), ": expected ")
+	wanted, got, ok := strings.Cut(what, " but got ")
+	if !found || !ok {
 		return err.Error()
 	}
-	wanted = strings.NewReplacer("a valid 64 bit int", "a whole number", "a valid 64 bit uint", "a whole number from 0 to 18446744073709551615",
-		"a float", "a number below 1.8e308").Replace(wanted)
-	return wanted + " but got " + strings.TrimSuffix(got, " (string)")
+	words, known := map[string]string{
+		"a valid 64 bit int":  "a whole number of at most 19 digits",
+		"a valid 64 bit uint": "a whole number from 0 to 18446744073709551615",
+		"a float":             "a number from -1.8e308 to 1.8e308",
+	}[wanted]
+	if !known {
+		words = wanted
+	}
+	return where + ": expected " + words + " but got " + strings.TrimSuffix(got, " (string)")
 }
 
 // usageOf returns what to type after a parse error: the subcommand with what it wants

@@ -90,23 +90,23 @@ const worthRectifying = 1 << 15
 // what it computes of a product: what another core has written is slow to read, and
 // what another has read slow to write.
 func (e *Engine[T]) ReLU(y, x []T, n int) {
-	m := rowsOf("ReLU", len(x), n, len(y), len(x))
+	m := rowsOf("ReLU", n, len(x), len(y), len(y))
 	e.run(product[T]{kind: rectify, y: y, x: x, m: m, n: n}, m*n >= worthRectifying)
 }
 
 // ReLUSlope computes dx = grad·ReLU'(x), shapes [m, n], as ReLU does.
 func (e *Engine[T]) ReLUSlope(dx, grad, x []T, n int) {
-	m := rowsOf("ReLUSlope", len(x), n, len(dx), len(grad))
+	m := rowsOf("ReLUSlope", n, len(x), len(dx), len(grad))
 	e.run(product[T]{kind: rectifySlope, y: dx, w: grad, x: x, m: m, n: n}, m*n >= worthRectifying)
 }
 
-// rowsOf returns the rows of a matrix of size numbers in n columns. It panics unless these
-// are whole rows, and the other matrices of that size.
-func rowsOf(name string, size, n, a, b int) int {
-	if n < 1 || size%n != 0 || a != size || b != size {
-		panic(fmt.Sprintf("kernel.%s of rows of %d: got %d, %d and %d values, want as many, in whole rows", name, n, size, a, b))
+// rowsOf returns the rows of matrices of x, y and z numbers in n columns. It panics unless
+// these are whole rows, and as many in all.
+func rowsOf(name string, n, x, y, z int) int {
+	if n < 1 || x%n != 0 || y != x || z != x {
+		panic(fmt.Sprintf("kernel.%s of rows of %d: got %d, %d and %d values, want as many in all, in whole rows", name, n, x, y, z))
 	}
-	return size / n
+	return x / n
 }
 
 func (e *Engine[T]) rectify(p *product[T], to span) {

@@ -390,6 +390,7 @@ export interface Finished {
   title: string
   dataset: string
   started: string
+  seconds: number // that it took: a quick look is told from the whole
   report: boolean // whether there is one
 }
 

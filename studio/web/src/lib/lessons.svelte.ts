@@ -46,6 +46,11 @@ const value = (m: Moment): number => (m.deed?.what === 'opened' ? m.deed.opened.
 /** The kind of the layer whose output was opened: of a ref like 2:5. */
 const openedKind = (m: Moment): string => m.state.layers[Number(/^(\d+):\d+$/.exec(opened(m))?.[1]) - 1]?.kind ?? ''
 const looks = (m: Moment): number[] => m.points.flatMap((p) => p.val_cost ?? [])
+/** How many epochs are over. */
+const ended = ({ state, points }: Moment): number => {
+  const last = points.at(-1)
+  return last?.ends && last.epoch === state.epoch ? state.epoch : Math.max(0, state.epoch - 1)
+}
 const guessing = (m: Moment): number => Math.log(m.state.classes)
 
 const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
@@ -66,7 +71,7 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
     steps: [
       { text: 'Open the probability of a class', done: (m) => /^p:\d+$/.test(opened(m)) },
       { text: 'Open the loss of the example', done: (m) => opened(m) === 'loss' },
-      { text: 'Train an epoch, then open a loss below that of guessing', done: (m) => m.state.epoch > 0 && m.state.step >= m.state.steps_per_epoch && opened(m) === 'loss' && value(m) < guessing(m) },
+      { text: 'Train an epoch, then open a loss below that of guessing', done: (m) => ended(m) >= 1 && opened(m) === 'loss' && value(m) < guessing(m) },
     ],
     ways: [
       { name: 'Set up a small network', view: 'see', args: ['test', 0], settings: small },
@@ -93,7 +98,7 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
         text: 'Too small: an epoch at 0.001 or less, cost still near guessing',
         done: (m) => m.grown && m.state.learning_rate <= 0.001 && looks(m).length > 0 && looks(m).at(-1)! > 0.8 * guessing(m),
       },
-      { text: 'Good: 90 % validation accuracy within three epochs', done: (m) => m.grown && m.state.step <= 3 * m.state.steps_per_epoch && (m.points.at(-1)?.val_accuracy ?? 0) >= 0.9 },
+      { text: 'Good: 90 % validation accuracy within three epochs', done: (m) => m.grown && m.state.epoch <= 3 && (m.points.at(-1)?.val_accuracy ?? 0) >= 0.9 },
       {
         text: 'Too large: an epoch at 1 or more, no better than guessing',
         done: (m) => m.grown && m.state.learning_rate >= 1 && (m.state.phase === 'diverged' || (looks(m).at(-1) ?? 0) >= guessing(m)),
@@ -128,11 +133,11 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
   {
     task: 'Train a deep network of sigmoid units without batch normalisation and with it, and open what it computes.',
     steps: [
-      { text: 'Three epochs without batch normalisation', done: (m) => m.grown && m.state.settings.normalisation === 'none' && m.state.step >= 3 * m.state.steps_per_epoch },
+      { text: 'Three epochs without batch normalisation', done: (m) => m.grown && m.state.settings.normalisation === 'none' && ended(m) >= 3 },
       {
         text: 'With it, 80 % validation accuracy within three',
         done: (m) =>
-          m.grown && m.state.settings.normalisation === 'batch' && m.state.step <= 3 * m.state.steps_per_epoch && (m.points.at(-1)?.val_accuracy ?? 0) >= 0.8,
+          m.grown && m.state.settings.normalisation === 'batch' && m.state.epoch <= 3 && (m.points.at(-1)?.val_accuracy ?? 0) >= 0.8,
       },
       { text: 'Open an x̂ of a batch norm layer', done: (m) => /batch_norm\.x_hat:/.test(opened(m)) },
     ],

@@ -22,7 +22,6 @@ class Training {
   study = $state.raw<StudyState | null>(null)
   /** Where the whole page looks: a snapshot's id, or -1 for now. */
   at = $state<At>(-1)
-  connected = $state(false)
   /** Whether there is no connection, and should be. */
   late = $state(false)
   error = $state.raw<ApiError | null>(null)
@@ -57,12 +56,11 @@ class Training {
       window.clearTimeout(again)
       window.clearTimeout(late)
       source?.close()
-      this.connected = false
       source = document.visibilityState === 'visible' ? this.open() : null
       if (!source) return
-      late = window.setTimeout(() => (this.late = !this.connected), patience)
+      late = window.setTimeout(() => (this.late = true), patience)
+      source.addEventListener('open', () => window.clearTimeout(late))
       source.addEventListener('error', () => {
-        this.connected = false
         this.late = true
         if (source?.readyState !== EventSource.CLOSED) return // the browser connects again by itself
         void this.refresh() // refused, as with too many streams; single questions may be answered
@@ -76,7 +74,6 @@ class Training {
   private open(): EventSource {
     const source = new EventSource('/api/events')
     source.onopen = () => {
-      this.connected = true
       this.late = false
       if (this.error?.status === 0) this.error = null // that the server could not be reached
       void this.refresh()
