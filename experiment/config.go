@@ -98,16 +98,15 @@ func (c Config) Validate() error {
 		{"random", c.Random, []string{RandomStreams, RandomNumpy}},
 	} {
 		if !slices.Contains(word.want, word.got) {
-			return usererr.New("%w = %q, want %s", usererr.Setting(word.key), word.got, usererr.List(word.want))
+			return usererr.New("%s = %q, want %s", word.key, word.got, usererr.List(word.want)).Of(word.key)
 		}
 	}
-	const hidden = usererr.Setting("hidden")
 	if len(c.Hidden) > maxHidden {
-		return usererr.New("%w has %d layers, want at most %d", hidden, len(c.Hidden), maxHidden)
+		return usererr.New("hidden has %d layers, want at most %d", len(c.Hidden), maxHidden).Of("hidden")
 	}
 	for i, units := range c.Hidden {
 		if units < 1 || units > maxUnits {
-			return usererr.New("%w[%d] = %d units, want 1 to %d", hidden, i, units, maxUnits)
+			return usererr.New("hidden[%d] = %d units, want 1 to %d", i, units, maxUnits).Of("hidden")
 		}
 	}
 	for _, number := range []struct {
@@ -127,7 +126,7 @@ func (c Config) Validate() error {
 		{"criterion", c.Criterion, c.Criterion >= 0 && !math.IsInf(c.Criterion, 0), "a finite number >= 0"},
 	} {
 		if !number.ok {
-			return usererr.New("%w = %s, want %s", usererr.Setting(number.key), plain(number.got), number.wantText)
+			return usererr.New("%s = %s, want %s", number.key, plain(number.got), number.wantText).Of(number.key)
 		}
 	}
 	widest := slices.Max(append([]int{1}, c.Hidden...))
@@ -135,7 +134,7 @@ func (c Config) Validate() error {
 	case c.Batch*widest > maxBatchNumbers:
 		return usererr.New("batch = %d with a layer of %d units is %d numbers, want at most %d", c.Batch, widest, c.Batch*widest, maxBatchNumbers)
 	case c.Normalisation == NormalisationBatch && c.Batch < 2:
-		return usererr.New("%w = 1 has no variance, want 2 or more with normalisation = %q", usererr.Setting("batch"), NormalisationBatch)
+		return usererr.New("batch = 1 has no variance, want 2 or more with normalisation = %q", NormalisationBatch).Of("batch")
 	case c.Stop != StopNone && c.Validation == 0:
 		return usererr.New("stop = %q looks at the validation cost, but validation = 0", c.Stop).Try("validation = 0.2")
 	case c.Stop == StopPatience && c.Patience < 1:

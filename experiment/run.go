@@ -57,10 +57,10 @@ func LoadSettings(path string, s *Settings) error {
 // Validate checks the settings of one run.
 func (s Settings) Validate() error {
 	if s.Precision != "float32" && s.Precision != "float64" {
-		return usererr.New("%w = %q, want %q or %q", usererr.Setting("precision"), s.Precision, "float32", "float64")
+		return usererr.New("precision = %q, want %q or %q", s.Precision, "float32", "float64").Of("precision")
 	}
 	if s.Random == RandomNumpy && s.Seed > 1<<32-1 {
-		return usererr.New("%w %d, want at most %d with random = %q", usererr.Setting("seed"), s.Seed, uint32(1<<32-1), RandomNumpy)
+		return usererr.New("seed %d, want at most %d with random = %q", s.Seed, uint32(1<<32-1), RandomNumpy).Of("seed")
 	}
 	return s.Config.Validate()
 }

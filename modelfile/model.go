@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"strings"
 
@@ -151,12 +152,20 @@ func dtypeOf[T matrix.Float]() string {
 // Beside the network, which has no more parameters than the file has numbers,
 // reading takes some MiB at most.
 func Load[T matrix.Float](path string) (*Model[T], error) {
-	f, size, err := inputfile.Open(path)
+	f, size, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	return Decode[T](f, size, path)
+}
+
+func open(path string) (f *os.File, size int64, err error) {
+	f, size, err = inputfile.Open(path)
+	if e, ok := usererr.Find(err); ok {
+		err = e.Try("a model.safetensors, which glassnet train writes")
+	}
+	return f, size, err
 }
 
 // Decode reads a model of size bytes as Load does. The name serves the errors.
@@ -173,7 +182,7 @@ func Decode[T matrix.Float](r io.ReaderAt, size int64, name string) (*Model[T], 
 // architecture and facts agree with each other; what else is wrong with the
 // architecture or the numbers shows when the model is loaded.
 func Inspect(path string) (precision string, a nn.Architecture, f Facts, err error) {
-	file, size, err := inputfile.Open(path)
+	file, size, err := open(path)
 	if err != nil {
 		return "", a, f, err
 	}

@@ -17,7 +17,7 @@ import (
 // predictCmd tells the class of images.
 type predictCmd struct {
 	Model string   `arg:"" help:"A model.safetensors."`
-	Files []string `arg:"" optional:"" name:"file" help:"PNG images of any size and colour mode, or IDX files of images (plain or .gz)."`
+	Files []string `arg:"" name:"file" help:"PNG images of any size and colour mode, or IDX files of images (plain or .gz)."`
 	kernelFlag
 	JSON  bool `help:"Print JSON."`
 	Quiet bool `help:"Accepted for scripts: there is no progress to keep quiet."`
@@ -34,9 +34,6 @@ type prediction struct {
 
 // Run implements the command.
 func (c *predictCmd) Run(s *session) error {
-	if len(c.Files) == 0 {
-		return usererr.New("no image is given: %q is taken for the model", c.Model).Try("glassnet predict MODEL FILE ...")
-	}
 	if err := c.apply(); err != nil {
 		return err
 	}

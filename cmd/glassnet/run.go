@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,8 @@ type commands struct {
 	Bench    benchCmd    `cmd:"" help:"Speed of the hot paths beside this machine's measured limits."`
 	Report   reportCmd   `cmd:"" help:"Write the report of finished studies again."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // session is what every subcommand runs in.
@@ -67,6 +70,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Description("Neural networks written from scratch, in a glass case."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
+		kong.Vars{"version": versionLine()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
@@ -75,10 +79,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	args = joinNegative(args)
 	parsed, err := parser.Parse(args)
 	if exited >= 0 {
-		return exited // help was asked for and printed
+		return exited // help or the version was asked for and printed
 	}
 	if err != nil {
-		return fail(stderr, usererr.New("%s", plainWords(err)).Try("%s", usageOf(err)))
+		return fail(stderr, usererr.New("%s", plainWords(err)), usageOf(err))
 	}
 	ctx, caught, stop := interruptible()
 	defer stop()
@@ -89,11 +93,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	if code := caught(); code != 0 {
 		if err != nil && !errors.Is(err, context.Canceled) {
-			fail(stderr, err)
+			fail(stderr, err, "")
 		}
 		return code
 	}
-	return fail(stderr, err)
+	return fail(stderr, err, parsed.Selected().FullPath()+" --help")
 }
 
 // joinNegative joins a flag and the negative number after it, which the parser would
@@ -144,6 +148,9 @@ func terminal(w io.Writer) *os.File {
 // plainWords puts the parser's words for what it wanted, but not what it got, into a
 // person's.
 func plainWords(err error) string {
+	if missing, ok := strings.CutPrefix(err.Error(), "expected \"<"); ok {
+		return "missing <" + strings.TrimSuffix(missing, "\"")
+	}
 	where, what, found := strings.Cut(err.Error(), ": expected ")
 	wanted, got, ok := strings.Cut(what, " but got ")
 	if !found || !ok {
@@ -174,9 +181,9 @@ func usageOf(err error) string {
 }
 
 // fail prints err, if any, as one line "error: ..." and at most one "try: ...",
-// and returns the exit code that it stands for. Only a fault of this program is followed
-// by where it happened.
-func fail(stderr io.Writer, err error) int {
+// and returns the exit code that it stands for. What to try is help where a user error
+// does not say. Only a fault of this program is followed by where it happened.
+func fail(stderr io.Writer, err error, help string) int {
 	var diverged *train.DivergedError
 	var fault *experiment.FaultError
 	switch user, isUser := usererr.Find(err); {
@@ -189,8 +196,8 @@ func fail(stderr io.Writer, err error) int {
 		return exitDiverged
 	case isUser:
 		fmt.Fprintf(stderr, "error: %s\n", oneLine(err))
-		if user.Hint != "" {
-			fmt.Fprintf(stderr, "try: %s\n", user.Hint)
+		if hint := cmp.Or(user.Hint, help); hint != "" {
+			fmt.Fprintf(stderr, "try: %s\n", hint)
 		}
 		return exitUsage
 	case errors.As(err, &fault):

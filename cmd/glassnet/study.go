@@ -285,6 +285,8 @@ type versionCmd struct{}
 
 // Run implements the command.
 func (versionCmd) Run(s *session) error {
-	fmt.Fprintf(s.stdout, "glassnet %s\n", experiment.Version())
+	fmt.Fprintln(s.stdout, versionLine())
 	return nil
 }
+
+func versionLine() string { return "glassnet " + experiment.Version() }

@@ -120,13 +120,12 @@ func (c *trainCmd) settings() (experiment.Settings, error) {
 
 // byFlag tells by which flag a setting is changed that cannot be what it is.
 func byFlag(err error) error {
-	var setting usererr.Setting
 	user, ok := usererr.Find(err)
-	if !ok || user.Hint != "" || !errors.As(err, &setting) {
+	if !ok || user.Hint != "" || user.Setting == "" {
 		return err
 	}
-	flag := "--" + string(setting)
-	switch setting {
+	flag := "--" + user.Setting
+	switch user.Setting {
 	case "learning_rate":
 		flag = "--lr"
 	case "place":

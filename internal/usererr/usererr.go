@@ -10,10 +10,12 @@ import (
 )
 
 // Error is an error in what the user gave. Hint, when not empty, says what to
-// do next.
+// do next; Setting, when not empty, is the name of the setting that cannot be what
+// it is.
 type Error struct {
-	err  error
-	Hint string
+	err     error
+	Hint    string
+	Setting string
 }
 
 // New formats like fmt.Errorf, %w included.
@@ -23,18 +25,21 @@ func New(format string, args ...any) *Error {
 
 // Try returns a copy of e that carries the hint.
 func (e *Error) Try(format string, args ...any) *Error {
-	return &Error{err: e.err, Hint: fmt.Sprintf(format, args...)}
+	with := *e
+	with.Hint = fmt.Sprintf(format, args...)
+	return &with
+}
+
+// Of returns a copy of e that names the setting.
+func (e *Error) Of(setting string) *Error {
+	with := *e
+	with.Setting = setting
+	return &with
 }
 
 func (e *Error) Error() string { return e.err.Error() }
 
 func (e *Error) Unwrap() error { return e.err }
-
-// Setting is the name of a setting that cannot be what it is. An error that wraps one
-// (errors.As) names it.
-type Setting string
-
-func (s Setting) Error() string { return string(s) }
 
 // List names what something may be: "a, b or c".
 func List(words []string) string {
