@@ -93,9 +93,14 @@ func notices(studies []*study) []string {
 	return all
 }
 
-// replayed counts the published figures and those that came out again.
-func replayed(r *experiment.Results) (equal, all int, different []string) {
+// replayed counts the published figures that could come out again and those that did.
+// Experiments without a run that came to its end are unfinished.
+func replayed(r *experiment.Results) (equal, all int, different, unfinished []string) {
 	for _, row := range r.Published {
+		if !slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool { return e.Name == row.Experiment && ended(&e) }) {
+			unfinished = append(unfinished, clean(row.Experiment))
+			continue
+		}
 		for _, f := range row.Figures {
 			all++
 			if f.Equal {
@@ -106,12 +111,25 @@ func replayed(r *experiment.Results) (equal, all int, different []string) {
 				clean(row.Experiment), clean(f.Column), clean(f.Published), orMissing(clean(f.Ours))))
 		}
 	}
-	return equal, all, different
+	return equal, all, different, unfinished
+}
+
+// ended says whether the run that the published one is compared with came to its end.
+func ended(e *experiment.Experiment) bool {
+	return len(e.Runs) > 0 && e.Runs[0].Stopped != "interrupted"
 }
 
 // replaySentence says how the replay of the published table went.
 func replaySentence(r *experiment.Results) string {
-	equal, all, different := replayed(r)
+	equal, all, different, unfinished := replayed(r)
+	if len(unfinished) > 0 {
+		rest := fmt.Sprintf("%s did not come to an end, so nothing of the published table is compared with what there is of %s",
+			join(unfinished), map[bool]string{true: "it", false: "them"}[len(unfinished) == 1])
+		if all == 0 {
+			return rest + "."
+		}
+		return fmt.Sprintf("%s; of the other %d figures %d come out again.", rest, all, equal)
+	}
 	switch {
 	case all == 0:
 		return "No published figure could be compared."

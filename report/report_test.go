@@ -273,6 +273,12 @@ func TestReportSaysWhatTheNumbersSay(t *testing.T) {
 			figure := &f.results.Published[1].Figures[2]
 			figure.Ours, figure.Equal = "0.808", false
 		}, []string{"20 of 21 published figures come out again. Different: exp2 Train Accuracy: published 0.807, ours 0.808.", "≠"}, []string{"All 21"}},
+		{"a row that was interrupted", func(f *fixture) {
+			f.results.Experiments[1].Runs[0].Stopped = "interrupted"
+			figure := &f.results.Published[1].Figures[2]
+			figure.Ours, figure.Equal = "0.808", false
+		}, []string{"exp2 did not come to an end, so nothing of the published table is compared with what there is of it; of the other 14 figures 14 come out again."},
+			[]string{"All 21", "0.807 ≠", "Different:"}},
 		{"not MNIST, by choice", func(f *fixture) { f.results.Dataset.Name = "letters" },
 			[]string{"ran on letters, not on the MNIST", "cannot come out again"}, []string{"All 21"}},
 		{"fallback", func(f *fixture) { f.results.Dataset.Name, f.results.Dataset.Fallback = "drawn-digits", true },

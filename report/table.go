@@ -137,8 +137,12 @@ func theirRow(e *experiment.Experiment, p *experiment.PublishedRow) resultRow {
 		if c < 0 {
 			continue
 		}
-		row.cells[c] = figureCell{text: clean(f.Published), mark: "="}
-		if !f.Equal {
+		row.cells[c] = figureCell{text: clean(f.Published)}
+		switch {
+		case !ended(e):
+		case f.Equal:
+			row.cells[c].mark = "="
+		default:
 			row.cells[c].mark = "≠"
 			row.unequal = append(row.unequal, f.Column)
 		}
