@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unicode"
 
 	"github.com/alecthomas/kong"
@@ -226,8 +227,12 @@ func printable(text string) string {
 	return b.String()
 }
 
+// sameWish is how long after a signal another stands for the same wish: timeout(1) sends
+// each twice, and what runs a program under a terminal may pass on what it has had already.
+const sameWish = 500 * time.Millisecond
+
 // interruptible returns a context that the first SIGINT or SIGTERM ends, so that
-// finished work is saved and summarised; the second ends the program at once.
+// finished work is saved and summarised; one that comes later ends the program at once.
 // caught returns the exit code of the signal, 0 when there was none.
 func interruptible() (ctx context.Context, caught func() int, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -236,14 +241,17 @@ func interruptible() (ctx context.Context, caught func() int, stop func()) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	go func() {
+		var first time.Time
 		for {
 			select {
 			case s := <-signals:
-				first := code.Swap(map[bool]int32{true: 143, false: 130}[s == syscall.SIGTERM]) == 0
-				if !first {
+				if first.IsZero() {
+					first = time.Now()
+					code.Store(map[bool]int32{true: 143, false: 130}[s == syscall.SIGTERM])
+					cancel()
+				} else if time.Since(first) > sameWish {
 					os.Exit(int(code.Load()))
 				}
-				cancel()
 			case <-done:
 				return
 			}

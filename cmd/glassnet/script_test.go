@@ -82,7 +82,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // interrupt SIGNAL CODE ARGS... runs glassnet until it says that a training or a page is
-// under way, sends the signal, and demands the exit code within seconds.
+// under way, sends the signal twice, as timeout(1) does, and demands the exit code within
+// seconds.
 func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	signal := map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM}[args[0]]
 	want, err := strconv.Atoi(args[1])
@@ -103,6 +104,8 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	sent := time.Now()
+	ts.Check(cmd.Process.Signal(signal))
+	time.Sleep(5 * time.Millisecond)
 	ts.Check(cmd.Process.Signal(signal))
 	_, _ = io.Copy(io.Discard, stderr)
 	_ = cmd.Wait()
