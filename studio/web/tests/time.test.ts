@@ -146,7 +146,7 @@ test('a branch changes one thing, and the map says which', async () => {
   await page.getByRole('radio', { name: 'Learning rate' }).check()
   await page.getByLabel('New value').fill('-1')
   await button(page, 'Branch with it').click()
-  await page.getByRole('region', { name: 'Go back and branch' }).getByRole('alert').getByText('learning_rate = -1').waitFor()
+  await page.getByRole('region', { name: 'Go back and branch' }).getByRole('alert').getByText('Learning rate = -1').waitFor()
   assert.equal((await everything()).branches.length, changes.length + 1)
 })
 

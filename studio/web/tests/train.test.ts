@@ -101,7 +101,7 @@ describe('the form', () => {
     await page.getByLabel('Normalisation').selectOption('batch')
     await page.getByLabel('Batch size').fill('1')
     await button(page, 'Use these settings').click()
-    await becomes(page, 'refused', 'batch = 1 has no variance')
+    await becomes(page, 'refused', 'Batch size = 1 has no variance')
     assert.equal((await everything()).state.training, training)
     await page.getByLabel('Batch size').fill('32')
     await button(page, 'Use these settings').click()

@@ -37,6 +37,19 @@ export function duration(seconds: number): string {
   return `${(seconds / 3600).toFixed(1)} h`
 }
 
+/** What the form calls a setting that the server has refused by its key. */
+export const byLabel = (message: string): string => message.replace(/^[a-z0-9_]+(?= )/, (key) => labels[key] ?? key)
+
+const labels: Record<string, string> = {
+  batch: 'Batch size',
+  epochs: 'Epochs',
+  hidden: 'Hidden layers',
+  l2: 'L2 penalty λ',
+  learning_rate: 'Learning rate',
+  seed: 'Seed',
+  validation: 'Validation share',
+}
+
 /** The names of layers as people say them. */
 export const layerName = (kind: string): string =>
   ({ dense: 'dense', relu: 'ReLU', sigmoid: 'sigmoid', tanh: 'tanh', batch_norm: 'batch norm', published_per_example_norm: 'published norm' })[kind] ?? kind
