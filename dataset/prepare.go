@@ -30,7 +30,7 @@ const (
 // height (1..1024) grey pixels. Colours become their luma (ITU-R BT.601).
 //
 // With digit, it is prepared by PrepareDigit, and transparent parts become the
-// background: the commonest grey around them when less than half of the image is
+// background: the median grey of all that is opaque when less than half of the image is
 // transparent, otherwise white under dark ink and black under light ink. Without
 // digit, transparent parts become black and the image is scaled, by area and
 // whatever its proportions, and nothing else.

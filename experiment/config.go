@@ -73,7 +73,7 @@ const (
 	maxRate         = 1e3
 	maxLambda       = 1e3
 	maxPatience     = maxEpochs
-	maxBatchNumbers = 1 << 28 // of one layer's outputs: 2 GiB in float64
+	maxBatchNumbers = 1 << 28 // of all hidden layers' outputs: 2 GiB in float64
 )
 
 // Validate checks every setting and names the first that is impossible, with what
@@ -129,10 +129,13 @@ func (c Config) Validate() error {
 			return usererr.New("%s = %s, want %s", number.key, plain(number.got), number.wantText).Of(number.key)
 		}
 	}
-	widest := slices.Max(append([]int{1}, c.Hidden...))
+	all := 0
+	for _, units := range c.Hidden {
+		all += units
+	}
 	switch {
-	case c.Batch*widest > maxBatchNumbers:
-		return usererr.New("batch = %d with a layer of %d units is %d numbers, want at most %d", c.Batch, widest, c.Batch*widest, maxBatchNumbers)
+	case c.Batch*all > maxBatchNumbers:
+		return usererr.New("batch = %d with %d hidden units is %d numbers, want at most %d", c.Batch, all, c.Batch*all, maxBatchNumbers)
 	case c.Normalisation == NormalisationBatch && c.Batch < 2:
 		return usererr.New("batch = 1 has no variance, want 2 or more with normalisation = %q", NormalisationBatch).Of("batch")
 	case c.Stop != StopNone && c.Validation == 0:

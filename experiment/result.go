@@ -227,5 +227,6 @@ type GradientCheck struct {
 //	epoch, step, train_cost, train_accuracy, val_cost, val_accuracy, penalty,
 //	sum_of_weights, norm_<parameter> ... (Euclidean norm of each weight matrix)
 //
-// An empty field is an undefined or non-finite value. train_cost is of the last
-// batch before its update (published) or the mean over the epoch's batches.
+// An empty field is an undefined or non-finite value. train_cost is the mean over the
+// epoch's examples so far. Under the published stop rule it is that of the last batch
+// before its update, and train_cost and val_cost include the penalty.

@@ -29,8 +29,10 @@ import (
 	"glassnet/train"
 )
 
-// Settings are all that decides the numbers of one run: what config.toml in a
-// run's folder says, and what `train --config` reads.
+// Settings are all that decides the numbers of a run by itself: what config.toml in a
+// run's folder says, and what `train --config` reads. Runs of a study with stream_order
+// depend on their place in the stream too: those after the first do not come out again
+// from their config.toml.
 type Settings struct {
 	Dataset   string `toml:"dataset" json:"dataset"`
 	Precision string `toml:"precision" json:"precision"`

@@ -143,8 +143,10 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 			o.Progress(p)
 		}
 	}
-	failed, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
+	going, stop := context.WithCancel(ctx)
+	defer stop()
+	var failures sync.Mutex
+	var failure error // the first that is not an interruption
 	next := make(chan int, len(jobs))
 	for _, i := range s.longestFirst(jobs) {
 		next <- i
@@ -154,28 +156,32 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 	for range abreast {
 		workers.Go(func() {
 			for i := range next {
-				if failed.Err() != nil {
+				if going.Err() != nil {
 					return
 				}
 				j := jobs[i]
 				folder := filepath.Join("runs", j.name)
 				run, err := caught(func() (Run, error) {
-					return runOne(failed, filepath.Join(dir, folder), data, j.settings, j.drawn(data), s.Target,
+					return runOne(going, filepath.Join(dir, folder), data, j.settings, j.drawn(data), s.Target,
 						TrainOptions{Threads: o.Threads / abreast, Name: j.name, Progress: report})
 				})
 				run.Dir = filepath.ToSlash(folder)
 				runs[i] = run
 				var diverged *train.DivergedError
 				if err != nil && !errors.As(err, &diverged) && !errors.Is(err, context.Canceled) {
-					fail(fmt.Errorf("%s: %w", j.name, err))
+					failures.Lock()
+					if failure == nil {
+						failure = fmt.Errorf("%s: %w", j.name, err)
+					}
+					failures.Unlock()
+					stop()
 				}
 			}
 		})
 	}
 	workers.Wait()
-	var fault *FaultError
-	if err := context.Cause(failed); err != nil && (ctx.Err() == nil || errors.As(err, &fault)) {
-		return nil, err
+	if failure != nil {
+		return nil, failure
 	}
 	return runs, nil
 }

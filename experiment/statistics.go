@@ -19,7 +19,7 @@ type metric struct {
 	digits  int
 	shared  bool // wall time of runs that share the cores: summarised, not compared
 	timed   bool // changes from one timing to the next
-	derived bool // the same for all seeds of an experiment: nothing to pair
+	derived bool // follows from other figures, or is the same for all seeds: summarised, not compared
 }
 
 var metrics = []metric{
@@ -39,10 +39,14 @@ var metrics = []metric{
 	{name: "seconds", of: func(r *Run) *float64 { return &r.Seconds }, words: "wall time", unit: " s", digits: 1, shared: true},
 }
 
-func metricNames() []string {
+func (m metric) compared() bool { return !m.shared && !m.derived }
+
+func comparedMetrics() []string {
 	var names []string
 	for _, m := range metrics {
-		names = append(names, m.name)
+		if m.compared() {
+			names = append(names, m.name)
+		}
 	}
 	return names
 }
@@ -69,7 +73,7 @@ func summarise(r *Results, s *Study) {
 	for _, pair := range s.Comparisons {
 		a, b := find(r, pair.A), find(r, pair.B)
 		for _, m := range metrics {
-			if !m.shared && !m.derived {
+			if m.compared() {
 				c := compare(a, b, m)
 				c.Primary = pair.Primary && m.name == s.Primary
 				r.Comparisons = append(r.Comparisons, c)

@@ -88,16 +88,20 @@ func Load(nameOrPath string) (*Study, error) {
 	return Parse(nameOrPath, text)
 }
 
-// Shorten limits every run to so many epochs, for a quick look, and notes that the
-// figures are then not the study's. Fewer than 1 are a user error.
+// Shorten limits every run to so many epochs, for a quick look, and where that changes a
+// limit notes that the figures are then not the study's. Fewer than 1 are a user error.
 func (s *Study) Shorten(epochs int) error {
 	if epochs < 1 {
 		return usererr.New("%d epochs, want 1 or more", epochs)
 	}
+	shorter := false
 	for i := range s.Experiments {
+		shorter = shorter || epochs < s.Experiments[i].Epochs
 		s.Experiments[i].Epochs = min(s.Experiments[i].Epochs, epochs)
 	}
-	s.Notes = append(s.Notes, fmt.Sprintf("Every run was cut short after epoch %d: these are not the study's full figures.", epochs))
+	if shorter {
+		s.Notes = append(s.Notes, fmt.Sprintf("Runs that would have gone on were cut short after epoch %d: these are not the study's full figures.", epochs))
+	}
 	return nil
 }
 
@@ -214,8 +218,8 @@ func (s *Study) Validate() error {
 		return usererr.New("%d experiments, want 1 to %d", len(s.Experiments), maxExperiments)
 	case len(s.Seeds) < 1 || len(s.Seeds) > maxSeeds:
 		return usererr.New("%d seeds, want 1 to %d", len(s.Seeds), maxSeeds)
-	case !slices.Contains(metricNames(), s.Primary):
-		return usererr.New("primary_metric = %q, want %s", s.Primary, usererr.List(metricNames()))
+	case !slices.Contains(comparedMetrics(), s.Primary):
+		return usererr.New("primary_metric = %q, want %s", s.Primary, usererr.List(comparedMetrics()))
 	case !(s.Target >= 0 && s.Target < 1):
 		return usererr.New("target_accuracy = %v, want a number in [0, 1)", s.Target)
 	case s.TimingRepeats < 0 || s.TimingRepeats > 1000:

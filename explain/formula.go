@@ -11,7 +11,7 @@ import (
 // Formula is how one number of a step came about.
 type Formula struct {
 	Ref   Ref
-	What  string  // in words: "weight from unit 13 of the input to unit 4 of layer 1"
+	What  string  // in words: "weight of layer 1 from input 13 to unit 4 before the update"
 	Value float64 // as the step has it
 	Law   string  // the formula in general
 	Expr  Expr    // the same with the numbers put in

@@ -55,7 +55,7 @@ func (s *Step[T]) Health() Health {
 	var dense []LayerHealth
 	for l := 1; l <= len(s.Net.Layers()); l++ {
 		layer, cache := s.layer(l)
-		in, out := layer.Widths()
+		_, out := layer.Widths()
 		lh := LayerHealth{Layer: l, Kind: layer.Spec().Kind, Units: out, Update: math.NaN()}
 		switch lh.Kind {
 		case nn.KindReLU:
@@ -81,7 +81,7 @@ func (s *Step[T]) Health() Health {
 					"The learning rate is large for the gradients that arrive here.", "A learning rate some ten times smaller.")
 			case lh.Update < slow && lh.Update > 0:
 				find(l, fmt.Sprintf("one update moves the weights of layer %d by %.2g of their length", l, lh.Update),
-					fmt.Sprintf("Hardly any gradient arrives at its %d inputs, or the learning rate is small.", in),
+					fmt.Sprintf("Hardly any gradient arrives at its %d units, or the learning rate is small.", out),
 					"A larger learning rate; if only this layer is slow, batch normalisation or ReLU after it.")
 			}
 		}

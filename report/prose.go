@@ -253,7 +253,7 @@ func dataProse(d *experiment.DatasetInfo) string {
 	if d.Name == "mnist" {
 		text = fmt.Sprintf("MNIST: handwritten digits as grey images of %d x %d pixels (%s).", d.Width, d.Height, orMissing(clean(d.Origin)))
 	}
-	return text + " The validation examples are set aside from the training examples; they decide when training stops. The test examples are looked at once, when training is over."
+	return text + " The validation examples are set aside from the training examples: nothing is learned from them, and where a study has a stop rule, they decide when training stops. The test examples are looked at once, when training is over."
 }
 
 const shapesProse = "A layer's arrays in both conventions. The outputs of the last layer become predictions by softmax: ten probabilities, say, that add up to 1."
@@ -623,7 +623,7 @@ var glossary = []term{
 	{"batch", "The examples that one step looks at together."},
 	{"batch normalisation", "A layer that brings each unit to mean 0 and variance 1 over the examples of a batch, then scales and shifts it by two learned numbers; for predictions it uses running averages (Ioffe and Szegedy, 2015)."},
 	{"confusion matrix", "How often each label (row) was predicted as each class (column)."},
-	{"cost", "The mean over examples of -ln(probability given to the label), in nats; 2.303 is guessing among ten classes. A penalty, where there is one, is said apart."},
+	{"cost", "The mean over examples of -ln(probability given to the label), in nats; 2.303 is guessing among ten classes. A penalty, where there is one, is said apart; only the costs of the published study include it."},
 	{"epoch", "One pass over all training examples."},
 	{"gradient check", "Comparing a derivative from the backward pass with the slope measured by moving a weight a little up and down."},
 	{"Holm's correction", "Makes p values larger when several comparisons of a family are made at once, so that chance alone is not taken for a finding."},

@@ -202,8 +202,8 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 			if !write([]byte(": still here\n\n")) {
 				return
 			}
-		case text := <-watcher.events:
-			if !write(text) {
+		case text, open := <-watcher.events:
+			if !open || !write(text) {
 				return
 			}
 		}
@@ -535,9 +535,9 @@ func (s *server) postMistakes(r *http.Request) (any, error) {
 			return err
 		}
 		data = t.data
-		key = moment{t.number, t.branch, t.run.steps()}
+		key = moment{t.number, t.branch, t.run.steps(), t.phase == diverged || t.phase == failed}
 		if from, err := t.find(body.At); err == nil && from != nil {
-			key = moment{t.number, from.Branch, from.Step}
+			key = moment{t.number, from.Branch, from.Step, false}
 		}
 		if e = s.evaluations.find(key); e == nil {
 			net, err = t.networkAt(body.At)
@@ -563,8 +563,12 @@ func (s *server) postMistakes(r *http.Request) (any, error) {
 	}{e.steps, data.Test.Len(), e.cost, e.accuracy, e.confusion, len(chosen), chosen[:min(len(chosen), maxShown)]}, nil
 }
 
-// moment is a step of a branch of a training.
-type moment struct{ training, branch, step int }
+// moment is a step of a branch of a training; broken, when the one after it failed and has
+// left other numbers than a snapshot has.
+type moment struct {
+	training, branch, step int
+	broken                 bool
+}
 
 // evaluations keeps the last few.
 type evaluations struct {

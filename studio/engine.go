@@ -257,6 +257,7 @@ const (
 	maxPoints        = 4096
 	maxBranches      = 256
 	maxParameters    = 1 << 24
+	maxNumbers       = 1 << 25 // of a batch in all layers; a pass there and back holds some four times as many
 )
 
 // tellEvery is the time between two messages to the watchers: who reads numbers wants
@@ -293,12 +294,18 @@ func (o *owner) configure(data *dataset.Data, s experiment.Settings) error {
 	return nil
 }
 
-// fits refuses networks that are too large to be kept many times.
+// fits refuses networks that are too large to be kept many times, and batches too large
+// to be passed through them.
 func fits(data *dataset.Data, c experiment.Config) error {
-	width, parameters := data.Train.Features(), 0
+	width, parameters, numbers := data.Train.Features(), 0, 0
 	for _, units := range append(slices.Clone(c.Hidden), data.Train.Classes) {
 		parameters += (width + 1) * units
+		numbers += c.Batch * units
 		width = units
+	}
+	if numbers > maxNumbers {
+		return usererr.New("batch = %d in layers of these widths is %d numbers, want at most %d in the studio", c.Batch, numbers, maxNumbers).
+			Try("a smaller batch, or the command line, which takes larger ones")
 	}
 	if parameters > maxParameters {
 		return usererr.New("a network of %d parameters, want at most %d in the studio", parameters, maxParameters).Try("the command line, which takes larger ones")
@@ -451,7 +458,7 @@ func (t *training) tell(must bool) {
 	if !must && passed < tellEvery {
 		return
 	}
-	if steps := t.run.steps() - t.toldStep; steps > 0 {
+	if steps := t.run.steps() - t.toldStep; steps > 0 && passed > 0 { // of a coarse clock it may be 0
 		t.speed = float64(steps) / passed.Seconds()
 	}
 	t.told, t.toldStep = time.Now(), t.run.steps()
@@ -556,6 +563,9 @@ func (t *training) goBack(id int, change func(*experiment.Settings) error) error
 	if err != nil {
 		return err
 	}
+	if err := fits(t.data, after.Config); err != nil {
+		return err
+	}
 	of := after
 	of.Seed = t.seed // of the split
 	run, err := newRun(t.data, of, t.owner.threads)
@@ -625,7 +635,8 @@ func (t *training) setRate(rate float64) error {
 	return nil
 }
 
-// hub sends events to watchers. It never waits: who does not read loses the oldest.
+// hub sends events to watchers. It never waits: the stream of one who does not read ends,
+// and a page that connects again asks for everything first.
 type hub struct {
 	log      *slog.Logger
 	mu       sync.Mutex
@@ -670,17 +681,11 @@ func (h *hub) send(event string, value any) {
 	}
 	text := fmt.Appendf(nil, "event: %s\ndata: %s\n\n", event, data)
 	for w := range h.watchers {
-		for {
-			select {
-			case w.events <- text:
-			default:
-				select {
-				case <-w.events: // the oldest
-				default:
-				}
-				continue
-			}
-			break
+		select {
+		case w.events <- text:
+		default:
+			delete(h.watchers, w)
+			close(w.events)
 		}
 	}
 }

@@ -376,6 +376,7 @@ func TestTheWayThrough(t *testing.T) {
 		{"/api/rate", object{"learning_rate": -1}, 422},
 		{"/api/configure", object{"hidden": []int{0}}, 422},
 		{"/api/configure", object{"precision": "float16"}, 422},
+		{"/api/configure", object{"precision": "float64", "hidden": []int{16384}, "batch": 16384}, 422}, // 8 GiB for a pass
 		{"/api/configure", object{"unknown": 1}, 400},
 	} {
 		if code := p.post(bad.path, bad.body, nil); code != bad.want {
@@ -448,8 +449,13 @@ func TestSlowWatchers(t *testing.T) {
 	if len(w.events) != buffered {
 		t.Fatalf("%d events wait, want %d", len(w.events), buffered)
 	}
-	if first := string(<-w.events); !strings.Contains(first, fmt.Sprintf(`"step":%d,`, 9*buffered)) {
-		t.Errorf("the oldest that waits is %s", first)
+	for i := range buffered {
+		if text := string(<-w.events); !strings.Contains(text, fmt.Sprintf(`"step":%d,`, i)) {
+			t.Errorf("event %d is %s", i, text)
+		}
+	}
+	if _, open := <-w.events; open || len(h.watchers) != 0 {
+		t.Errorf("after events that had no room the stream is open: %v, with %d watchers; want it ended", open, len(h.watchers))
 	}
 }
 

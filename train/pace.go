@@ -16,7 +16,6 @@ type pace struct {
 	steps  int           // that have been made this way in a trial
 	second bool          // whether the other way has been tried before
 	first  time.Duration // the median of that
-	trial  time.Duration // how long the trial has taken
 	times  [timed]time.Duration
 }
 
@@ -41,7 +40,6 @@ func (p *pace) made(took time.Duration) (alone bool) {
 	if p.steps >= settling {
 		p.times[p.steps-settling] = took
 	}
-	p.trial += took
 	if p.steps++; p.steps < settling+timed {
 		return p.alone
 	}
@@ -58,7 +56,7 @@ func (p *pace) made(took time.Duration) (alone bool) {
 	} else {
 		p.kept = 0
 	}
-	p.kept = max(p.kept, seldom*p.trial, leastKept)
-	p.keep, p.trial, p.second = p.kept, 0, false
+	p.kept = max(p.kept, seldom*(settling+timed)*(p.first+median), leastKept) // by medians: the program may have been stopped meanwhile
+	p.keep, p.second = p.kept, false
 	return p.alone
 }

@@ -52,7 +52,9 @@ func (c *benchCmd) Run(s *session) error {
 		Dataset: data.Name,
 		Loading: []bench.Loading{{What: data.Name + ", " + data.Origin, MB: mb, Seconds: seconds, Rate: mb / seconds}},
 	}
-	bench.Run(&r, bench.Options{Threads: threads, Quick: c.Quick, Set: set})
+	if err := bench.Run(s.ctx, &r, bench.Options{Threads: threads, Quick: c.Quick, Set: set}); err != nil {
+		return err
+	}
 	if c.JSON {
 		return printJSON(s.stdout, r)
 	}

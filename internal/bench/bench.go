@@ -3,6 +3,8 @@
 package bench
 
 import (
+	"context"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,9 +94,9 @@ type Options struct {
 }
 
 // Run measures everything but the loading, and fills report, whose Machine the
-// caller has named.
-func Run(report *Report, o Options) {
-	m := meter{slice: 100 * time.Millisecond, repeats: 5, report: report}
+// caller has named. When ctx ends first, so does Run, with its error.
+func Run(ctx context.Context, report *Report, o Options) error {
+	m := meter{ctx: ctx, slice: 100 * time.Millisecond, repeats: 5, report: report}
 	if o.Quick {
 		m.slice, m.repeats = 5*time.Millisecond, 3
 	}
@@ -135,17 +137,22 @@ func Run(report *Report, o Options) {
 			predictions(&m, net, batch, o.Set)
 		}
 	}
+	return ctx.Err()
 }
 
 // meter takes times: the median over repeats of slices of about that length.
 type meter struct {
+	ctx     context.Context
 	slice   time.Duration
 	repeats int
 	report  *Report
 }
 
-// seconds returns the time of one call of f.
+// seconds returns the time of one call of f, NaN when the context has ended.
 func (m *meter) seconds(f func()) float64 {
+	if m.ctx.Err() != nil {
+		return math.NaN()
+	}
 	n := 1
 	for { // until a slice is long enough
 		start := time.Now()
@@ -156,7 +163,8 @@ func (m *meter) seconds(f func()) float64 {
 		if took >= m.slice/2 {
 			break
 		}
-		n = max(2*n, int(float64(n)*float64(m.slice)/float64(took+1)/2))
+		// Of a coarse clock took may be 0.
+		n = min(100*n, max(2*n, int(float64(n)*float64(m.slice)/float64(took+1)/2)))
 	}
 	times := make([]float64, m.repeats)
 	for i := range times {

@@ -1,12 +1,28 @@
 package bench
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"testing"
+	"time"
 
 	"glassnet/dataset"
 	"glassnet/dataset/drawn"
 )
+
+// Who interrupts a measurement does not wait for its end.
+func TestRunIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := time.Now()
+	if err := Run(ctx, &Report{}, Options{Threads: 1, Set: &dataset.Set{Width: 28, Height: 28, Classes: 10, Pixels: make([]byte, 2048*784), Labels: make([]byte, 2048)}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Run = %v, want context.Canceled", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v, want a moment", took)
+	}
+}
 
 func TestRun(t *testing.T) {
 	pixels, labels, err := drawn.Draw(t.Context(), drawn.StandardSeed, 0, 2048, nil)
@@ -14,7 +30,9 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r Report
-	Run(&r, Options{Threads: 2, Quick: true, Set: &dataset.Set{Width: 28, Height: 28, Classes: 10, Pixels: pixels, Labels: labels}})
+	if err := Run(t.Context(), &r, Options{Threads: 2, Quick: true, Set: &dataset.Set{Width: 28, Height: 28, Classes: 10, Pixels: pixels, Labels: labels}}); err != nil {
+		t.Fatal(err)
+	}
 	for _, precision := range []string{"float32", "float64"} {
 		for _, threads := range []string{"1", "2"} {
 			if r.Machine.PeakGFLOPS[precision][threads] <= 0 || r.Machine.Bandwidth[threads] <= 0 {

@@ -9,7 +9,7 @@ import (
 )
 
 // Pool is a fixed set of goroutines that help the caller. Between two tasks of a
-// training step they wait awake, a few microseconds of looking at one variable;
+// training step they wait awake, some 50 µs of looking at one variable;
 // after a longer pause they sleep. They end when the Pool is no longer reachable.
 type Pool struct {
 	threads int

@@ -21,8 +21,8 @@ type Scratch[T Float] struct {
 	group   [lists]sparseRow[T]
 	pixels  [16]*byte
 
-	at    []int32 // of the portable implementation: what is not 0 in a row,
-	value []T     // and where it is
+	at    []int32 // of the portable implementation: where a row is not 0,
+	value []T     // and what is there
 }
 
 // lists is how many compressed rows are summed together.

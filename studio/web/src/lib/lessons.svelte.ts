@@ -111,7 +111,7 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
     ],
   },
   {
-    task: 'Train on few examples until the two curves part; then again with a penalty. Most of the training examples are set aside here, so there is much to learn by heart.',
+    task: 'Train on few examples until the two curves part; then again with a penalty. Most of the training examples are set aside here: the few that are left are soon learned by heart.',
     steps: [
       {
         text: 'No penalty: validation cost past its lowest, training cost below a quarter of it',

@@ -24,7 +24,7 @@ export function stepsOf(seen: Seen): Step[] {
       phase: 'forward' as const,
       layer: l.layer,
       title: name(l),
-      what: forwards(l.kind, inputs(l), l.output.length),
+      what: forwards(l.kind, inputs(l), l.output.length, hasBias(l)),
       law: `${l.layer}:0`,
     })),
     {
@@ -56,10 +56,13 @@ export function stepsOf(seen: Seen): Step[] {
 
 const atobLength = (base64: string): number => (base64.length / 4) * 3 - (base64.match(/=*$/)?.[0].length ?? 0)
 
-function forwards(kind: string, inputs: number, units: number): string {
+/** Whether a layer adds biases: one before batch normalisation does not. */
+export const hasBias = (layer: LayerSeen | undefined): boolean => layer?.params?.some((p) => p.name.endsWith('.bias')) ?? false
+
+function forwards(kind: string, inputs: number, units: number, biased: boolean): string {
   switch (kind) {
     case 'dense':
-      return `Each of ${units} units multiplies the ${inputs} numbers before it by its weights, adds them up and adds its bias.`
+      return `Each of ${units} units multiplies the ${inputs} numbers before it by its weights${biased ? ', adds them up and adds its bias' : ' and adds them up'}.`
     case 'relu':
       return 'What is above 0 passes as it is; the rest becomes 0.'
     case 'sigmoid':
@@ -90,6 +93,6 @@ function backwards(next: LayerSeen | undefined, layer: LayerSeen): string {
 
 function updates(layer: LayerSeen, seen: Seen): string {
   const ratio = layer.update_over_weight ? ` It moves the weights by ${number(100 * layer.update_over_weight, 2)} % of their length.` : ''
-  if (layer.kind === 'dense') return `Each weight and each bias moves against its gradient, ${number(seen.learning_rate)} times as far.${ratio}`
+  if (layer.kind === 'dense') return `Each weight${hasBias(layer) ? ' and each bias' : ''} moves against its gradient, ${number(seen.learning_rate)} times as far.${ratio}`
   return 'Gamma and beta move against their gradients. The running mean and variance move towards those of this batch.'
 }
