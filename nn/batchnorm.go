@@ -81,10 +81,10 @@ func (b *BatchNorm[T]) Params() []*Param[T] { return b.params }
 // NewCache implements Layer.
 func (b *BatchNorm[T]) NewCache(o CacheOptions) *Cache[T] {
 	c := newCache[T](o, b.width, b.width)
-	c.keep("mean", 1, b.width)
-	c.keep("variance", 1, b.width)
-	c.keep("inverse_std", 1, b.width)
-	c.keep("x_hat", o.Batch, b.width)
+	c.keep("mean", b.width)
+	c.keep("variance", b.width)
+	c.keep("inverse_std", b.width)
+	c.keepPerExample("x_hat", b.width)
 	if o.Backward {
 		c.scratch = make([]T, 3*b.width)
 	}
@@ -101,7 +101,6 @@ func (b *BatchNorm[T]) NewCache(o CacheOptions) *Cache[T] {
 // In Eval mode mean and variance are the running ones. Shapes: x, y [batch, width].
 func (b *BatchNorm[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
 	y := c.begin(b, x, mode)
-	c.Kept[keptXHat].Value = c.kept[keptXHat].Value.Head(x.Rows)
 	mean, variance := c.Kept[keptMean].Value.Data, c.Kept[keptVariance].Value.Data
 	inverse, xHat := c.Kept[keptInverse].Value.Data, c.Kept[keptXHat].Value
 

@@ -77,14 +77,16 @@ func (d *Dense[T]) biases() []T {
 func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
 	c.beginBackward(d, gradOut)
 	batch := gradOut.Rows
-	if c.Pixels.Cols > 0 {
-		c.engine.MatMulPixelsTransposed(d.weight.Grad, c.Pixels, gradOut.Data, d.out)
-	} else {
-		c.engine.MatMulTransposed(d.weight.Grad, c.In.Data, gradOut.Data, batch, d.in, d.out)
-	}
-	if d.bias != nil {
-		clear(d.bias.Grad)
-		c.engine.AddColumns(d.bias.Grad, gradOut.Data)
+	if c.wantsGrads() {
+		if c.Pixels.Cols > 0 {
+			c.engine.MatMulPixelsTransposed(d.weight.Grad, c.Pixels, gradOut.Data, d.out)
+		} else {
+			c.engine.MatMulTransposed(d.weight.Grad, c.In.Data, gradOut.Data, batch, d.in, d.out)
+		}
+		if d.bias != nil {
+			clear(d.bias.Grad)
+			c.engine.AddColumns(d.bias.Grad, gradOut.Data)
+		}
 	}
 	if c.wantsGradIn() {
 		c.engine.MatMulByTransposed(c.GradIn.Data, gradOut.Data, d.weight.Value, batch, d.in, d.out)

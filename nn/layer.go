@@ -100,15 +100,25 @@ type Cache[T matrix.Float] struct {
 	engine *kernel.Engine[T]
 	out    matrix.Matrix[T] // storage of Out and GradIn for a full batch
 	gradIn matrix.Matrix[T]
-	kept   []Kept[T] // storage of Kept
+	kept   []kept[T] // storage of Kept
 
 	scratch []T // of a backward pass
+
+	// Of a backward pass that is made in two: first only GradIn, by rows of the batch,
+	// then only the gradients of the parameters.
+	gradInOnly, gradInDone bool
 }
 
 // Kept is a named intermediate value of a pass.
 type Kept[T matrix.Float] struct {
 	Name  string
 	Value matrix.Matrix[T]
+}
+
+// kept is storage for a full batch.
+type kept[T matrix.Float] struct {
+	value      matrix.Matrix[T]
+	perExample bool // whether its rows are those of the batch
 }
 
 func newCache[T matrix.Float](o CacheOptions, in, out int) *Cache[T] {
@@ -119,12 +129,16 @@ func newCache[T matrix.Float](o CacheOptions, in, out int) *Cache[T] {
 	return c
 }
 
-// keep adds a [rows, cols] intermediate value; rows follow the batch when
-// perExample.
-func (c *Cache[T]) keep(name string, rows, cols int) {
-	k := Kept[T]{name, matrix.New[T](rows, cols)}
-	c.kept = append(c.kept, k)
-	c.Kept = append(c.Kept, k)
+// keep adds an intermediate value [1, cols].
+func (c *Cache[T]) keep(name string, cols int) { c.keepRows(name, 1, cols, false) }
+
+// keepPerExample adds an intermediate value [batch, cols].
+func (c *Cache[T]) keepPerExample(name string, cols int) { c.keepRows(name, c.out.Rows, cols, true) }
+
+func (c *Cache[T]) keepRows(name string, rows, cols int, perExample bool) {
+	value := matrix.New[T](rows, cols)
+	c.kept = append(c.kept, kept[T]{value, perExample})
+	c.Kept = append(c.Kept, Kept[T]{name, value})
 }
 
 // begin prepares a forward pass of x through a layer of the given width.
@@ -135,6 +149,11 @@ func (c *Cache[T]) begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.M
 	}
 	c.In, c.Pixels, c.Out, c.mode = x, matrix.Pixels{}, c.out.Head(x.Rows), mode
 	c.GradOut, c.GradIn = matrix.Matrix[T]{}, matrix.Matrix[T]{}
+	for i, k := range c.kept {
+		if k.perExample {
+			c.Kept[i].Value = k.value.Head(x.Rows)
+		}
+	}
 	return c.Out
 }
 
@@ -150,4 +169,7 @@ func (c *Cache[T]) beginBackward(layer Layer[T], gradOut matrix.Matrix[T]) {
 }
 
 // wantsGradIn reports whether this backward pass computes dCost/dIn.
-func (c *Cache[T]) wantsGradIn() bool { return c.GradIn.Data != nil }
+func (c *Cache[T]) wantsGradIn() bool { return c.GradIn.Data != nil && !c.gradInDone }
+
+// wantsGrads reports whether this backward pass computes the gradients of the parameters.
+func (c *Cache[T]) wantsGrads() bool { return !c.gradInOnly }

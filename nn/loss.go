@@ -34,6 +34,8 @@ type LossCache[T matrix.Float] struct {
 	probabilities, gradLogits matrix.Matrix[T] // storage for a full batch
 	losses, sums              []T              // sums of exponentials
 	predicted                 []int32
+
+	batch int // examples that the cost is the mean of: more than those here, where these are a share of a batch
 }
 
 // NewLossCache returns room for batches of up to batch examples.
@@ -56,7 +58,11 @@ func (c *LossCache[T]) begin(logits matrix.Matrix[T], labels []uint8) {
 	c.Probabilities, c.Losses = c.probabilities.Head(logits.Rows), c.losses[:logits.Rows]
 	c.Predicted = c.predicted[:logits.Rows]
 	c.GradLogits = matrix.Matrix[T]{}
+	c.batch = logits.Rows
 }
+
+// mean returns the mean loss.
+func (c *LossCache[T]) mean() float64 { return kernel.Sum(c.Losses) / float64(len(c.Losses)) }
 
 // Correct returns how many examples have their label as the largest logit.
 func (c *LossCache[T]) Correct() int {
@@ -110,7 +116,7 @@ func (CrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels 
 		z := logits.Row(i)
 		c.Losses[i] = elementary.Log(c.sums[i]) - (z[label] - z[c.Predicted[i]])
 	}
-	return kernel.Sum(c.Losses) / float64(len(labels))
+	return c.mean()
 }
 
 // Backward computes, for a batch of n,
@@ -118,7 +124,7 @@ func (CrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels 
 //	dCost/dz[i, j] = (p[i, j] - [j = label[i]]) / n
 func (CrossEntropy[T]) Backward(c *LossCache[T]) matrix.Matrix[T] {
 	c.GradLogits = c.gradLogits.Head(len(c.Labels))
-	n := T(len(c.Labels))
+	n := T(c.batch)
 	kernel.Of[T]().Divide(c.GradLogits.Data, c.Probabilities.Data, n)
 	for i, label := range c.Labels {
 		c.GradLogits.Row(i)[label] = (c.Probabilities.Row(i)[label] - 1) / n
@@ -148,5 +154,5 @@ func (PublishedCrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T]
 	for i, label := range labels {
 		c.Losses[i] = -elementary.Log(c.Probabilities.Row(i)[label] + PublishedLossEpsilon)
 	}
-	return kernel.Sum(c.Losses) / float64(len(labels))
+	return c.mean()
 }

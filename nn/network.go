@@ -78,6 +78,7 @@ type Trace[T matrix.Float] struct {
 	Caches []*Cache[T] // one per layer
 
 	engine   *kernel.Engine[T]
+	rows     *byRows[T]       // how threads share the rows of a batch; nil: they do not
 	unpacked matrix.Matrix[T] // images as numbers, for a first layer that is not Dense
 }
 
@@ -102,6 +103,9 @@ func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
 		c := l.NewCache(CacheOptions{Batch: o.Batch, Backward: o.Backward, GradIn: o.GradIn || o.Backward && i > 0})
 		c.engine = engine
 		t.Caches[i] = c
+	}
+	if o.Backward {
+		t.rows = newByRows(n, t, o.Threads)
 	}
 	if _, dense := n.layers[0].(*Dense[T]); !dense {
 		t.unpacked = matrix.New[T](o.Batch, n.in)

@@ -36,8 +36,8 @@ func (p *PublishedNorm[T]) Params() []*Param[T] { return nil }
 // NewCache implements Layer.
 func (p *PublishedNorm[T]) NewCache(o CacheOptions) *Cache[T] {
 	c := newCache[T](o, p.width, p.width)
-	c.keep("mean", o.Batch, 1)
-	c.keep("variance", o.Batch, 1)
+	c.keepPerExample("mean", 1)
+	c.keepPerExample("variance", 1)
 	return c
 }
 
@@ -50,9 +50,6 @@ func (p *PublishedNorm[T]) NewCache(o CacheOptions) *Cache[T] {
 // Shapes: x, y [batch, width].
 func (p *PublishedNorm[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
 	y := c.begin(p, x, mode)
-	for k := range c.Kept {
-		c.Kept[k].Value = c.kept[k].Value.Head(x.Rows)
-	}
 	d := T(p.width)
 	for i := range x.Rows {
 		xi, yi := x.Row(i), y.Row(i)

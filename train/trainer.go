@@ -144,9 +144,7 @@ func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 		}(time.Now())
 	}
 	labels := batch.CopyLabels(t.labels)
-	logits := t.net.ForwardPixels(t.trace, batch.Pixels(), nn.Train)
-	data := t.o.Loss.Forward(t.loss, logits, labels)
-	t.net.Backward(t.trace, t.o.Loss.Backward(t.loss))
+	data := t.net.Gradients(t.trace, t.o.Loss, t.loss, batch.Pixels(), labels)
 	penalty := t.o.Penalty.Apply(t.net.Params(), nn.Train)
 	if total := data + penalty; math.IsNaN(total) || math.IsInf(total, 0) {
 		return Cost{}, t.diverged(fmt.Sprintf("the cost of the batch is %v", total))

@@ -44,6 +44,10 @@ func (e *Engine[T]) run(p product[T], split bool) {
 	e.product = product[T]{} // let go of the caller's memory
 }
 
+// Share has the pool's threads do a task, or the caller alone where it computes
+// everything.
+func (e *Engine[T]) Share(t Task) { e.pool.Run(t, !e.Alone) }
+
 // MatMul computes y = x·w + b; shapes x [m, k], w [k, n], b [n] or nil, y [m, n].
 func (e *Engine[T]) MatMul(y, x, w, b []T, m, k, n int) {
 	check("MatMul", m, k, n, len(y), m*n, len(x), m*k, len(w), k*n, b, n)

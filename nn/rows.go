@@ -1,0 +1,166 @@
+package nn
+
+import (
+	"fmt"
+	"slices"
+
+	"glassnet/internal/kernel"
+	"glassnet/matrix"
+)
+
+// Gradients makes a training pass of one batch and returns its cost, the mean loss in
+// nats. It overwrites the gradients of all parameters:
+//
+//	logits := n.ForwardPixels(t, pixels, Train)
+//	cost := loss.Forward(c, logits, labels)
+//	n.Backward(t, loss.Backward(c))
+//
+// It does just that, or what has the same bits and is faster on several threads:
+// behind the first layer every example goes its own way through narrow layers, the loss
+// and back, so each thread takes some rows of the batch all that way, and they meet once
+// instead of after each layer. What sums over the examples, the gradients of parameters,
+// follows.
+func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8) (cost float64) {
+	if !t.sharesRows(loss, pixels.Rows()) {
+		cost = loss.Forward(c, n.ForwardPixels(t, pixels, Train), labels)
+		n.Backward(t, loss.Backward(c))
+		return cost
+	}
+	x := n.layers[0].(*Dense[T]).ForwardPixels(t.Caches[0], pixels, Train)
+	for i, l := range n.layers[1:] {
+		x = t.Caches[i+1].begin(l, x, Train)
+	}
+	c.begin(x, labels)
+	if largest := slices.Max(labels); int(largest) >= x.Cols { // here, where who called can recover
+		panic(fmt.Sprintf("nn: label %d of %d classes", largest, x.Cols))
+	}
+	c.GradLogits = c.gradLogits.Head(x.Rows)
+
+	t.rows.loss, t.rows.whole = loss, c
+	t.engine.Share(t.rows)
+	t.rows.loss, t.rows.whole = nil, nil
+
+	g := c.GradLogits
+	for i := len(n.layers) - 1; i >= 0; i-- {
+		cache := t.Caches[i]
+		cache.gradInDone = i > 0
+		g = n.layers[i].Backward(cache, g)
+		cache.gradInDone = false
+	}
+	return c.mean()
+}
+
+// byRows is the way of a batch from behind the first layer to the loss and back, by
+// rows. It is a task for the threads of a trace.
+type byRows[T matrix.Float] struct {
+	layers []Layer[T] // all but the first
+	caches []*Cache[T]
+	shares []share[T] // by thread
+	loss   Loss[T]
+	whole  *LossCache[T]
+}
+
+// share is some rows of the caches of a batch, in the same memory.
+type share[T matrix.Float] struct {
+	whole  *LossCache[T] // what the caches are rows [lo, hi) of
+	lo, hi int
+	caches []*Cache[T]
+	loss   LossCache[T]
+	_      [64]byte // nothing of another thread on the last cache line
+}
+
+const (
+	// worthSharing is the number of examples from which the rows of a batch are shared.
+	worthSharing = 64
+	// narrow is the width up to which each thread may as well read all weights of a layer.
+	narrow = 128
+	// together is how many rows are not parted: what fits a register.
+	together = 16
+)
+
+// newByRows returns the way by rows of a trace, or nil where there is none: a layer
+// looks at the batch as a whole, as batch normalisation does, or is wide.
+func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[T] {
+	if _, dense := n.layers[0].(*Dense[T]); !dense || threads < 2 || len(n.layers) < 2 {
+		return nil
+	}
+	r := &byRows[T]{layers: n.layers[1:], caches: t.Caches[1:], shares: make([]share[T], threads)}
+	for _, l := range r.layers {
+		in, out := l.Widths()
+		switch l.(type) {
+		case *Dense[T], *Activation[T], *PublishedNorm[T]:
+		default:
+			return nil
+		}
+		if max(in, out) > narrow {
+			return nil
+		}
+	}
+	for s := range r.shares {
+		engine := kernel.NewEngine[T](nil)
+		for _, whole := range r.caches {
+			c := &Cache[T]{engine: engine, gradInOnly: true}
+			for i, k := range whole.kept {
+				c.kept = append(c.kept, k)
+				c.Kept = append(c.Kept, whole.Kept[i])
+			}
+			r.shares[s].caches = append(r.shares[s].caches, c)
+		}
+	}
+	return r
+}
+
+// sharesRows says whether a batch of so many rows goes by rows.
+func (t *Trace[T]) sharesRows(loss Loss[T], rows int) bool {
+	switch loss.(type) {
+	case CrossEntropy[T], PublishedCrossEntropy[T]:
+		return t.rows != nil && rows >= worthSharing && !t.engine.Alone
+	}
+	return false
+}
+
+// Part takes rows of the batch through the layers, the loss and back.
+func (r *byRows[T]) Part(i, parts int) {
+	rows := len(r.whole.Labels)
+	lo, hi := min(rows, (rows*i/parts+together-1)/together*together), min(rows, (rows*(i+1)/parts+together-1)/together*together)
+	if lo == hi {
+		return
+	}
+	s := &r.shares[i]
+	if s.whole != r.whole || s.lo != lo || s.hi != hi { // else what another thread has just written is not read for nothing
+		s.whole, s.lo, s.hi = r.whole, lo, hi
+		for k, c := range s.caches {
+			c.take(r.caches[k], lo, hi)
+		}
+		s.loss.take(r.whole, lo, hi)
+	}
+	x := between(r.caches[0].In, lo, hi)
+	for k, l := range r.layers {
+		x = l.Forward(s.caches[k], x, Train)
+	}
+	r.loss.Forward(&s.loss, x, r.whole.Labels[lo:hi])
+	s.loss.batch = rows
+	g := r.loss.Backward(&s.loss)
+	for k := len(r.layers) - 1; k >= 0; k-- {
+		g = r.layers[k].Backward(s.caches[k], g)
+	}
+}
+
+// take makes c the cache of rows [lo, hi) of the batch of whole.
+func (c *Cache[T]) take(whole *Cache[T], lo, hi int) {
+	c.out, c.gradIn = between(whole.out, lo, hi), between(whole.gradIn, lo, hi)
+	for i, k := range whole.kept {
+		c.kept[i].value = between(k.value, lo, hi)
+	}
+}
+
+// take makes c the cache of rows [lo, hi) of the batch of whole.
+func (c *LossCache[T]) take(whole *LossCache[T], lo, hi int) {
+	c.probabilities, c.gradLogits = between(whole.probabilities, lo, hi), between(whole.gradLogits, lo, hi)
+	c.losses, c.sums, c.predicted = whole.losses[lo:hi], whole.sums[lo:hi], whole.predicted[lo:hi]
+}
+
+// between returns rows [lo, hi) of m, in the same memory.
+func between[T matrix.Float](m matrix.Matrix[T], lo, hi int) matrix.Matrix[T] {
+	return matrix.Matrix[T]{Rows: hi - lo, Cols: m.Cols, Data: m.Data[lo*m.Cols : hi*m.Cols]}
+}
