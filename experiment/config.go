@@ -134,8 +134,8 @@ func (c Config) Validate() error {
 		all += units
 	}
 	switch {
-	case c.Batch*all > maxBatchNumbers:
-		return usererr.New("batch = %d with %d hidden units is %d numbers, want at most %d", c.Batch, all, c.Batch*all, maxBatchNumbers)
+	case all > maxBatchNumbers/c.Batch:
+		return usererr.New("batch = %d with %d hidden units is %d numbers, want at most %d", c.Batch, all, int64(c.Batch)*int64(all), maxBatchNumbers)
 	case c.Normalisation == NormalisationBatch && c.Batch < 2:
 		return usererr.New("batch = 1 has no variance, want 2 or more with normalisation = %q", NormalisationBatch).Of("batch")
 	case c.Stop != StopNone && c.Validation == 0:

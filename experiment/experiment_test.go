@@ -483,6 +483,19 @@ func TestPanicOfARunFailsTheStudy(t *testing.T) {
 	}
 }
 
+// What fails while the study is interrupted is told all the same.
+func TestPanicAfterAnInterruptionFailsTheStudy(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := parse(t, small).Run(ctx, t.TempDir(), digits(t, 100, 20), RunOptions{Threads: 2, Progress: func(Progress) {
+		cancel()
+		panic("after the interruption")
+	}})
+	var fault *FaultError
+	if !errors.As(err, &fault) {
+		t.Errorf("error %v, want the panic", err)
+	}
+}
+
 func TestRunFailsWhereItCannotWrite(t *testing.T) {
 	data := digits(t, 100, 20)
 	file := filepath.Join(t.TempDir(), "file")

@@ -145,7 +145,7 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 	}
 	going, stop := context.WithCancel(ctx)
 	defer stop()
-	var failures sync.Mutex
+	var once sync.Once
 	var failure error // the first that is not an interruption
 	next := make(chan int, len(jobs))
 	for _, i := range s.longestFirst(jobs) {
@@ -169,11 +169,7 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 				runs[i] = run
 				var diverged *train.DivergedError
 				if err != nil && !errors.As(err, &diverged) && !errors.Is(err, context.Canceled) {
-					failures.Lock()
-					if failure == nil {
-						failure = fmt.Errorf("%s: %w", j.name, err)
-					}
-					failures.Unlock()
+					once.Do(func() { failure = fmt.Errorf("%s: %w", j.name, err) })
 					stop()
 				}
 			}

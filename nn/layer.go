@@ -100,7 +100,7 @@ type Cache[T matrix.Float] struct {
 	engine *kernel.Engine[T]
 	out    matrix.Matrix[T] // storage of Out and GradIn for a full batch
 	gradIn matrix.Matrix[T]
-	kept   []kept[T] // storage of Kept
+	kept   []keptRoom[T] // storage of Kept
 
 	scratch []T // of a backward pass
 
@@ -115,8 +115,8 @@ type Kept[T matrix.Float] struct {
 	Value matrix.Matrix[T]
 }
 
-// kept is storage for a full batch.
-type kept[T matrix.Float] struct {
+// keptRoom is storage of a Kept for a full batch.
+type keptRoom[T matrix.Float] struct {
 	value      matrix.Matrix[T]
 	perExample bool // whether its rows are those of the batch
 }
@@ -137,7 +137,7 @@ func (c *Cache[T]) keepPerExample(name string, cols int) { c.keepRows(name, c.ou
 
 func (c *Cache[T]) keepRows(name string, rows, cols int, perExample bool) {
 	value := matrix.New[T](rows, cols)
-	c.kept = append(c.kept, kept[T]{value, perExample})
+	c.kept = append(c.kept, keptRoom[T]{value, perExample})
 	c.Kept = append(c.Kept, Kept[T]{name, value})
 }
 

@@ -9,7 +9,9 @@ import (
 )
 
 // Gradients makes a training pass of one batch and returns its cost, the mean loss in
-// nats. It overwrites the gradients of all parameters:
+// nats. It overwrites the gradients of all parameters. Pixels are [batch, in], labels
+// [batch], each < classes; t has room for a backward pass. It panics when they do not fit.
+// It is
 //
 //	logits := n.ForwardPixels(t, pixels, Train)
 //	cost := loss.Forward(c, logits, labels)
@@ -18,8 +20,8 @@ import (
 // It does just that, or what has the same bits and is faster on several threads:
 // behind the first layer every example goes its own way through narrow layers, the loss
 // and back, so each thread takes some rows of the batch all that way, and they meet once
-// instead of after each layer. What sums over the examples, the gradients of parameters,
-// follows.
+// instead of after each layer (data parallelism within a batch). What sums over the
+// examples, the gradients of parameters, follows.
 func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8) (cost float64) {
 	if !t.sharesRows(loss, pixels.Rows()) {
 		cost = loss.Forward(c, n.ForwardPixels(t, pixels, Train), labels)
@@ -36,9 +38,9 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	}
 	c.GradLogits = c.gradLogits.Head(x.Rows)
 
-	t.rows.loss, t.rows.whole = loss, c
+	t.rows.layers, t.rows.loss, t.rows.whole = n.layers[1:], loss, c
 	t.engine.Share(t.rows)
-	t.rows.loss, t.rows.whole = nil, nil
+	t.rows.layers, t.rows.loss, t.rows.whole = nil, nil, nil
 
 	g := c.GradLogits
 	for i := len(n.layers) - 1; i >= 0; i-- {
@@ -53,9 +55,11 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 // byRows is the way of a batch from behind the first layer to the loss and back, by
 // rows. It is a task for the threads of a trace.
 type byRows[T matrix.Float] struct {
-	layers []Layer[T] // all but the first
-	caches []*Cache[T]
-	shares []share[T] // by thread
+	caches []*Cache[T] // of all layers but the first
+	shares []share[T]  // by thread
+
+	// Of the pass under way.
+	layers []Layer[T]
 	loss   Loss[T]
 	whole  *LossCache[T]
 }
@@ -84,8 +88,8 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 	if _, dense := n.layers[0].(*Dense[T]); !dense || threads < 2 || len(n.layers) < 2 {
 		return nil
 	}
-	r := &byRows[T]{layers: n.layers[1:], caches: t.Caches[1:], shares: make([]share[T], threads)}
-	for _, l := range r.layers {
+	r := &byRows[T]{caches: t.Caches[1:], shares: make([]share[T], threads)}
+	for _, l := range n.layers[1:] {
 		in, out := l.Widths()
 		switch l.(type) {
 		case *Dense[T], *Activation[T], *PublishedNorm[T]:
@@ -99,12 +103,9 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 	for s := range r.shares {
 		engine := kernel.NewEngine[T](nil)
 		for _, whole := range r.caches {
-			c := &Cache[T]{engine: engine, gradInOnly: true}
-			for i, k := range whole.kept {
-				c.kept = append(c.kept, k)
-				c.Kept = append(c.Kept, whole.Kept[i])
-			}
-			r.shares[s].caches = append(r.shares[s].caches, c)
+			r.shares[s].caches = append(r.shares[s].caches, &Cache[T]{
+				engine: engine, gradInOnly: true, kept: slices.Clone(whole.kept), Kept: slices.Clone(whole.Kept),
+			})
 		}
 	}
 	return r

@@ -122,18 +122,22 @@ func ended(e *experiment.Experiment) bool {
 // replaySentence says how the replay of the published table went.
 func replaySentence(r *experiment.Results) string {
 	equal, all, different, unfinished := replayed(r)
-	if len(unfinished) > 0 {
+	if len(unfinished) > 0 && r.Dataset.Name == "mnist" {
 		rest := fmt.Sprintf("%s did not come to an end, so nothing of the published table is compared with what there is of %s",
 			join(unfinished), map[bool]string{true: "it", false: "them"}[len(unfinished) == 1])
 		if all == 0 {
 			return rest + "."
 		}
-		return fmt.Sprintf("%s; of the other %d figures %d come out again.", rest, all, equal)
+		rest = fmt.Sprintf("%s; of the other %d figures %d come out again.", rest, all, equal)
+		if len(different) > 0 {
+			rest += " Different: " + strings.Join(different, "; ") + "."
+		}
+		return rest
 	}
 	switch {
 	case all == 0:
 		return "No published figure could be compared."
-	case r.Dataset.Name != "mnist":
+	case r.Dataset.Name != "mnist": // whether or not all runs came to their end
 		return fmt.Sprintf("The data is %s, not the MNIST of the published study, so the published figures cannot come out again; %d of %d are equal by chance.",
 			clean(r.Dataset.Name), equal, all)
 	case equal == all:

@@ -140,6 +140,7 @@ func theirRow(e *experiment.Experiment, p *experiment.PublishedRow) resultRow {
 		row.cells[c] = figureCell{text: clean(f.Published)}
 		switch {
 		case !ended(e):
+			row.unequal = append(row.unequal, f.Column+" (interrupted)")
 		case f.Equal:
 			row.cells[c].mark = "="
 		default:

@@ -257,7 +257,7 @@ const (
 	maxPoints        = 4096
 	maxBranches      = 256
 	maxParameters    = 1 << 24
-	maxNumbers       = 1 << 25 // of a batch in all layers; a pass there and back holds some four times as many
+	maxNumbers       = 1 << 25 // of a batch in all layers; a pass there and back holds four to seven times as many
 )
 
 // tellEvery is the time between two messages to the watchers: who reads numbers wants
@@ -297,10 +297,10 @@ func (o *owner) configure(data *dataset.Data, s experiment.Settings) error {
 // fits refuses networks that are too large to be kept many times, and batches too large
 // to be passed through them.
 func fits(data *dataset.Data, c experiment.Config) error {
-	width, parameters, numbers := data.Train.Features(), 0, 0
+	width, parameters, numbers := data.Train.Features(), int64(0), int64(0)
 	for _, units := range append(slices.Clone(c.Hidden), data.Train.Classes) {
-		parameters += (width + 1) * units
-		numbers += c.Batch * units
+		parameters += int64(width+1) * int64(units)
+		numbers += int64(c.Batch) * int64(units)
 		width = units
 	}
 	if numbers > maxNumbers {
@@ -640,7 +640,7 @@ func (t *training) setRate(rate float64) error {
 type hub struct {
 	log      *slog.Logger
 	mu       sync.Mutex
-	watchers map[*watcher]bool
+	watchers map[*watcher]bool // false: its stream is ending, and counts until it has ended
 }
 
 type watcher struct{ events chan []byte }
@@ -680,11 +680,14 @@ func (h *hub) send(event string, value any) {
 		return
 	}
 	text := fmt.Appendf(nil, "event: %s\ndata: %s\n\n", event, data)
-	for w := range h.watchers {
+	for w, follows := range h.watchers {
+		if !follows {
+			continue
+		}
 		select {
 		case w.events <- text:
 		default:
-			delete(h.watchers, w)
+			h.watchers[w] = false
 			close(w.events)
 		}
 	}

@@ -454,8 +454,12 @@ func TestSlowWatchers(t *testing.T) {
 			t.Errorf("event %d is %s", i, text)
 		}
 	}
-	if _, open := <-w.events; open || len(h.watchers) != 0 {
-		t.Errorf("after events that had no room the stream is open: %v, with %d watchers; want it ended", open, len(h.watchers))
+	if _, open := <-w.events; open {
+		t.Error("after events that had no room the stream is open, want it ended")
+	}
+	h.send("point", point{}) // is not for one that has ended
+	if h.leave(w); len(h.watchers) != 0 {
+		t.Errorf("%d watchers, want none", len(h.watchers))
 	}
 }
 

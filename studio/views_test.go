@@ -37,6 +37,23 @@ func trained(t *testing.T, s experiment.Settings) page {
 	return p
 }
 
+// A branch whose batches would take all memory is refused, as such a training is.
+func TestBranchWithHugeBatches(t *testing.T) {
+	s := settings()
+	s.Hidden = []int{520}
+	p := open(t)
+	if code := p.post("/api/configure", s, nil); code != 200 {
+		t.Fatal(code)
+	}
+	var e everything
+	p.get("/api/state", &e)
+	for batch, want := range map[int]int{50: 200, 1 << 16: 422} {
+		if code := p.post("/api/branch", object{"snapshot": e.Snapshots[0].ID, "settings": object{"batch": batch}}, nil); code != want {
+			t.Errorf("batches of %d: status %d, want %d", batch, code, want)
+		}
+	}
+}
+
 // A branch has the settings of its snapshot's branch but for what it changes; what
 // cannot change is refused.
 func TestBranch(t *testing.T) {

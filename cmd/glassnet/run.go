@@ -158,7 +158,7 @@ func plainWords(err error) string {
 		return err.Error()
 	}
 	words, known := map[string]string{
-		"a valid 64 bit int":  "a whole number of at most 19 digits",
+		"a valid 64 bit int":  "a whole number up to 9223372036854775807",
 		"a valid 64 bit uint": "a whole number from 0 to 18446744073709551615",
 		"a float":             "a number from -1.8e308 to 1.8e308",
 	}[wanted]

@@ -38,7 +38,8 @@ export function duration(seconds: number): string {
 }
 
 /** What the form calls a setting that the server has refused by its key. */
-export const byLabel = (message: string): string => message.replace(/^[a-z0-9_]+(?= )/, (key) => labels[key] ?? key)
+export const byLabel = (message: string): string =>
+  message.replace(/^hidden\[(\d+)\]/, (_, i) => `Hidden layer ${Number(i) + 1}`).replace(/^[a-z0-9_]+(?= )/, (key) => labels[key] ?? key)
 
 const labels: Record<string, string> = {
   batch: 'Batch size',
