@@ -52,7 +52,11 @@ func (c *benchCmd) Run(s *session) error {
 		Dataset: data.Name,
 		Loading: []bench.Loading{{What: data.Name + ", " + data.Origin, MB: mb, Seconds: seconds, Rate: mb / seconds}},
 	}
+	if !c.JSON && !c.Quick {
+		fmt.Fprintln(s.stderr, "measuring, half a minute or more; --quick takes seconds")
+	}
 	if err := bench.Run(s.ctx, &r, bench.Options{Threads: threads, Quick: c.Quick, Set: set}); err != nil {
+		fmt.Fprintln(s.stderr, "interrupted: figures are printed when all are taken")
 		return err
 	}
 	if c.JSON {

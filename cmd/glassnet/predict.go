@@ -101,6 +101,9 @@ func readImages(path string, facts modelfile.Facts) ([]dataset.Prepared, error) 
 		return []dataset.Prepared{image}, err
 	}
 	idx, err := dataset.ReadImages(f, path, size)
+	if user, ok := usererr.Find(err); ok {
+		return nil, user.Try("an image whose name ends in .png, or an IDX file of images")
+	}
 	if err != nil {
 		return nil, err
 	}
