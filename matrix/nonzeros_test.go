@@ -33,19 +33,6 @@ func TestListNonzeros(t *testing.T) {
 			if slices.Max(behind) != 0 {
 				t.Errorf("behind image %d of %d pixels is %v, want zeros", i, cols, behind)
 			}
-			var parts []uint32
-			for s := 0; s < Strips; s += 3 {
-				to := min(s+3, Strips)
-				for _, e := range l.Part(i, s, to) {
-					if p := int(e >> PlaceShift); p < s*l.StripWidth() || p >= to*l.StripWidth() {
-						t.Errorf("strips %d to %d of %d pixels hold place %d", s, to, cols, p)
-					}
-				}
-				parts = append(parts, l.Part(i, s, to)...)
-			}
-			if !slices.Equal(parts, l.Row(i)) {
-				t.Errorf("the strips of image %d of %d pixels are not its row", i, cols)
-			}
 		}
 	}
 }

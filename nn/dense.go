@@ -58,7 +58,11 @@ func (d *Dense[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Ma
 func (d *Dense[T]) ForwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
 	y := c.begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
 	c.In, c.Pixels = matrix.Matrix[T]{}, pixels
-	c.engine.MatMulPixels(y.Data, pixels, d.weight.Value, d.biases(), d.out)
+	if mode == Train { // Backward will want the lists
+		c.engine.MatMulPairs(y.Data, &c.pairs, pixels, d.weight.Value, d.biases(), d.out)
+	} else {
+		c.engine.MatMulPixels(y.Data, pixels, d.weight.Value, d.biases(), d.out)
+	}
 	return y
 }
 
@@ -78,7 +82,9 @@ func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix
 	c.beginBackward(d, gradOut)
 	batch := gradOut.Rows
 	if c.wantsGrads() {
-		if c.Pixels.Cols > 0 {
+		if c.Pixels.Cols > 0 && c.mode == Train {
+			c.engine.MatMulPairsTransposed(d.weight.Grad, &c.pairs, gradOut.Data, d.out)
+		} else if c.Pixels.Cols > 0 {
 			c.engine.MatMulPixelsTransposed(d.weight.Grad, c.Pixels, gradOut.Data, d.out)
 		} else {
 			c.engine.MatMulTransposed(d.weight.Grad, c.In.Data, gradOut.Data, batch, d.in, d.out)

@@ -102,7 +102,8 @@ type Cache[T matrix.Float] struct {
 	gradIn matrix.Matrix[T]
 	kept   []keptRoom[T] // storage of Kept
 
-	scratch []T // of a backward pass
+	scratch []T          // of a backward pass
+	pairs   kernel.Pairs // of Pixels, listed by a forward pass in mode Train
 
 	// Of a backward pass that is made in two: first only GradIn, by rows of the batch,
 	// then only the gradients of the parameters.

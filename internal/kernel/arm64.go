@@ -12,8 +12,14 @@ var neonFor32 = vectors[float32]{
 		{8, []int{4, 2, 1}, []tileFunc[float32]{neonTile4x8x32, neonTile2x8x32, neonTile1x8x32}, summed(neonSparse1x8x32, neonSparse4x8x32), nil},
 		{16, []int{4, 2, 1}, []tileFunc[float32]{neonTile4x16x32, neonTile2x16x32, neonTile1x16x32}, summed(neonSparse1x16x32, neonSparse4x16x32), nil},
 	},
-	many:      16,
-	lanes:     4,
+	many:  16,
+	lanes: 4,
+	pairs: []pairPanel[float32]{
+		{4, 4, neonPairsForward4x32, neonPairsGradient4x32, nil},
+		{8, 8, neonPairsForward8x32, neonPairsGradient8x32, nil},
+		{16, 16, neonPairsForward16x32, neonPairsGradient16x32, nil},
+	},
+	together:  2,
 	addScaled: neonAddScaled32, peak: neonPeak32,
 	fallback: inner[float32]{addScaled: addScaled32},
 }
@@ -24,11 +30,14 @@ var neonFor64 = vectors[float64]{
 		{4, []int{4, 2, 1}, []tileFunc[float64]{neonTile4x4x64, neonTile2x4x64, neonTile1x4x64}, summed(neonSparse1x4x64, neonSparse4x4x64), nil},
 		{8, []int{4, 2, 1}, []tileFunc[float64]{neonTile4x8x64, neonTile2x8x64, neonTile1x8x64}, summed(neonSparse1x8x64, neonSparse4x8x64), nil},
 	},
-	many:      8,
-	lanes:     2,
+	many:  8,
+	lanes: 2,
+	pairs: []pairPanel[float64]{
+		{2, 2, neonPairsForward2x64, neonPairsGradient2x64, nil},
+		{4, 4, neonPairsForward4x64, neonPairsGradient4x64, nil},
+		{8, 8, neonPairsForward8x64, neonPairsGradient8x64, nil},
+	},
+	together:  2,
 	addScaled: neonAddScaled64, peak: neonPeak64,
 	fallback: inner[float64]{addScaled: addScaled64},
 }
-
-// fetch does nothing: what it would give was not measured here.
-func fetch(*byte, int) {}

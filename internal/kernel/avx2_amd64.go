@@ -184,125 +184,75 @@ func avx2Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, res
 //go:noescape
 func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
-// avx2Scatter4x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns, of which the last 4 are in rest.
+// avx2PairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart.
 //
 //go:noescape
-func avx2Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx2Join4x32 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
 //
 //go:noescape
-func avx2Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2Scatter8x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns, of which the last 8 are in rest.
+// avx2PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart.
 //
 //go:noescape
-func avx2Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx2Join8x32 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
-func avx2Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2Scatter12x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns, of which the last 12 are in rest.
+// avx2PairsForward12x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
 //
 //go:noescape
-func avx2Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx2Join12x32 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient12x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
-func avx2Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2Scatter16x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns, of which the last 0 are in rest.
+// avx2PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
 //
 //go:noescape
-func avx2Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx2Join16x32 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
-func avx2Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2Scatter20x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns, of which the last 4 are in rest.
+// avx2PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
 //
 //go:noescape
-func avx2Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx2Join20x32 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
-func avx2Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2Scatter24x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns, of which the last 8 are in rest.
+// avx2PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
 //
 //go:noescape
-func avx2Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx2Join24x32 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
-func avx2Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2Scatter28x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 28 columns, of which the last 12 are in rest.
+// avx2PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
 //
 //go:noescape
-func avx2Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx2Join28x32 computes y[r·stride + j] = d[r, j] + 0 for 28 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
-func avx2Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
-
-// avx2Scatter32x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 32 columns, of which the last 0 are in rest.
-//
-//go:noescape
-func avx2Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-
-// avx2Join32x32 computes y[r·stride + j] = d[r, j] + 0 for 32 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
-
-// avx2Scatter36x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 36 columns, of which the last 4 are in rest.
-//
-//go:noescape
-func avx2Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-
-// avx2Join36x32 computes y[r·stride + j] = d[r, j] + 0 for 36 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
-
-// avx2Scatter40x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 40 columns, of which the last 8 are in rest.
-//
-//go:noescape
-func avx2Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-
-// avx2Join40x32 computes y[r·stride + j] = d[r, j] + 0 for 40 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
-
-// avx2Scatter44x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 44 columns, of which the last 12 are in rest.
-//
-//go:noescape
-func avx2Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-
-// avx2Join44x32 computes y[r·stride + j] = d[r, j] + 0 for 44 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
-
-// avx2Scatter48x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 48 columns, of which the last 0 are in rest.
-//
-//go:noescape
-func avx2Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-
-// avx2Join48x32 computes y[r·stride + j] = d[r, j] + 0 for 48 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
 // avx2AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -544,125 +494,75 @@ func avx2Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, res
 //go:noescape
 func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
-// avx2Scatter2x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 2 columns, of which the last 2 are in rest.
+// avx2PairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 2 numbers apart.
 //
 //go:noescape
-func avx2Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx2Join2x64 computes y[r·stride + j] = d[r, j] + 0 for 2 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 2 numbers apart.
 //
 //go:noescape
-func avx2Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2Scatter4x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns, of which the last 4 are in rest.
+// avx2PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart.
 //
 //go:noescape
-func avx2Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx2Join4x64 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
 //
 //go:noescape
-func avx2Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2Scatter6x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 6 columns, of which the last 6 are in rest.
+// avx2PairsForward6x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart.
 //
 //go:noescape
-func avx2Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx2Join6x64 computes y[r·stride + j] = d[r, j] + 0 for 6 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient6x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
-func avx2Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2Scatter8x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns, of which the last 0 are in rest.
+// avx2PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart.
 //
 //go:noescape
-func avx2Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx2Join8x64 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
-func avx2Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2Scatter10x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 10 columns, of which the last 2 are in rest.
+// avx2PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
 //
 //go:noescape
-func avx2Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx2Join10x64 computes y[r·stride + j] = d[r, j] + 0 for 10 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
-func avx2Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2Scatter12x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns, of which the last 4 are in rest.
+// avx2PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
 //
 //go:noescape
-func avx2Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx2Join12x64 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
-func avx2Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2Scatter14x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 14 columns, of which the last 6 are in rest.
+// avx2PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
 //
 //go:noescape
-func avx2Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx2Join14x64 computes y[r·stride + j] = d[r, j] + 0 for 14 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx2PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
-func avx2Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
-
-// avx2Scatter16x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns, of which the last 0 are in rest.
-//
-//go:noescape
-func avx2Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-
-// avx2Join16x64 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
-
-// avx2Scatter18x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 18 columns, of which the last 2 are in rest.
-//
-//go:noescape
-func avx2Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-
-// avx2Join18x64 computes y[r·stride + j] = d[r, j] + 0 for 18 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
-
-// avx2Scatter20x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns, of which the last 4 are in rest.
-//
-//go:noescape
-func avx2Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-
-// avx2Join20x64 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
-
-// avx2Scatter22x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 22 columns, of which the last 6 are in rest.
-//
-//go:noescape
-func avx2Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-
-// avx2Join22x64 computes y[r·stride + j] = d[r, j] + 0 for 22 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
-
-// avx2Scatter24x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns, of which the last 0 are in rest.
-//
-//go:noescape
-func avx2Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-
-// avx2Join24x64 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx2Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
 // avx2AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -724,20 +624,20 @@ func avx2Peak64(n int) (flops int)
 //go:noescape
 func avx2Exponentials64(y *float64, x *float64, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
 
-// avx2TransposeBytes copies columns [col, col+n) of 16 rows, n a multiple of 8, to rows of dst, stride bytes apart.
+// avx2JoinLists copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and as many zeros behind them as pairs[i].count wants; it sets pairs[i].entries. 32 numbers beyond the last may be written.
 //
 //go:noescape
-func avx2TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
+func avx2JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
 
-// avx2Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.
+// avx2Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride]; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.
 //
 //go:noescape
 func avx2Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
 
-// pause passes a moment without taking much from a neighbouring thread.
-func pause()
-
-// fetch brings n bytes from p on nearer, to the second-level cache. Any p will do.
+// avx2ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images ahead.
 //
 //go:noescape
-func fetch(p *byte, n int)
+func avx2ListPairs(entries *uint32, starts *int32, images **byte, ahead **byte, first int, n int)
+
+// pause passes a moment without taking much from a neighbouring thread.
+func pause()

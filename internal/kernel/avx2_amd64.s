@@ -2488,1109 +2488,1267 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter4x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), X0
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000010, SI
-	CMPQ    AX, R8
-	JEQ     next
-
-loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), X1
-	SHLL         $0x04, R9
-	VMOVUPS      (CX)(R9*1), X2
-	VFMADD231PS  X1, X0, X2
-	VMOVUPS      X2, (CX)(R9*1)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join4x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
+TEXT ·avx2PairsForward4x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VXORPS X0, X0, X0
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
 
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (BX), X1
-	VMOVUPS X0, (BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, (AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS X0, (DX)
+	ADDQ    $0x00000010, DX
+	JMP     clear
 
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter8x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000010, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, DI
 	JLT     done
-	VMOVUPS (SI), Y0
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000020, SI
-	CMPQ    AX, R8
-	JEQ     next
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPS (R8), X0
+	VMOVUPS (R8)(R9*1), X1
 
 loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Y1
-	SHLL         $0x04, R9
-	VMOVUPS      (CX)(R9*2), Y2
-	VFMADD231PS  Y1, Y0, Y2
-	VMOVUPS      Y2, (CX)(R9*2)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), X2
+	VBROADCASTSS (CX)(R14*4), X3
+	SHLL         $0x01, R12
+	VMOVUPS      (DX)(R12*8), X4
+	VFMADD231PS  X2, X0, X4
+	VFMADD231PS  X3, X1, X4
+	VMOVUPS      X4, (DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), X0
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), X1
+	VADDPS  X1, X0, X1
+	VMOVUPS X1, (CX)
+	ADDQ    $0x00000010, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx2Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join8x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VXORPS Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter12x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsGradient4x32(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), X1
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000030, SI
-	CMPQ    AX, R8
-	JEQ     next
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPS (R8)(DX*4), X0
+	MOVQ    8(AX), R8
+	VMOVUPS (R8)(DX*4), X1
+	JMP     begun
+
+fresh:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
 
 loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Y2
-	SHLL         $0x04, R9
-	IMUL3Q       $0x00000003, R9, R9
-	VMOVUPS      (CX)(R9*1), Y3
-	VFMADD231PS  Y2, Y0, Y3
-	VMOVUPS      Y3, (CX)(R9*1)
-	VMOVUPS      32(CX)(R9*1), X3
-	VFMADD231PS  X2, X1, X3
-	VMOVUPS      X3, 32(CX)(R9*1)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join12x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VXORPS Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(BX), X1
-	VMOVUPS X0, 32(BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 32(AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter16x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000040, SI
-	CMPQ    CX, R8
-	JEQ     next
-
-loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Y2
-	SHLL         $0x04, R9
-	VMOVUPS      (AX)(R9*4), Y3
-	VFMADD231PS  Y2, Y0, Y3
-	VMOVUPS      Y3, (AX)(R9*4)
-	VMOVUPS      32(AX)(R9*4), Y3
-	VFMADD231PS  Y2, Y1, Y3
-	VMOVUPS      Y3, 32(AX)(R9*4)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join16x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VXORPS Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Y1
-	VMOVUPS Y0, (DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(DX), Y1
-	VMOVUPS Y0, 32(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter20x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), X2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000050, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
+	MOVL         (DI)(R9*4), R10
 	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Y3
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*4), Y4
-	VFMADD231PS  Y3, Y0, Y4
-	VMOVUPS      Y4, (AX)(R10*4)
-	VMOVUPS      32(AX)(R10*4), Y4
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSS (SI)(R11*4), X2
+	VBROADCASTSS (SI)(R12*4), X3
+	SHLL         $0x01, R10
+	VMOVUPS      (BX)(R10*8), X4
+	VFMADD231PS  X2, X4, X0
+	VFMADD231PS  X3, X4, X1
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPS  X2, X2, X2
+	MOVQ    (AX), DI
+	VADDPS  X0, X2, X0
+	VMOVUPS X0, (DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  X1, X2, X1
+	VMOVUPS X1, (DI)(DX*4)
+	ADDQ    $0x00000020, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward8x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VXORPS Y0, Y0, Y0
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Y0, (DX)
+	ADDQ    $0x00000020, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000020, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPS (R8), Y0
+	VMOVUPS (R8)(R9*1), Y1
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Y2
+	VBROADCASTSS (CX)(R14*4), Y3
+	SHLL         $0x02, R12
+	VMOVUPS      (DX)(R12*8), Y4
+	VFMADD231PS  Y2, Y0, Y4
 	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, 32(AX)(R10*4)
-	VMOVUPS      (CX)(R10*1), X4
-	VFMADD231PS  X3, X2, X4
-	VMOVUPS      X4, (CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPS      Y4, (DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Y0
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Y1
+	VADDPS  Y1, Y0, Y1
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx2Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join20x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VXORPS Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Y1
-	VMOVUPS Y0, (DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(DX), Y1
-	VMOVUPS Y0, 32(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS (BX), X1
-	VMOVUPS X0, (BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 64(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter24x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsGradient8x32(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000060, SI
-	CMPQ    R8, R9
-	JEQ     next
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPS (R8)(DX*4), Y0
+	MOVQ    8(AX), R8
+	VMOVUPS (R8)(DX*4), Y1
+	JMP     begun
+
+fresh:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
 
 loop:
-	MOVL         (R8), R10
+	MOVL         (DI)(R9*4), R10
 	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Y3
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*4), Y4
-	VFMADD231PS  Y3, Y0, Y4
-	VMOVUPS      Y4, (AX)(R10*4)
-	VMOVUPS      32(AX)(R10*4), Y4
-	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, 32(AX)(R10*4)
-	VMOVUPS      (CX)(R10*2), Y4
-	VFMADD231PS  Y3, Y2, Y4
-	VMOVUPS      Y4, (CX)(R10*2)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSS (SI)(R11*4), Y2
+	VBROADCASTSS (SI)(R12*4), Y3
+	SHLL         $0x02, R10
+	VMOVUPS      (BX)(R10*8), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
-	JMP          next
+
+store:
+	VXORPS  Y2, Y2, Y2
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y2, Y0
+	VMOVUPS Y0, (DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Y1, Y2, Y1
+	VMOVUPS Y1, (DI)(DX*4)
+	ADDQ    $0x00000020, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx2Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join24x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
+// func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward12x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
 
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Y1
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
 	VMOVUPS Y0, (DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(DX), Y1
-	VMOVUPS Y0, 32(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(AX)
+	VMOVUPS X1, 32(DX)
 	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
+	JMP     clear
 
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter28x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000040, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, DI
 	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), X3
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000070, SI
-	CMPQ    R8, R9
-	JEQ     next
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), X1
+	VMOVUPS (R8)(R9*1), Y2
+	VMOVUPS 32(R8)(R9*1), X3
 
 loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Y4
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*4), Y5
-	VFMADD231PS  Y4, Y0, Y5
-	VMOVUPS      Y5, (AX)(R10*4)
-	VMOVUPS      32(AX)(R10*4), Y5
-	VFMADD231PS  Y4, Y1, Y5
-	VMOVUPS      Y5, 32(AX)(R10*4)
-	IMUL3Q       $0x00000003, R10, R10
-	VMOVUPS      (CX)(R10*1), Y5
-	VFMADD231PS  Y4, Y2, Y5
-	VMOVUPS      Y5, (CX)(R10*1)
-	VMOVUPS      32(CX)(R10*1), X5
-	VFMADD231PS  X4, X3, X5
-	VMOVUPS      X5, 32(CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join28x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VXORPS Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Y1
-	VMOVUPS Y0, (DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(DX), Y1
-	VMOVUPS Y0, 32(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(AX)
-	VMOVUPS 32(BX), X1
-	VMOVUPS X0, 32(BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 96(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter32x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), Y3
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000080, SI
-	CMPQ    CX, R8
-	JEQ     next
-
-loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Y4
-	SHLL         $0x04, R9
-	VMOVUPS      (AX)(R9*8), Y5
-	VFMADD231PS  Y4, Y0, Y5
-	VMOVUPS      Y5, (AX)(R9*8)
-	VMOVUPS      32(AX)(R9*8), Y5
-	VFMADD231PS  Y4, Y1, Y5
-	VMOVUPS      Y5, 32(AX)(R9*8)
-	VMOVUPS      64(AX)(R9*8), Y5
-	VFMADD231PS  Y4, Y2, Y5
-	VMOVUPS      Y5, 64(AX)(R9*8)
-	VMOVUPS      96(AX)(R9*8), Y5
-	VFMADD231PS  Y4, Y3, Y5
-	VMOVUPS      Y5, 96(AX)(R9*8)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join32x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VXORPS Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Y1
-	VMOVUPS Y0, (DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(DX), Y1
-	VMOVUPS Y0, 32(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS 64(DX), Y1
-	VMOVUPS Y0, 64(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(AX)
-	VMOVUPS 96(DX), Y1
-	VMOVUPS Y0, 96(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter36x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), Y3
-	VMOVUPS 128(SI), X4
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000090, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Y5
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*8), Y6
-	VFMADD231PS  Y5, Y0, Y6
-	VMOVUPS      Y6, (AX)(R10*8)
-	VMOVUPS      32(AX)(R10*8), Y6
-	VFMADD231PS  Y5, Y1, Y6
-	VMOVUPS      Y6, 32(AX)(R10*8)
-	VMOVUPS      64(AX)(R10*8), Y6
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Y4
+	VBROADCASTSS (CX)(R14*4), Y5
+	SHLL         $0x03, R12
+	VMOVUPS      (DX)(R12*8), Y6
+	VFMADD231PS  Y4, Y0, Y6
 	VFMADD231PS  Y5, Y2, Y6
-	VMOVUPS      Y6, 64(AX)(R10*8)
-	VMOVUPS      96(AX)(R10*8), Y6
-	VFMADD231PS  Y5, Y3, Y6
-	VMOVUPS      Y6, 96(AX)(R10*8)
-	VMOVUPS      (CX)(R10*1), X6
-	VFMADD231PS  X5, X4, X6
-	VMOVUPS      X6, (CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPS      32(DX)(R12*8), X7
+	VFMADD231PS  X4, X1, X7
+	VFMADD231PS  X5, X3, X7
+	VMOVUPS      Y6, (DX)(R12*8)
+	VMOVUPS      X7, 32(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), X1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Y2
+	VMOVUPS 32(AX), X3
+	VADDPS  Y2, Y0, Y2
+	VMOVUPS Y2, (CX)
+	VADDPS  X3, X1, X3
+	VMOVUPS X3, 32(CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx2Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join36x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VXORPS Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Y1
-	VMOVUPS Y0, (DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(DX), Y1
-	VMOVUPS Y0, 32(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS 64(DX), Y1
-	VMOVUPS Y0, 64(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(AX)
-	VMOVUPS 96(DX), Y1
-	VMOVUPS Y0, 96(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(AX)
-	VMOVUPS (BX), X1
-	VMOVUPS X0, (BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 128(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter40x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsGradient12x32(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), Y3
-	VMOVUPS 128(SI), Y4
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000a0, SI
-	CMPQ    R8, R9
-	JEQ     next
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPS (R8)(DX*4), Y0
+	VMOVUPS 32(R8)(DX*4), X1
+	MOVQ    8(AX), R8
+	VMOVUPS (R8)(DX*4), Y2
+	VMOVUPS 32(R8)(DX*4), X3
+	JMP     begun
+
+fresh:
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
+	VXORPS Y2, Y2, Y2
+	VXORPS X3, X3, X3
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
 
 loop:
-	MOVL         (R8), R10
+	MOVL         (DI)(R9*4), R10
 	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Y5
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*8), Y6
-	VFMADD231PS  Y5, Y0, Y6
-	VMOVUPS      Y6, (AX)(R10*8)
-	VMOVUPS      32(AX)(R10*8), Y6
-	VFMADD231PS  Y5, Y1, Y6
-	VMOVUPS      Y6, 32(AX)(R10*8)
-	VMOVUPS      64(AX)(R10*8), Y6
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSS (SI)(R11*4), Y4
+	VBROADCASTSS (SI)(R12*4), Y5
+	SHLL         $0x03, R10
+	VMOVUPS      (BX)(R10*8), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y2
+	VMOVUPS      32(BX)(R10*8), X6
+	VFMADD231PS  X4, X6, X1
+	VFMADD231PS  X5, X6, X3
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPS  Y4, Y4, Y4
+	VXORPS  X5, X5, X5
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y4, Y0
+	VMOVUPS Y0, (DI)(DX*4)
+	VADDPS  X1, X5, X1
+	VMOVUPS X1, 32(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Y2, Y4, Y2
+	VMOVUPS Y2, (DI)(DX*4)
+	VADDPS  X3, X5, X3
+	VMOVUPS X3, 32(DI)(DX*4)
+	ADDQ    $0x00000020, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward16x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	ADDQ    $0x00000040, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000040, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS (R8)(R9*1), Y2
+	VMOVUPS 32(R8)(R9*1), Y3
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Y4
+	VBROADCASTSS (CX)(R14*4), Y5
+	SHLL         $0x03, R12
+	VMOVUPS      (DX)(R12*8), Y6
+	VFMADD231PS  Y4, Y0, Y6
 	VFMADD231PS  Y5, Y2, Y6
-	VMOVUPS      Y6, 64(AX)(R10*8)
-	VMOVUPS      96(AX)(R10*8), Y6
-	VFMADD231PS  Y5, Y3, Y6
-	VMOVUPS      Y6, 96(AX)(R10*8)
-	VMOVUPS      (CX)(R10*2), Y6
-	VFMADD231PS  Y5, Y4, Y6
-	VMOVUPS      Y6, (CX)(R10*2)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPS      32(DX)(R12*8), Y7
+	VFMADD231PS  Y4, Y1, Y7
+	VFMADD231PS  Y5, Y3, Y7
+	VMOVUPS      Y6, (DX)(R12*8)
+	VMOVUPS      Y7, 32(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Y2
+	VMOVUPS 32(AX), Y3
+	VADDPS  Y2, Y0, Y2
+	VMOVUPS Y2, (CX)
+	VADDPS  Y3, Y1, Y3
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx2Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join40x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VXORPS Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Y1
-	VMOVUPS Y0, (DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(DX), Y1
-	VMOVUPS Y0, 32(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS 64(DX), Y1
-	VMOVUPS Y0, 64(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(AX)
-	VMOVUPS 96(DX), Y1
-	VMOVUPS Y0, 96(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(AX)
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 128(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter44x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsGradient16x32(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), Y3
-	VMOVUPS 128(SI), Y4
-	VMOVUPS 160(SI), X5
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000b0, SI
-	CMPQ    R8, R9
-	JEQ     next
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPS (R8)(DX*4), Y0
+	VMOVUPS 32(R8)(DX*4), Y1
+	MOVQ    8(AX), R8
+	VMOVUPS (R8)(DX*4), Y2
+	VMOVUPS 32(R8)(DX*4), Y3
+	JMP     begun
+
+fresh:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
 
 loop:
-	MOVL         (R8), R10
+	MOVL         (DI)(R9*4), R10
 	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Y6
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*8), Y7
-	VFMADD231PS  Y6, Y0, Y7
-	VMOVUPS      Y7, (AX)(R10*8)
-	VMOVUPS      32(AX)(R10*8), Y7
-	VFMADD231PS  Y6, Y1, Y7
-	VMOVUPS      Y7, 32(AX)(R10*8)
-	VMOVUPS      64(AX)(R10*8), Y7
-	VFMADD231PS  Y6, Y2, Y7
-	VMOVUPS      Y7, 64(AX)(R10*8)
-	VMOVUPS      96(AX)(R10*8), Y7
-	VFMADD231PS  Y6, Y3, Y7
-	VMOVUPS      Y7, 96(AX)(R10*8)
-	IMUL3Q       $0x00000003, R10, R10
-	VMOVUPS      (CX)(R10*1), Y7
-	VFMADD231PS  Y6, Y4, Y7
-	VMOVUPS      Y7, (CX)(R10*1)
-	VMOVUPS      32(CX)(R10*1), X7
-	VFMADD231PS  X6, X5, X7
-	VMOVUPS      X7, 32(CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSS (SI)(R11*4), Y4
+	VBROADCASTSS (SI)(R12*4), Y5
+	SHLL         $0x03, R10
+	VMOVUPS      (BX)(R10*8), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y2
+	VMOVUPS      32(BX)(R10*8), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y3
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
-	JMP          next
+
+store:
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y4, Y0
+	VMOVUPS Y0, (DI)(DX*4)
+	VADDPS  Y1, Y5, Y1
+	VMOVUPS Y1, 32(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Y2, Y4, Y2
+	VMOVUPS Y2, (DI)(DX*4)
+	VADDPS  Y3, Y5, Y3
+	VMOVUPS Y3, 32(DI)(DX*4)
+	ADDQ    $0x00000020, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx2Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join44x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VXORPS Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Y1
-	VMOVUPS Y0, (DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(DX), Y1
-	VMOVUPS Y0, 32(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS 64(DX), Y1
-	VMOVUPS Y0, 64(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(AX)
-	VMOVUPS 96(DX), Y1
-	VMOVUPS Y0, 96(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(AX)
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 128(AX)
-	VMOVUPS 32(BX), X1
-	VMOVUPS X0, 32(BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 160(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+// func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter48x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x000000c0, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsForward20x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS X2, X2, X2
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS X2, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, DI
 	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), Y3
-	VMOVUPS 128(SI), Y4
-	VMOVUPS 160(SI), Y5
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000c0, SI
-	CMPQ    CX, R8
-	JEQ     next
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS 64(R8), X2
+	VMOVUPS (R8)(R9*1), Y3
+	VMOVUPS 32(R8)(R9*1), Y4
+	VMOVUPS 64(R8)(R9*1), X5
 
 loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Y6
-	SHLL         $0x04, R9
-	IMUL3Q       $0x0000000c, R9, R9
-	VMOVUPS      (AX)(R9*1), Y7
-	VFMADD231PS  Y6, Y0, Y7
-	VMOVUPS      Y7, (AX)(R9*1)
-	VMOVUPS      32(AX)(R9*1), Y7
-	VFMADD231PS  Y6, Y1, Y7
-	VMOVUPS      Y7, 32(AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Y7
-	VFMADD231PS  Y6, Y2, Y7
-	VMOVUPS      Y7, 64(AX)(R9*1)
-	VMOVUPS      96(AX)(R9*1), Y7
-	VFMADD231PS  Y6, Y3, Y7
-	VMOVUPS      Y7, 96(AX)(R9*1)
-	VMOVUPS      128(AX)(R9*1), Y7
-	VFMADD231PS  Y6, Y4, Y7
-	VMOVUPS      Y7, 128(AX)(R9*1)
-	VMOVUPS      160(AX)(R9*1), Y7
-	VFMADD231PS  Y6, Y5, Y7
-	VMOVUPS      Y7, 160(AX)(R9*1)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Y6
+	VBROADCASTSS (CX)(R14*4), Y7
+	SHLL         $0x04, R12
+	VMOVUPS      (DX)(R12*8), Y8
+	VFMADD231PS  Y6, Y0, Y8
+	VFMADD231PS  Y7, Y3, Y8
+	VMOVUPS      32(DX)(R12*8), Y9
+	VFMADD231PS  Y6, Y1, Y9
+	VFMADD231PS  Y7, Y4, Y9
+	VMOVUPS      64(DX)(R12*8), X10
+	VFMADD231PS  X6, X2, X10
+	VFMADD231PS  X7, X5, X10
+	VMOVUPS      Y8, (DX)(R12*8)
+	VMOVUPS      Y9, 32(DX)(R12*8)
+	VMOVUPS      X10, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), X2
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Y3
+	VMOVUPS 32(AX), Y4
+	VMOVUPS 64(AX), X5
+	VADDPS  Y3, Y0, Y3
+	VMOVUPS Y3, (CX)
+	VADDPS  Y4, Y1, Y4
+	VMOVUPS Y4, 32(CX)
+	VADDPS  X5, X2, X5
+	VMOVUPS X5, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsGradient20x32(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
+
+next:
+	SUBQ    $0x01, CX
+	JLT     done
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPS (R8)(DX*4), Y0
+	VMOVUPS 32(R8)(DX*4), Y1
+	VMOVUPS 64(R8)(DX*4), X2
+	MOVQ    8(AX), R8
+	VMOVUPS (R8)(DX*4), Y3
+	VMOVUPS 32(R8)(DX*4), Y4
+	VMOVUPS 64(R8)(DX*4), X5
+	JMP     begun
+
+fresh:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS X2, X2, X2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSS (SI)(R11*4), Y6
+	VBROADCASTSS (SI)(R12*4), Y7
+	SHLL         $0x04, R10
+	VMOVUPS      (BX)(R10*8), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y3
+	VMOVUPS      32(BX)(R10*8), Y8
+	VFMADD231PS  Y6, Y8, Y1
+	VFMADD231PS  Y7, Y8, Y4
+	VMOVUPS      64(BX)(R10*8), X8
+	VFMADD231PS  X6, X8, X2
+	VFMADD231PS  X7, X8, X5
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  X8, X8, X8
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y6, Y0
+	VMOVUPS Y0, (DI)(DX*4)
+	VADDPS  Y1, Y7, Y1
+	VMOVUPS Y1, 32(DI)(DX*4)
+	VADDPS  X2, X8, X2
+	VMOVUPS X2, 64(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Y3, Y6, Y3
+	VMOVUPS Y3, (DI)(DX*4)
+	VADDPS  Y4, Y7, Y4
+	VMOVUPS Y4, 32(DI)(DX*4)
+	VADDPS  X5, X8, X5
+	VMOVUPS X5, 64(DI)(DX*4)
+	ADDQ    $0x00000020, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx2Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX
-TEXT ·avx2Join48x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
+// func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward24x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS 64(R8), Y2
+	VMOVUPS (R8)(R9*1), Y3
+	VMOVUPS 32(R8)(R9*1), Y4
+	VMOVUPS 64(R8)(R9*1), Y5
 
 loop:
-	SUBQ    $0x01, SI
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Y6
+	VBROADCASTSS (CX)(R14*4), Y7
+	SHLL         $0x04, R12
+	VMOVUPS      (DX)(R12*8), Y8
+	VFMADD231PS  Y6, Y0, Y8
+	VFMADD231PS  Y7, Y3, Y8
+	VMOVUPS      32(DX)(R12*8), Y9
+	VFMADD231PS  Y6, Y1, Y9
+	VFMADD231PS  Y7, Y4, Y9
+	VMOVUPS      64(DX)(R12*8), Y10
+	VFMADD231PS  Y6, Y2, Y10
+	VFMADD231PS  Y7, Y5, Y10
+	VMOVUPS      Y8, (DX)(R12*8)
+	VMOVUPS      Y9, 32(DX)(R12*8)
+	VMOVUPS      Y10, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Y3
+	VMOVUPS 32(AX), Y4
+	VMOVUPS 64(AX), Y5
+	VADDPS  Y3, Y0, Y3
+	VMOVUPS Y3, (CX)
+	VADDPS  Y4, Y1, Y4
+	VMOVUPS Y4, 32(CX)
+	VADDPS  Y5, Y2, Y5
+	VMOVUPS Y5, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsGradient24x32(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
+
+next:
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPS (DX), Y1
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPS (R8)(DX*4), Y0
+	VMOVUPS 32(R8)(DX*4), Y1
+	VMOVUPS 64(R8)(DX*4), Y2
+	MOVQ    8(AX), R8
+	VMOVUPS (R8)(DX*4), Y3
+	VMOVUPS 32(R8)(DX*4), Y4
+	VMOVUPS 64(R8)(DX*4), Y5
+	JMP     begun
+
+fresh:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSS (SI)(R11*4), Y6
+	VBROADCASTSS (SI)(R12*4), Y7
+	SHLL         $0x04, R10
+	VMOVUPS      (BX)(R10*8), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y3
+	VMOVUPS      32(BX)(R10*8), Y8
+	VFMADD231PS  Y6, Y8, Y1
+	VFMADD231PS  Y7, Y8, Y4
+	VMOVUPS      64(BX)(R10*8), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y5
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y6, Y0
+	VMOVUPS Y0, (DI)(DX*4)
+	VADDPS  Y1, Y7, Y1
+	VMOVUPS Y1, 32(DI)(DX*4)
+	VADDPS  Y2, Y8, Y2
+	VMOVUPS Y2, 64(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Y3, Y6, Y3
+	VMOVUPS Y3, (DI)(DX*4)
+	VADDPS  Y4, Y7, Y4
+	VMOVUPS Y4, 32(DI)(DX*4)
+	VADDPS  Y5, Y8, Y5
+	VMOVUPS Y5, 64(DI)(DX*4)
+	ADDQ    $0x00000020, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward32x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
 	VMOVUPS Y0, (DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(DX), Y1
-	VMOVUPS Y0, 32(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS 64(DX), Y1
-	VMOVUPS Y0, 64(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(AX)
-	VMOVUPS 96(DX), Y1
-	VMOVUPS Y0, 96(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 96(AX)
-	VMOVUPS 128(DX), Y1
-	VMOVUPS Y0, 128(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 128(AX)
-	VMOVUPS 160(DX), Y1
-	VMOVUPS Y0, 160(DX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 160(AX)
-	ADDQ    $0x000000c0, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y3, 96(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS 64(R8), Y2
+	VMOVUPS 96(R8), Y3
+	VMOVUPS (R8)(R9*1), Y4
+	VMOVUPS 32(R8)(R9*1), Y5
+	VMOVUPS 64(R8)(R9*1), Y6
+	VMOVUPS 96(R8)(R9*1), Y7
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Y8
+	VBROADCASTSS (CX)(R14*4), Y9
+	SHLL         $0x04, R12
+	VMOVUPS      (DX)(R12*8), Y10
+	VFMADD231PS  Y8, Y0, Y10
+	VFMADD231PS  Y9, Y4, Y10
+	VMOVUPS      32(DX)(R12*8), Y11
+	VFMADD231PS  Y8, Y1, Y11
+	VFMADD231PS  Y9, Y5, Y11
+	VMOVUPS      64(DX)(R12*8), Y12
+	VFMADD231PS  Y8, Y2, Y12
+	VFMADD231PS  Y9, Y6, Y12
+	VMOVUPS      96(DX)(R12*8), Y13
+	VFMADD231PS  Y8, Y3, Y13
+	VFMADD231PS  Y9, Y7, Y13
+	VMOVUPS      Y10, (DX)(R12*8)
+	VMOVUPS      Y11, 32(DX)(R12*8)
+	VMOVUPS      Y12, 64(DX)(R12*8)
+	VMOVUPS      Y13, 96(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Y4
+	VMOVUPS 32(AX), Y5
+	VMOVUPS 64(AX), Y6
+	VMOVUPS 96(AX), Y7
+	VADDPS  Y4, Y0, Y4
+	VMOVUPS Y4, (CX)
+	VADDPS  Y5, Y1, Y5
+	VMOVUPS Y5, 32(CX)
+	VADDPS  Y6, Y2, Y6
+	VMOVUPS Y6, 64(CX)
+	VADDPS  Y7, Y3, Y7
+	VMOVUPS Y7, 96(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsGradient32x32(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
+
+next:
+	SUBQ    $0x01, CX
+	JLT     done
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPS (R8)(DX*4), Y0
+	VMOVUPS 32(R8)(DX*4), Y1
+	VMOVUPS 64(R8)(DX*4), Y2
+	VMOVUPS 96(R8)(DX*4), Y3
+	MOVQ    8(AX), R8
+	VMOVUPS (R8)(DX*4), Y4
+	VMOVUPS 32(R8)(DX*4), Y5
+	VMOVUPS 64(R8)(DX*4), Y6
+	VMOVUPS 96(R8)(DX*4), Y7
+	JMP     begun
+
+fresh:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSS (SI)(R11*4), Y8
+	VBROADCASTSS (SI)(R12*4), Y9
+	SHLL         $0x04, R10
+	VMOVUPS      (BX)(R10*8), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y4
+	VMOVUPS      32(BX)(R10*8), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y9, Y10, Y5
+	VMOVUPS      64(BX)(R10*8), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y6
+	VMOVUPS      96(BX)(R10*8), Y10
+	VFMADD231PS  Y8, Y10, Y3
+	VFMADD231PS  Y9, Y10, Y7
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y8, Y0
+	VMOVUPS Y0, (DI)(DX*4)
+	VADDPS  Y1, Y9, Y1
+	VMOVUPS Y1, 32(DI)(DX*4)
+	VADDPS  Y2, Y10, Y2
+	VMOVUPS Y2, 64(DI)(DX*4)
+	VADDPS  Y3, Y11, Y3
+	VMOVUPS Y3, 96(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Y4, Y8, Y4
+	VMOVUPS Y4, (DI)(DX*4)
+	VADDPS  Y5, Y9, Y5
+	VMOVUPS Y5, 32(DI)(DX*4)
+	VADDPS  Y6, Y10, Y6
+	VMOVUPS Y6, 64(DI)(DX*4)
+	VADDPS  Y7, Y11, Y7
+	VMOVUPS Y7, 96(DI)(DX*4)
+	ADDQ    $0x00000020, AX
+	JMP     next
 
 done:
 	VZEROUPPER
@@ -6622,1109 +6780,1267 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter2x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), X0
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000010, SI
-	CMPQ    AX, R8
-	JEQ     next
-
-loop:
-	MOVL        (AX), R9
-	MOVBLZX     R9, R10
-	SHRL        $0x08, R9
-	VMOVDDUP    (DI)(R10*8), X1
-	SHLL        $0x04, R9
-	VMOVUPD     (CX)(R9*1), X2
-	VFMADD231PD X1, X0, X2
-	VMOVUPD     X2, (CX)(R9*1)
-	ADDQ        $0x04, AX
-	CMPQ        AX, R8
-	JNE         loop
-	JMP         next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join2x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
+TEXT ·avx2PairsForward2x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VXORPD X0, X0, X0
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
 
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (BX), X1
-	VMOVUPD X0, (BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, (AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD X0, (DX)
+	ADDQ    $0x00000010, DX
+	JMP     clear
 
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter4x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000010, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPD (R8), X0
+	VMOVUPD (R8)(R9*1), X1
+
+loop:
+	MOVL        (R10), R12
+	MOVBLZX     R12, R13
+	MOVL        R12, R14
+	SHRL        $0x08, R14
+	MOVBLZX     R14, R14
+	SHRL        $0x10, R12
+	VMOVDDUP    (CX)(R13*8), X2
+	VMOVDDUP    (CX)(R14*8), X3
+	SHLL        $0x01, R12
+	VMOVUPD     (DX)(R12*8), X4
+	VFMADD231PD X2, X0, X4
+	VFMADD231PD X3, X1, X4
+	VMOVUPD     X4, (DX)(R12*8)
+	ADDQ        $0x04, R10
+	CMPQ        R10, R11
+	JNE         loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), X0
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
 	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Y0
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000020, SI
-	CMPQ    AX, R8
-	JEQ     next
+	JLT     added
+	VMOVUPD (AX), X1
+	VADDPD  X1, X0, X1
+	VMOVUPD X1, (CX)
+	ADDQ    $0x00000010, AX
+	ADDQ    DX, CX
+	JMP     add
 
-loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Y1
-	SHLL         $0x04, R9
-	VMOVUPD      (CX)(R9*2), Y2
-	VFMADD231PD  Y1, Y0, Y2
-	VMOVUPD      Y2, (CX)(R9*2)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
-	JNE          loop
-	JMP          next
-
-done:
+added:
 	VZEROUPPER
 	RET
 
-// func avx2Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join4x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VXORPD Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter6x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsGradient2x64(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), X1
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000030, SI
-	CMPQ    AX, R8
-	JEQ     next
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPD (R8)(DX*8), X0
+	MOVQ    8(AX), R8
+	VMOVUPD (R8)(DX*8), X1
+	JMP     begun
+
+fresh:
+	VXORPD X0, X0, X0
+	VXORPD X1, X1, X1
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
 
 loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Y2
-	SHLL         $0x04, R9
-	IMUL3Q       $0x00000003, R9, R9
-	VMOVUPD      (CX)(R9*1), Y3
-	VFMADD231PD  Y2, Y0, Y3
-	VMOVUPD      Y3, (CX)(R9*1)
-	VMOVUPD      32(CX)(R9*1), X3
-	VFMADD231PD  X2, X1, X3
-	VMOVUPD      X3, 32(CX)(R9*1)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
-	JNE          loop
-	JMP          next
+	MOVL        (DI)(R9*4), R10
+	MOVBLZX     R10, R11
+	MOVL        R10, R12
+	SHRL        $0x08, R12
+	MOVBLZX     R12, R12
+	SHRL        $0x10, R10
+	VMOVDDUP    (SI)(R11*8), X2
+	VMOVDDUP    (SI)(R12*8), X3
+	SHLL        $0x01, R10
+	VMOVUPD     (BX)(R10*8), X4
+	VFMADD231PD X2, X4, X0
+	VFMADD231PD X3, X4, X1
+	INCQ        R9
+	CMPQ        R9, R8
+	JNE         loop
+
+store:
+	VXORPD  X2, X2, X2
+	MOVQ    (AX), DI
+	VADDPD  X0, X2, X0
+	VMOVUPD X0, (DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  X1, X2, X1
+	VMOVUPD X1, (DI)(DX*8)
+	ADDQ    $0x00000020, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx2Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join6x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VXORPD Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(BX), X1
-	VMOVUPD X0, 32(BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 32(AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter8x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000040, SI
-	CMPQ    CX, R8
-	JEQ     next
-
-loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Y2
-	SHLL         $0x04, R9
-	VMOVUPD      (AX)(R9*4), Y3
-	VFMADD231PD  Y2, Y0, Y3
-	VMOVUPD      Y3, (AX)(R9*4)
-	VMOVUPD      32(AX)(R9*4), Y3
-	VFMADD231PD  Y2, Y1, Y3
-	VMOVUPD      Y3, 32(AX)(R9*4)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join8x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
+TEXT ·avx2PairsForward4x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VXORPD Y0, Y0, Y0
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
 
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Y1
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
 	VMOVUPD Y0, (DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(DX), Y1
-	VMOVUPD Y0, 32(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
+	ADDQ    $0x00000020, DX
+	JMP     clear
 
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter10x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000020, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, DI
 	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	VMOVUPD 64(SI), X2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000050, SI
-	CMPQ    R8, R9
-	JEQ     next
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPD (R8), Y0
+	VMOVUPD (R8)(R9*1), Y1
 
 loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Y3
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*4), Y4
-	VFMADD231PD  Y3, Y0, Y4
-	VMOVUPD      Y4, (AX)(R10*4)
-	VMOVUPD      32(AX)(R10*4), Y4
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Y2
+	VBROADCASTSD (CX)(R14*8), Y3
+	SHLL         $0x02, R12
+	VMOVUPD      (DX)(R12*8), Y4
+	VFMADD231PD  Y2, Y0, Y4
 	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, 32(AX)(R10*4)
-	VMOVUPD      (CX)(R10*1), X4
-	VFMADD231PD  X3, X2, X4
-	VMOVUPD      X4, (CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPD      Y4, (DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Y0
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Y1
+	VADDPD  Y1, Y0, Y1
+	VMOVUPD Y1, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx2Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join10x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VXORPD Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Y1
-	VMOVUPD Y0, (DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(DX), Y1
-	VMOVUPD Y0, 32(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD (BX), X1
-	VMOVUPD X0, (BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 64(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter12x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsGradient4x64(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	VMOVUPD 64(SI), Y2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000060, SI
-	CMPQ    R8, R9
-	JEQ     next
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPD (R8)(DX*8), Y0
+	MOVQ    8(AX), R8
+	VMOVUPD (R8)(DX*8), Y1
+	JMP     begun
+
+fresh:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
 
 loop:
-	MOVL         (R8), R10
+	MOVL         (DI)(R9*4), R10
 	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Y3
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*4), Y4
-	VFMADD231PD  Y3, Y0, Y4
-	VMOVUPD      Y4, (AX)(R10*4)
-	VMOVUPD      32(AX)(R10*4), Y4
-	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, 32(AX)(R10*4)
-	VMOVUPD      (CX)(R10*2), Y4
-	VFMADD231PD  Y3, Y2, Y4
-	VMOVUPD      Y4, (CX)(R10*2)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSD (SI)(R11*8), Y2
+	VBROADCASTSD (SI)(R12*8), Y3
+	SHLL         $0x02, R10
+	VMOVUPD      (BX)(R10*8), Y4
+	VFMADD231PD  Y2, Y4, Y0
+	VFMADD231PD  Y3, Y4, Y1
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
-	JMP          next
+
+store:
+	VXORPD  Y2, Y2, Y2
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y2, Y0
+	VMOVUPD Y0, (DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Y1, Y2, Y1
+	VMOVUPD Y1, (DI)(DX*8)
+	ADDQ    $0x00000020, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx2Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join12x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
+// func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward6x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
 
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Y1
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
 	VMOVUPD Y0, (DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(DX), Y1
-	VMOVUPD Y0, 32(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 64(AX)
+	VMOVUPD X1, 32(DX)
 	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
+	JMP     clear
 
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter14x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000040, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, DI
 	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	VMOVUPD 64(SI), Y2
-	VMOVUPD 96(SI), X3
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000070, SI
-	CMPQ    R8, R9
-	JEQ     next
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPD (R8), Y0
+	VMOVUPD 32(R8), X1
+	VMOVUPD (R8)(R9*1), Y2
+	VMOVUPD 32(R8)(R9*1), X3
 
 loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Y4
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*4), Y5
-	VFMADD231PD  Y4, Y0, Y5
-	VMOVUPD      Y5, (AX)(R10*4)
-	VMOVUPD      32(AX)(R10*4), Y5
-	VFMADD231PD  Y4, Y1, Y5
-	VMOVUPD      Y5, 32(AX)(R10*4)
-	IMUL3Q       $0x00000003, R10, R10
-	VMOVUPD      (CX)(R10*1), Y5
-	VFMADD231PD  Y4, Y2, Y5
-	VMOVUPD      Y5, (CX)(R10*1)
-	VMOVUPD      32(CX)(R10*1), X5
-	VFMADD231PD  X4, X3, X5
-	VMOVUPD      X5, 32(CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join14x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VXORPD Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Y1
-	VMOVUPD Y0, (DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(DX), Y1
-	VMOVUPD Y0, 32(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 64(AX)
-	VMOVUPD 32(BX), X1
-	VMOVUPD X0, 32(BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 96(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter16x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	VMOVUPD 64(SI), Y2
-	VMOVUPD 96(SI), Y3
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000080, SI
-	CMPQ    CX, R8
-	JEQ     next
-
-loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Y4
-	SHLL         $0x04, R9
-	VMOVUPD      (AX)(R9*8), Y5
-	VFMADD231PD  Y4, Y0, Y5
-	VMOVUPD      Y5, (AX)(R9*8)
-	VMOVUPD      32(AX)(R9*8), Y5
-	VFMADD231PD  Y4, Y1, Y5
-	VMOVUPD      Y5, 32(AX)(R9*8)
-	VMOVUPD      64(AX)(R9*8), Y5
-	VFMADD231PD  Y4, Y2, Y5
-	VMOVUPD      Y5, 64(AX)(R9*8)
-	VMOVUPD      96(AX)(R9*8), Y5
-	VFMADD231PD  Y4, Y3, Y5
-	VMOVUPD      Y5, 96(AX)(R9*8)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join16x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VXORPD Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Y1
-	VMOVUPD Y0, (DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(DX), Y1
-	VMOVUPD Y0, 32(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD 64(DX), Y1
-	VMOVUPD Y0, 64(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 64(AX)
-	VMOVUPD 96(DX), Y1
-	VMOVUPD Y0, 96(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 96(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, FMA3
-TEXT ·avx2Scatter18x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	VMOVUPD 64(SI), Y2
-	VMOVUPD 96(SI), Y3
-	VMOVUPD 128(SI), X4
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000090, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Y5
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*8), Y6
-	VFMADD231PD  Y5, Y0, Y6
-	VMOVUPD      Y6, (AX)(R10*8)
-	VMOVUPD      32(AX)(R10*8), Y6
-	VFMADD231PD  Y5, Y1, Y6
-	VMOVUPD      Y6, 32(AX)(R10*8)
-	VMOVUPD      64(AX)(R10*8), Y6
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Y4
+	VBROADCASTSD (CX)(R14*8), Y5
+	SHLL         $0x03, R12
+	VMOVUPD      (DX)(R12*8), Y6
+	VFMADD231PD  Y4, Y0, Y6
 	VFMADD231PD  Y5, Y2, Y6
-	VMOVUPD      Y6, 64(AX)(R10*8)
-	VMOVUPD      96(AX)(R10*8), Y6
-	VFMADD231PD  Y5, Y3, Y6
-	VMOVUPD      Y6, 96(AX)(R10*8)
-	VMOVUPD      (CX)(R10*1), X6
-	VFMADD231PD  X5, X4, X6
-	VMOVUPD      X6, (CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPD      32(DX)(R12*8), X7
+	VFMADD231PD  X4, X1, X7
+	VFMADD231PD  X5, X3, X7
+	VMOVUPD      Y6, (DX)(R12*8)
+	VMOVUPD      X7, 32(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Y0
+	VMOVUPD 32(CX), X1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Y2
+	VMOVUPD 32(AX), X3
+	VADDPD  Y2, Y0, Y2
+	VMOVUPD Y2, (CX)
+	VADDPD  X3, X1, X3
+	VMOVUPD X3, 32(CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx2Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join18x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VXORPD Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Y1
-	VMOVUPD Y0, (DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(DX), Y1
-	VMOVUPD Y0, 32(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD 64(DX), Y1
-	VMOVUPD Y0, 64(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 64(AX)
-	VMOVUPD 96(DX), Y1
-	VMOVUPD Y0, 96(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 96(AX)
-	VMOVUPD (BX), X1
-	VMOVUPD X0, (BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 128(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter20x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsGradient6x64(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	VMOVUPD 64(SI), Y2
-	VMOVUPD 96(SI), Y3
-	VMOVUPD 128(SI), Y4
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000a0, SI
-	CMPQ    R8, R9
-	JEQ     next
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPD (R8)(DX*8), Y0
+	VMOVUPD 32(R8)(DX*8), X1
+	MOVQ    8(AX), R8
+	VMOVUPD (R8)(DX*8), Y2
+	VMOVUPD 32(R8)(DX*8), X3
+	JMP     begun
+
+fresh:
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
+	VXORPD Y2, Y2, Y2
+	VXORPD X3, X3, X3
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
 
 loop:
-	MOVL         (R8), R10
+	MOVL         (DI)(R9*4), R10
 	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Y5
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*8), Y6
-	VFMADD231PD  Y5, Y0, Y6
-	VMOVUPD      Y6, (AX)(R10*8)
-	VMOVUPD      32(AX)(R10*8), Y6
-	VFMADD231PD  Y5, Y1, Y6
-	VMOVUPD      Y6, 32(AX)(R10*8)
-	VMOVUPD      64(AX)(R10*8), Y6
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSD (SI)(R11*8), Y4
+	VBROADCASTSD (SI)(R12*8), Y5
+	SHLL         $0x03, R10
+	VMOVUPD      (BX)(R10*8), Y6
+	VFMADD231PD  Y4, Y6, Y0
+	VFMADD231PD  Y5, Y6, Y2
+	VMOVUPD      32(BX)(R10*8), X6
+	VFMADD231PD  X4, X6, X1
+	VFMADD231PD  X5, X6, X3
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPD  Y4, Y4, Y4
+	VXORPD  X5, X5, X5
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y4, Y0
+	VMOVUPD Y0, (DI)(DX*8)
+	VADDPD  X1, X5, X1
+	VMOVUPD X1, 32(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Y2, Y4, Y2
+	VMOVUPD Y2, (DI)(DX*8)
+	VADDPD  X3, X5, X3
+	VMOVUPD X3, 32(DI)(DX*8)
+	ADDQ    $0x00000020, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward8x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Y0, (DX)
+	VMOVUPD Y1, 32(DX)
+	ADDQ    $0x00000040, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000040, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPD (R8), Y0
+	VMOVUPD 32(R8), Y1
+	VMOVUPD (R8)(R9*1), Y2
+	VMOVUPD 32(R8)(R9*1), Y3
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Y4
+	VBROADCASTSD (CX)(R14*8), Y5
+	SHLL         $0x03, R12
+	VMOVUPD      (DX)(R12*8), Y6
+	VFMADD231PD  Y4, Y0, Y6
 	VFMADD231PD  Y5, Y2, Y6
-	VMOVUPD      Y6, 64(AX)(R10*8)
-	VMOVUPD      96(AX)(R10*8), Y6
-	VFMADD231PD  Y5, Y3, Y6
-	VMOVUPD      Y6, 96(AX)(R10*8)
-	VMOVUPD      (CX)(R10*2), Y6
-	VFMADD231PD  Y5, Y4, Y6
-	VMOVUPD      Y6, (CX)(R10*2)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPD      32(DX)(R12*8), Y7
+	VFMADD231PD  Y4, Y1, Y7
+	VFMADD231PD  Y5, Y3, Y7
+	VMOVUPD      Y6, (DX)(R12*8)
+	VMOVUPD      Y7, 32(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Y0
+	VMOVUPD 32(CX), Y1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Y2
+	VMOVUPD 32(AX), Y3
+	VADDPD  Y2, Y0, Y2
+	VMOVUPD Y2, (CX)
+	VADDPD  Y3, Y1, Y3
+	VMOVUPD Y3, 32(CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx2Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join20x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VXORPD Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Y1
-	VMOVUPD Y0, (DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(DX), Y1
-	VMOVUPD Y0, 32(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD 64(DX), Y1
-	VMOVUPD Y0, 64(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 64(AX)
-	VMOVUPD 96(DX), Y1
-	VMOVUPD Y0, 96(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 96(AX)
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 128(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter22x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsGradient8x64(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	VMOVUPD 64(SI), Y2
-	VMOVUPD 96(SI), Y3
-	VMOVUPD 128(SI), Y4
-	VMOVUPD 160(SI), X5
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000b0, SI
-	CMPQ    R8, R9
-	JEQ     next
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPD (R8)(DX*8), Y0
+	VMOVUPD 32(R8)(DX*8), Y1
+	MOVQ    8(AX), R8
+	VMOVUPD (R8)(DX*8), Y2
+	VMOVUPD 32(R8)(DX*8), Y3
+	JMP     begun
+
+fresh:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
 
 loop:
-	MOVL         (R8), R10
+	MOVL         (DI)(R9*4), R10
 	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Y6
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*8), Y7
-	VFMADD231PD  Y6, Y0, Y7
-	VMOVUPD      Y7, (AX)(R10*8)
-	VMOVUPD      32(AX)(R10*8), Y7
-	VFMADD231PD  Y6, Y1, Y7
-	VMOVUPD      Y7, 32(AX)(R10*8)
-	VMOVUPD      64(AX)(R10*8), Y7
-	VFMADD231PD  Y6, Y2, Y7
-	VMOVUPD      Y7, 64(AX)(R10*8)
-	VMOVUPD      96(AX)(R10*8), Y7
-	VFMADD231PD  Y6, Y3, Y7
-	VMOVUPD      Y7, 96(AX)(R10*8)
-	IMUL3Q       $0x00000003, R10, R10
-	VMOVUPD      (CX)(R10*1), Y7
-	VFMADD231PD  Y6, Y4, Y7
-	VMOVUPD      Y7, (CX)(R10*1)
-	VMOVUPD      32(CX)(R10*1), X7
-	VFMADD231PD  X6, X5, X7
-	VMOVUPD      X7, 32(CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSD (SI)(R11*8), Y4
+	VBROADCASTSD (SI)(R12*8), Y5
+	SHLL         $0x03, R10
+	VMOVUPD      (BX)(R10*8), Y6
+	VFMADD231PD  Y4, Y6, Y0
+	VFMADD231PD  Y5, Y6, Y2
+	VMOVUPD      32(BX)(R10*8), Y6
+	VFMADD231PD  Y4, Y6, Y1
+	VFMADD231PD  Y5, Y6, Y3
+	INCQ         R9
+	CMPQ         R9, R8
 	JNE          loop
-	JMP          next
+
+store:
+	VXORPD  Y4, Y4, Y4
+	VXORPD  Y5, Y5, Y5
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y4, Y0
+	VMOVUPD Y0, (DI)(DX*8)
+	VADDPD  Y1, Y5, Y1
+	VMOVUPD Y1, 32(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Y2, Y4, Y2
+	VMOVUPD Y2, (DI)(DX*8)
+	VADDPD  Y3, Y5, Y3
+	VMOVUPD Y3, 32(DI)(DX*8)
+	ADDQ    $0x00000020, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx2Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join22x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VXORPD Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Y1
-	VMOVUPD Y0, (DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(DX), Y1
-	VMOVUPD Y0, 32(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD 64(DX), Y1
-	VMOVUPD Y0, 64(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 64(AX)
-	VMOVUPD 96(DX), Y1
-	VMOVUPD Y0, 96(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 96(AX)
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 128(AX)
-	VMOVUPD 32(BX), X1
-	VMOVUPD X0, 32(BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 160(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx2Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+// func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
-TEXT ·avx2Scatter24x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x000000c0, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
+TEXT ·avx2PairsForward10x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD X2, X2, X2
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Y0, (DX)
+	VMOVUPD Y1, 32(DX)
+	VMOVUPD X2, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, DI
 	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), Y1
-	VMOVUPD 64(SI), Y2
-	VMOVUPD 96(SI), Y3
-	VMOVUPD 128(SI), Y4
-	VMOVUPD 160(SI), Y5
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000c0, SI
-	CMPQ    CX, R8
-	JEQ     next
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPD (R8), Y0
+	VMOVUPD 32(R8), Y1
+	VMOVUPD 64(R8), X2
+	VMOVUPD (R8)(R9*1), Y3
+	VMOVUPD 32(R8)(R9*1), Y4
+	VMOVUPD 64(R8)(R9*1), X5
 
 loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Y6
-	SHLL         $0x04, R9
-	IMUL3Q       $0x0000000c, R9, R9
-	VMOVUPD      (AX)(R9*1), Y7
-	VFMADD231PD  Y6, Y0, Y7
-	VMOVUPD      Y7, (AX)(R9*1)
-	VMOVUPD      32(AX)(R9*1), Y7
-	VFMADD231PD  Y6, Y1, Y7
-	VMOVUPD      Y7, 32(AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Y7
-	VFMADD231PD  Y6, Y2, Y7
-	VMOVUPD      Y7, 64(AX)(R9*1)
-	VMOVUPD      96(AX)(R9*1), Y7
-	VFMADD231PD  Y6, Y3, Y7
-	VMOVUPD      Y7, 96(AX)(R9*1)
-	VMOVUPD      128(AX)(R9*1), Y7
-	VFMADD231PD  Y6, Y4, Y7
-	VMOVUPD      Y7, 128(AX)(R9*1)
-	VMOVUPD      160(AX)(R9*1), Y7
-	VFMADD231PD  Y6, Y5, Y7
-	VMOVUPD      Y7, 160(AX)(R9*1)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Y6
+	VBROADCASTSD (CX)(R14*8), Y7
+	SHLL         $0x04, R12
+	VMOVUPD      (DX)(R12*8), Y8
+	VFMADD231PD  Y6, Y0, Y8
+	VFMADD231PD  Y7, Y3, Y8
+	VMOVUPD      32(DX)(R12*8), Y9
+	VFMADD231PD  Y6, Y1, Y9
+	VFMADD231PD  Y7, Y4, Y9
+	VMOVUPD      64(DX)(R12*8), X10
+	VFMADD231PD  X6, X2, X10
+	VFMADD231PD  X7, X5, X10
+	VMOVUPD      Y8, (DX)(R12*8)
+	VMOVUPD      Y9, 32(DX)(R12*8)
+	VMOVUPD      X10, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Y0
+	VMOVUPD 32(CX), Y1
+	VMOVUPD 64(CX), X2
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Y3
+	VMOVUPD 32(AX), Y4
+	VMOVUPD 64(AX), X5
+	VADDPD  Y3, Y0, Y3
+	VMOVUPD Y3, (CX)
+	VADDPD  Y4, Y1, Y4
+	VMOVUPD Y4, 32(CX)
+	VADDPD  X5, X2, X5
+	VMOVUPD X5, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsGradient10x64(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
+
+next:
+	SUBQ    $0x01, CX
+	JLT     done
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPD (R8)(DX*8), Y0
+	VMOVUPD 32(R8)(DX*8), Y1
+	VMOVUPD 64(R8)(DX*8), X2
+	MOVQ    8(AX), R8
+	VMOVUPD (R8)(DX*8), Y3
+	VMOVUPD 32(R8)(DX*8), Y4
+	VMOVUPD 64(R8)(DX*8), X5
+	JMP     begun
+
+fresh:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD X2, X2, X2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSD (SI)(R11*8), Y6
+	VBROADCASTSD (SI)(R12*8), Y7
+	SHLL         $0x04, R10
+	VMOVUPD      (BX)(R10*8), Y8
+	VFMADD231PD  Y6, Y8, Y0
+	VFMADD231PD  Y7, Y8, Y3
+	VMOVUPD      32(BX)(R10*8), Y8
+	VFMADD231PD  Y6, Y8, Y1
+	VFMADD231PD  Y7, Y8, Y4
+	VMOVUPD      64(BX)(R10*8), X8
+	VFMADD231PD  X6, X8, X2
+	VFMADD231PD  X7, X8, X5
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPD  Y6, Y6, Y6
+	VXORPD  Y7, Y7, Y7
+	VXORPD  X8, X8, X8
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y6, Y0
+	VMOVUPD Y0, (DI)(DX*8)
+	VADDPD  Y1, Y7, Y1
+	VMOVUPD Y1, 32(DI)(DX*8)
+	VADDPD  X2, X8, X2
+	VMOVUPD X2, 64(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Y3, Y6, Y3
+	VMOVUPD Y3, (DI)(DX*8)
+	VADDPD  Y4, Y7, Y4
+	VMOVUPD Y4, 32(DI)(DX*8)
+	VADDPD  X5, X8, X5
+	VMOVUPD X5, 64(DI)(DX*8)
+	ADDQ    $0x00000020, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx2Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX
-TEXT ·avx2Join24x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
+// func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward12x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Y0, (DX)
+	VMOVUPD Y1, 32(DX)
+	VMOVUPD Y2, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPD (R8), Y0
+	VMOVUPD 32(R8), Y1
+	VMOVUPD 64(R8), Y2
+	VMOVUPD (R8)(R9*1), Y3
+	VMOVUPD 32(R8)(R9*1), Y4
+	VMOVUPD 64(R8)(R9*1), Y5
 
 loop:
-	SUBQ    $0x01, SI
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Y6
+	VBROADCASTSD (CX)(R14*8), Y7
+	SHLL         $0x04, R12
+	VMOVUPD      (DX)(R12*8), Y8
+	VFMADD231PD  Y6, Y0, Y8
+	VFMADD231PD  Y7, Y3, Y8
+	VMOVUPD      32(DX)(R12*8), Y9
+	VFMADD231PD  Y6, Y1, Y9
+	VFMADD231PD  Y7, Y4, Y9
+	VMOVUPD      64(DX)(R12*8), Y10
+	VFMADD231PD  Y6, Y2, Y10
+	VFMADD231PD  Y7, Y5, Y10
+	VMOVUPD      Y8, (DX)(R12*8)
+	VMOVUPD      Y9, 32(DX)(R12*8)
+	VMOVUPD      Y10, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Y0
+	VMOVUPD 32(CX), Y1
+	VMOVUPD 64(CX), Y2
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Y3
+	VMOVUPD 32(AX), Y4
+	VMOVUPD 64(AX), Y5
+	VADDPD  Y3, Y0, Y3
+	VMOVUPD Y3, (CX)
+	VADDPD  Y4, Y1, Y4
+	VMOVUPD Y4, 32(CX)
+	VADDPD  Y5, Y2, Y5
+	VMOVUPD Y5, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsGradient12x64(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
+
+next:
+	SUBQ    $0x01, CX
 	JLT     done
-	VMOVUPD (DX), Y1
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPD (R8)(DX*8), Y0
+	VMOVUPD 32(R8)(DX*8), Y1
+	VMOVUPD 64(R8)(DX*8), Y2
+	MOVQ    8(AX), R8
+	VMOVUPD (R8)(DX*8), Y3
+	VMOVUPD 32(R8)(DX*8), Y4
+	VMOVUPD 64(R8)(DX*8), Y5
+	JMP     begun
+
+fresh:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSD (SI)(R11*8), Y6
+	VBROADCASTSD (SI)(R12*8), Y7
+	SHLL         $0x04, R10
+	VMOVUPD      (BX)(R10*8), Y8
+	VFMADD231PD  Y6, Y8, Y0
+	VFMADD231PD  Y7, Y8, Y3
+	VMOVUPD      32(BX)(R10*8), Y8
+	VFMADD231PD  Y6, Y8, Y1
+	VFMADD231PD  Y7, Y8, Y4
+	VMOVUPD      64(BX)(R10*8), Y8
+	VFMADD231PD  Y6, Y8, Y2
+	VFMADD231PD  Y7, Y8, Y5
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPD  Y6, Y6, Y6
+	VXORPD  Y7, Y7, Y7
+	VXORPD  Y8, Y8, Y8
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y6, Y0
+	VMOVUPD Y0, (DI)(DX*8)
+	VADDPD  Y1, Y7, Y1
+	VMOVUPD Y1, 32(DI)(DX*8)
+	VADDPD  Y2, Y8, Y2
+	VMOVUPD Y2, 64(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Y3, Y6, Y3
+	VMOVUPD Y3, (DI)(DX*8)
+	VADDPD  Y4, Y7, Y4
+	VMOVUPD Y4, 32(DI)(DX*8)
+	VADDPD  Y5, Y8, Y5
+	VMOVUPD Y5, 64(DI)(DX*8)
+	ADDQ    $0x00000020, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward16x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
 	VMOVUPD Y0, (DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(DX), Y1
-	VMOVUPD Y0, 32(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD 64(DX), Y1
-	VMOVUPD Y0, 64(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 64(AX)
-	VMOVUPD 96(DX), Y1
-	VMOVUPD Y0, 96(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 96(AX)
-	VMOVUPD 128(DX), Y1
-	VMOVUPD Y0, 128(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 128(AX)
-	VMOVUPD 160(DX), Y1
-	VMOVUPD Y0, 160(DX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 160(AX)
-	ADDQ    $0x000000c0, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
+	VMOVUPD Y1, 32(DX)
+	VMOVUPD Y2, 64(DX)
+	VMOVUPD Y3, 96(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPD (R8), Y0
+	VMOVUPD 32(R8), Y1
+	VMOVUPD 64(R8), Y2
+	VMOVUPD 96(R8), Y3
+	VMOVUPD (R8)(R9*1), Y4
+	VMOVUPD 32(R8)(R9*1), Y5
+	VMOVUPD 64(R8)(R9*1), Y6
+	VMOVUPD 96(R8)(R9*1), Y7
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Y8
+	VBROADCASTSD (CX)(R14*8), Y9
+	SHLL         $0x04, R12
+	VMOVUPD      (DX)(R12*8), Y10
+	VFMADD231PD  Y8, Y0, Y10
+	VFMADD231PD  Y9, Y4, Y10
+	VMOVUPD      32(DX)(R12*8), Y11
+	VFMADD231PD  Y8, Y1, Y11
+	VFMADD231PD  Y9, Y5, Y11
+	VMOVUPD      64(DX)(R12*8), Y12
+	VFMADD231PD  Y8, Y2, Y12
+	VFMADD231PD  Y9, Y6, Y12
+	VMOVUPD      96(DX)(R12*8), Y13
+	VFMADD231PD  Y8, Y3, Y13
+	VFMADD231PD  Y9, Y7, Y13
+	VMOVUPD      Y10, (DX)(R12*8)
+	VMOVUPD      Y11, 32(DX)(R12*8)
+	VMOVUPD      Y12, 64(DX)(R12*8)
+	VMOVUPD      Y13, 96(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Y0
+	VMOVUPD 32(CX), Y1
+	VMOVUPD 64(CX), Y2
+	VMOVUPD 96(CX), Y3
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Y4
+	VMOVUPD 32(AX), Y5
+	VMOVUPD 64(AX), Y6
+	VMOVUPD 96(AX), Y7
+	VADDPD  Y4, Y0, Y4
+	VMOVUPD Y4, (CX)
+	VADDPD  Y5, Y1, Y5
+	VMOVUPD Y5, 32(CX)
+	VADDPD  Y6, Y2, Y6
+	VMOVUPD Y6, 64(CX)
+	VADDPD  Y7, Y3, Y7
+	VMOVUPD Y7, 96(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsGradient16x64(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
+
+next:
+	SUBQ    $0x01, CX
+	JLT     done
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPD (R8)(DX*8), Y0
+	VMOVUPD 32(R8)(DX*8), Y1
+	VMOVUPD 64(R8)(DX*8), Y2
+	VMOVUPD 96(R8)(DX*8), Y3
+	MOVQ    8(AX), R8
+	VMOVUPD (R8)(DX*8), Y4
+	VMOVUPD 32(R8)(DX*8), Y5
+	VMOVUPD 64(R8)(DX*8), Y6
+	VMOVUPD 96(R8)(DX*8), Y7
+	JMP     begun
+
+fresh:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSD (SI)(R11*8), Y8
+	VBROADCASTSD (SI)(R12*8), Y9
+	SHLL         $0x04, R10
+	VMOVUPD      (BX)(R10*8), Y10
+	VFMADD231PD  Y8, Y10, Y0
+	VFMADD231PD  Y9, Y10, Y4
+	VMOVUPD      32(BX)(R10*8), Y10
+	VFMADD231PD  Y8, Y10, Y1
+	VFMADD231PD  Y9, Y10, Y5
+	VMOVUPD      64(BX)(R10*8), Y10
+	VFMADD231PD  Y8, Y10, Y2
+	VFMADD231PD  Y9, Y10, Y6
+	VMOVUPD      96(BX)(R10*8), Y10
+	VFMADD231PD  Y8, Y10, Y3
+	VFMADD231PD  Y9, Y10, Y7
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPD  Y8, Y8, Y8
+	VXORPD  Y9, Y9, Y9
+	VXORPD  Y10, Y10, Y10
+	VXORPD  Y11, Y11, Y11
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y8, Y0
+	VMOVUPD Y0, (DI)(DX*8)
+	VADDPD  Y1, Y9, Y1
+	VMOVUPD Y1, 32(DI)(DX*8)
+	VADDPD  Y2, Y10, Y2
+	VMOVUPD Y2, 64(DI)(DX*8)
+	VADDPD  Y3, Y11, Y3
+	VMOVUPD Y3, 96(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Y4, Y8, Y4
+	VMOVUPD Y4, (DI)(DX*8)
+	VADDPD  Y5, Y9, Y5
+	VMOVUPD Y5, 32(DI)(DX*8)
+	VADDPD  Y6, Y10, Y6
+	VMOVUPD Y6, 64(DI)(DX*8)
+	VADDPD  Y7, Y11, Y7
+	VMOVUPD Y7, 96(DI)(DX*8)
+	ADDQ    $0x00000020, AX
+	JMP     next
 
 done:
 	VZEROUPPER
@@ -8252,197 +8568,69 @@ DATA avx2Highest64<>+16(SB)/8, $0x4086280000000000
 DATA avx2Highest64<>+24(SB)/8, $0x4086280000000000
 GLOBL avx2Highest64<>(SB), RODATA|NOPTR, $32
 
-// func avx2TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
-// Requires: AVX
-TEXT ·avx2TransposeBytes(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ stride+8(FP), CX
-	MOVQ rows+16(FP), DX
-	MOVQ col+24(FP), BX
-	MOVQ n+32(FP), SI
-
-loop:
-	CMPQ       SI, $0x08
-	JLT        done
-	MOVQ       (DX), DI
-	VMOVQ      (DI)(BX*1), X0
-	MOVQ       64(DX), DI
-	VMOVQ      (DI)(BX*1), X1
-	VPUNPCKLBW X1, X0, X0
-	MOVQ       8(DX), DI
-	VMOVQ      (DI)(BX*1), X1
-	MOVQ       72(DX), DI
-	VMOVQ      (DI)(BX*1), X2
-	VPUNPCKLBW X2, X1, X1
-	MOVQ       16(DX), DI
-	VMOVQ      (DI)(BX*1), X2
-	MOVQ       80(DX), DI
-	VMOVQ      (DI)(BX*1), X3
-	VPUNPCKLBW X3, X2, X2
-	MOVQ       24(DX), DI
-	VMOVQ      (DI)(BX*1), X3
-	MOVQ       88(DX), DI
-	VMOVQ      (DI)(BX*1), X4
-	VPUNPCKLBW X4, X3, X3
-	MOVQ       32(DX), DI
-	VMOVQ      (DI)(BX*1), X4
-	MOVQ       96(DX), DI
-	VMOVQ      (DI)(BX*1), X5
-	VPUNPCKLBW X5, X4, X4
-	MOVQ       40(DX), DI
-	VMOVQ      (DI)(BX*1), X5
-	MOVQ       104(DX), DI
-	VMOVQ      (DI)(BX*1), X6
-	VPUNPCKLBW X6, X5, X5
-	MOVQ       48(DX), DI
-	VMOVQ      (DI)(BX*1), X6
-	MOVQ       112(DX), DI
-	VMOVQ      (DI)(BX*1), X7
-	VPUNPCKLBW X7, X6, X6
-	MOVQ       56(DX), DI
-	VMOVQ      (DI)(BX*1), X7
-	MOVQ       120(DX), DI
-	VMOVQ      (DI)(BX*1), X8
-	VPUNPCKLBW X8, X7, X7
-	VPUNPCKHBW X4, X0, X8
-	VPUNPCKLBW X4, X0, X0
-	VPUNPCKHBW X5, X1, X4
-	VPUNPCKLBW X5, X1, X1
-	VPUNPCKHBW X6, X2, X5
-	VPUNPCKLBW X6, X2, X2
-	VPUNPCKHBW X7, X3, X6
-	VPUNPCKLBW X7, X3, X3
-	VPUNPCKHBW X2, X0, X7
-	VPUNPCKLBW X2, X0, X0
-	VPUNPCKHBW X5, X8, X2
-	VPUNPCKLBW X5, X8, X8
-	VPUNPCKHBW X3, X1, X5
-	VPUNPCKLBW X3, X1, X1
-	VPUNPCKHBW X6, X4, X3
-	VPUNPCKLBW X6, X4, X4
-	VPUNPCKHBW X1, X0, X6
-	VPUNPCKLBW X1, X0, X0
-	VPUNPCKHBW X5, X7, X1
-	VPUNPCKLBW X5, X7, X7
-	VPUNPCKHBW X4, X8, X5
-	VPUNPCKLBW X4, X8, X8
-	VPUNPCKHBW X3, X2, X4
-	VPUNPCKLBW X3, X2, X2
-	VMOVDQU    X0, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X6, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X7, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X1, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X8, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X5, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X2, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X4, (AX)
-	ADDQ       CX, AX
-	ADDQ       $0x08, BX
-	SUBQ       $0x08, SI
-	JMP        loop
-
-done:
-	RET
-
-// func avx2Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
-// Requires: AVX, AVX2, CMOV, MMX+, POPCNT
-TEXT ·avx2Compress(SB), NOSPLIT, $0-80
-	MOVQ  entries+0(FP), AX
-	MOVQ  counts+16(FP), CX
-	LEAQ  avx2Fronts<>+0(SB), DX
+// func avx2JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
+// Requires: AVX, AVX2
+TEXT ·avx2JoinLists(SB), NOSPLIT, $0-56
+	MOVQ  to+0(FP), AX
+	MOVQ  pairs+8(FP), CX
+	MOVQ  order+16(FP), DX
+	MOVQ  count+32(FP), BX
 	VPXOR Y0, Y0, Y0
-	XORQ  BX, BX
 
-rows:
-	MOVQ    rows+48(FP), SI
-	CMPQ    BX, SI
-	JGE     done
-	MOVQ    known+64(FP), SI
-	SUBQ    $0x01, SI
-	MOVQ    ahead+56(FP), R8
-	ADDQ    BX, R8
-	CMPQ    R8, SI
-	CMOVQGT SI, R8
-	MOVQ    BX, DI
-	MOVQ    index+40(FP), SI
-	TESTQ   SI, SI
-	JZ      ordered
-	MOVLQSX (SI)(BX*4), DI
-	MOVLQSX (SI)(R8*4), R8
+next:
+	SUBQ    $0x01, BX
+	JLT     done
+	MOVQ    from+24(FP), DI
+	MOVLQSX (DX), SI
+	ADDQ    DI, SI
+	MOVQ    AX, 16(CX)
+	MOVQ    blocks+40(FP), R8
+	MOVQ    parts+48(FP), R9
+	MOVQ    AX, R10
+	MOVQ    24(CX), DI
+	LEAQ    (AX)(DI*4), AX
 
-ordered:
-	MOVQ    stride+32(FP), SI
-	SUBQ    DI, R8
-	IMULQ   SI, R8
-	IMULQ   SI, DI
-	MOVQ    pixels+24(FP), SI
-	ADDQ    SI, DI
-	MOVQ    n+72(FP), SI
-	MOVQ    AX, R9
-	VMOVDQU avx2Places<>+0(SB), Y1
+blocks:
+	SUBQ    $0x01, R9
+	JLT     joined
+	MOVQ    24(R8), R12
+	MOVLQSX (R12)(SI*4), DI
+	MOVLQSX 4(R12)(SI*4), R11
+	MOVQ    (R8), R12
+	SUBQ    DI, R11
+	LEAQ    (R12)(DI*4), DI
+	LEAQ    (R10)(R11*4), R11
 
-chunks:
-	SUBQ       $0x08, SI
-	JLT        tail
-	MOVQ       (DI), R10
-	PREFETCHT1 (DI)(R8*1)
-	TESTQ      R10, R10
-	JZ         skip
-	VMOVQ      R10, X2
-	VPMOVZXBD  X2, Y3
-	VPOR       Y1, Y3, Y3
-	VPCMPEQB   X0, X2, X2
-	VPMOVMSKB  X2, R10
-	NOTL       R10
-	MOVBLZX    R10, R10
-	VPMOVZXBD  (DX)(R10*8), Y2
-	VPERMD     Y3, Y2, Y3
-	VMOVDQU    Y3, (R9)
-	POPCNTL    R10, R10
-	LEAQ       (R9)(R10*4), R9
+copies:
+	VMOVDQU (DI), Y1
+	VMOVDQU Y1, (R10)
+	VMOVDQU 32(DI), Y1
+	VMOVDQU Y1, 32(R10)
+	VMOVDQU 64(DI), Y1
+	VMOVDQU Y1, 64(R10)
+	VMOVDQU 96(DI), Y1
+	VMOVDQU Y1, 96(R10)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000080, R10
+	CMPQ    R10, R11
+	JLT     copies
+	MOVQ    R11, R10
+	ADDQ    $0x30, R8
+	JMP     blocks
 
-skip:
-	VPADDD avx2Step<>+0(SB), Y1, Y1
-	ADDQ   $0x08, DI
-	JMP    chunks
+joined:
+zeros:
+	CMPQ    R10, AX
+	JGE     zeroed
+	VMOVDQU Y0, (R10)
+	VMOVDQU Y0, 32(R10)
+	ADDQ    $0x40, R10
+	JMP     zeros
 
-tail:
-	MOVL  $0x00000000, R8
-	VMOVD X1, R8
-
-bytes:
-	CMPQ    SI, $-8
-	JEQ     rowdone
-	MOVBLZX (DI), R10
-	ORL     R8, R10
-	MOVL    R10, (R9)
-	XORL    R11, R11
-	TESTB   R10, R10
-	SETNE   R11
-	LEAQ    (R9)(R11*4), R9
-	ADDL    $0x00000100, R8
-	INCQ    DI
-	DECQ    SI
-	JMP     bytes
-
-rowdone:
-	VMOVDQU Y0, (R9)
-	VMOVDQU Y0, 32(R9)
-	SUBQ    AX, R9
-	SHRQ    $0x02, R9
-	MOVL    R9, (CX)(BX*4)
-	MOVQ    capacity+8(FP), SI
-	SHLQ    $0x02, SI
-	ADDQ    SI, AX
-	INCQ    BX
-	JMP     rows
+zeroed:
+	ADDQ $0x04, DX
+	ADDQ $0x20, CX
+	JMP  next
 
 done:
 	VZEROUPPER
@@ -8706,6 +8894,98 @@ DATA avx2Fronts<>+2032(SB)/8, $0x0007060504030201
 DATA avx2Fronts<>+2040(SB)/8, $0x0706050403020100
 GLOBL avx2Fronts<>(SB), RODATA|NOPTR, $2048
 
+// func avx2Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
+// Requires: AVX, AVX2, CMOV, MMX+, POPCNT
+TEXT ·avx2Compress(SB), NOSPLIT, $0-80
+	MOVQ  entries+0(FP), AX
+	MOVQ  counts+16(FP), CX
+	LEAQ  avx2Fronts<>+0(SB), DX
+	VPXOR Y0, Y0, Y0
+	XORQ  BX, BX
+
+rows:
+	MOVQ    rows+48(FP), SI
+	CMPQ    BX, SI
+	JGE     done
+	MOVQ    known+64(FP), SI
+	SUBQ    $0x01, SI
+	MOVQ    ahead+56(FP), R8
+	ADDQ    BX, R8
+	CMPQ    R8, SI
+	CMOVQGT SI, R8
+	MOVQ    index+40(FP), SI
+	MOVLQSX (SI)(BX*4), DI
+	MOVLQSX (SI)(R8*4), R8
+	MOVQ    stride+32(FP), SI
+	SUBQ    DI, R8
+	IMULQ   SI, R8
+	IMULQ   SI, DI
+	MOVQ    pixels+24(FP), SI
+	ADDQ    SI, DI
+	MOVQ    n+72(FP), SI
+	MOVQ    AX, R9
+	VMOVDQU avx2Places<>+0(SB), Y1
+
+chunks:
+	SUBQ       $0x08, SI
+	JLT        tail
+	MOVQ       (DI), R10
+	PREFETCHT1 (DI)(R8*1)
+	TESTQ      R10, R10
+	JZ         skip
+	VMOVQ      R10, X2
+	VPMOVZXBD  X2, Y3
+	VPOR       Y1, Y3, Y3
+	VPCMPEQB   X0, X2, X2
+	VPMOVMSKB  X2, R10
+	NOTL       R10
+	MOVBLZX    R10, R10
+	VPMOVZXBD  (DX)(R10*8), Y2
+	VPERMD     Y3, Y2, Y3
+	VMOVDQU    Y3, (R9)
+	POPCNTL    R10, R10
+	LEAQ       (R9)(R10*4), R9
+
+skip:
+	VPADDD avx2Step<>+0(SB), Y1, Y1
+	ADDQ   $0x08, DI
+	JMP    chunks
+
+tail:
+	MOVL  $0x00000000, R8
+	VMOVD X1, R8
+
+bytes:
+	CMPQ    SI, $-8
+	JEQ     rowdone
+	MOVBLZX (DI), R10
+	ORL     R8, R10
+	MOVL    R10, (R9)
+	XORL    R11, R11
+	TESTB   R10, R10
+	SETNE   R11
+	LEAQ    (R9)(R11*4), R9
+	ADDL    $0x00000100, R8
+	INCQ    DI
+	DECQ    SI
+	JMP     bytes
+
+rowdone:
+	VMOVDQU Y0, (R9)
+	VMOVDQU Y0, 32(R9)
+	SUBQ    AX, R9
+	SHRQ    $0x02, R9
+	MOVL    R9, (CX)(BX*4)
+	MOVQ    capacity+8(FP), SI
+	SHLQ    $0x02, SI
+	ADDQ    SI, AX
+	INCQ    BX
+	JMP     rows
+
+done:
+	VZEROUPPER
+	RET
+
 DATA avx2Step<>+0(SB)/8, $0x0000080000000800
 DATA avx2Step<>+8(SB)/8, $0x0000080000000800
 DATA avx2Step<>+16(SB)/8, $0x0000080000000800
@@ -8746,24 +9026,1067 @@ DATA avx2Places<>+30(SB)/1, $0x00
 DATA avx2Places<>+31(SB)/1, $0x00
 GLOBL avx2Places<>(SB), RODATA|NOPTR, $32
 
-// func pause()
-TEXT ·pause(SB), NOSPLIT, $0
-	PAUSE
-	RET
-
-// func fetch(p *byte, n int)
-// Requires: MMX+
-TEXT ·fetch(SB), NOSPLIT, $0-16
-	MOVQ p+0(FP), AX
-	MOVQ n+8(FP), CX
-	ADDQ AX, CX
+// func avx2ListPairs(entries *uint32, starts *int32, images **byte, ahead **byte, first int, n int)
+// Requires: AVX, AVX2, CMOV, MMX+, POPCNT
+TEXT ·avx2ListPairs(SB), $512-48
+	MOVQ         entries+0(FP), AX
+	MOVQ         starts+8(FP), CX
+	MOVQ         images+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVQ         n+40(FP), SI
+	LEAQ         avx2Fronts<>+0(SB), DI
+	VPXOR        Y0, Y0, Y0
+	MOVQ         first+32(FP), R8
+	SHLQ         $0x10, R8
+	VMOVQ        R8, X1
+	VPBROADCASTD X1, Y1
+	MOVLQSX      (CX), R8
+	LEAQ         (AX)(R8*4), R8
+	XORQ         R9, R9
+	MOVQ         BX, R10
 
 loop:
-	CMPQ       AX, CX
+	CMPQ       R9, SI
 	JGE        done
-	PREFETCHT1 (AX)
-	ADDQ       $0x40, AX
+	MOVQ       (DX), R11
+	VMOVQ      (R11)(R9*1), X2
+	MOVQ       64(DX), R11
+	VMOVQ      (R11)(R9*1), X3
+	VPUNPCKLBW X3, X2, X2
+	MOVQ       8(DX), R11
+	VMOVQ      (R11)(R9*1), X3
+	MOVQ       72(DX), R11
+	VMOVQ      (R11)(R9*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       16(DX), R11
+	VMOVQ      (R11)(R9*1), X4
+	MOVQ       80(DX), R11
+	VMOVQ      (R11)(R9*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       24(DX), R11
+	VMOVQ      (R11)(R9*1), X5
+	MOVQ       88(DX), R11
+	VMOVQ      (R11)(R9*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       32(DX), R11
+	VMOVQ      (R11)(R9*1), X6
+	MOVQ       96(DX), R11
+	VMOVQ      (R11)(R9*1), X7
+	VPUNPCKLBW X7, X6, X6
+	MOVQ       40(DX), R11
+	VMOVQ      (R11)(R9*1), X7
+	MOVQ       104(DX), R11
+	VMOVQ      (R11)(R9*1), X8
+	VPUNPCKLBW X8, X7, X7
+	MOVQ       48(DX), R11
+	VMOVQ      (R11)(R9*1), X8
+	MOVQ       112(DX), R11
+	VMOVQ      (R11)(R9*1), X9
+	VPUNPCKLBW X9, X8, X8
+	MOVQ       56(DX), R11
+	VMOVQ      (R11)(R9*1), X9
+	MOVQ       120(DX), R11
+	VMOVQ      (R11)(R9*1), X10
+	VPUNPCKLBW X10, X9, X9
+	VPUNPCKHBW X6, X2, X10
+	VPUNPCKLBW X6, X2, X2
+	VPUNPCKHBW X7, X3, X6
+	VPUNPCKLBW X7, X3, X3
+	VPUNPCKHBW X8, X4, X7
+	VPUNPCKLBW X8, X4, X4
+	VPUNPCKHBW X9, X5, X8
+	VPUNPCKLBW X9, X5, X5
+	VPUNPCKHBW X4, X2, X9
+	VPUNPCKLBW X4, X2, X2
+	VPUNPCKHBW X7, X10, X4
+	VPUNPCKLBW X7, X10, X10
+	VPUNPCKHBW X5, X3, X7
+	VPUNPCKLBW X5, X3, X3
+	VPUNPCKHBW X8, X6, X5
+	VPUNPCKLBW X8, X6, X6
+	VPUNPCKHBW X3, X2, X8
+	VPUNPCKLBW X3, X2, X2
+	VPUNPCKHBW X7, X9, X3
+	VPUNPCKLBW X7, X9, X9
+	VPUNPCKHBW X6, X10, X7
+	VPUNPCKLBW X6, X10, X10
+	VPUNPCKHBW X5, X4, X6
+	VPUNPCKLBW X5, X4, X4
+	VMOVDQU    X2, (SP)
+	VMOVDQU    X8, 64(SP)
+	VMOVDQU    X9, 128(SP)
+	VMOVDQU    X3, 192(SP)
+	VMOVDQU    X10, 256(SP)
+	VMOVDQU    X7, 320(SP)
+	VMOVDQU    X4, 384(SP)
+	VMOVDQU    X6, 448(SP)
+	MOVQ       128(DX), R11
+	VMOVQ      (R11)(R9*1), X2
+	MOVQ       192(DX), R11
+	VMOVQ      (R11)(R9*1), X3
+	VPUNPCKLBW X3, X2, X2
+	MOVQ       136(DX), R11
+	VMOVQ      (R11)(R9*1), X3
+	MOVQ       200(DX), R11
+	VMOVQ      (R11)(R9*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       144(DX), R11
+	VMOVQ      (R11)(R9*1), X4
+	MOVQ       208(DX), R11
+	VMOVQ      (R11)(R9*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       152(DX), R11
+	VMOVQ      (R11)(R9*1), X5
+	MOVQ       216(DX), R11
+	VMOVQ      (R11)(R9*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       160(DX), R11
+	VMOVQ      (R11)(R9*1), X6
+	MOVQ       224(DX), R11
+	VMOVQ      (R11)(R9*1), X7
+	VPUNPCKLBW X7, X6, X6
+	MOVQ       168(DX), R11
+	VMOVQ      (R11)(R9*1), X7
+	MOVQ       232(DX), R11
+	VMOVQ      (R11)(R9*1), X8
+	VPUNPCKLBW X8, X7, X7
+	MOVQ       176(DX), R11
+	VMOVQ      (R11)(R9*1), X8
+	MOVQ       240(DX), R11
+	VMOVQ      (R11)(R9*1), X9
+	VPUNPCKLBW X9, X8, X8
+	MOVQ       184(DX), R11
+	VMOVQ      (R11)(R9*1), X9
+	MOVQ       248(DX), R11
+	VMOVQ      (R11)(R9*1), X10
+	VPUNPCKLBW X10, X9, X9
+	VPUNPCKHBW X6, X2, X10
+	VPUNPCKLBW X6, X2, X2
+	VPUNPCKHBW X7, X3, X6
+	VPUNPCKLBW X7, X3, X3
+	VPUNPCKHBW X8, X4, X7
+	VPUNPCKLBW X8, X4, X4
+	VPUNPCKHBW X9, X5, X8
+	VPUNPCKLBW X9, X5, X5
+	VPUNPCKHBW X4, X2, X9
+	VPUNPCKLBW X4, X2, X2
+	VPUNPCKHBW X7, X10, X4
+	VPUNPCKLBW X7, X10, X10
+	VPUNPCKHBW X5, X3, X7
+	VPUNPCKLBW X5, X3, X3
+	VPUNPCKHBW X8, X6, X5
+	VPUNPCKLBW X8, X6, X6
+	VPUNPCKHBW X3, X2, X8
+	VPUNPCKLBW X3, X2, X2
+	VPUNPCKHBW X7, X9, X3
+	VPUNPCKLBW X7, X9, X9
+	VPUNPCKHBW X6, X10, X7
+	VPUNPCKLBW X6, X10, X10
+	VPUNPCKHBW X5, X4, X6
+	VPUNPCKLBW X5, X4, X4
+	VMOVDQU    X2, 16(SP)
+	VMOVDQU    X8, 80(SP)
+	VMOVDQU    X9, 144(SP)
+	VMOVDQU    X3, 208(SP)
+	VMOVDQU    X10, 272(SP)
+	VMOVDQU    X7, 336(SP)
+	VMOVDQU    X4, 400(SP)
+	VMOVDQU    X6, 464(SP)
+	MOVQ       256(DX), R11
+	VMOVQ      (R11)(R9*1), X2
+	MOVQ       320(DX), R11
+	VMOVQ      (R11)(R9*1), X3
+	VPUNPCKLBW X3, X2, X2
+	MOVQ       264(DX), R11
+	VMOVQ      (R11)(R9*1), X3
+	MOVQ       328(DX), R11
+	VMOVQ      (R11)(R9*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       272(DX), R11
+	VMOVQ      (R11)(R9*1), X4
+	MOVQ       336(DX), R11
+	VMOVQ      (R11)(R9*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       280(DX), R11
+	VMOVQ      (R11)(R9*1), X5
+	MOVQ       344(DX), R11
+	VMOVQ      (R11)(R9*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       288(DX), R11
+	VMOVQ      (R11)(R9*1), X6
+	MOVQ       352(DX), R11
+	VMOVQ      (R11)(R9*1), X7
+	VPUNPCKLBW X7, X6, X6
+	MOVQ       296(DX), R11
+	VMOVQ      (R11)(R9*1), X7
+	MOVQ       360(DX), R11
+	VMOVQ      (R11)(R9*1), X8
+	VPUNPCKLBW X8, X7, X7
+	MOVQ       304(DX), R11
+	VMOVQ      (R11)(R9*1), X8
+	MOVQ       368(DX), R11
+	VMOVQ      (R11)(R9*1), X9
+	VPUNPCKLBW X9, X8, X8
+	MOVQ       312(DX), R11
+	VMOVQ      (R11)(R9*1), X9
+	MOVQ       376(DX), R11
+	VMOVQ      (R11)(R9*1), X10
+	VPUNPCKLBW X10, X9, X9
+	VPUNPCKHBW X6, X2, X10
+	VPUNPCKLBW X6, X2, X2
+	VPUNPCKHBW X7, X3, X6
+	VPUNPCKLBW X7, X3, X3
+	VPUNPCKHBW X8, X4, X7
+	VPUNPCKLBW X8, X4, X4
+	VPUNPCKHBW X9, X5, X8
+	VPUNPCKLBW X9, X5, X5
+	VPUNPCKHBW X4, X2, X9
+	VPUNPCKLBW X4, X2, X2
+	VPUNPCKHBW X7, X10, X4
+	VPUNPCKLBW X7, X10, X10
+	VPUNPCKHBW X5, X3, X7
+	VPUNPCKLBW X5, X3, X3
+	VPUNPCKHBW X8, X6, X5
+	VPUNPCKLBW X8, X6, X6
+	VPUNPCKHBW X3, X2, X8
+	VPUNPCKLBW X3, X2, X2
+	VPUNPCKHBW X7, X9, X3
+	VPUNPCKLBW X7, X9, X9
+	VPUNPCKHBW X6, X10, X7
+	VPUNPCKLBW X6, X10, X10
+	VPUNPCKHBW X5, X4, X6
+	VPUNPCKLBW X5, X4, X4
+	VMOVDQU    X2, 32(SP)
+	VMOVDQU    X8, 96(SP)
+	VMOVDQU    X9, 160(SP)
+	VMOVDQU    X3, 224(SP)
+	VMOVDQU    X10, 288(SP)
+	VMOVDQU    X7, 352(SP)
+	VMOVDQU    X4, 416(SP)
+	VMOVDQU    X6, 480(SP)
+	MOVQ       384(DX), R11
+	VMOVQ      (R11)(R9*1), X2
+	MOVQ       448(DX), R11
+	VMOVQ      (R11)(R9*1), X3
+	VPUNPCKLBW X3, X2, X2
+	MOVQ       392(DX), R11
+	VMOVQ      (R11)(R9*1), X3
+	MOVQ       456(DX), R11
+	VMOVQ      (R11)(R9*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       400(DX), R11
+	VMOVQ      (R11)(R9*1), X4
+	MOVQ       464(DX), R11
+	VMOVQ      (R11)(R9*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       408(DX), R11
+	VMOVQ      (R11)(R9*1), X5
+	MOVQ       472(DX), R11
+	VMOVQ      (R11)(R9*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       416(DX), R11
+	VMOVQ      (R11)(R9*1), X6
+	MOVQ       480(DX), R11
+	VMOVQ      (R11)(R9*1), X7
+	VPUNPCKLBW X7, X6, X6
+	MOVQ       424(DX), R11
+	VMOVQ      (R11)(R9*1), X7
+	MOVQ       488(DX), R11
+	VMOVQ      (R11)(R9*1), X8
+	VPUNPCKLBW X8, X7, X7
+	MOVQ       432(DX), R11
+	VMOVQ      (R11)(R9*1), X8
+	MOVQ       496(DX), R11
+	VMOVQ      (R11)(R9*1), X9
+	VPUNPCKLBW X9, X8, X8
+	MOVQ       440(DX), R11
+	VMOVQ      (R11)(R9*1), X9
+	MOVQ       504(DX), R11
+	VMOVQ      (R11)(R9*1), X10
+	VPUNPCKLBW X10, X9, X9
+	VPUNPCKHBW X6, X2, X10
+	VPUNPCKLBW X6, X2, X2
+	VPUNPCKHBW X7, X3, X6
+	VPUNPCKLBW X7, X3, X3
+	VPUNPCKHBW X8, X4, X7
+	VPUNPCKLBW X8, X4, X4
+	VPUNPCKHBW X9, X5, X8
+	VPUNPCKLBW X9, X5, X5
+	VPUNPCKHBW X4, X2, X9
+	VPUNPCKLBW X4, X2, X2
+	VPUNPCKHBW X7, X10, X4
+	VPUNPCKLBW X7, X10, X10
+	VPUNPCKHBW X5, X3, X7
+	VPUNPCKLBW X5, X3, X3
+	VPUNPCKHBW X8, X6, X5
+	VPUNPCKLBW X8, X6, X6
+	VPUNPCKHBW X3, X2, X8
+	VPUNPCKLBW X3, X2, X2
+	VPUNPCKHBW X7, X9, X3
+	VPUNPCKLBW X7, X9, X9
+	VPUNPCKHBW X6, X10, X7
+	VPUNPCKLBW X6, X10, X10
+	VPUNPCKHBW X5, X4, X6
+	VPUNPCKLBW X5, X4, X4
+	VMOVDQU    X2, 48(SP)
+	VMOVDQU    X8, 112(SP)
+	VMOVDQU    X9, 176(SP)
+	VMOVDQU    X3, 240(SP)
+	VMOVDQU    X10, 304(SP)
+	VMOVDQU    X7, 368(SP)
+	VMOVDQU    X4, 432(SP)
+	VMOVDQU    X6, 496(SP)
+	MOVQ       (R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       8(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       16(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       24(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       32(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       40(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       48(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       56(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	ADDQ       $0x00000040, R10
+	LEAQ       512(BX), R11
+	CMPQ       R10, R11
+	CMOVQEQ    BX, R10
+	VPMOVZXBD  (SP), Y2
+	VPMOVZXBD  64(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+0(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  8(SP), Y2
+	VPMOVZXBD  72(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+32(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  16(SP), Y2
+	VPMOVZXBD  80(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+64(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  24(SP), Y2
+	VPMOVZXBD  88(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+96(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  32(SP), Y2
+	VPMOVZXBD  96(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+128(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  40(SP), Y2
+	VPMOVZXBD  104(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+160(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  48(SP), Y2
+	VPMOVZXBD  112(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+192(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  56(SP), Y2
+	VPMOVZXBD  120(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+224(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	MOVQ       R8, R11
+	SUBQ       AX, R11
+	SHRQ       $0x02, R11
+	MOVL       R11, 4(CX)
+	VPMOVZXBD  128(SP), Y2
+	VPMOVZXBD  192(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+0(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  136(SP), Y2
+	VPMOVZXBD  200(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+32(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  144(SP), Y2
+	VPMOVZXBD  208(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+64(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  152(SP), Y2
+	VPMOVZXBD  216(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+96(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  160(SP), Y2
+	VPMOVZXBD  224(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+128(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  168(SP), Y2
+	VPMOVZXBD  232(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+160(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  176(SP), Y2
+	VPMOVZXBD  240(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+192(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  184(SP), Y2
+	VPMOVZXBD  248(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+224(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	MOVQ       R8, R11
+	SUBQ       AX, R11
+	SHRQ       $0x02, R11
+	MOVL       R11, 8(CX)
+	VPMOVZXBD  256(SP), Y2
+	VPMOVZXBD  320(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+0(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  264(SP), Y2
+	VPMOVZXBD  328(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+32(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  272(SP), Y2
+	VPMOVZXBD  336(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+64(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  280(SP), Y2
+	VPMOVZXBD  344(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+96(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  288(SP), Y2
+	VPMOVZXBD  352(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+128(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  296(SP), Y2
+	VPMOVZXBD  360(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+160(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  304(SP), Y2
+	VPMOVZXBD  368(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+192(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  312(SP), Y2
+	VPMOVZXBD  376(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+224(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	MOVQ       R8, R11
+	SUBQ       AX, R11
+	SHRQ       $0x02, R11
+	MOVL       R11, 12(CX)
+	VPMOVZXBD  384(SP), Y2
+	VPMOVZXBD  448(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+0(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  392(SP), Y2
+	VPMOVZXBD  456(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+32(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  400(SP), Y2
+	VPMOVZXBD  464(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+64(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  408(SP), Y2
+	VPMOVZXBD  472(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+96(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  416(SP), Y2
+	VPMOVZXBD  480(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+128(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  424(SP), Y2
+	VPMOVZXBD  488(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+160(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  432(SP), Y2
+	VPMOVZXBD  496(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+192(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	VPMOVZXBD  440(SP), Y2
+	VPMOVZXBD  504(SP), Y3
+	VPSLLD     $0x08, Y3, Y3
+	VPOR       Y3, Y2, Y2
+	VPCMPEQD   Y0, Y2, Y3
+	VMOVMSKPS  Y3, R11
+	XORL       $0x000000ff, R11
+	VPMOVZXBD  (DI)(R11*8), Y4
+	VPADDD     avx2Images<>+224(SB), Y1, Y3
+	VPOR       Y3, Y2, Y2
+	VPERMD     Y2, Y4, Y2
+	VMOVDQU    Y2, (R8)
+	POPCNTL    R11, R11
+	LEAQ       (R8)(R11*4), R8
+	MOVQ       R8, R11
+	SUBQ       AX, R11
+	SHRQ       $0x02, R11
+	MOVL       R11, 16(CX)
+	ADDQ       $0x10, CX
+	ADDQ       $0x08, R9
 	JMP        loop
 
 done:
+	VZEROUPPER
+	RET
+
+DATA avx2Images<>+0(SB)/1, $0x00
+DATA avx2Images<>+1(SB)/1, $0x00
+DATA avx2Images<>+2(SB)/1, $0x00
+DATA avx2Images<>+3(SB)/1, $0x00
+DATA avx2Images<>+4(SB)/1, $0x00
+DATA avx2Images<>+5(SB)/1, $0x00
+DATA avx2Images<>+6(SB)/1, $0x01
+DATA avx2Images<>+7(SB)/1, $0x00
+DATA avx2Images<>+8(SB)/1, $0x00
+DATA avx2Images<>+9(SB)/1, $0x00
+DATA avx2Images<>+10(SB)/1, $0x02
+DATA avx2Images<>+11(SB)/1, $0x00
+DATA avx2Images<>+12(SB)/1, $0x00
+DATA avx2Images<>+13(SB)/1, $0x00
+DATA avx2Images<>+14(SB)/1, $0x03
+DATA avx2Images<>+15(SB)/1, $0x00
+DATA avx2Images<>+16(SB)/1, $0x00
+DATA avx2Images<>+17(SB)/1, $0x00
+DATA avx2Images<>+18(SB)/1, $0x04
+DATA avx2Images<>+19(SB)/1, $0x00
+DATA avx2Images<>+20(SB)/1, $0x00
+DATA avx2Images<>+21(SB)/1, $0x00
+DATA avx2Images<>+22(SB)/1, $0x05
+DATA avx2Images<>+23(SB)/1, $0x00
+DATA avx2Images<>+24(SB)/1, $0x00
+DATA avx2Images<>+25(SB)/1, $0x00
+DATA avx2Images<>+26(SB)/1, $0x06
+DATA avx2Images<>+27(SB)/1, $0x00
+DATA avx2Images<>+28(SB)/1, $0x00
+DATA avx2Images<>+29(SB)/1, $0x00
+DATA avx2Images<>+30(SB)/1, $0x07
+DATA avx2Images<>+31(SB)/1, $0x00
+DATA avx2Images<>+32(SB)/1, $0x00
+DATA avx2Images<>+33(SB)/1, $0x00
+DATA avx2Images<>+34(SB)/1, $0x08
+DATA avx2Images<>+35(SB)/1, $0x00
+DATA avx2Images<>+36(SB)/1, $0x00
+DATA avx2Images<>+37(SB)/1, $0x00
+DATA avx2Images<>+38(SB)/1, $0x09
+DATA avx2Images<>+39(SB)/1, $0x00
+DATA avx2Images<>+40(SB)/1, $0x00
+DATA avx2Images<>+41(SB)/1, $0x00
+DATA avx2Images<>+42(SB)/1, $0x0a
+DATA avx2Images<>+43(SB)/1, $0x00
+DATA avx2Images<>+44(SB)/1, $0x00
+DATA avx2Images<>+45(SB)/1, $0x00
+DATA avx2Images<>+46(SB)/1, $0x0b
+DATA avx2Images<>+47(SB)/1, $0x00
+DATA avx2Images<>+48(SB)/1, $0x00
+DATA avx2Images<>+49(SB)/1, $0x00
+DATA avx2Images<>+50(SB)/1, $0x0c
+DATA avx2Images<>+51(SB)/1, $0x00
+DATA avx2Images<>+52(SB)/1, $0x00
+DATA avx2Images<>+53(SB)/1, $0x00
+DATA avx2Images<>+54(SB)/1, $0x0d
+DATA avx2Images<>+55(SB)/1, $0x00
+DATA avx2Images<>+56(SB)/1, $0x00
+DATA avx2Images<>+57(SB)/1, $0x00
+DATA avx2Images<>+58(SB)/1, $0x0e
+DATA avx2Images<>+59(SB)/1, $0x00
+DATA avx2Images<>+60(SB)/1, $0x00
+DATA avx2Images<>+61(SB)/1, $0x00
+DATA avx2Images<>+62(SB)/1, $0x0f
+DATA avx2Images<>+63(SB)/1, $0x00
+DATA avx2Images<>+64(SB)/1, $0x00
+DATA avx2Images<>+65(SB)/1, $0x00
+DATA avx2Images<>+66(SB)/1, $0x10
+DATA avx2Images<>+67(SB)/1, $0x00
+DATA avx2Images<>+68(SB)/1, $0x00
+DATA avx2Images<>+69(SB)/1, $0x00
+DATA avx2Images<>+70(SB)/1, $0x11
+DATA avx2Images<>+71(SB)/1, $0x00
+DATA avx2Images<>+72(SB)/1, $0x00
+DATA avx2Images<>+73(SB)/1, $0x00
+DATA avx2Images<>+74(SB)/1, $0x12
+DATA avx2Images<>+75(SB)/1, $0x00
+DATA avx2Images<>+76(SB)/1, $0x00
+DATA avx2Images<>+77(SB)/1, $0x00
+DATA avx2Images<>+78(SB)/1, $0x13
+DATA avx2Images<>+79(SB)/1, $0x00
+DATA avx2Images<>+80(SB)/1, $0x00
+DATA avx2Images<>+81(SB)/1, $0x00
+DATA avx2Images<>+82(SB)/1, $0x14
+DATA avx2Images<>+83(SB)/1, $0x00
+DATA avx2Images<>+84(SB)/1, $0x00
+DATA avx2Images<>+85(SB)/1, $0x00
+DATA avx2Images<>+86(SB)/1, $0x15
+DATA avx2Images<>+87(SB)/1, $0x00
+DATA avx2Images<>+88(SB)/1, $0x00
+DATA avx2Images<>+89(SB)/1, $0x00
+DATA avx2Images<>+90(SB)/1, $0x16
+DATA avx2Images<>+91(SB)/1, $0x00
+DATA avx2Images<>+92(SB)/1, $0x00
+DATA avx2Images<>+93(SB)/1, $0x00
+DATA avx2Images<>+94(SB)/1, $0x17
+DATA avx2Images<>+95(SB)/1, $0x00
+DATA avx2Images<>+96(SB)/1, $0x00
+DATA avx2Images<>+97(SB)/1, $0x00
+DATA avx2Images<>+98(SB)/1, $0x18
+DATA avx2Images<>+99(SB)/1, $0x00
+DATA avx2Images<>+100(SB)/1, $0x00
+DATA avx2Images<>+101(SB)/1, $0x00
+DATA avx2Images<>+102(SB)/1, $0x19
+DATA avx2Images<>+103(SB)/1, $0x00
+DATA avx2Images<>+104(SB)/1, $0x00
+DATA avx2Images<>+105(SB)/1, $0x00
+DATA avx2Images<>+106(SB)/1, $0x1a
+DATA avx2Images<>+107(SB)/1, $0x00
+DATA avx2Images<>+108(SB)/1, $0x00
+DATA avx2Images<>+109(SB)/1, $0x00
+DATA avx2Images<>+110(SB)/1, $0x1b
+DATA avx2Images<>+111(SB)/1, $0x00
+DATA avx2Images<>+112(SB)/1, $0x00
+DATA avx2Images<>+113(SB)/1, $0x00
+DATA avx2Images<>+114(SB)/1, $0x1c
+DATA avx2Images<>+115(SB)/1, $0x00
+DATA avx2Images<>+116(SB)/1, $0x00
+DATA avx2Images<>+117(SB)/1, $0x00
+DATA avx2Images<>+118(SB)/1, $0x1d
+DATA avx2Images<>+119(SB)/1, $0x00
+DATA avx2Images<>+120(SB)/1, $0x00
+DATA avx2Images<>+121(SB)/1, $0x00
+DATA avx2Images<>+122(SB)/1, $0x1e
+DATA avx2Images<>+123(SB)/1, $0x00
+DATA avx2Images<>+124(SB)/1, $0x00
+DATA avx2Images<>+125(SB)/1, $0x00
+DATA avx2Images<>+126(SB)/1, $0x1f
+DATA avx2Images<>+127(SB)/1, $0x00
+DATA avx2Images<>+128(SB)/1, $0x00
+DATA avx2Images<>+129(SB)/1, $0x00
+DATA avx2Images<>+130(SB)/1, $0x20
+DATA avx2Images<>+131(SB)/1, $0x00
+DATA avx2Images<>+132(SB)/1, $0x00
+DATA avx2Images<>+133(SB)/1, $0x00
+DATA avx2Images<>+134(SB)/1, $0x21
+DATA avx2Images<>+135(SB)/1, $0x00
+DATA avx2Images<>+136(SB)/1, $0x00
+DATA avx2Images<>+137(SB)/1, $0x00
+DATA avx2Images<>+138(SB)/1, $0x22
+DATA avx2Images<>+139(SB)/1, $0x00
+DATA avx2Images<>+140(SB)/1, $0x00
+DATA avx2Images<>+141(SB)/1, $0x00
+DATA avx2Images<>+142(SB)/1, $0x23
+DATA avx2Images<>+143(SB)/1, $0x00
+DATA avx2Images<>+144(SB)/1, $0x00
+DATA avx2Images<>+145(SB)/1, $0x00
+DATA avx2Images<>+146(SB)/1, $0x24
+DATA avx2Images<>+147(SB)/1, $0x00
+DATA avx2Images<>+148(SB)/1, $0x00
+DATA avx2Images<>+149(SB)/1, $0x00
+DATA avx2Images<>+150(SB)/1, $0x25
+DATA avx2Images<>+151(SB)/1, $0x00
+DATA avx2Images<>+152(SB)/1, $0x00
+DATA avx2Images<>+153(SB)/1, $0x00
+DATA avx2Images<>+154(SB)/1, $0x26
+DATA avx2Images<>+155(SB)/1, $0x00
+DATA avx2Images<>+156(SB)/1, $0x00
+DATA avx2Images<>+157(SB)/1, $0x00
+DATA avx2Images<>+158(SB)/1, $0x27
+DATA avx2Images<>+159(SB)/1, $0x00
+DATA avx2Images<>+160(SB)/1, $0x00
+DATA avx2Images<>+161(SB)/1, $0x00
+DATA avx2Images<>+162(SB)/1, $0x28
+DATA avx2Images<>+163(SB)/1, $0x00
+DATA avx2Images<>+164(SB)/1, $0x00
+DATA avx2Images<>+165(SB)/1, $0x00
+DATA avx2Images<>+166(SB)/1, $0x29
+DATA avx2Images<>+167(SB)/1, $0x00
+DATA avx2Images<>+168(SB)/1, $0x00
+DATA avx2Images<>+169(SB)/1, $0x00
+DATA avx2Images<>+170(SB)/1, $0x2a
+DATA avx2Images<>+171(SB)/1, $0x00
+DATA avx2Images<>+172(SB)/1, $0x00
+DATA avx2Images<>+173(SB)/1, $0x00
+DATA avx2Images<>+174(SB)/1, $0x2b
+DATA avx2Images<>+175(SB)/1, $0x00
+DATA avx2Images<>+176(SB)/1, $0x00
+DATA avx2Images<>+177(SB)/1, $0x00
+DATA avx2Images<>+178(SB)/1, $0x2c
+DATA avx2Images<>+179(SB)/1, $0x00
+DATA avx2Images<>+180(SB)/1, $0x00
+DATA avx2Images<>+181(SB)/1, $0x00
+DATA avx2Images<>+182(SB)/1, $0x2d
+DATA avx2Images<>+183(SB)/1, $0x00
+DATA avx2Images<>+184(SB)/1, $0x00
+DATA avx2Images<>+185(SB)/1, $0x00
+DATA avx2Images<>+186(SB)/1, $0x2e
+DATA avx2Images<>+187(SB)/1, $0x00
+DATA avx2Images<>+188(SB)/1, $0x00
+DATA avx2Images<>+189(SB)/1, $0x00
+DATA avx2Images<>+190(SB)/1, $0x2f
+DATA avx2Images<>+191(SB)/1, $0x00
+DATA avx2Images<>+192(SB)/1, $0x00
+DATA avx2Images<>+193(SB)/1, $0x00
+DATA avx2Images<>+194(SB)/1, $0x30
+DATA avx2Images<>+195(SB)/1, $0x00
+DATA avx2Images<>+196(SB)/1, $0x00
+DATA avx2Images<>+197(SB)/1, $0x00
+DATA avx2Images<>+198(SB)/1, $0x31
+DATA avx2Images<>+199(SB)/1, $0x00
+DATA avx2Images<>+200(SB)/1, $0x00
+DATA avx2Images<>+201(SB)/1, $0x00
+DATA avx2Images<>+202(SB)/1, $0x32
+DATA avx2Images<>+203(SB)/1, $0x00
+DATA avx2Images<>+204(SB)/1, $0x00
+DATA avx2Images<>+205(SB)/1, $0x00
+DATA avx2Images<>+206(SB)/1, $0x33
+DATA avx2Images<>+207(SB)/1, $0x00
+DATA avx2Images<>+208(SB)/1, $0x00
+DATA avx2Images<>+209(SB)/1, $0x00
+DATA avx2Images<>+210(SB)/1, $0x34
+DATA avx2Images<>+211(SB)/1, $0x00
+DATA avx2Images<>+212(SB)/1, $0x00
+DATA avx2Images<>+213(SB)/1, $0x00
+DATA avx2Images<>+214(SB)/1, $0x35
+DATA avx2Images<>+215(SB)/1, $0x00
+DATA avx2Images<>+216(SB)/1, $0x00
+DATA avx2Images<>+217(SB)/1, $0x00
+DATA avx2Images<>+218(SB)/1, $0x36
+DATA avx2Images<>+219(SB)/1, $0x00
+DATA avx2Images<>+220(SB)/1, $0x00
+DATA avx2Images<>+221(SB)/1, $0x00
+DATA avx2Images<>+222(SB)/1, $0x37
+DATA avx2Images<>+223(SB)/1, $0x00
+DATA avx2Images<>+224(SB)/1, $0x00
+DATA avx2Images<>+225(SB)/1, $0x00
+DATA avx2Images<>+226(SB)/1, $0x38
+DATA avx2Images<>+227(SB)/1, $0x00
+DATA avx2Images<>+228(SB)/1, $0x00
+DATA avx2Images<>+229(SB)/1, $0x00
+DATA avx2Images<>+230(SB)/1, $0x39
+DATA avx2Images<>+231(SB)/1, $0x00
+DATA avx2Images<>+232(SB)/1, $0x00
+DATA avx2Images<>+233(SB)/1, $0x00
+DATA avx2Images<>+234(SB)/1, $0x3a
+DATA avx2Images<>+235(SB)/1, $0x00
+DATA avx2Images<>+236(SB)/1, $0x00
+DATA avx2Images<>+237(SB)/1, $0x00
+DATA avx2Images<>+238(SB)/1, $0x3b
+DATA avx2Images<>+239(SB)/1, $0x00
+DATA avx2Images<>+240(SB)/1, $0x00
+DATA avx2Images<>+241(SB)/1, $0x00
+DATA avx2Images<>+242(SB)/1, $0x3c
+DATA avx2Images<>+243(SB)/1, $0x00
+DATA avx2Images<>+244(SB)/1, $0x00
+DATA avx2Images<>+245(SB)/1, $0x00
+DATA avx2Images<>+246(SB)/1, $0x3d
+DATA avx2Images<>+247(SB)/1, $0x00
+DATA avx2Images<>+248(SB)/1, $0x00
+DATA avx2Images<>+249(SB)/1, $0x00
+DATA avx2Images<>+250(SB)/1, $0x3e
+DATA avx2Images<>+251(SB)/1, $0x00
+DATA avx2Images<>+252(SB)/1, $0x00
+DATA avx2Images<>+253(SB)/1, $0x00
+DATA avx2Images<>+254(SB)/1, $0x3f
+DATA avx2Images<>+255(SB)/1, $0x00
+GLOBL avx2Images<>(SB), RODATA|NOPTR, $256
+
+// func pause()
+TEXT ·pause(SB), NOSPLIT, $0
+	PAUSE
 	RET

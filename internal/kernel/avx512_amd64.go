@@ -199,125 +199,95 @@ func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, r
 //go:noescape
 func avx512Pack40x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx512Scatter4x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns, of which the last 4 are in rest.
+// avx512PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart.
 //
 //go:noescape
-func avx512Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx512Join4x32 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
-func avx512Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512Scatter8x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns, of which the last 8 are in rest.
+// avx512PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
 //
 //go:noescape
-func avx512Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx512Join8x32 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
-func avx512Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512Scatter12x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns, of which the last 12 are in rest.
+// avx512PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
 //
 //go:noescape
-func avx512Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx512Join12x32 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
-func avx512Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512Scatter16x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns, of which the last 0 are in rest.
+// avx512PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
 //
 //go:noescape
-func avx512Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx512Join16x32 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
-func avx512Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512Scatter20x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns, of which the last 4 are in rest.
+// avx512PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
 //
 //go:noescape
-func avx512Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx512Join20x32 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
-func avx512Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512Scatter24x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns, of which the last 8 are in rest.
+// avx512PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart.
 //
 //go:noescape
-func avx512Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx512Join24x32 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
 //
 //go:noescape
-func avx512Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512Scatter28x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 28 columns, of which the last 12 are in rest.
+// avx512PairsForward48x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart.
 //
 //go:noescape
-func avx512Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx512Join28x32 computes y[r·stride + j] = d[r, j] + 0 for 28 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient48x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
 //
 //go:noescape
-func avx512Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512Scatter32x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 32 columns, of which the last 0 are in rest.
+// avx512PairsForward64x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 64 numbers apart.
 //
 //go:noescape
-func avx512Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 
-// avx512Join32x32 computes y[r·stride + j] = d[r, j] + 0 for 32 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient64x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 64 numbers apart.
 //
 //go:noescape
-func avx512Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512Scatter36x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 36 columns, of which the last 4 are in rest.
+// avx512Pack48x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
 //go:noescape
-func avx512Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
+func avx512Pack48x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx512Join36x32 computes y[r·stride + j] = d[r, j] + 0 for 36 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512Pack64x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
 //go:noescape
-func avx512Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
-
-// avx512Scatter40x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 40 columns, of which the last 8 are in rest.
-//
-//go:noescape
-func avx512Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-
-// avx512Join40x32 computes y[r·stride + j] = d[r, j] + 0 for 40 columns, of which the last 8 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx512Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
-
-// avx512Scatter44x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 44 columns, of which the last 12 are in rest.
-//
-//go:noescape
-func avx512Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-
-// avx512Join44x32 computes y[r·stride + j] = d[r, j] + 0 for 44 columns, of which the last 12 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx512Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
-
-// avx512Scatter48x32 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 48 columns, of which the last 0 are in rest.
-//
-//go:noescape
-func avx512Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-
-// avx512Join48x32 computes y[r·stride + j] = d[r, j] + 0 for 48 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx512Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
+func avx512Pack64x32(dst *float32, src *float32, stride int, inner int, width int)
 
 // avx512AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -584,125 +554,95 @@ func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, r
 //go:noescape
 func avx512Pack20x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx512Scatter2x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 2 columns, of which the last 2 are in rest.
+// avx512PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart.
 //
 //go:noescape
-func avx512Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx512Join2x64 computes y[r·stride + j] = d[r, j] + 0 for 2 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
 //
 //go:noescape
-func avx512Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512Scatter4x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 4 columns, of which the last 4 are in rest.
+// avx512PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart.
 //
 //go:noescape
-func avx512Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx512Join4x64 computes y[r·stride + j] = d[r, j] + 0 for 4 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
-func avx512Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512Scatter6x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 6 columns, of which the last 6 are in rest.
+// avx512PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
 //
 //go:noescape
-func avx512Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx512Join6x64 computes y[r·stride + j] = d[r, j] + 0 for 6 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
-func avx512Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512Scatter8x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 8 columns, of which the last 0 are in rest.
+// avx512PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
 //
 //go:noescape
-func avx512Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx512Join8x64 computes y[r·stride + j] = d[r, j] + 0 for 8 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
-func avx512Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512Scatter10x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 10 columns, of which the last 2 are in rest.
+// avx512PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
 //
 //go:noescape
-func avx512Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx512Join10x64 computes y[r·stride + j] = d[r, j] + 0 for 10 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
-func avx512Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512Scatter12x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 12 columns, of which the last 4 are in rest.
+// avx512PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart.
 //
 //go:noescape
-func avx512Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx512Join12x64 computes y[r·stride + j] = d[r, j] + 0 for 12 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
 //
 //go:noescape
-func avx512Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512Scatter14x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 14 columns, of which the last 6 are in rest.
+// avx512PairsForward24x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart.
 //
 //go:noescape
-func avx512Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx512Join14x64 computes y[r·stride + j] = d[r, j] + 0 for 14 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient24x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
 //
 //go:noescape
-func avx512Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512Scatter16x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 16 columns, of which the last 0 are in rest.
+// avx512PairsForward32x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
 //
 //go:noescape
-func avx512Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 
-// avx512Join16x64 computes y[r·stride + j] = d[r, j] + 0 for 16 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512PairsGradient32x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
-func avx512Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512Scatter18x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 18 columns, of which the last 2 are in rest.
+// avx512Pack24x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
 //go:noescape
-func avx512Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
+func avx512Pack24x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx512Join18x64 computes y[r·stride + j] = d[r, j] + 0 for 18 columns, of which the last 2 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
+// avx512Pack32x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
 //go:noescape
-func avx512Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
-
-// avx512Scatter20x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 20 columns, of which the last 4 are in rest.
-//
-//go:noescape
-func avx512Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-
-// avx512Join20x64 computes y[r·stride + j] = d[r, j] + 0 for 20 columns, of which the last 4 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx512Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
-
-// avx512Scatter22x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 22 columns, of which the last 6 are in rest.
-//
-//go:noescape
-func avx512Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-
-// avx512Join22x64 computes y[r·stride + j] = d[r, j] + 0 for 22 columns, of which the last 6 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx512Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
-
-// avx512Scatter24x64 computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and 24 columns, of which the last 0 are in rest.
-//
-//go:noescape
-func avx512Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-
-// avx512Join24x64 computes y[r·stride + j] = d[r, j] + 0 for 24 columns, of which the last 0 are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.
-//
-//go:noescape
-func avx512Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)
+func avx512Pack32x64(dst *float64, src *float64, stride int, inner int, width int)
 
 // avx512AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -774,12 +714,17 @@ func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int
 //go:noescape
 func avx512TransposePanel64(dst *float64, columns int, src *float64, stride int, inner int)
 
-// avx512TransposeBytes copies columns [col, col+n) of 16 rows, n a multiple of 8, to rows of dst, stride bytes apart.
+// avx512JoinLists copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and as many zeros behind them as pairs[i].count wants; it sets pairs[i].entries. 32 numbers beyond the last may be written.
 //
 //go:noescape
-func avx512TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
+func avx512JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
 
-// avx512Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.
+// avx512ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images ahead.
+//
+//go:noescape
+func avx512ListPairs(entries *uint32, starts *int32, images **byte, ahead **byte, first int, n int)
+
+// avx512Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride]; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.
 //
 //go:noescape
 func avx512Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)

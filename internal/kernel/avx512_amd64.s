@@ -997,7 +997,7 @@ done:
 	RET
 
 // func avx512Pack16x32(dst *float32, src *float32, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
 TEXT ·avx512Pack16x32(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -1009,21 +1009,14 @@ TEXT ·avx512Pack16x32(SB), NOSPLIT, $0-40
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K1
-	SUBQ    $0x08, SI
-	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K2
-	SUBQ    $0x08, SI
+	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
 
 loop:
 	TESTQ     BX, BX
 	JZ        done
-	VMOVUPS.Z (CX), K1, Y0
-	VMOVUPS   Y0, (AX)
-	VMOVUPS.Z 32(CX), K2, Y0
-	VMOVUPS   Y0, 32(AX)
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, (AX)
 	ADDQ      DX, CX
 	ADDQ      $0x00000040, AX
 	DECQ      BX
@@ -1682,27 +1675,20 @@ TEXT ·avx512Pack24x32(SB), NOSPLIT, $0-40
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K1
-	SUBQ    $0x08, SI
+	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K2
 	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K3
-	SUBQ    $0x08, SI
-	CMOVQLT DI, SI
 
 loop:
 	TESTQ     BX, BX
 	JZ        done
-	VMOVUPS.Z (CX), K1, Y0
-	VMOVUPS   Y0, (AX)
-	VMOVUPS.Z 32(CX), K2, Y0
-	VMOVUPS   Y0, 32(AX)
-	VMOVUPS.Z 64(CX), K3, Y0
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, (AX)
+	VMOVUPS.Z 64(CX), K2, Y0
 	VMOVUPS   Y0, 64(AX)
 	ADDQ      DX, CX
 	ADDQ      $0x00000060, AX
@@ -2342,7 +2328,7 @@ done:
 	RET
 
 // func avx512Pack32x32(dst *float32, src *float32, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
 TEXT ·avx512Pack32x32(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -2354,35 +2340,21 @@ TEXT ·avx512Pack32x32(SB), NOSPLIT, $0-40
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K1
-	SUBQ    $0x08, SI
+	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K2
-	SUBQ    $0x08, SI
-	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K3
-	SUBQ    $0x08, SI
-	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K4
-	SUBQ    $0x08, SI
+	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
 
 loop:
 	TESTQ     BX, BX
 	JZ        done
-	VMOVUPS.Z (CX), K1, Y0
-	VMOVUPS   Y0, (AX)
-	VMOVUPS.Z 32(CX), K2, Y0
-	VMOVUPS   Y0, 32(AX)
-	VMOVUPS.Z 64(CX), K3, Y0
-	VMOVUPS   Y0, 64(AX)
-	VMOVUPS.Z 96(CX), K4, Y0
-	VMOVUPS   Y0, 96(AX)
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, (AX)
+	VMOVUPS.Z 64(CX), K2, Z0
+	VMOVUPS   Z0, 64(AX)
 	ADDQ      DX, CX
 	ADDQ      $0x00000080, AX
 	DECQ      BX
@@ -2971,41 +2943,27 @@ TEXT ·avx512Pack40x32(SB), NOSPLIT, $0-40
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K1
-	SUBQ    $0x08, SI
+	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K2
-	SUBQ    $0x08, SI
+	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K3
 	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K4
-	SUBQ    $0x08, SI
-	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K5
-	SUBQ    $0x08, SI
-	CMOVQLT DI, SI
 
 loop:
 	TESTQ     BX, BX
 	JZ        done
-	VMOVUPS.Z (CX), K1, Y0
-	VMOVUPS   Y0, (AX)
-	VMOVUPS.Z 32(CX), K2, Y0
-	VMOVUPS   Y0, 32(AX)
-	VMOVUPS.Z 64(CX), K3, Y0
-	VMOVUPS   Y0, 64(AX)
-	VMOVUPS.Z 96(CX), K4, Y0
-	VMOVUPS   Y0, 96(AX)
-	VMOVUPS.Z 128(CX), K5, Y0
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, (AX)
+	VMOVUPS.Z 64(CX), K2, Z0
+	VMOVUPS   Z0, 64(AX)
+	VMOVUPS.Z 128(CX), K3, Y0
 	VMOVUPS   Y0, 128(AX)
 	ADDQ      DX, CX
 	ADDQ      $0x000000a0, AX
@@ -3016,989 +2974,1936 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter4x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, FMA3
-TEXT ·avx512Scatter4x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), X0
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000010, SI
-	CMPQ    AX, R8
-	JEQ     next
-
-loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), X1
-	SHLL         $0x04, R9
-	VMOVUPS      (CX)(R9*1), X2
-	VFMADD231PS  X1, X0, X2
-	VMOVUPS      X2, (CX)(R9*1)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join4x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·avx512Join4x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VPXORQ X0, X0, X0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (BX), X1
-	VMOVUPS X0, (BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, (AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter8x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, FMA3
-TEXT ·avx512Scatter8x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Y0
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000020, SI
-	CMPQ    AX, R8
-	JEQ     next
-
-loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Y1
-	SHLL         $0x04, R9
-	VMOVUPS      (CX)(R9*2), Y2
-	VFMADD231PS  Y1, Y0, Y2
-	VMOVUPS      Y2, (CX)(R9*2)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join8x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·avx512Join8x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
+// func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsForward8x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VPXORQ Y0, Y0, Y0
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
 
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Y0, (DX)
+	ADDQ    $0x00000020, DX
+	JMP     clear
 
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter12x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, FMA3
-TEXT ·avx512Scatter12x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+cleared:
+	MOVQ    width+96(FP), DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000020, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), X1
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000030, SI
-	CMPQ    AX, R8
-	JEQ     next
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPS.Z (R8), K1, Y0
+	VMOVUPS.Z (R8)(R9*1), K1, Y1
 
 loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Y2
-	SHLL         $0x04, R9
-	IMUL3Q       $0x00000003, R9, R9
-	VMOVUPS      (CX)(R9*1), Y3
-	VFMADD231PS  Y2, Y0, Y3
-	VMOVUPS      Y3, (CX)(R9*1)
-	VMOVUPS      32(CX)(R9*1), X3
-	VFMADD231PS  X2, X1, X3
-	VMOVUPS      X3, 32(CX)(R9*1)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join12x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·avx512Join12x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VPXORQ Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)
-	VMOVUPS 32(BX), X1
-	VMOVUPS X0, 32(BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 32(AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter16x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F
-TEXT ·avx512Scatter16x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Z0
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000040, SI
-	CMPQ    CX, R8
-	JEQ     next
-
-loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Z1
-	SHLL         $0x04, R9
-	VMOVUPS      (AX)(R9*4), Z2
-	VFMADD231PS  Z1, Z0, Z2
-	VMOVUPS      Z2, (AX)(R9*4)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join16x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join16x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Z1
-	VMOVUPS Z0, (DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter20x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter20x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), X1
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000050, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Z2
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*4), Z3
-	VFMADD231PS  Z2, Z0, Z3
-	VMOVUPS      Z3, (AX)(R10*4)
-	VMOVUPS      (CX)(R10*1), X3
-	VFMADD231PS  X2, X1, X3
-	VMOVUPS      X3, (CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join20x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join20x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Z1
-	VMOVUPS Z0, (DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS (BX), X1
-	VMOVUPS X0, (BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 64(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter24x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter24x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Y1
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000060, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Z2
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*4), Z3
-	VFMADD231PS  Z2, Z0, Z3
-	VMOVUPS      Z3, (AX)(R10*4)
-	VMOVUPS      (CX)(R10*2), Y3
-	VFMADD231PS  Y2, Y1, Y3
-	VMOVUPS      Y3, (CX)(R10*2)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join24x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join24x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Z1
-	VMOVUPS Z0, (DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter28x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter28x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Y1
-	VMOVUPS 96(SI), X2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000070, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Z3
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*4), Z4
-	VFMADD231PS  Z3, Z0, Z4
-	VMOVUPS      Z4, (AX)(R10*4)
-	IMUL3Q       $0x00000003, R10, R10
-	VMOVUPS      (CX)(R10*1), Y4
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Y2
+	VBROADCASTSS (CX)(R14*4), Y3
+	SHLL         $0x02, R12
+	VMOVUPS      (DX)(R12*8), Y4
+	VFMADD231PS  Y2, Y0, Y4
 	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, (CX)(R10*1)
-	VMOVUPS      32(CX)(R10*1), X4
-	VFMADD231PS  X3, X2, X4
-	VMOVUPS      X4, 32(CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPS      Y4, (DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Y0
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Y1
+	VADDPS  Y1, Y0, Y1
+	VMOVUPS Y1, K1, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsGradient8x32(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPS.Z (R9)(DX*4), K1, Y0
+	MOVQ      8(AX), R9
+	VMOVUPS.Z (R9)(DX*4), K1, Y1
+	MOVQ      32(AX), R9
+	VMOVUPS.Z (R9)(DX*4), K1, Y2
+	MOVQ      40(AX), R9
+	VMOVUPS.Z (R9)(DX*4), K1, Y3
+	JMP       begun
+
+fresh:
+	VPXORQ Y0, Y0, Y0
+	VPXORQ Y1, Y1, Y1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Y3, Y3, Y3
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Y4
+	VBROADCASTSS (SI)(R13*4), Y5
+	SHLL         $0x02, R11
+	VMOVUPS      (BX)(R11*8), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Y4
+	VBROADCASTSS (SI)(R13*4), Y5
+	SHLL         $0x02, R11
+	VMOVUPS      (BX)(R11*8), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Y7, Y7, Y7
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y7, Y0
+	VMOVUPS Y0, K1, (DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Y1, Y7, Y1
+	VMOVUPS Y1, K1, (DI)(DX*4)
+	MOVQ    32(AX), DI
+	VADDPS  Y2, Y7, Y2
+	VMOVUPS Y2, K1, (DI)(DX*4)
+	MOVQ    40(AX), DI
+	VADDPS  Y3, Y7, Y3
+	VMOVUPS Y3, K1, (DI)(DX*4)
+	ADDQ    $0x00000040, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx512Join28x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join28x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
+// func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsForward16x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VPXORQ Z0, Z0, Z0
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
 
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Z1
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
 	VMOVUPS Z0, (DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 64(AX)
-	VMOVUPS 32(BX), X1
-	VMOVUPS X0, 32(BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 96(AX)
 	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
+	JMP     clear
 
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter32x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F
-TEXT ·avx512Scatter32x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
+cleared:
+	MOVQ    width+96(FP), DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000040, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000080, SI
-	CMPQ    CX, R8
-	JEQ     next
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPS.Z (R8), K1, Z0
+	VMOVUPS.Z (R8)(R9*1), K1, Z1
 
 loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Z2
-	SHLL         $0x04, R9
-	VMOVUPS      (AX)(R9*8), Z3
-	VFMADD231PS  Z2, Z0, Z3
-	VMOVUPS      Z3, (AX)(R9*8)
-	VMOVUPS      64(AX)(R9*8), Z3
-	VFMADD231PS  Z2, Z1, Z3
-	VMOVUPS      Z3, 64(AX)(R9*8)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join32x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join32x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Z1
-	VMOVUPS Z0, (DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(DX), Z1
-	VMOVUPS Z0, 64(DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter36x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter36x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), X2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000090, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Z3
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*8), Z4
-	VFMADD231PS  Z3, Z0, Z4
-	VMOVUPS      Z4, (AX)(R10*8)
-	VMOVUPS      64(AX)(R10*8), Z4
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Z2
+	VBROADCASTSS (CX)(R14*4), Z3
+	SHLL         $0x03, R12
+	VMOVUPS      (DX)(R12*8), Z4
+	VFMADD231PS  Z2, Z0, Z4
 	VFMADD231PS  Z3, Z1, Z4
-	VMOVUPS      Z4, 64(AX)(R10*8)
-	VMOVUPS      (CX)(R10*1), X4
-	VFMADD231PS  X3, X2, X4
-	VMOVUPS      X4, (CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPS      Z4, (DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Z0
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Z1
+	VADDPS  Z1, Z0, Z1
+	VMOVUPS Z1, K1, (CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx512Join36x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join36x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Z1
-	VMOVUPS Z0, (DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(DX), Z1
-	VMOVUPS Z0, 64(DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS (BX), X1
-	VMOVUPS X0, (BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 128(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter40x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter40x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
+// func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsGradient16x32(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Y2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000a0, SI
-	CMPQ    R8, R9
-	JEQ     next
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPS.Z (R9)(DX*4), K1, Z0
+	MOVQ      8(AX), R9
+	VMOVUPS.Z (R9)(DX*4), K1, Z1
+	MOVQ      32(AX), R9
+	VMOVUPS.Z (R9)(DX*4), K1, Z2
+	MOVQ      40(AX), R9
+	VMOVUPS.Z (R9)(DX*4), K1, Z3
+	JMP       begun
 
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Z3
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*8), Z4
-	VFMADD231PS  Z3, Z0, Z4
-	VMOVUPS      Z4, (AX)(R10*8)
-	VMOVUPS      64(AX)(R10*8), Z4
-	VFMADD231PS  Z3, Z1, Z4
-	VMOVUPS      Z4, 64(AX)(R10*8)
-	VMOVUPS      (CX)(R10*2), Y4
-	VFMADD231PS  Y3, Y2, Y4
-	VMOVUPS      Y4, (CX)(R10*2)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join40x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join40x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
+fresh:
 	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
 
 loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Z1
-	VMOVUPS Z0, (DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(DX), Z1
-	VMOVUPS Z0, 64(DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 128(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z4
+	VBROADCASTSS (SI)(R13*4), Z5
+	SHLL         $0x03, R11
+	VMOVUPS      (BX)(R11*8), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z4
+	VBROADCASTSS (SI)(R13*4), Z5
+	SHLL         $0x03, R11
+	VMOVUPS      (BX)(R11*8), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z7, Z7, Z7
+	MOVQ    (AX), DI
+	VADDPS  Z0, Z7, Z0
+	VMOVUPS Z0, K1, (DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Z1, Z7, Z1
+	VMOVUPS Z1, K1, (DI)(DX*4)
+	MOVQ    32(AX), DI
+	VADDPS  Z2, Z7, Z2
+	VMOVUPS Z2, K1, (DI)(DX*4)
+	MOVQ    40(AX), DI
+	VADDPS  Z3, Z7, Z3
+	VMOVUPS Z3, K1, (DI)(DX*4)
+	ADDQ    $0x00000040, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter44x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter44x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+// func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsForward20x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ X1, X1, X1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Z0, (DX)
+	VMOVUPS X1, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000010, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Y2
-	VMOVUPS 160(SI), X3
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000b0, SI
-	CMPQ    R8, R9
-	JEQ     next
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPS   (R8), Z0
+	VMOVUPS.Z 64(R8), K1, X1
+	VMOVUPS   (R8)(R9*1), Z2
+	VMOVUPS.Z 64(R8)(R9*1), K1, X3
 
 loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSS (DI)(R11*4), Z4
-	SHLL         $0x04, R10
-	VMOVUPS      (AX)(R10*8), Z5
-	VFMADD231PS  Z4, Z0, Z5
-	VMOVUPS      Z5, (AX)(R10*8)
-	VMOVUPS      64(AX)(R10*8), Z5
-	VFMADD231PS  Z4, Z1, Z5
-	VMOVUPS      Z5, 64(AX)(R10*8)
-	IMUL3Q       $0x00000003, R10, R10
-	VMOVUPS      (CX)(R10*1), Y5
-	VFMADD231PS  Y4, Y2, Y5
-	VMOVUPS      Y5, (CX)(R10*1)
-	VMOVUPS      32(CX)(R10*1), X5
-	VFMADD231PS  X4, X3, X5
-	VMOVUPS      X5, 32(CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Z4
+	VBROADCASTSS (CX)(R14*4), Z5
+	SHLL         $0x04, R12
+	VMOVUPS      (DX)(R12*8), Z6
+	VFMADD231PS  Z4, Z0, Z6
+	VFMADD231PS  Z5, Z2, Z6
+	VMOVUPS      64(DX)(R12*8), X7
+	VFMADD231PS  X4, X1, X7
+	VFMADD231PS  X5, X3, X7
+	VMOVUPS      Z6, (DX)(R12*8)
+	VMOVUPS      X7, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), X1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), X3
+	VADDPS  Z2, Z0, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  X3, X1, X3
+	VMOVUPS X3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx512Join44x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join44x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Z1
-	VMOVUPS Z0, (DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(DX), Z1
-	VMOVUPS Z0, 64(DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS (BX), Y1
-	VMOVUPS Y0, (BX)
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 128(AX)
-	VMOVUPS 32(BX), X1
-	VMOVUPS X0, 32(BX)
-	VADDPS  X0, X1, X1
-	VMOVUPS X1, 160(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter48x32(d *float32, rest *float32, first int, rows *byte, images int, row *float32, values *float32)
-// Requires: AVX, AVX512F
-TEXT ·avx512Scatter48x32(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x000000c0, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
+// func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsGradient20x32(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000010, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000c0, SI
-	CMPQ    CX, R8
-	JEQ     next
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPS   (R9)(DX*4), Z0
+	VMOVUPS.Z 64(R9)(DX*4), K1, X1
+	MOVQ      8(AX), R9
+	VMOVUPS   (R9)(DX*4), Z2
+	VMOVUPS.Z 64(R9)(DX*4), K1, X3
+	MOVQ      32(AX), R9
+	VMOVUPS   (R9)(DX*4), Z4
+	VMOVUPS.Z 64(R9)(DX*4), K1, X5
+	MOVQ      40(AX), R9
+	VMOVUPS   (R9)(DX*4), Z6
+	VMOVUPS.Z 64(R9)(DX*4), K1, X7
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ X1, X1, X1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ X3, X3, X3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ X5, X5, X5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ X7, X7, X7
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
 
 loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSS (DI)(R10*4), Z3
-	SHLL         $0x04, R9
-	IMUL3Q       $0x0000000c, R9, R9
-	VMOVUPS      (AX)(R9*1), Z4
-	VFMADD231PS  Z3, Z0, Z4
-	VMOVUPS      Z4, (AX)(R9*1)
-	VMOVUPS      64(AX)(R9*1), Z4
-	VFMADD231PS  Z3, Z1, Z4
-	VMOVUPS      Z4, 64(AX)(R9*1)
-	VMOVUPS      128(AX)(R9*1), Z4
-	VFMADD231PS  Z3, Z2, Z4
-	VMOVUPS      Z4, 128(AX)(R9*1)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z8
+	VBROADCASTSS (SI)(R13*4), Z9
+	SHLL         $0x04, R11
+	VMOVUPS      (BX)(R11*8), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z2
+	VMOVUPS      64(BX)(R11*8), X10
+	VFMADD231PS  X8, X10, X1
+	VFMADD231PS  X9, X10, X3
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z8
+	VBROADCASTSS (SI)(R13*4), Z9
+	SHLL         $0x04, R11
+	VMOVUPS      (BX)(R11*8), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z6
+	VMOVUPS      64(BX)(R11*8), X10
+	VFMADD231PS  X8, X10, X5
+	VFMADD231PS  X9, X10, X7
+	INCQ         R10
+	CMPQ         R10, R9
 	JNE          loop
-	JMP          next
+
+store:
+	VPXORQ  Z11, Z11, Z11
+	VPXORQ  X12, X12, X12
+	MOVQ    (AX), DI
+	VADDPS  Z0, Z11, Z0
+	VMOVUPS Z0, (DI)(DX*4)
+	VADDPS  X1, X12, X1
+	VMOVUPS X1, K1, 64(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Z2, Z11, Z2
+	VMOVUPS Z2, (DI)(DX*4)
+	VADDPS  X3, X12, X3
+	VMOVUPS X3, K1, 64(DI)(DX*4)
+	MOVQ    32(AX), DI
+	VADDPS  Z4, Z11, Z4
+	VMOVUPS Z4, (DI)(DX*4)
+	VADDPS  X5, X12, X5
+	VMOVUPS X5, K1, 64(DI)(DX*4)
+	MOVQ    40(AX), DI
+	VADDPS  Z6, Z11, Z6
+	VMOVUPS Z6, (DI)(DX*4)
+	VADDPS  X7, X12, X7
+	VMOVUPS X7, K1, 64(DI)(DX*4)
+	ADDQ    $0x00000040, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx512Join48x32(y *float32, stride int, d *float32, rest *float32, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join48x32(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x02, CX
+// func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsForward24x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Z0, (DX)
+	VMOVUPS Y1, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000010, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPS   (R8), Z0
+	VMOVUPS.Z 64(R8), K1, Y1
+	VMOVUPS   (R8)(R9*1), Z2
+	VMOVUPS.Z 64(R8)(R9*1), K1, Y3
 
 loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPS (DX), Z1
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Z4
+	VBROADCASTSS (CX)(R14*4), Z5
+	SHLL         $0x04, R12
+	VMOVUPS      (DX)(R12*8), Z6
+	VFMADD231PS  Z4, Z0, Z6
+	VFMADD231PS  Z5, Z2, Z6
+	VMOVUPS      64(DX)(R12*8), Y7
+	VFMADD231PS  Y4, Y1, Y7
+	VFMADD231PS  Y5, Y3, Y7
+	VMOVUPS      Z6, (DX)(R12*8)
+	VMOVUPS      Y7, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Y1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), Y3
+	VADDPS  Z2, Z0, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  Y3, Y1, Y3
+	VMOVUPS Y3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsGradient24x32(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000010, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPS   (R9)(DX*4), Z0
+	VMOVUPS.Z 64(R9)(DX*4), K1, Y1
+	MOVQ      8(AX), R9
+	VMOVUPS   (R9)(DX*4), Z2
+	VMOVUPS.Z 64(R9)(DX*4), K1, Y3
+	MOVQ      32(AX), R9
+	VMOVUPS   (R9)(DX*4), Z4
+	VMOVUPS.Z 64(R9)(DX*4), K1, Y5
+	MOVQ      40(AX), R9
+	VMOVUPS   (R9)(DX*4), Z6
+	VMOVUPS.Z 64(R9)(DX*4), K1, Y7
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Y3, Y3, Y3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Y7, Y7, Y7
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z8
+	VBROADCASTSS (SI)(R13*4), Z9
+	SHLL         $0x04, R11
+	VMOVUPS      (BX)(R11*8), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z2
+	VMOVUPS      64(BX)(R11*8), Y10
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y9, Y10, Y3
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z8
+	VBROADCASTSS (SI)(R13*4), Z9
+	SHLL         $0x04, R11
+	VMOVUPS      (BX)(R11*8), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z6
+	VMOVUPS      64(BX)(R11*8), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y9, Y10, Y7
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z11, Z11, Z11
+	VPXORQ  Y12, Y12, Y12
+	MOVQ    (AX), DI
+	VADDPS  Z0, Z11, Z0
+	VMOVUPS Z0, (DI)(DX*4)
+	VADDPS  Y1, Y12, Y1
+	VMOVUPS Y1, K1, 64(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Z2, Z11, Z2
+	VMOVUPS Z2, (DI)(DX*4)
+	VADDPS  Y3, Y12, Y3
+	VMOVUPS Y3, K1, 64(DI)(DX*4)
+	MOVQ    32(AX), DI
+	VADDPS  Z4, Z11, Z4
+	VMOVUPS Z4, (DI)(DX*4)
+	VADDPS  Y5, Y12, Y5
+	VMOVUPS Y5, K1, 64(DI)(DX*4)
+	MOVQ    40(AX), DI
+	VADDPS  Z6, Z11, Z6
+	VMOVUPS Z6, (DI)(DX*4)
+	VADDPS  Y7, Y12, Y7
+	VMOVUPS Y7, K1, 64(DI)(DX*4)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsForward32x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
 	VMOVUPS Z0, (DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(DX), Z1
-	VMOVUPS Z0, 64(DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS 128(DX), Z1
-	VMOVUPS Z0, 128(DX)
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, 128(AX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000010, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPS   (R8), Z0
+	VMOVUPS.Z 64(R8), K1, Z1
+	VMOVUPS   (R8)(R9*1), Z2
+	VMOVUPS.Z 64(R8)(R9*1), K1, Z3
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Z4
+	VBROADCASTSS (CX)(R14*4), Z5
+	SHLL         $0x04, R12
+	VMOVUPS      (DX)(R12*8), Z6
+	VFMADD231PS  Z4, Z0, Z6
+	VFMADD231PS  Z5, Z2, Z6
+	VMOVUPS      64(DX)(R12*8), Z7
+	VFMADD231PS  Z4, Z1, Z7
+	VFMADD231PS  Z5, Z3, Z7
+	VMOVUPS      Z6, (DX)(R12*8)
+	VMOVUPS      Z7, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), Z3
+	VADDPS  Z2, Z0, Z2
+	VMOVUPS Z2, (CX)
+	VADDPS  Z3, Z1, Z3
+	VMOVUPS Z3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsGradient32x32(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000010, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPS   (R9)(DX*4), Z0
+	VMOVUPS.Z 64(R9)(DX*4), K1, Z1
+	MOVQ      8(AX), R9
+	VMOVUPS   (R9)(DX*4), Z2
+	VMOVUPS.Z 64(R9)(DX*4), K1, Z3
+	MOVQ      32(AX), R9
+	VMOVUPS   (R9)(DX*4), Z4
+	VMOVUPS.Z 64(R9)(DX*4), K1, Z5
+	MOVQ      40(AX), R9
+	VMOVUPS   (R9)(DX*4), Z6
+	VMOVUPS.Z 64(R9)(DX*4), K1, Z7
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z8
+	VBROADCASTSS (SI)(R13*4), Z9
+	SHLL         $0x04, R11
+	VMOVUPS      (BX)(R11*8), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z2
+	VMOVUPS      64(BX)(R11*8), Z10
+	VFMADD231PS  Z8, Z10, Z1
+	VFMADD231PS  Z9, Z10, Z3
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z8
+	VBROADCASTSS (SI)(R13*4), Z9
+	SHLL         $0x04, R11
+	VMOVUPS      (BX)(R11*8), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z6
+	VMOVUPS      64(BX)(R11*8), Z10
+	VFMADD231PS  Z8, Z10, Z5
+	VFMADD231PS  Z9, Z10, Z7
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z11, Z11, Z11
+	VPXORQ  Z12, Z12, Z12
+	MOVQ    (AX), DI
+	VADDPS  Z0, Z11, Z0
+	VMOVUPS Z0, (DI)(DX*4)
+	VADDPS  Z1, Z12, Z1
+	VMOVUPS Z1, K1, 64(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Z2, Z11, Z2
+	VMOVUPS Z2, (DI)(DX*4)
+	VADDPS  Z3, Z12, Z3
+	VMOVUPS Z3, K1, 64(DI)(DX*4)
+	MOVQ    32(AX), DI
+	VADDPS  Z4, Z11, Z4
+	VMOVUPS Z4, (DI)(DX*4)
+	VADDPS  Z5, Z12, Z5
+	VMOVUPS Z5, K1, 64(DI)(DX*4)
+	MOVQ    40(AX), DI
+	VADDPS  Z6, Z11, Z6
+	VMOVUPS Z6, (DI)(DX*4)
+	VADDPS  Z7, Z12, Z7
+	VMOVUPS Z7, K1, 64(DI)(DX*4)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsForward40x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Y2, 128(DX)
 	ADDQ    $0x000000c0, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000010, DX
+	SUBQ    $0x00000010, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x000000c0, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPS   (R8), Z0
+	VMOVUPS   64(R8), Z1
+	VMOVUPS.Z 128(R8), K1, Y2
+	VMOVUPS   (R8)(R9*1), Z3
+	VMOVUPS   64(R8)(R9*1), Z4
+	VMOVUPS.Z 128(R8)(R9*1), K1, Y5
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Z6
+	VBROADCASTSS (CX)(R14*4), Z7
+	LEAL         (R12)(R12*2), R12
+	SHLL         $0x03, R12
+	VMOVUPS      (DX)(R12*8), Z8
+	VFMADD231PS  Z6, Z0, Z8
+	VFMADD231PS  Z7, Z3, Z8
+	VMOVUPS      64(DX)(R12*8), Z9
+	VFMADD231PS  Z6, Z1, Z9
+	VFMADD231PS  Z7, Z4, Z9
+	VMOVUPS      128(DX)(R12*8), Y10
+	VFMADD231PS  Y6, Y2, Y10
+	VFMADD231PS  Y7, Y5, Y10
+	VMOVUPS      Z8, (DX)(R12*8)
+	VMOVUPS      Z9, 64(DX)(R12*8)
+	VMOVUPS      Y10, 128(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Y2
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Z3
+	VMOVUPS 64(AX), Z4
+	VMOVUPS 128(AX), Y5
+	VADDPS  Z3, Z0, Z3
+	VMOVUPS Z3, (CX)
+	VADDPS  Z4, Z1, Z4
+	VMOVUPS Z4, 64(CX)
+	VADDPS  Y5, Y2, Y5
+	VMOVUPS Y5, K1, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsGradient40x32(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000010, DI
+	SUBQ  $0x00000010, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPS   (R9)(DX*4), Z0
+	VMOVUPS   64(R9)(DX*4), Z1
+	VMOVUPS.Z 128(R9)(DX*4), K1, Y2
+	MOVQ      8(AX), R9
+	VMOVUPS   (R9)(DX*4), Z3
+	VMOVUPS   64(R9)(DX*4), Z4
+	VMOVUPS.Z 128(R9)(DX*4), K1, Y5
+	MOVQ      32(AX), R9
+	VMOVUPS   (R9)(DX*4), Z6
+	VMOVUPS   64(R9)(DX*4), Z7
+	VMOVUPS.Z 128(R9)(DX*4), K1, Y8
+	MOVQ      40(AX), R9
+	VMOVUPS   (R9)(DX*4), Z9
+	VMOVUPS   64(R9)(DX*4), Z10
+	VMOVUPS.Z 128(R9)(DX*4), K1, Y11
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z12
+	VBROADCASTSS (SI)(R13*4), Z13
+	LEAL         (R11)(R11*2), R11
+	SHLL         $0x03, R11
+	VMOVUPS      (BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z3
+	VMOVUPS      64(BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z1
+	VFMADD231PS  Z13, Z14, Z4
+	VMOVUPS      128(BX)(R11*8), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y5
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z12
+	VBROADCASTSS (SI)(R13*4), Z13
+	LEAL         (R11)(R11*2), R11
+	SHLL         $0x03, R11
+	VMOVUPS      (BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z9
+	VMOVUPS      64(BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z7
+	VFMADD231PS  Z13, Z14, Z10
+	VMOVUPS      128(BX)(R11*8), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y11
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z15, Z15, Z15
+	VPXORQ  Z16, Z16, Z16
+	VPXORQ  Y17, Y17, Y17
+	MOVQ    (AX), DI
+	VADDPS  Z0, Z15, Z0
+	VMOVUPS Z0, (DI)(DX*4)
+	VADDPS  Z1, Z16, Z1
+	VMOVUPS Z1, 64(DI)(DX*4)
+	VADDPS  Y2, Y17, Y2
+	VMOVUPS Y2, K1, 128(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Z3, Z15, Z3
+	VMOVUPS Z3, (DI)(DX*4)
+	VADDPS  Z4, Z16, Z4
+	VMOVUPS Z4, 64(DI)(DX*4)
+	VADDPS  Y5, Y17, Y5
+	VMOVUPS Y5, K1, 128(DI)(DX*4)
+	MOVQ    32(AX), DI
+	VADDPS  Z6, Z15, Z6
+	VMOVUPS Z6, (DI)(DX*4)
+	VADDPS  Z7, Z16, Z7
+	VMOVUPS Z7, 64(DI)(DX*4)
+	VADDPS  Y8, Y17, Y8
+	VMOVUPS Y8, K1, 128(DI)(DX*4)
+	MOVQ    40(AX), DI
+	VADDPS  Z9, Z15, Z9
+	VMOVUPS Z9, (DI)(DX*4)
+	VADDPS  Z10, Z16, Z10
+	VMOVUPS Z10, 64(DI)(DX*4)
+	VADDPS  Y11, Y17, Y11
+	VMOVUPS Y11, K1, 128(DI)(DX*4)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsForward48x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, 128(DX)
+	ADDQ    $0x000000c0, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000010, DX
+	SUBQ    $0x00000010, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x000000c0, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPS   (R8), Z0
+	VMOVUPS   64(R8), Z1
+	VMOVUPS.Z 128(R8), K1, Z2
+	VMOVUPS   (R8)(R9*1), Z3
+	VMOVUPS   64(R8)(R9*1), Z4
+	VMOVUPS.Z 128(R8)(R9*1), K1, Z5
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Z6
+	VBROADCASTSS (CX)(R14*4), Z7
+	LEAL         (R12)(R12*2), R12
+	SHLL         $0x03, R12
+	VMOVUPS      (DX)(R12*8), Z8
+	VFMADD231PS  Z6, Z0, Z8
+	VFMADD231PS  Z7, Z3, Z8
+	VMOVUPS      64(DX)(R12*8), Z9
+	VFMADD231PS  Z6, Z1, Z9
+	VFMADD231PS  Z7, Z4, Z9
+	VMOVUPS      128(DX)(R12*8), Z10
+	VFMADD231PS  Z6, Z2, Z10
+	VFMADD231PS  Z7, Z5, Z10
+	VMOVUPS      Z8, (DX)(R12*8)
+	VMOVUPS      Z9, 64(DX)(R12*8)
+	VMOVUPS      Z10, 128(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Z3
+	VMOVUPS 64(AX), Z4
+	VMOVUPS 128(AX), Z5
+	VADDPS  Z3, Z0, Z3
+	VMOVUPS Z3, (CX)
+	VADDPS  Z4, Z1, Z4
+	VMOVUPS Z4, 64(CX)
+	VADDPS  Z5, Z2, Z5
+	VMOVUPS Z5, K1, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsGradient48x32(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000010, DI
+	SUBQ  $0x00000010, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPS   (R9)(DX*4), Z0
+	VMOVUPS   64(R9)(DX*4), Z1
+	VMOVUPS.Z 128(R9)(DX*4), K1, Z2
+	MOVQ      8(AX), R9
+	VMOVUPS   (R9)(DX*4), Z3
+	VMOVUPS   64(R9)(DX*4), Z4
+	VMOVUPS.Z 128(R9)(DX*4), K1, Z5
+	MOVQ      32(AX), R9
+	VMOVUPS   (R9)(DX*4), Z6
+	VMOVUPS   64(R9)(DX*4), Z7
+	VMOVUPS.Z 128(R9)(DX*4), K1, Z8
+	MOVQ      40(AX), R9
+	VMOVUPS   (R9)(DX*4), Z9
+	VMOVUPS   64(R9)(DX*4), Z10
+	VMOVUPS.Z 128(R9)(DX*4), K1, Z11
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z12
+	VBROADCASTSS (SI)(R13*4), Z13
+	LEAL         (R11)(R11*2), R11
+	SHLL         $0x03, R11
+	VMOVUPS      (BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z3
+	VMOVUPS      64(BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z1
+	VFMADD231PS  Z13, Z14, Z4
+	VMOVUPS      128(BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z5
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z12
+	VBROADCASTSS (SI)(R13*4), Z13
+	LEAL         (R11)(R11*2), R11
+	SHLL         $0x03, R11
+	VMOVUPS      (BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z9
+	VMOVUPS      64(BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z7
+	VFMADD231PS  Z13, Z14, Z10
+	VMOVUPS      128(BX)(R11*8), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z11
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z15, Z15, Z15
+	VPXORQ  Z16, Z16, Z16
+	VPXORQ  Z17, Z17, Z17
+	MOVQ    (AX), DI
+	VADDPS  Z0, Z15, Z0
+	VMOVUPS Z0, (DI)(DX*4)
+	VADDPS  Z1, Z16, Z1
+	VMOVUPS Z1, 64(DI)(DX*4)
+	VADDPS  Z2, Z17, Z2
+	VMOVUPS Z2, K1, 128(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Z3, Z15, Z3
+	VMOVUPS Z3, (DI)(DX*4)
+	VADDPS  Z4, Z16, Z4
+	VMOVUPS Z4, 64(DI)(DX*4)
+	VADDPS  Z5, Z17, Z5
+	VMOVUPS Z5, K1, 128(DI)(DX*4)
+	MOVQ    32(AX), DI
+	VADDPS  Z6, Z15, Z6
+	VMOVUPS Z6, (DI)(DX*4)
+	VADDPS  Z7, Z16, Z7
+	VMOVUPS Z7, 64(DI)(DX*4)
+	VADDPS  Z8, Z17, Z8
+	VMOVUPS Z8, K1, 128(DI)(DX*4)
+	MOVQ    40(AX), DI
+	VADDPS  Z9, Z15, Z9
+	VMOVUPS Z9, (DI)(DX*4)
+	VADDPS  Z10, Z16, Z10
+	VMOVUPS Z10, 64(DI)(DX*4)
+	VADDPS  Z11, Z17, Z11
+	VMOVUPS Z11, K1, 128(DI)(DX*4)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsForward64x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, 128(DX)
+	VMOVUPS Z3, 192(DX)
+	ADDQ    $0x00000100, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000010, DX
+	SUBQ    $0x00000010, DX
+	SUBQ    $0x00000010, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000100, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPS   (R8), Z0
+	VMOVUPS   64(R8), Z1
+	VMOVUPS   128(R8), Z2
+	VMOVUPS.Z 192(R8), K1, Z3
+	VMOVUPS   (R8)(R9*1), Z4
+	VMOVUPS   64(R8)(R9*1), Z5
+	VMOVUPS   128(R8)(R9*1), Z6
+	VMOVUPS.Z 192(R8)(R9*1), K1, Z7
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Z8
+	VBROADCASTSS (CX)(R14*4), Z9
+	SHLL         $0x05, R12
+	VMOVUPS      (DX)(R12*8), Z10
+	VFMADD231PS  Z8, Z0, Z10
+	VFMADD231PS  Z9, Z4, Z10
+	VMOVUPS      64(DX)(R12*8), Z11
+	VFMADD231PS  Z8, Z1, Z11
+	VFMADD231PS  Z9, Z5, Z11
+	VMOVUPS      128(DX)(R12*8), Z12
+	VFMADD231PS  Z8, Z2, Z12
+	VFMADD231PS  Z9, Z6, Z12
+	VMOVUPS      192(DX)(R12*8), Z13
+	VFMADD231PS  Z8, Z3, Z13
+	VFMADD231PS  Z9, Z7, Z13
+	VMOVUPS      Z10, (DX)(R12*8)
+	VMOVUPS      Z11, 64(DX)(R12*8)
+	VMOVUPS      Z12, 128(DX)(R12*8)
+	VMOVUPS      Z13, 192(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS 192(CX), Z3
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Z4
+	VMOVUPS 64(AX), Z5
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
+	VADDPS  Z4, Z0, Z4
+	VMOVUPS Z4, (CX)
+	VADDPS  Z5, Z1, Z5
+	VMOVUPS Z5, 64(CX)
+	VADDPS  Z6, Z2, Z6
+	VMOVUPS Z6, 128(CX)
+	VADDPS  Z7, Z3, Z7
+	VMOVUPS Z7, K1, 192(CX)
+	ADDQ    $0x00000100, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsGradient64x32(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000010, DI
+	SUBQ  $0x00000010, DI
+	SUBQ  $0x00000010, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPS   (R9)(DX*4), Z0
+	VMOVUPS   64(R9)(DX*4), Z1
+	VMOVUPS   128(R9)(DX*4), Z2
+	VMOVUPS.Z 192(R9)(DX*4), K1, Z3
+	MOVQ      8(AX), R9
+	VMOVUPS   (R9)(DX*4), Z4
+	VMOVUPS   64(R9)(DX*4), Z5
+	VMOVUPS   128(R9)(DX*4), Z6
+	VMOVUPS.Z 192(R9)(DX*4), K1, Z7
+	MOVQ      32(AX), R9
+	VMOVUPS   (R9)(DX*4), Z8
+	VMOVUPS   64(R9)(DX*4), Z9
+	VMOVUPS   128(R9)(DX*4), Z10
+	VMOVUPS.Z 192(R9)(DX*4), K1, Z11
+	MOVQ      40(AX), R9
+	VMOVUPS   (R9)(DX*4), Z12
+	VMOVUPS   64(R9)(DX*4), Z13
+	VMOVUPS   128(R9)(DX*4), Z14
+	VMOVUPS.Z 192(R9)(DX*4), K1, Z15
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Z14, Z14, Z14
+	VPXORQ Z15, Z15, Z15
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z16
+	VBROADCASTSS (SI)(R13*4), Z17
+	SHLL         $0x05, R11
+	VMOVUPS      (BX)(R11*8), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z4
+	VMOVUPS      64(BX)(R11*8), Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VFMADD231PS  Z17, Z18, Z5
+	VMOVUPS      128(BX)(R11*8), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z6
+	VMOVUPS      192(BX)(R11*8), Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VFMADD231PS  Z17, Z18, Z7
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSS (SI)(R12*4), Z16
+	VBROADCASTSS (SI)(R13*4), Z17
+	SHLL         $0x05, R11
+	VMOVUPS      (BX)(R11*8), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z12
+	VMOVUPS      64(BX)(R11*8), Z18
+	VFMADD231PS  Z16, Z18, Z9
+	VFMADD231PS  Z17, Z18, Z13
+	VMOVUPS      128(BX)(R11*8), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z14
+	VMOVUPS      192(BX)(R11*8), Z18
+	VFMADD231PS  Z16, Z18, Z11
+	VFMADD231PS  Z17, Z18, Z15
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z19, Z19, Z19
+	VPXORQ  Z20, Z20, Z20
+	VPXORQ  Z21, Z21, Z21
+	VPXORQ  Z22, Z22, Z22
+	MOVQ    (AX), DI
+	VADDPS  Z0, Z19, Z0
+	VMOVUPS Z0, (DI)(DX*4)
+	VADDPS  Z1, Z20, Z1
+	VMOVUPS Z1, 64(DI)(DX*4)
+	VADDPS  Z2, Z21, Z2
+	VMOVUPS Z2, 128(DI)(DX*4)
+	VADDPS  Z3, Z22, Z3
+	VMOVUPS Z3, K1, 192(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Z4, Z19, Z4
+	VMOVUPS Z4, (DI)(DX*4)
+	VADDPS  Z5, Z20, Z5
+	VMOVUPS Z5, 64(DI)(DX*4)
+	VADDPS  Z6, Z21, Z6
+	VMOVUPS Z6, 128(DI)(DX*4)
+	VADDPS  Z7, Z22, Z7
+	VMOVUPS Z7, K1, 192(DI)(DX*4)
+	MOVQ    32(AX), DI
+	VADDPS  Z8, Z19, Z8
+	VMOVUPS Z8, (DI)(DX*4)
+	VADDPS  Z9, Z20, Z9
+	VMOVUPS Z9, 64(DI)(DX*4)
+	VADDPS  Z10, Z21, Z10
+	VMOVUPS Z10, 128(DI)(DX*4)
+	VADDPS  Z11, Z22, Z11
+	VMOVUPS Z11, K1, 192(DI)(DX*4)
+	MOVQ    40(AX), DI
+	VADDPS  Z12, Z19, Z12
+	VMOVUPS Z12, (DI)(DX*4)
+	VADDPS  Z13, Z20, Z13
+	VMOVUPS Z13, 64(DI)(DX*4)
+	VADDPS  Z14, Z21, Z14
+	VMOVUPS Z14, 128(DI)(DX*4)
+	VADDPS  Z15, Z22, Z15
+	VMOVUPS Z15, K1, 192(DI)(DX*4)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack48x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+TEXT ·avx512Pack48x32(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x02, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x10, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x10, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x10, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, (AX)
+	VMOVUPS.Z 64(CX), K2, Z0
+	VMOVUPS   Z0, 64(AX)
+	VMOVUPS.Z 128(CX), K3, Z0
+	VMOVUPS   Z0, 128(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x000000c0, AX
+	DECQ      BX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack64x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+TEXT ·avx512Pack64x32(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x02, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x10, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x10, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x10, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K4
+	SUBQ    $0x10, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPS.Z (CX), K1, Z0
+	VMOVUPS   Z0, (AX)
+	VMOVUPS.Z 64(CX), K2, Z0
+	VMOVUPS   Z0, 64(AX)
+	VMOVUPS.Z 128(CX), K3, Z0
+	VMOVUPS   Z0, 128(AX)
+	VMOVUPS.Z 192(CX), K4, Z0
+	VMOVUPS   Z0, 192(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000100, AX
+	DECQ      BX
+	JMP       loop
 
 done:
 	VZEROUPPER
@@ -6082,7 +6987,7 @@ done:
 	RET
 
 // func avx512Pack8x64(dst *float64, src *float64, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
 TEXT ·avx512Pack8x64(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -6094,21 +6999,14 @@ TEXT ·avx512Pack8x64(SB), NOSPLIT, $0-40
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K1
-	SUBQ    $0x04, SI
-	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K2
-	SUBQ    $0x04, SI
+	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
 
 loop:
 	TESTQ     BX, BX
 	JZ        done
-	VMOVUPD.Z (CX), K1, Y0
-	VMOVUPD   Y0, (AX)
-	VMOVUPD.Z 32(CX), K2, Y0
-	VMOVUPD   Y0, 32(AX)
+	VMOVUPD.Z (CX), K1, Z0
+	VMOVUPD   Z0, (AX)
 	ADDQ      DX, CX
 	ADDQ      $0x00000040, AX
 	DECQ      BX
@@ -6767,27 +7665,20 @@ TEXT ·avx512Pack12x64(SB), NOSPLIT, $0-40
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K1
-	SUBQ    $0x04, SI
+	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K2
 	SUBQ    $0x04, SI
 	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K3
-	SUBQ    $0x04, SI
-	CMOVQLT DI, SI
 
 loop:
 	TESTQ     BX, BX
 	JZ        done
-	VMOVUPD.Z (CX), K1, Y0
-	VMOVUPD   Y0, (AX)
-	VMOVUPD.Z 32(CX), K2, Y0
-	VMOVUPD   Y0, 32(AX)
-	VMOVUPD.Z 64(CX), K3, Y0
+	VMOVUPD.Z (CX), K1, Z0
+	VMOVUPD   Z0, (AX)
+	VMOVUPD.Z 64(CX), K2, Y0
 	VMOVUPD   Y0, 64(AX)
 	ADDQ      DX, CX
 	ADDQ      $0x00000060, AX
@@ -7427,7 +8318,7 @@ done:
 	RET
 
 // func avx512Pack16x64(dst *float64, src *float64, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
 TEXT ·avx512Pack16x64(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -7439,35 +8330,21 @@ TEXT ·avx512Pack16x64(SB), NOSPLIT, $0-40
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K1
-	SUBQ    $0x04, SI
+	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K2
-	SUBQ    $0x04, SI
-	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K3
-	SUBQ    $0x04, SI
-	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K4
-	SUBQ    $0x04, SI
+	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
 
 loop:
 	TESTQ     BX, BX
 	JZ        done
-	VMOVUPD.Z (CX), K1, Y0
-	VMOVUPD   Y0, (AX)
-	VMOVUPD.Z 32(CX), K2, Y0
-	VMOVUPD   Y0, 32(AX)
-	VMOVUPD.Z 64(CX), K3, Y0
-	VMOVUPD   Y0, 64(AX)
-	VMOVUPD.Z 96(CX), K4, Y0
-	VMOVUPD   Y0, 96(AX)
+	VMOVUPD.Z (CX), K1, Z0
+	VMOVUPD   Z0, (AX)
+	VMOVUPD.Z 64(CX), K2, Z0
+	VMOVUPD   Z0, 64(AX)
 	ADDQ      DX, CX
 	ADDQ      $0x00000080, AX
 	DECQ      BX
@@ -8056,41 +8933,27 @@ TEXT ·avx512Pack20x64(SB), NOSPLIT, $0-40
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K1
-	SUBQ    $0x04, SI
+	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K2
-	SUBQ    $0x04, SI
+	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
 	MOVQ    $-1, R8
 	BZHIQ   SI, R8, R8
 	KMOVQ   R8, K3
 	SUBQ    $0x04, SI
 	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K4
-	SUBQ    $0x04, SI
-	CMOVQLT DI, SI
-	MOVQ    $-1, R8
-	BZHIQ   SI, R8, R8
-	KMOVQ   R8, K5
-	SUBQ    $0x04, SI
-	CMOVQLT DI, SI
 
 loop:
 	TESTQ     BX, BX
 	JZ        done
-	VMOVUPD.Z (CX), K1, Y0
-	VMOVUPD   Y0, (AX)
-	VMOVUPD.Z 32(CX), K2, Y0
-	VMOVUPD   Y0, 32(AX)
-	VMOVUPD.Z 64(CX), K3, Y0
-	VMOVUPD   Y0, 64(AX)
-	VMOVUPD.Z 96(CX), K4, Y0
-	VMOVUPD   Y0, 96(AX)
-	VMOVUPD.Z 128(CX), K5, Y0
+	VMOVUPD.Z (CX), K1, Z0
+	VMOVUPD   Z0, (AX)
+	VMOVUPD.Z 64(CX), K2, Z0
+	VMOVUPD   Z0, 64(AX)
+	VMOVUPD.Z 128(CX), K3, Y0
 	VMOVUPD   Y0, 128(AX)
 	ADDQ      DX, CX
 	ADDQ      $0x000000a0, AX
@@ -8101,989 +8964,1936 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter2x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, FMA3
-TEXT ·avx512Scatter2x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), X0
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000010, SI
-	CMPQ    AX, R8
-	JEQ     next
-
-loop:
-	MOVL        (AX), R9
-	MOVBLZX     R9, R10
-	SHRL        $0x08, R9
-	VMOVDDUP    (DI)(R10*8), X1
-	SHLL        $0x04, R9
-	VMOVUPD     (CX)(R9*1), X2
-	VFMADD231PD X1, X0, X2
-	VMOVUPD     X2, (CX)(R9*1)
-	ADDQ        $0x04, AX
-	CMPQ        AX, R8
-	JNE         loop
-	JMP         next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join2x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·avx512Join2x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VPXORQ X0, X0, X0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (BX), X1
-	VMOVUPD X0, (BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, (AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter4x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, FMA3
-TEXT ·avx512Scatter4x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Y0
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000020, SI
-	CMPQ    AX, R8
-	JEQ     next
-
-loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Y1
-	SHLL         $0x04, R9
-	VMOVUPD      (CX)(R9*2), Y2
-	VFMADD231PD  Y1, Y0, Y2
-	VMOVUPD      Y2, (CX)(R9*2)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join4x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·avx512Join4x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
+// func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsForward4x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VPXORQ Y0, Y0, Y0
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
 
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Y0, (DX)
+	ADDQ    $0x00000020, DX
+	JMP     clear
 
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter6x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, FMA3
-TEXT ·avx512Scatter6x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+cleared:
+	MOVQ    width+96(FP), DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000020, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Y0
-	VMOVUPD 32(SI), X1
-	MOVQ    8(DX), AX
-	MOVQ    16(DX), R8
-	LEAQ    (AX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000030, SI
-	CMPQ    AX, R8
-	JEQ     next
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPD.Z (R8), K1, Y0
+	VMOVUPD.Z (R8)(R9*1), K1, Y1
 
 loop:
-	MOVL         (AX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Y2
-	SHLL         $0x04, R9
-	IMUL3Q       $0x00000003, R9, R9
-	VMOVUPD      (CX)(R9*1), Y3
-	VFMADD231PD  Y2, Y0, Y3
-	VMOVUPD      Y3, (CX)(R9*1)
-	VMOVUPD      32(CX)(R9*1), X3
-	VFMADD231PD  X2, X1, X3
-	VMOVUPD      X3, 32(CX)(R9*1)
-	ADDQ         $0x04, AX
-	CMPQ         AX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join6x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F, AVX512VL
-TEXT ·avx512Join6x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VPXORQ Y0, Y0, Y0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, (AX)
-	VMOVUPD 32(BX), X1
-	VMOVUPD X0, 32(BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 32(AX)
-	ADDQ    $0x00000000, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter8x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F
-TEXT ·avx512Scatter8x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Z0
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000040, SI
-	CMPQ    CX, R8
-	JEQ     next
-
-loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Z1
-	SHLL         $0x04, R9
-	VMOVUPD      (AX)(R9*4), Z2
-	VFMADD231PD  Z1, Z0, Z2
-	VMOVUPD      Z2, (AX)(R9*4)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join8x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join8x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Z1
-	VMOVUPD Z0, (DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter10x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter10x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Z0
-	VMOVUPD 64(SI), X1
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000050, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Z2
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*4), Z3
-	VFMADD231PD  Z2, Z0, Z3
-	VMOVUPD      Z3, (AX)(R10*4)
-	VMOVUPD      (CX)(R10*1), X3
-	VFMADD231PD  X2, X1, X3
-	VMOVUPD      X3, (CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join10x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join10x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Z1
-	VMOVUPD Z0, (DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (AX)
-	VMOVUPD (BX), X1
-	VMOVUPD X0, (BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 64(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter12x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter12x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Z0
-	VMOVUPD 64(SI), Y1
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000060, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Z2
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*4), Z3
-	VFMADD231PD  Z2, Z0, Z3
-	VMOVUPD      Z3, (AX)(R10*4)
-	VMOVUPD      (CX)(R10*2), Y3
-	VFMADD231PD  Y2, Y1, Y3
-	VMOVUPD      Y3, (CX)(R10*2)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join12x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join12x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Z1
-	VMOVUPD Z0, (DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (AX)
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 64(AX)
-	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter14x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter14x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000040, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Z0
-	VMOVUPD 64(SI), Y1
-	VMOVUPD 96(SI), X2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000070, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Z3
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*4), Z4
-	VFMADD231PD  Z3, Z0, Z4
-	VMOVUPD      Z4, (AX)(R10*4)
-	IMUL3Q       $0x00000003, R10, R10
-	VMOVUPD      (CX)(R10*1), Y4
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Y2
+	VBROADCASTSD (CX)(R14*8), Y3
+	SHLL         $0x02, R12
+	VMOVUPD      (DX)(R12*8), Y4
+	VFMADD231PD  Y2, Y0, Y4
 	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, (CX)(R10*1)
-	VMOVUPD      32(CX)(R10*1), X4
-	VFMADD231PD  X3, X2, X4
-	VMOVUPD      X4, 32(CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPD      Y4, (DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Y0
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Y1
+	VADDPD  Y1, Y0, Y1
+	VMOVUPD Y1, K1, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsGradient4x64(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPD.Z (R9)(DX*8), K1, Y0
+	MOVQ      8(AX), R9
+	VMOVUPD.Z (R9)(DX*8), K1, Y1
+	MOVQ      32(AX), R9
+	VMOVUPD.Z (R9)(DX*8), K1, Y2
+	MOVQ      40(AX), R9
+	VMOVUPD.Z (R9)(DX*8), K1, Y3
+	JMP       begun
+
+fresh:
+	VPXORQ Y0, Y0, Y0
+	VPXORQ Y1, Y1, Y1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Y3, Y3, Y3
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Y4
+	VBROADCASTSD (SI)(R13*8), Y5
+	SHLL         $0x02, R11
+	VMOVUPD      (BX)(R11*8), Y6
+	VFMADD231PD  Y4, Y6, Y0
+	VFMADD231PD  Y5, Y6, Y1
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Y4
+	VBROADCASTSD (SI)(R13*8), Y5
+	SHLL         $0x02, R11
+	VMOVUPD      (BX)(R11*8), Y6
+	VFMADD231PD  Y4, Y6, Y2
+	VFMADD231PD  Y5, Y6, Y3
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Y7, Y7, Y7
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y7, Y0
+	VMOVUPD Y0, K1, (DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Y1, Y7, Y1
+	VMOVUPD Y1, K1, (DI)(DX*8)
+	MOVQ    32(AX), DI
+	VADDPD  Y2, Y7, Y2
+	VMOVUPD Y2, K1, (DI)(DX*8)
+	MOVQ    40(AX), DI
+	VADDPD  Y3, Y7, Y3
+	VMOVUPD Y3, K1, (DI)(DX*8)
+	ADDQ    $0x00000040, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx512Join14x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join14x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
+// func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsForward8x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VPXORQ Z0, Z0, Z0
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
 
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Z1
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
 	VMOVUPD Z0, (DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (AX)
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 64(AX)
-	VMOVUPD 32(BX), X1
-	VMOVUPD X0, 32(BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 96(AX)
 	ADDQ    $0x00000040, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
+	JMP     clear
 
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter16x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F
-TEXT ·avx512Scatter16x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
+cleared:
+	MOVQ    width+96(FP), DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000040, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Z0
-	VMOVUPD 64(SI), Z1
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000080, SI
-	CMPQ    CX, R8
-	JEQ     next
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPD.Z (R8), K1, Z0
+	VMOVUPD.Z (R8)(R9*1), K1, Z1
 
 loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Z2
-	SHLL         $0x04, R9
-	VMOVUPD      (AX)(R9*8), Z3
-	VFMADD231PD  Z2, Z0, Z3
-	VMOVUPD      Z3, (AX)(R9*8)
-	VMOVUPD      64(AX)(R9*8), Z3
-	VFMADD231PD  Z2, Z1, Z3
-	VMOVUPD      Z3, 64(AX)(R9*8)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join16x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join16x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Z1
-	VMOVUPD Z0, (DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (AX)
-	VMOVUPD 64(DX), Z1
-	VMOVUPD Z0, 64(DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, 64(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter18x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter18x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000010, R8, R9
-	SUBQ   R9, CX
-
-next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Z0
-	VMOVUPD 64(SI), Z1
-	VMOVUPD 128(SI), X2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x00000090, SI
-	CMPQ    R8, R9
-	JEQ     next
-
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Z3
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*8), Z4
-	VFMADD231PD  Z3, Z0, Z4
-	VMOVUPD      Z4, (AX)(R10*8)
-	VMOVUPD      64(AX)(R10*8), Z4
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Z2
+	VBROADCASTSD (CX)(R14*8), Z3
+	SHLL         $0x03, R12
+	VMOVUPD      (DX)(R12*8), Z4
+	VFMADD231PD  Z2, Z0, Z4
 	VFMADD231PD  Z3, Z1, Z4
-	VMOVUPD      Z4, 64(AX)(R10*8)
-	VMOVUPD      (CX)(R10*1), X4
-	VFMADD231PD  X3, X2, X4
-	VMOVUPD      X4, (CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	VMOVUPD      Z4, (DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Z0
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Z1
+	VADDPD  Z1, Z0, Z1
+	VMOVUPD Z1, K1, (CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx512Join18x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join18x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Z1
-	VMOVUPD Z0, (DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (AX)
-	VMOVUPD 64(DX), Z1
-	VMOVUPD Z0, 64(DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, 64(AX)
-	VMOVUPD (BX), X1
-	VMOVUPD X0, (BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 128(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000010, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter20x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter20x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000020, R8, R9
-	SUBQ   R9, CX
+// func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsGradient8x64(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Z0
-	VMOVUPD 64(SI), Z1
-	VMOVUPD 128(SI), Y2
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000a0, SI
-	CMPQ    R8, R9
-	JEQ     next
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPD.Z (R9)(DX*8), K1, Z0
+	MOVQ      8(AX), R9
+	VMOVUPD.Z (R9)(DX*8), K1, Z1
+	MOVQ      32(AX), R9
+	VMOVUPD.Z (R9)(DX*8), K1, Z2
+	MOVQ      40(AX), R9
+	VMOVUPD.Z (R9)(DX*8), K1, Z3
+	JMP       begun
 
-loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Z3
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*8), Z4
-	VFMADD231PD  Z3, Z0, Z4
-	VMOVUPD      Z4, (AX)(R10*8)
-	VMOVUPD      64(AX)(R10*8), Z4
-	VFMADD231PD  Z3, Z1, Z4
-	VMOVUPD      Z4, 64(AX)(R10*8)
-	VMOVUPD      (CX)(R10*2), Y4
-	VFMADD231PD  Y3, Y2, Y4
-	VMOVUPD      Y4, (CX)(R10*2)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
-	JNE          loop
-	JMP          next
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Join20x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join20x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
+fresh:
 	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
 
 loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Z1
-	VMOVUPD Z0, (DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (AX)
-	VMOVUPD 64(DX), Z1
-	VMOVUPD Z0, 64(DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, 64(AX)
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 128(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000020, BX
-	ADDQ    CX, AX
-	JMP     loop
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z4
+	VBROADCASTSD (SI)(R13*8), Z5
+	SHLL         $0x03, R11
+	VMOVUPD      (BX)(R11*8), Z6
+	VFMADD231PD  Z4, Z6, Z0
+	VFMADD231PD  Z5, Z6, Z1
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z4
+	VBROADCASTSD (SI)(R13*8), Z5
+	SHLL         $0x03, R11
+	VMOVUPD      (BX)(R11*8), Z6
+	VFMADD231PD  Z4, Z6, Z2
+	VFMADD231PD  Z5, Z6, Z3
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z7, Z7, Z7
+	MOVQ    (AX), DI
+	VADDPD  Z0, Z7, Z0
+	VMOVUPD Z0, K1, (DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Z1, Z7, Z1
+	VMOVUPD Z1, K1, (DI)(DX*8)
+	MOVQ    32(AX), DI
+	VADDPD  Z2, Z7, Z2
+	VMOVUPD Z2, K1, (DI)(DX*8)
+	MOVQ    40(AX), DI
+	VADDPD  Z3, Z7, Z3
+	VMOVUPD Z3, K1, (DI)(DX*8)
+	ADDQ    $0x00000040, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx512Scatter22x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·avx512Scatter22x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x00000080, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000030, R8, R9
-	SUBQ   R9, CX
+// func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsForward10x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ X1, X1, X1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Z0, (DX)
+	VMOVUPD X1, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000008, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Z0
-	VMOVUPD 64(SI), Z1
-	VMOVUPD 128(SI), Y2
-	VMOVUPD 160(SI), X3
-	MOVQ    8(DX), R8
-	MOVQ    16(DX), R9
-	LEAQ    (R8)(R9*4), R9
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000b0, SI
-	CMPQ    R8, R9
-	JEQ     next
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPD   (R8), Z0
+	VMOVUPD.Z 64(R8), K1, X1
+	VMOVUPD   (R8)(R9*1), Z2
+	VMOVUPD.Z 64(R8)(R9*1), K1, X3
 
 loop:
-	MOVL         (R8), R10
-	MOVBLZX      R10, R11
-	SHRL         $0x08, R10
-	VBROADCASTSD (DI)(R11*8), Z4
-	SHLL         $0x04, R10
-	VMOVUPD      (AX)(R10*8), Z5
-	VFMADD231PD  Z4, Z0, Z5
-	VMOVUPD      Z5, (AX)(R10*8)
-	VMOVUPD      64(AX)(R10*8), Z5
-	VFMADD231PD  Z4, Z1, Z5
-	VMOVUPD      Z5, 64(AX)(R10*8)
-	IMUL3Q       $0x00000003, R10, R10
-	VMOVUPD      (CX)(R10*1), Y5
-	VFMADD231PD  Y4, Y2, Y5
-	VMOVUPD      Y5, (CX)(R10*1)
-	VMOVUPD      32(CX)(R10*1), X5
-	VFMADD231PD  X4, X3, X5
-	VMOVUPD      X5, 32(CX)(R10*1)
-	ADDQ         $0x04, R8
-	CMPQ         R8, R9
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Z4
+	VBROADCASTSD (CX)(R14*8), Z5
+	SHLL         $0x04, R12
+	VMOVUPD      (DX)(R12*8), Z6
+	VFMADD231PD  Z4, Z0, Z6
+	VFMADD231PD  Z5, Z2, Z6
+	VMOVUPD      64(DX)(R12*8), X7
+	VFMADD231PD  X4, X1, X7
+	VFMADD231PD  X5, X3, X7
+	VMOVUPD      Z6, (DX)(R12*8)
+	VMOVUPD      X7, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
 	JNE          loop
-	JMP          next
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
 
 done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Z0
+	VMOVUPD 64(CX), X1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Z2
+	VMOVUPD 64(AX), X3
+	VADDPD  Z2, Z0, Z2
+	VMOVUPD Z2, (CX)
+	VADDPD  X3, X1, X3
+	VMOVUPD X3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
 	VZEROUPPER
 	RET
 
-// func avx512Join22x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join22x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
-	VPXORQ Z0, Z0, Z0
-
-loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Z1
-	VMOVUPD Z0, (DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (AX)
-	VMOVUPD 64(DX), Z1
-	VMOVUPD Z0, 64(DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, 64(AX)
-	VMOVUPD (BX), Y1
-	VMOVUPD Y0, (BX)
-	VADDPD  Y0, Y1, Y1
-	VMOVUPD Y1, 128(AX)
-	VMOVUPD 32(BX), X1
-	VMOVUPD X0, 32(BX)
-	VADDPD  X0, X1, X1
-	VMOVUPD X1, 160(AX)
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000030, BX
-	ADDQ    CX, AX
-	JMP     loop
-
-done:
-	VZEROUPPER
-	RET
-
-// func avx512Scatter24x64(d *float64, rest *float64, first int, rows *byte, images int, row *float64, values *float64)
-// Requires: AVX, AVX512F
-TEXT ·avx512Scatter24x64(SB), NOSPLIT, $0-56
-	MOVQ   d+0(FP), AX
-	MOVQ   rest+8(FP), CX
-	MOVQ   rows+24(FP), DX
-	MOVQ   images+32(FP), BX
-	MOVQ   row+40(FP), SI
-	MOVQ   values+48(FP), DI
-	MOVQ   first+16(FP), R8
-	IMUL3Q $0x000000c0, R8, R9
-	SUBQ   R9, AX
-	IMUL3Q $0x00000000, R8, R9
-	SUBQ   R9, CX
+// func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsGradient10x64(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
 
 next:
-	SUBQ    $0x01, BX
-	JLT     done
-	VMOVUPD (SI), Z0
-	VMOVUPD 64(SI), Z1
-	VMOVUPD 128(SI), Z2
-	MOVQ    8(DX), CX
-	MOVQ    16(DX), R8
-	LEAQ    (CX)(R8*4), R8
-	ADDQ    $0x00000018, DX
-	ADDQ    $0x000000c0, SI
-	CMPQ    CX, R8
-	JEQ     next
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPD   (R9)(DX*8), Z0
+	VMOVUPD.Z 64(R9)(DX*8), K1, X1
+	MOVQ      8(AX), R9
+	VMOVUPD   (R9)(DX*8), Z2
+	VMOVUPD.Z 64(R9)(DX*8), K1, X3
+	MOVQ      32(AX), R9
+	VMOVUPD   (R9)(DX*8), Z4
+	VMOVUPD.Z 64(R9)(DX*8), K1, X5
+	MOVQ      40(AX), R9
+	VMOVUPD   (R9)(DX*8), Z6
+	VMOVUPD.Z 64(R9)(DX*8), K1, X7
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ X1, X1, X1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ X3, X3, X3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ X5, X5, X5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ X7, X7, X7
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
 
 loop:
-	MOVL         (CX), R9
-	MOVBLZX      R9, R10
-	SHRL         $0x08, R9
-	VBROADCASTSD (DI)(R10*8), Z3
-	SHLL         $0x04, R9
-	IMUL3Q       $0x0000000c, R9, R9
-	VMOVUPD      (AX)(R9*1), Z4
-	VFMADD231PD  Z3, Z0, Z4
-	VMOVUPD      Z4, (AX)(R9*1)
-	VMOVUPD      64(AX)(R9*1), Z4
-	VFMADD231PD  Z3, Z1, Z4
-	VMOVUPD      Z4, 64(AX)(R9*1)
-	VMOVUPD      128(AX)(R9*1), Z4
-	VFMADD231PD  Z3, Z2, Z4
-	VMOVUPD      Z4, 128(AX)(R9*1)
-	ADDQ         $0x04, CX
-	CMPQ         CX, R8
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z8
+	VBROADCASTSD (SI)(R13*8), Z9
+	SHLL         $0x04, R11
+	VMOVUPD      (BX)(R11*8), Z10
+	VFMADD231PD  Z8, Z10, Z0
+	VFMADD231PD  Z9, Z10, Z2
+	VMOVUPD      64(BX)(R11*8), X10
+	VFMADD231PD  X8, X10, X1
+	VFMADD231PD  X9, X10, X3
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z8
+	VBROADCASTSD (SI)(R13*8), Z9
+	SHLL         $0x04, R11
+	VMOVUPD      (BX)(R11*8), Z10
+	VFMADD231PD  Z8, Z10, Z4
+	VFMADD231PD  Z9, Z10, Z6
+	VMOVUPD      64(BX)(R11*8), X10
+	VFMADD231PD  X8, X10, X5
+	VFMADD231PD  X9, X10, X7
+	INCQ         R10
+	CMPQ         R10, R9
 	JNE          loop
-	JMP          next
+
+store:
+	VPXORQ  Z11, Z11, Z11
+	VPXORQ  X12, X12, X12
+	MOVQ    (AX), DI
+	VADDPD  Z0, Z11, Z0
+	VMOVUPD Z0, (DI)(DX*8)
+	VADDPD  X1, X12, X1
+	VMOVUPD X1, K1, 64(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Z2, Z11, Z2
+	VMOVUPD Z2, (DI)(DX*8)
+	VADDPD  X3, X12, X3
+	VMOVUPD X3, K1, 64(DI)(DX*8)
+	MOVQ    32(AX), DI
+	VADDPD  Z4, Z11, Z4
+	VMOVUPD Z4, (DI)(DX*8)
+	VADDPD  X5, X12, X5
+	VMOVUPD X5, K1, 64(DI)(DX*8)
+	MOVQ    40(AX), DI
+	VADDPD  Z6, Z11, Z6
+	VMOVUPD Z6, (DI)(DX*8)
+	VADDPD  X7, X12, X7
+	VMOVUPD X7, K1, 64(DI)(DX*8)
+	ADDQ    $0x00000040, AX
+	JMP     next
 
 done:
 	VZEROUPPER
 	RET
 
-// func avx512Join24x64(y *float64, stride int, d *float64, rest *float64, rows int)
-// Requires: AVX, AVX512F
-TEXT ·avx512Join24x64(SB), NOSPLIT, $0-40
-	MOVQ   y+0(FP), AX
-	MOVQ   stride+8(FP), CX
-	MOVQ   d+16(FP), DX
-	MOVQ   rest+24(FP), BX
-	MOVQ   rows+32(FP), SI
-	SHLQ   $0x03, CX
+// func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsForward12x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
 	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Z0, (DX)
+	VMOVUPD Y1, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000008, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPD   (R8), Z0
+	VMOVUPD.Z 64(R8), K1, Y1
+	VMOVUPD   (R8)(R9*1), Z2
+	VMOVUPD.Z 64(R8)(R9*1), K1, Y3
 
 loop:
-	SUBQ    $0x01, SI
-	JLT     done
-	VMOVUPD (DX), Z1
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Z4
+	VBROADCASTSD (CX)(R14*8), Z5
+	SHLL         $0x04, R12
+	VMOVUPD      (DX)(R12*8), Z6
+	VFMADD231PD  Z4, Z0, Z6
+	VFMADD231PD  Z5, Z2, Z6
+	VMOVUPD      64(DX)(R12*8), Y7
+	VFMADD231PD  Y4, Y1, Y7
+	VFMADD231PD  Y5, Y3, Y7
+	VMOVUPD      Z6, (DX)(R12*8)
+	VMOVUPD      Y7, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Z0
+	VMOVUPD 64(CX), Y1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Z2
+	VMOVUPD 64(AX), Y3
+	VADDPD  Z2, Z0, Z2
+	VMOVUPD Z2, (CX)
+	VADDPD  Y3, Y1, Y3
+	VMOVUPD Y3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsGradient12x64(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPD   (R9)(DX*8), Z0
+	VMOVUPD.Z 64(R9)(DX*8), K1, Y1
+	MOVQ      8(AX), R9
+	VMOVUPD   (R9)(DX*8), Z2
+	VMOVUPD.Z 64(R9)(DX*8), K1, Y3
+	MOVQ      32(AX), R9
+	VMOVUPD   (R9)(DX*8), Z4
+	VMOVUPD.Z 64(R9)(DX*8), K1, Y5
+	MOVQ      40(AX), R9
+	VMOVUPD   (R9)(DX*8), Z6
+	VMOVUPD.Z 64(R9)(DX*8), K1, Y7
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Y3, Y3, Y3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Y7, Y7, Y7
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z8
+	VBROADCASTSD (SI)(R13*8), Z9
+	SHLL         $0x04, R11
+	VMOVUPD      (BX)(R11*8), Z10
+	VFMADD231PD  Z8, Z10, Z0
+	VFMADD231PD  Z9, Z10, Z2
+	VMOVUPD      64(BX)(R11*8), Y10
+	VFMADD231PD  Y8, Y10, Y1
+	VFMADD231PD  Y9, Y10, Y3
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z8
+	VBROADCASTSD (SI)(R13*8), Z9
+	SHLL         $0x04, R11
+	VMOVUPD      (BX)(R11*8), Z10
+	VFMADD231PD  Z8, Z10, Z4
+	VFMADD231PD  Z9, Z10, Z6
+	VMOVUPD      64(BX)(R11*8), Y10
+	VFMADD231PD  Y8, Y10, Y5
+	VFMADD231PD  Y9, Y10, Y7
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z11, Z11, Z11
+	VPXORQ  Y12, Y12, Y12
+	MOVQ    (AX), DI
+	VADDPD  Z0, Z11, Z0
+	VMOVUPD Z0, (DI)(DX*8)
+	VADDPD  Y1, Y12, Y1
+	VMOVUPD Y1, K1, 64(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Z2, Z11, Z2
+	VMOVUPD Z2, (DI)(DX*8)
+	VADDPD  Y3, Y12, Y3
+	VMOVUPD Y3, K1, 64(DI)(DX*8)
+	MOVQ    32(AX), DI
+	VADDPD  Z4, Z11, Z4
+	VMOVUPD Z4, (DI)(DX*8)
+	VADDPD  Y5, Y12, Y5
+	VMOVUPD Y5, K1, 64(DI)(DX*8)
+	MOVQ    40(AX), DI
+	VADDPD  Z6, Z11, Z6
+	VMOVUPD Z6, (DI)(DX*8)
+	VADDPD  Y7, Y12, Y7
+	VMOVUPD Y7, K1, 64(DI)(DX*8)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsForward16x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
 	VMOVUPD Z0, (DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (AX)
-	VMOVUPD 64(DX), Z1
-	VMOVUPD Z0, 64(DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, 64(AX)
-	VMOVUPD 128(DX), Z1
-	VMOVUPD Z0, 128(DX)
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, 128(AX)
+	VMOVUPD Z1, 64(DX)
+	ADDQ    $0x00000080, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000008, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000080, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPD   (R8), Z0
+	VMOVUPD.Z 64(R8), K1, Z1
+	VMOVUPD   (R8)(R9*1), Z2
+	VMOVUPD.Z 64(R8)(R9*1), K1, Z3
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Z4
+	VBROADCASTSD (CX)(R14*8), Z5
+	SHLL         $0x04, R12
+	VMOVUPD      (DX)(R12*8), Z6
+	VFMADD231PD  Z4, Z0, Z6
+	VFMADD231PD  Z5, Z2, Z6
+	VMOVUPD      64(DX)(R12*8), Z7
+	VFMADD231PD  Z4, Z1, Z7
+	VFMADD231PD  Z5, Z3, Z7
+	VMOVUPD      Z6, (DX)(R12*8)
+	VMOVUPD      Z7, 64(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Z0
+	VMOVUPD 64(CX), Z1
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Z2
+	VMOVUPD 64(AX), Z3
+	VADDPD  Z2, Z0, Z2
+	VMOVUPD Z2, (CX)
+	VADDPD  Z3, Z1, Z3
+	VMOVUPD Z3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsGradient16x64(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPD   (R9)(DX*8), Z0
+	VMOVUPD.Z 64(R9)(DX*8), K1, Z1
+	MOVQ      8(AX), R9
+	VMOVUPD   (R9)(DX*8), Z2
+	VMOVUPD.Z 64(R9)(DX*8), K1, Z3
+	MOVQ      32(AX), R9
+	VMOVUPD   (R9)(DX*8), Z4
+	VMOVUPD.Z 64(R9)(DX*8), K1, Z5
+	MOVQ      40(AX), R9
+	VMOVUPD   (R9)(DX*8), Z6
+	VMOVUPD.Z 64(R9)(DX*8), K1, Z7
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z8
+	VBROADCASTSD (SI)(R13*8), Z9
+	SHLL         $0x04, R11
+	VMOVUPD      (BX)(R11*8), Z10
+	VFMADD231PD  Z8, Z10, Z0
+	VFMADD231PD  Z9, Z10, Z2
+	VMOVUPD      64(BX)(R11*8), Z10
+	VFMADD231PD  Z8, Z10, Z1
+	VFMADD231PD  Z9, Z10, Z3
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z8
+	VBROADCASTSD (SI)(R13*8), Z9
+	SHLL         $0x04, R11
+	VMOVUPD      (BX)(R11*8), Z10
+	VFMADD231PD  Z8, Z10, Z4
+	VFMADD231PD  Z9, Z10, Z6
+	VMOVUPD      64(BX)(R11*8), Z10
+	VFMADD231PD  Z8, Z10, Z5
+	VFMADD231PD  Z9, Z10, Z7
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z11, Z11, Z11
+	VPXORQ  Z12, Z12, Z12
+	MOVQ    (AX), DI
+	VADDPD  Z0, Z11, Z0
+	VMOVUPD Z0, (DI)(DX*8)
+	VADDPD  Z1, Z12, Z1
+	VMOVUPD Z1, K1, 64(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Z2, Z11, Z2
+	VMOVUPD Z2, (DI)(DX*8)
+	VADDPD  Z3, Z12, Z3
+	VMOVUPD Z3, K1, 64(DI)(DX*8)
+	MOVQ    32(AX), DI
+	VADDPD  Z4, Z11, Z4
+	VMOVUPD Z4, (DI)(DX*8)
+	VADDPD  Z5, Z12, Z5
+	VMOVUPD Z5, K1, 64(DI)(DX*8)
+	MOVQ    40(AX), DI
+	VADDPD  Z6, Z11, Z6
+	VMOVUPD Z6, (DI)(DX*8)
+	VADDPD  Z7, Z12, Z7
+	VMOVUPD Z7, K1, 64(DI)(DX*8)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsForward20x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Z0, (DX)
+	VMOVUPD Z1, 64(DX)
+	VMOVUPD Y2, 128(DX)
 	ADDQ    $0x000000c0, DX
-	ADDQ    $0x00000000, BX
-	ADDQ    CX, AX
-	JMP     loop
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000008, DX
+	SUBQ    $0x00000008, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x000000c0, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPD   (R8), Z0
+	VMOVUPD   64(R8), Z1
+	VMOVUPD.Z 128(R8), K1, Y2
+	VMOVUPD   (R8)(R9*1), Z3
+	VMOVUPD   64(R8)(R9*1), Z4
+	VMOVUPD.Z 128(R8)(R9*1), K1, Y5
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Z6
+	VBROADCASTSD (CX)(R14*8), Z7
+	LEAL         (R12)(R12*2), R12
+	SHLL         $0x03, R12
+	VMOVUPD      (DX)(R12*8), Z8
+	VFMADD231PD  Z6, Z0, Z8
+	VFMADD231PD  Z7, Z3, Z8
+	VMOVUPD      64(DX)(R12*8), Z9
+	VFMADD231PD  Z6, Z1, Z9
+	VFMADD231PD  Z7, Z4, Z9
+	VMOVUPD      128(DX)(R12*8), Y10
+	VFMADD231PD  Y6, Y2, Y10
+	VFMADD231PD  Y7, Y5, Y10
+	VMOVUPD      Z8, (DX)(R12*8)
+	VMOVUPD      Z9, 64(DX)(R12*8)
+	VMOVUPD      Y10, 128(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Z0
+	VMOVUPD 64(CX), Z1
+	VMOVUPD 128(CX), Y2
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Z3
+	VMOVUPD 64(AX), Z4
+	VMOVUPD 128(AX), Y5
+	VADDPD  Z3, Z0, Z3
+	VMOVUPD Z3, (CX)
+	VADDPD  Z4, Z1, Z4
+	VMOVUPD Z4, 64(CX)
+	VADDPD  Y5, Y2, Y5
+	VMOVUPD Y5, K1, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·avx512PairsGradient20x64(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPD   (R9)(DX*8), Z0
+	VMOVUPD   64(R9)(DX*8), Z1
+	VMOVUPD.Z 128(R9)(DX*8), K1, Y2
+	MOVQ      8(AX), R9
+	VMOVUPD   (R9)(DX*8), Z3
+	VMOVUPD   64(R9)(DX*8), Z4
+	VMOVUPD.Z 128(R9)(DX*8), K1, Y5
+	MOVQ      32(AX), R9
+	VMOVUPD   (R9)(DX*8), Z6
+	VMOVUPD   64(R9)(DX*8), Z7
+	VMOVUPD.Z 128(R9)(DX*8), K1, Y8
+	MOVQ      40(AX), R9
+	VMOVUPD   (R9)(DX*8), Z9
+	VMOVUPD   64(R9)(DX*8), Z10
+	VMOVUPD.Z 128(R9)(DX*8), K1, Y11
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Y2, Y2, Y2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z12
+	VBROADCASTSD (SI)(R13*8), Z13
+	LEAL         (R11)(R11*2), R11
+	SHLL         $0x03, R11
+	VMOVUPD      (BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z0
+	VFMADD231PD  Z13, Z14, Z3
+	VMOVUPD      64(BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z1
+	VFMADD231PD  Z13, Z14, Z4
+	VMOVUPD      128(BX)(R11*8), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VFMADD231PD  Y13, Y14, Y5
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z12
+	VBROADCASTSD (SI)(R13*8), Z13
+	LEAL         (R11)(R11*2), R11
+	SHLL         $0x03, R11
+	VMOVUPD      (BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z6
+	VFMADD231PD  Z13, Z14, Z9
+	VMOVUPD      64(BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z7
+	VFMADD231PD  Z13, Z14, Z10
+	VMOVUPD      128(BX)(R11*8), Y14
+	VFMADD231PD  Y12, Y14, Y8
+	VFMADD231PD  Y13, Y14, Y11
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z15, Z15, Z15
+	VPXORQ  Z16, Z16, Z16
+	VPXORQ  Y17, Y17, Y17
+	MOVQ    (AX), DI
+	VADDPD  Z0, Z15, Z0
+	VMOVUPD Z0, (DI)(DX*8)
+	VADDPD  Z1, Z16, Z1
+	VMOVUPD Z1, 64(DI)(DX*8)
+	VADDPD  Y2, Y17, Y2
+	VMOVUPD Y2, K1, 128(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Z3, Z15, Z3
+	VMOVUPD Z3, (DI)(DX*8)
+	VADDPD  Z4, Z16, Z4
+	VMOVUPD Z4, 64(DI)(DX*8)
+	VADDPD  Y5, Y17, Y5
+	VMOVUPD Y5, K1, 128(DI)(DX*8)
+	MOVQ    32(AX), DI
+	VADDPD  Z6, Z15, Z6
+	VMOVUPD Z6, (DI)(DX*8)
+	VADDPD  Z7, Z16, Z7
+	VMOVUPD Z7, 64(DI)(DX*8)
+	VADDPD  Y8, Y17, Y8
+	VMOVUPD Y8, K1, 128(DI)(DX*8)
+	MOVQ    40(AX), DI
+	VADDPD  Z9, Z15, Z9
+	VMOVUPD Z9, (DI)(DX*8)
+	VADDPD  Z10, Z16, Z10
+	VMOVUPD Z10, 64(DI)(DX*8)
+	VADDPD  Y11, Y17, Y11
+	VMOVUPD Y11, K1, 128(DI)(DX*8)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsForward24x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Z0, (DX)
+	VMOVUPD Z1, 64(DX)
+	VMOVUPD Z2, 128(DX)
+	ADDQ    $0x000000c0, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000008, DX
+	SUBQ    $0x00000008, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x000000c0, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPD   (R8), Z0
+	VMOVUPD   64(R8), Z1
+	VMOVUPD.Z 128(R8), K1, Z2
+	VMOVUPD   (R8)(R9*1), Z3
+	VMOVUPD   64(R8)(R9*1), Z4
+	VMOVUPD.Z 128(R8)(R9*1), K1, Z5
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Z6
+	VBROADCASTSD (CX)(R14*8), Z7
+	LEAL         (R12)(R12*2), R12
+	SHLL         $0x03, R12
+	VMOVUPD      (DX)(R12*8), Z8
+	VFMADD231PD  Z6, Z0, Z8
+	VFMADD231PD  Z7, Z3, Z8
+	VMOVUPD      64(DX)(R12*8), Z9
+	VFMADD231PD  Z6, Z1, Z9
+	VFMADD231PD  Z7, Z4, Z9
+	VMOVUPD      128(DX)(R12*8), Z10
+	VFMADD231PD  Z6, Z2, Z10
+	VFMADD231PD  Z7, Z5, Z10
+	VMOVUPD      Z8, (DX)(R12*8)
+	VMOVUPD      Z9, 64(DX)(R12*8)
+	VMOVUPD      Z10, 128(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Z0
+	VMOVUPD 64(CX), Z1
+	VMOVUPD 128(CX), Z2
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Z3
+	VMOVUPD 64(AX), Z4
+	VMOVUPD 128(AX), Z5
+	VADDPD  Z3, Z0, Z3
+	VMOVUPD Z3, (CX)
+	VADDPD  Z4, Z1, Z4
+	VMOVUPD Z4, 64(CX)
+	VADDPD  Z5, Z2, Z5
+	VMOVUPD Z5, K1, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsGradient24x64(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPD   (R9)(DX*8), Z0
+	VMOVUPD   64(R9)(DX*8), Z1
+	VMOVUPD.Z 128(R9)(DX*8), K1, Z2
+	MOVQ      8(AX), R9
+	VMOVUPD   (R9)(DX*8), Z3
+	VMOVUPD   64(R9)(DX*8), Z4
+	VMOVUPD.Z 128(R9)(DX*8), K1, Z5
+	MOVQ      32(AX), R9
+	VMOVUPD   (R9)(DX*8), Z6
+	VMOVUPD   64(R9)(DX*8), Z7
+	VMOVUPD.Z 128(R9)(DX*8), K1, Z8
+	MOVQ      40(AX), R9
+	VMOVUPD   (R9)(DX*8), Z9
+	VMOVUPD   64(R9)(DX*8), Z10
+	VMOVUPD.Z 128(R9)(DX*8), K1, Z11
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z12
+	VBROADCASTSD (SI)(R13*8), Z13
+	LEAL         (R11)(R11*2), R11
+	SHLL         $0x03, R11
+	VMOVUPD      (BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z0
+	VFMADD231PD  Z13, Z14, Z3
+	VMOVUPD      64(BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z1
+	VFMADD231PD  Z13, Z14, Z4
+	VMOVUPD      128(BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z2
+	VFMADD231PD  Z13, Z14, Z5
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z12
+	VBROADCASTSD (SI)(R13*8), Z13
+	LEAL         (R11)(R11*2), R11
+	SHLL         $0x03, R11
+	VMOVUPD      (BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z6
+	VFMADD231PD  Z13, Z14, Z9
+	VMOVUPD      64(BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z7
+	VFMADD231PD  Z13, Z14, Z10
+	VMOVUPD      128(BX)(R11*8), Z14
+	VFMADD231PD  Z12, Z14, Z8
+	VFMADD231PD  Z13, Z14, Z11
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z15, Z15, Z15
+	VPXORQ  Z16, Z16, Z16
+	VPXORQ  Z17, Z17, Z17
+	MOVQ    (AX), DI
+	VADDPD  Z0, Z15, Z0
+	VMOVUPD Z0, (DI)(DX*8)
+	VADDPD  Z1, Z16, Z1
+	VMOVUPD Z1, 64(DI)(DX*8)
+	VADDPD  Z2, Z17, Z2
+	VMOVUPD Z2, K1, 128(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Z3, Z15, Z3
+	VMOVUPD Z3, (DI)(DX*8)
+	VADDPD  Z4, Z16, Z4
+	VMOVUPD Z4, 64(DI)(DX*8)
+	VADDPD  Z5, Z17, Z5
+	VMOVUPD Z5, K1, 128(DI)(DX*8)
+	MOVQ    32(AX), DI
+	VADDPD  Z6, Z15, Z6
+	VMOVUPD Z6, (DI)(DX*8)
+	VADDPD  Z7, Z16, Z7
+	VMOVUPD Z7, 64(DI)(DX*8)
+	VADDPD  Z8, Z17, Z8
+	VMOVUPD Z8, K1, 128(DI)(DX*8)
+	MOVQ    40(AX), DI
+	VADDPD  Z9, Z15, Z9
+	VMOVUPD Z9, (DI)(DX*8)
+	VADDPD  Z10, Z16, Z10
+	VMOVUPD Z10, 64(DI)(DX*8)
+	VADDPD  Z11, Z17, Z11
+	VMOVUPD Z11, K1, 128(DI)(DX*8)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsForward32x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Z0, (DX)
+	VMOVUPD Z1, 64(DX)
+	VMOVUPD Z2, 128(DX)
+	VMOVUPD Z3, 192(DX)
+	ADDQ    $0x00000100, DX
+	JMP     clear
+
+cleared:
+	MOVQ    width+96(FP), DX
+	SUBQ    $0x00000008, DX
+	SUBQ    $0x00000008, DX
+	SUBQ    $0x00000008, DX
+	MOVQ    $-1, BX
+	BZHIQ   DX, BX, BX
+	KMOVQ   BX, K1
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x00000100, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ      $0x01, DI
+	JLT       done
+	ADDQ      $0x04, SI
+	MOVQ      R11, R10
+	MOVLQSX   (SI), R11
+	LEAQ      (BX)(R11*4), R11
+	CMPQ      R10, R11
+	JEQ       skip
+	VMOVUPD   (R8), Z0
+	VMOVUPD   64(R8), Z1
+	VMOVUPD   128(R8), Z2
+	VMOVUPD.Z 192(R8), K1, Z3
+	VMOVUPD   (R8)(R9*1), Z4
+	VMOVUPD   64(R8)(R9*1), Z5
+	VMOVUPD   128(R8)(R9*1), Z6
+	VMOVUPD.Z 192(R8)(R9*1), K1, Z7
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Z8
+	VBROADCASTSD (CX)(R14*8), Z9
+	SHLL         $0x05, R12
+	VMOVUPD      (DX)(R12*8), Z10
+	VFMADD231PD  Z8, Z0, Z10
+	VFMADD231PD  Z9, Z4, Z10
+	VMOVUPD      64(DX)(R12*8), Z11
+	VFMADD231PD  Z8, Z1, Z11
+	VFMADD231PD  Z9, Z5, Z11
+	VMOVUPD      128(DX)(R12*8), Z12
+	VFMADD231PD  Z8, Z2, Z12
+	VFMADD231PD  Z9, Z6, Z12
+	VMOVUPD      192(DX)(R12*8), Z13
+	VFMADD231PD  Z8, Z3, Z13
+	VFMADD231PD  Z9, Z7, Z13
+	VMOVUPD      Z10, (DX)(R12*8)
+	VMOVUPD      Z11, 64(DX)(R12*8)
+	VMOVUPD      Z12, 128(DX)(R12*8)
+	VMOVUPD      Z13, 192(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Z0
+	VMOVUPD 64(CX), Z1
+	VMOVUPD 128(CX), Z2
+	VMOVUPD 192(CX), Z3
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Z4
+	VMOVUPD 64(AX), Z5
+	VMOVUPD 128(AX), Z6
+	VMOVUPD 192(AX), Z7
+	VADDPD  Z4, Z0, Z4
+	VMOVUPD Z4, (CX)
+	VADDPD  Z5, Z1, Z5
+	VMOVUPD Z5, 64(CX)
+	VADDPD  Z6, Z2, Z6
+	VMOVUPD Z6, 128(CX)
+	VADDPD  Z7, Z3, Z7
+	VMOVUPD Z7, K1, 192(CX)
+	ADDQ    $0x00000100, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsGradient32x64(SB), NOSPLIT, $0-56
+	MOVQ  pairs+0(FP), AX
+	MOVQ  groups+8(FP), CX
+	MOVQ  left+16(FP), DX
+	MOVQ  grad+24(FP), BX
+	MOVQ  values+32(FP), SI
+	MOVQ  width+40(FP), DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	SUBQ  $0x00000008, DI
+	MOVQ  $-1, R8
+	BZHIQ DI, R8, R8
+	KMOVQ R8, K1
+
+next:
+	SUBQ      $0x01, CX
+	JLT       done
+	MOVQ      16(AX), DI
+	MOVQ      48(AX), R8
+	MOVQ      more+48(FP), R9
+	TESTQ     R9, R9
+	JZ        fresh
+	MOVQ      (AX), R9
+	VMOVUPD   (R9)(DX*8), Z0
+	VMOVUPD   64(R9)(DX*8), Z1
+	VMOVUPD   128(R9)(DX*8), Z2
+	VMOVUPD.Z 192(R9)(DX*8), K1, Z3
+	MOVQ      8(AX), R9
+	VMOVUPD   (R9)(DX*8), Z4
+	VMOVUPD   64(R9)(DX*8), Z5
+	VMOVUPD   128(R9)(DX*8), Z6
+	VMOVUPD.Z 192(R9)(DX*8), K1, Z7
+	MOVQ      32(AX), R9
+	VMOVUPD   (R9)(DX*8), Z8
+	VMOVUPD   64(R9)(DX*8), Z9
+	VMOVUPD   128(R9)(DX*8), Z10
+	VMOVUPD.Z 192(R9)(DX*8), K1, Z11
+	MOVQ      40(AX), R9
+	VMOVUPD   (R9)(DX*8), Z12
+	VMOVUPD   64(R9)(DX*8), Z13
+	VMOVUPD   128(R9)(DX*8), Z14
+	VMOVUPD.Z 192(R9)(DX*8), K1, Z15
+	JMP       begun
+
+fresh:
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Z14, Z14, Z14
+	VPXORQ Z15, Z15, Z15
+
+begun:
+	MOVQ  56(AX), R9
+	XORQ  R10, R10
+	TESTQ R9, R9
+	JZ    store
+
+loop:
+	MOVL         (DI)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z16
+	VBROADCASTSD (SI)(R13*8), Z17
+	SHLL         $0x05, R11
+	VMOVUPD      (BX)(R11*8), Z18
+	VFMADD231PD  Z16, Z18, Z0
+	VFMADD231PD  Z17, Z18, Z4
+	VMOVUPD      64(BX)(R11*8), Z18
+	VFMADD231PD  Z16, Z18, Z1
+	VFMADD231PD  Z17, Z18, Z5
+	VMOVUPD      128(BX)(R11*8), Z18
+	VFMADD231PD  Z16, Z18, Z2
+	VFMADD231PD  Z17, Z18, Z6
+	VMOVUPD      192(BX)(R11*8), Z18
+	VFMADD231PD  Z16, Z18, Z3
+	VFMADD231PD  Z17, Z18, Z7
+	MOVL         (R8)(R10*4), R11
+	MOVBLZX      R11, R12
+	MOVL         R11, R13
+	SHRL         $0x08, R13
+	MOVBLZX      R13, R13
+	SHRL         $0x10, R11
+	VBROADCASTSD (SI)(R12*8), Z16
+	VBROADCASTSD (SI)(R13*8), Z17
+	SHLL         $0x05, R11
+	VMOVUPD      (BX)(R11*8), Z18
+	VFMADD231PD  Z16, Z18, Z8
+	VFMADD231PD  Z17, Z18, Z12
+	VMOVUPD      64(BX)(R11*8), Z18
+	VFMADD231PD  Z16, Z18, Z9
+	VFMADD231PD  Z17, Z18, Z13
+	VMOVUPD      128(BX)(R11*8), Z18
+	VFMADD231PD  Z16, Z18, Z10
+	VFMADD231PD  Z17, Z18, Z14
+	VMOVUPD      192(BX)(R11*8), Z18
+	VFMADD231PD  Z16, Z18, Z11
+	VFMADD231PD  Z17, Z18, Z15
+	INCQ         R10
+	CMPQ         R10, R9
+	JNE          loop
+
+store:
+	VPXORQ  Z19, Z19, Z19
+	VPXORQ  Z20, Z20, Z20
+	VPXORQ  Z21, Z21, Z21
+	VPXORQ  Z22, Z22, Z22
+	MOVQ    (AX), DI
+	VADDPD  Z0, Z19, Z0
+	VMOVUPD Z0, (DI)(DX*8)
+	VADDPD  Z1, Z20, Z1
+	VMOVUPD Z1, 64(DI)(DX*8)
+	VADDPD  Z2, Z21, Z2
+	VMOVUPD Z2, 128(DI)(DX*8)
+	VADDPD  Z3, Z22, Z3
+	VMOVUPD Z3, K1, 192(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Z4, Z19, Z4
+	VMOVUPD Z4, (DI)(DX*8)
+	VADDPD  Z5, Z20, Z5
+	VMOVUPD Z5, 64(DI)(DX*8)
+	VADDPD  Z6, Z21, Z6
+	VMOVUPD Z6, 128(DI)(DX*8)
+	VADDPD  Z7, Z22, Z7
+	VMOVUPD Z7, K1, 192(DI)(DX*8)
+	MOVQ    32(AX), DI
+	VADDPD  Z8, Z19, Z8
+	VMOVUPD Z8, (DI)(DX*8)
+	VADDPD  Z9, Z20, Z9
+	VMOVUPD Z9, 64(DI)(DX*8)
+	VADDPD  Z10, Z21, Z10
+	VMOVUPD Z10, 128(DI)(DX*8)
+	VADDPD  Z11, Z22, Z11
+	VMOVUPD Z11, K1, 192(DI)(DX*8)
+	MOVQ    40(AX), DI
+	VADDPD  Z12, Z19, Z12
+	VMOVUPD Z12, (DI)(DX*8)
+	VADDPD  Z13, Z20, Z13
+	VMOVUPD Z13, 64(DI)(DX*8)
+	VADDPD  Z14, Z21, Z14
+	VMOVUPD Z14, 128(DI)(DX*8)
+	VADDPD  Z15, Z22, Z15
+	VMOVUPD Z15, K1, 192(DI)(DX*8)
+	ADDQ    $0x00000040, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack24x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+TEXT ·avx512Pack24x64(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x03, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPD.Z (CX), K1, Z0
+	VMOVUPD   Z0, (AX)
+	VMOVUPD.Z 64(CX), K2, Z0
+	VMOVUPD   Z0, 64(AX)
+	VMOVUPD.Z 128(CX), K3, Z0
+	VMOVUPD   Z0, 128(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x000000c0, AX
+	DECQ      BX
+	JMP       loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx512Pack32x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+TEXT ·avx512Pack32x64(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x03, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K3
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K4
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+
+loop:
+	TESTQ     BX, BX
+	JZ        done
+	VMOVUPD.Z (CX), K1, Z0
+	VMOVUPD   Z0, (AX)
+	VMOVUPD.Z 64(CX), K2, Z0
+	VMOVUPD   Z0, 64(AX)
+	VMOVUPD.Z 128(CX), K3, Z0
+	VMOVUPD   Z0, 128(AX)
+	VMOVUPD.Z 192(CX), K4, Z0
+	VMOVUPD   Z0, 192(AX)
+	ADDQ      DX, CX
+	ADDQ      $0x00000100, AX
+	DECQ      BX
+	JMP       loop
 
 done:
 	VZEROUPPER
@@ -10065,104 +11875,784 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512TransposeBytes(dst *byte, stride int, rows *[16]*byte, col int, n int)
-// Requires: AVX
-TEXT ·avx512TransposeBytes(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ stride+8(FP), CX
-	MOVQ rows+16(FP), DX
-	MOVQ col+24(FP), BX
-	MOVQ n+32(FP), SI
+// func avx512JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
+// Requires: AVX, AVX512F
+TEXT ·avx512JoinLists(SB), NOSPLIT, $0-56
+	MOVQ   to+0(FP), AX
+	MOVQ   pairs+8(FP), CX
+	MOVQ   order+16(FP), DX
+	MOVQ   count+32(FP), BX
+	VPXORQ Z0, Z0, Z0
 
-loop:
-	CMPQ       SI, $0x08
-	JLT        done
-	MOVQ       (DX), DI
-	VMOVQ      (DI)(BX*1), X0
-	MOVQ       64(DX), DI
-	VMOVQ      (DI)(BX*1), X1
-	VPUNPCKLBW X1, X0, X0
-	MOVQ       8(DX), DI
-	VMOVQ      (DI)(BX*1), X1
-	MOVQ       72(DX), DI
-	VMOVQ      (DI)(BX*1), X2
-	VPUNPCKLBW X2, X1, X1
-	MOVQ       16(DX), DI
-	VMOVQ      (DI)(BX*1), X2
-	MOVQ       80(DX), DI
-	VMOVQ      (DI)(BX*1), X3
-	VPUNPCKLBW X3, X2, X2
-	MOVQ       24(DX), DI
-	VMOVQ      (DI)(BX*1), X3
-	MOVQ       88(DX), DI
-	VMOVQ      (DI)(BX*1), X4
-	VPUNPCKLBW X4, X3, X3
-	MOVQ       32(DX), DI
-	VMOVQ      (DI)(BX*1), X4
-	MOVQ       96(DX), DI
-	VMOVQ      (DI)(BX*1), X5
-	VPUNPCKLBW X5, X4, X4
-	MOVQ       40(DX), DI
-	VMOVQ      (DI)(BX*1), X5
-	MOVQ       104(DX), DI
-	VMOVQ      (DI)(BX*1), X6
-	VPUNPCKLBW X6, X5, X5
-	MOVQ       48(DX), DI
-	VMOVQ      (DI)(BX*1), X6
-	MOVQ       112(DX), DI
-	VMOVQ      (DI)(BX*1), X7
-	VPUNPCKLBW X7, X6, X6
-	MOVQ       56(DX), DI
-	VMOVQ      (DI)(BX*1), X7
-	MOVQ       120(DX), DI
-	VMOVQ      (DI)(BX*1), X8
-	VPUNPCKLBW X8, X7, X7
-	VPUNPCKHBW X4, X0, X8
-	VPUNPCKLBW X4, X0, X0
-	VPUNPCKHBW X5, X1, X4
-	VPUNPCKLBW X5, X1, X1
-	VPUNPCKHBW X6, X2, X5
-	VPUNPCKLBW X6, X2, X2
-	VPUNPCKHBW X7, X3, X6
-	VPUNPCKLBW X7, X3, X3
-	VPUNPCKHBW X2, X0, X7
-	VPUNPCKLBW X2, X0, X0
-	VPUNPCKHBW X5, X8, X2
-	VPUNPCKLBW X5, X8, X8
-	VPUNPCKHBW X3, X1, X5
-	VPUNPCKLBW X3, X1, X1
-	VPUNPCKHBW X6, X4, X3
-	VPUNPCKLBW X6, X4, X4
-	VPUNPCKHBW X1, X0, X6
-	VPUNPCKLBW X1, X0, X0
-	VPUNPCKHBW X5, X7, X1
-	VPUNPCKLBW X5, X7, X7
-	VPUNPCKHBW X4, X8, X5
-	VPUNPCKLBW X4, X8, X8
-	VPUNPCKHBW X3, X2, X4
-	VPUNPCKLBW X3, X2, X2
-	VMOVDQU    X0, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X6, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X7, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X1, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X8, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X5, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X2, (AX)
-	ADDQ       CX, AX
-	VMOVDQU    X4, (AX)
-	ADDQ       CX, AX
-	ADDQ       $0x08, BX
-	SUBQ       $0x08, SI
-	JMP        loop
+next:
+	SUBQ    $0x01, BX
+	JLT     done
+	MOVQ    from+24(FP), DI
+	MOVLQSX (DX), SI
+	ADDQ    DI, SI
+	MOVQ    AX, 16(CX)
+	MOVQ    blocks+40(FP), R8
+	MOVQ    parts+48(FP), R9
+	MOVQ    AX, R10
+	MOVQ    24(CX), DI
+	LEAQ    (AX)(DI*4), AX
+
+blocks:
+	SUBQ    $0x01, R9
+	JLT     joined
+	MOVQ    24(R8), R12
+	MOVLQSX (R12)(SI*4), DI
+	MOVLQSX 4(R12)(SI*4), R11
+	MOVQ    (R8), R12
+	SUBQ    DI, R11
+	LEAQ    (R12)(DI*4), DI
+	LEAQ    (R10)(R11*4), R11
+
+copies:
+	VMOVDQU32 (DI), Z1
+	VMOVDQU32 Z1, (R10)
+	VMOVDQU32 64(DI), Z1
+	VMOVDQU32 Z1, 64(R10)
+	ADDQ      $0x00000080, DI
+	ADDQ      $0x00000080, R10
+	CMPQ      R10, R11
+	JLT       copies
+	MOVQ      R11, R10
+	ADDQ      $0x30, R8
+	JMP       blocks
+
+joined:
+zeros:
+	CMPQ      R10, AX
+	JGE       zeroed
+	VMOVDQU32 Z0, (R10)
+	ADDQ      $0x40, R10
+	JMP       zeros
+
+zeroed:
+	ADDQ $0x04, DX
+	ADDQ $0x20, CX
+	JMP  next
 
 done:
+	VZEROUPPER
 	RET
+
+// func avx512ListPairs(entries *uint32, starts *int32, images **byte, ahead **byte, first int, n int)
+// Requires: AVX, AVX512BW, AVX512F, CMOV, MMX+, POPCNT
+TEXT ·avx512ListPairs(SB), NOSPLIT, $0-48
+	MOVQ         entries+0(FP), AX
+	MOVQ         starts+8(FP), CX
+	MOVQ         images+16(FP), DX
+	MOVQ         ahead+24(FP), BX
+	MOVQ         n+40(FP), SI
+	MOVQ         first+32(FP), DI
+	VPBROADCASTW DI, Z0
+	VPADDW       avx512Images0<>+0(SB), Z0, Z1
+	VPADDW       avx512Images1<>+0(SB), Z0, Z0
+	MOVQ         $0x0000ffff, DI
+	VPBROADCASTD DI, Z2
+	MOVQ         $0x000000f0, DI
+	KMOVW        DI, K1
+	MOVQ         $0x00000f00, DI
+	KMOVW        DI, K2
+	MOVQ         $0x0000f000, DI
+	KMOVW        DI, K3
+	MOVLQSX      (CX), DI
+	LEAQ         (AX)(DI*4), DI
+	XORQ         R8, R8
+	MOVQ         BX, R9
+
+loop:
+	CMPQ            R8, SI
+	JGE             done
+	MOVQ            (DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z3
+	MOVQ            32(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z3
+	MOVQ            64(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z3
+	MOVQ            96(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z3
+	MOVQ            8(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z4
+	MOVQ            40(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z4
+	MOVQ            72(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z4
+	MOVQ            104(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z4
+	MOVQ            16(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z5
+	MOVQ            48(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z5
+	MOVQ            80(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z5
+	MOVQ            112(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z5
+	MOVQ            24(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z6
+	MOVQ            56(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z6
+	MOVQ            88(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z6
+	MOVQ            120(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z6
+	MOVQ            128(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z7
+	MOVQ            160(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z7
+	MOVQ            192(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z7
+	MOVQ            224(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z7
+	MOVQ            136(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z8
+	MOVQ            168(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z8
+	MOVQ            200(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z8
+	MOVQ            232(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z8
+	MOVQ            144(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z9
+	MOVQ            176(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z9
+	MOVQ            208(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z9
+	MOVQ            240(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z9
+	MOVQ            152(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z10
+	MOVQ            184(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z10
+	MOVQ            216(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z10
+	MOVQ            248(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z10
+	MOVQ            256(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z11
+	MOVQ            288(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z11
+	MOVQ            320(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z11
+	MOVQ            352(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z11
+	MOVQ            264(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z12
+	MOVQ            296(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z12
+	MOVQ            328(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z12
+	MOVQ            360(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z12
+	MOVQ            272(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z13
+	MOVQ            304(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z13
+	MOVQ            336(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z13
+	MOVQ            368(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z13
+	MOVQ            280(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z14
+	MOVQ            312(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z14
+	MOVQ            344(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z14
+	MOVQ            376(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z14
+	MOVQ            384(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z15
+	MOVQ            416(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z15
+	MOVQ            448(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z15
+	MOVQ            480(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z15
+	MOVQ            392(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z16
+	MOVQ            424(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z16
+	MOVQ            456(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z16
+	MOVQ            488(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z16
+	MOVQ            400(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z17
+	MOVQ            432(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z17
+	MOVQ            464(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z17
+	MOVQ            496(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z17
+	MOVQ            408(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), Z18
+	MOVQ            440(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K1, Z18
+	MOVQ            472(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K2, Z18
+	MOVQ            504(DX), R10
+	VBROADCASTI32X4 (R10)(R8*1), K3, Z18
+	MOVQ            (R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            8(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            16(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            24(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            32(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            40(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            48(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            56(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            64(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            72(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            80(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            88(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            96(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            104(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            112(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            120(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	ADDQ            $0x00000080, R9
+	LEAQ            512(BX), R10
+	CMPQ            R9, R10
+	CMOVQEQ         BX, R9
+	VPUNPCKLBW      Z11, Z3, Z19
+	VPUNPCKHBW      Z11, Z3, Z3
+	VPUNPCKLBW      Z12, Z4, Z11
+	VPUNPCKHBW      Z12, Z4, Z4
+	VPUNPCKLBW      Z13, Z5, Z12
+	VPUNPCKHBW      Z13, Z5, Z5
+	VPUNPCKLBW      Z14, Z6, Z13
+	VPUNPCKHBW      Z14, Z6, Z6
+	VPUNPCKLBW      Z15, Z7, Z14
+	VPUNPCKHBW      Z15, Z7, Z7
+	VPUNPCKLBW      Z16, Z8, Z15
+	VPUNPCKHBW      Z16, Z8, Z8
+	VPUNPCKLBW      Z17, Z9, Z16
+	VPUNPCKHBW      Z17, Z9, Z9
+	VPUNPCKLBW      Z18, Z10, Z17
+	VPUNPCKHBW      Z18, Z10, Z10
+	VPUNPCKLBW      Z14, Z19, Z18
+	VPUNPCKHBW      Z14, Z19, Z19
+	VPUNPCKLBW      Z7, Z3, Z14
+	VPUNPCKHBW      Z7, Z3, Z3
+	VPUNPCKLBW      Z15, Z11, Z7
+	VPUNPCKHBW      Z15, Z11, Z11
+	VPUNPCKLBW      Z8, Z4, Z15
+	VPUNPCKHBW      Z8, Z4, Z4
+	VPUNPCKLBW      Z16, Z12, Z8
+	VPUNPCKHBW      Z16, Z12, Z12
+	VPUNPCKLBW      Z9, Z5, Z16
+	VPUNPCKHBW      Z9, Z5, Z5
+	VPUNPCKLBW      Z17, Z13, Z9
+	VPUNPCKHBW      Z17, Z13, Z13
+	VPUNPCKLBW      Z10, Z6, Z17
+	VPUNPCKHBW      Z10, Z6, Z6
+	VPUNPCKLBW      Z8, Z18, Z10
+	VPUNPCKHBW      Z8, Z18, Z18
+	VPUNPCKLBW      Z12, Z19, Z8
+	VPUNPCKHBW      Z12, Z19, Z19
+	VPUNPCKLBW      Z16, Z14, Z12
+	VPUNPCKHBW      Z16, Z14, Z14
+	VPUNPCKLBW      Z5, Z3, Z16
+	VPUNPCKHBW      Z5, Z3, Z3
+	VPUNPCKLBW      Z9, Z7, Z5
+	VPUNPCKHBW      Z9, Z7, Z7
+	VPUNPCKLBW      Z13, Z11, Z9
+	VPUNPCKHBW      Z13, Z11, Z11
+	VPUNPCKLBW      Z17, Z15, Z13
+	VPUNPCKHBW      Z17, Z15, Z15
+	VPUNPCKLBW      Z6, Z4, Z17
+	VPUNPCKHBW      Z6, Z4, Z4
+	VPUNPCKLBW      Z5, Z10, Z6
+	VPUNPCKHBW      Z5, Z10, Z10
+	VPUNPCKLBW      Z7, Z18, Z5
+	VPUNPCKHBW      Z7, Z18, Z18
+	VPUNPCKLBW      Z9, Z8, Z7
+	VPUNPCKHBW      Z9, Z8, Z8
+	VPUNPCKLBW      Z11, Z19, Z9
+	VPUNPCKHBW      Z11, Z19, Z19
+	VPUNPCKLBW      Z13, Z12, Z11
+	VPUNPCKHBW      Z13, Z12, Z12
+	VPUNPCKLBW      Z15, Z14, Z13
+	VPUNPCKHBW      Z15, Z14, Z14
+	VPUNPCKLBW      Z17, Z16, Z15
+	VPUNPCKHBW      Z17, Z16, Z16
+	VPUNPCKLBW      Z4, Z3, Z17
+	VPUNPCKHBW      Z4, Z3, Z3
+	VPORQ           Z6, Z10, Z4
+	VPTESTMB        Z4, Z4, K4
+	KORTESTQ        K4, K4
+	JZ              none0
+	VPUNPCKLBW      Z10, Z6, Z4
+	VPUNPCKLWD      Z1, Z4, Z20
+	VPTESTMD        Z2, Z20, K4
+	KMOVW           K4, R10
+	POPCNTL         R10, R10
+	VPCOMPRESSD.Z   Z20, K4, Z20
+	VMOVDQU32       Z20, (DI)
+	LEAQ            (DI)(R10*4), DI
+	VPUNPCKHWD      Z1, Z4, Z4
+	VPTESTMD        Z2, Z4, K4
+	KMOVW           K4, R10
+	POPCNTL         R10, R10
+	VPCOMPRESSD.Z   Z4, K4, Z4
+	VMOVDQU32       Z4, (DI)
+	LEAQ            (DI)(R10*4), DI
+	VPUNPCKHBW      Z10, Z6, Z4
+	VPUNPCKLWD      Z0, Z4, Z6
+	VPTESTMD        Z2, Z6, K4
+	KMOVW           K4, R10
+	POPCNTL         R10, R10
+	VPCOMPRESSD.Z   Z6, K4, Z6
+	VMOVDQU32       Z6, (DI)
+	LEAQ            (DI)(R10*4), DI
+	VPUNPCKHWD      Z0, Z4, Z4
+	VPTESTMD        Z2, Z4, K4
+	KMOVW           K4, R10
+	POPCNTL         R10, R10
+	VPCOMPRESSD.Z   Z4, K4, Z4
+	VMOVDQU32       Z4, (DI)
+	LEAQ            (DI)(R10*4), DI
+
+none0:
+	MOVQ          DI, R10
+	SUBQ          AX, R10
+	SHRQ          $0x02, R10
+	MOVL          R10, 4(CX)
+	VPORQ         Z5, Z18, Z4
+	VPTESTMB      Z4, Z4, K4
+	KORTESTQ      K4, K4
+	JZ            none1
+	VPUNPCKLBW    Z18, Z5, Z4
+	VPUNPCKLWD    Z1, Z4, Z6
+	VPTESTMD      Z2, Z6, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z1, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHBW    Z18, Z5, Z4
+	VPUNPCKLWD    Z0, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z0, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+
+none1:
+	MOVQ          DI, R10
+	SUBQ          AX, R10
+	SHRQ          $0x02, R10
+	MOVL          R10, 8(CX)
+	VPORQ         Z7, Z8, Z4
+	VPTESTMB      Z4, Z4, K4
+	KORTESTQ      K4, K4
+	JZ            none2
+	VPUNPCKLBW    Z8, Z7, Z4
+	VPUNPCKLWD    Z1, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z1, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHBW    Z8, Z7, Z4
+	VPUNPCKLWD    Z0, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z0, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+
+none2:
+	MOVQ          DI, R10
+	SUBQ          AX, R10
+	SHRQ          $0x02, R10
+	MOVL          R10, 12(CX)
+	VPORQ         Z9, Z19, Z4
+	VPTESTMB      Z4, Z4, K4
+	KORTESTQ      K4, K4
+	JZ            none3
+	VPUNPCKLBW    Z19, Z9, Z4
+	VPUNPCKLWD    Z1, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z1, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHBW    Z19, Z9, Z4
+	VPUNPCKLWD    Z0, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z0, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+
+none3:
+	MOVQ          DI, R10
+	SUBQ          AX, R10
+	SHRQ          $0x02, R10
+	MOVL          R10, 16(CX)
+	VPORQ         Z11, Z12, Z4
+	VPTESTMB      Z4, Z4, K4
+	KORTESTQ      K4, K4
+	JZ            none4
+	VPUNPCKLBW    Z12, Z11, Z4
+	VPUNPCKLWD    Z1, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z1, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHBW    Z12, Z11, Z4
+	VPUNPCKLWD    Z0, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z0, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+
+none4:
+	MOVQ          DI, R10
+	SUBQ          AX, R10
+	SHRQ          $0x02, R10
+	MOVL          R10, 20(CX)
+	VPORQ         Z13, Z14, Z4
+	VPTESTMB      Z4, Z4, K4
+	KORTESTQ      K4, K4
+	JZ            none5
+	VPUNPCKLBW    Z14, Z13, Z4
+	VPUNPCKLWD    Z1, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z1, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHBW    Z14, Z13, Z4
+	VPUNPCKLWD    Z0, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z0, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+
+none5:
+	MOVQ          DI, R10
+	SUBQ          AX, R10
+	SHRQ          $0x02, R10
+	MOVL          R10, 24(CX)
+	VPORQ         Z15, Z16, Z4
+	VPTESTMB      Z4, Z4, K4
+	KORTESTQ      K4, K4
+	JZ            none6
+	VPUNPCKLBW    Z16, Z15, Z4
+	VPUNPCKLWD    Z1, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z1, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHBW    Z16, Z15, Z4
+	VPUNPCKLWD    Z0, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z0, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+
+none6:
+	MOVQ          DI, R10
+	SUBQ          AX, R10
+	SHRQ          $0x02, R10
+	MOVL          R10, 28(CX)
+	VPORQ         Z17, Z3, Z4
+	VPTESTMB      Z4, Z4, K4
+	KORTESTQ      K4, K4
+	JZ            none7
+	VPUNPCKLBW    Z3, Z17, Z4
+	VPUNPCKLWD    Z1, Z4, Z5
+	VPTESTMD      Z2, Z5, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z1, Z4, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHBW    Z3, Z17, Z3
+	VPUNPCKLWD    Z0, Z3, Z4
+	VPTESTMD      Z2, Z4, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z4, K4, Z4
+	VMOVDQU32     Z4, (DI)
+	LEAQ          (DI)(R10*4), DI
+	VPUNPCKHWD    Z0, Z3, Z3
+	VPTESTMD      Z2, Z3, K4
+	KMOVW         K4, R10
+	POPCNTL       R10, R10
+	VPCOMPRESSD.Z Z3, K4, Z3
+	VMOVDQU32     Z3, (DI)
+	LEAQ          (DI)(R10*4), DI
+
+none7:
+	MOVQ DI, R10
+	SUBQ AX, R10
+	SHRQ $0x02, R10
+	MOVL R10, 32(CX)
+	ADDQ $0x20, CX
+	ADDQ $0x10, R8
+	JMP  loop
+
+done:
+	VZEROUPPER
+	RET
+
+DATA avx512Images0<>+0(SB)/1, $0x00
+DATA avx512Images0<>+1(SB)/1, $0x00
+DATA avx512Images0<>+2(SB)/1, $0x01
+DATA avx512Images0<>+3(SB)/1, $0x00
+DATA avx512Images0<>+4(SB)/1, $0x02
+DATA avx512Images0<>+5(SB)/1, $0x00
+DATA avx512Images0<>+6(SB)/1, $0x03
+DATA avx512Images0<>+7(SB)/1, $0x00
+DATA avx512Images0<>+8(SB)/1, $0x10
+DATA avx512Images0<>+9(SB)/1, $0x00
+DATA avx512Images0<>+10(SB)/1, $0x11
+DATA avx512Images0<>+11(SB)/1, $0x00
+DATA avx512Images0<>+12(SB)/1, $0x12
+DATA avx512Images0<>+13(SB)/1, $0x00
+DATA avx512Images0<>+14(SB)/1, $0x13
+DATA avx512Images0<>+15(SB)/1, $0x00
+DATA avx512Images0<>+16(SB)/1, $0x04
+DATA avx512Images0<>+17(SB)/1, $0x00
+DATA avx512Images0<>+18(SB)/1, $0x05
+DATA avx512Images0<>+19(SB)/1, $0x00
+DATA avx512Images0<>+20(SB)/1, $0x06
+DATA avx512Images0<>+21(SB)/1, $0x00
+DATA avx512Images0<>+22(SB)/1, $0x07
+DATA avx512Images0<>+23(SB)/1, $0x00
+DATA avx512Images0<>+24(SB)/1, $0x14
+DATA avx512Images0<>+25(SB)/1, $0x00
+DATA avx512Images0<>+26(SB)/1, $0x15
+DATA avx512Images0<>+27(SB)/1, $0x00
+DATA avx512Images0<>+28(SB)/1, $0x16
+DATA avx512Images0<>+29(SB)/1, $0x00
+DATA avx512Images0<>+30(SB)/1, $0x17
+DATA avx512Images0<>+31(SB)/1, $0x00
+DATA avx512Images0<>+32(SB)/1, $0x08
+DATA avx512Images0<>+33(SB)/1, $0x00
+DATA avx512Images0<>+34(SB)/1, $0x09
+DATA avx512Images0<>+35(SB)/1, $0x00
+DATA avx512Images0<>+36(SB)/1, $0x0a
+DATA avx512Images0<>+37(SB)/1, $0x00
+DATA avx512Images0<>+38(SB)/1, $0x0b
+DATA avx512Images0<>+39(SB)/1, $0x00
+DATA avx512Images0<>+40(SB)/1, $0x18
+DATA avx512Images0<>+41(SB)/1, $0x00
+DATA avx512Images0<>+42(SB)/1, $0x19
+DATA avx512Images0<>+43(SB)/1, $0x00
+DATA avx512Images0<>+44(SB)/1, $0x1a
+DATA avx512Images0<>+45(SB)/1, $0x00
+DATA avx512Images0<>+46(SB)/1, $0x1b
+DATA avx512Images0<>+47(SB)/1, $0x00
+DATA avx512Images0<>+48(SB)/1, $0x0c
+DATA avx512Images0<>+49(SB)/1, $0x00
+DATA avx512Images0<>+50(SB)/1, $0x0d
+DATA avx512Images0<>+51(SB)/1, $0x00
+DATA avx512Images0<>+52(SB)/1, $0x0e
+DATA avx512Images0<>+53(SB)/1, $0x00
+DATA avx512Images0<>+54(SB)/1, $0x0f
+DATA avx512Images0<>+55(SB)/1, $0x00
+DATA avx512Images0<>+56(SB)/1, $0x1c
+DATA avx512Images0<>+57(SB)/1, $0x00
+DATA avx512Images0<>+58(SB)/1, $0x1d
+DATA avx512Images0<>+59(SB)/1, $0x00
+DATA avx512Images0<>+60(SB)/1, $0x1e
+DATA avx512Images0<>+61(SB)/1, $0x00
+DATA avx512Images0<>+62(SB)/1, $0x1f
+DATA avx512Images0<>+63(SB)/1, $0x00
+GLOBL avx512Images0<>(SB), RODATA|NOPTR, $64
+
+DATA avx512Images1<>+0(SB)/1, $0x20
+DATA avx512Images1<>+1(SB)/1, $0x00
+DATA avx512Images1<>+2(SB)/1, $0x21
+DATA avx512Images1<>+3(SB)/1, $0x00
+DATA avx512Images1<>+4(SB)/1, $0x22
+DATA avx512Images1<>+5(SB)/1, $0x00
+DATA avx512Images1<>+6(SB)/1, $0x23
+DATA avx512Images1<>+7(SB)/1, $0x00
+DATA avx512Images1<>+8(SB)/1, $0x30
+DATA avx512Images1<>+9(SB)/1, $0x00
+DATA avx512Images1<>+10(SB)/1, $0x31
+DATA avx512Images1<>+11(SB)/1, $0x00
+DATA avx512Images1<>+12(SB)/1, $0x32
+DATA avx512Images1<>+13(SB)/1, $0x00
+DATA avx512Images1<>+14(SB)/1, $0x33
+DATA avx512Images1<>+15(SB)/1, $0x00
+DATA avx512Images1<>+16(SB)/1, $0x24
+DATA avx512Images1<>+17(SB)/1, $0x00
+DATA avx512Images1<>+18(SB)/1, $0x25
+DATA avx512Images1<>+19(SB)/1, $0x00
+DATA avx512Images1<>+20(SB)/1, $0x26
+DATA avx512Images1<>+21(SB)/1, $0x00
+DATA avx512Images1<>+22(SB)/1, $0x27
+DATA avx512Images1<>+23(SB)/1, $0x00
+DATA avx512Images1<>+24(SB)/1, $0x34
+DATA avx512Images1<>+25(SB)/1, $0x00
+DATA avx512Images1<>+26(SB)/1, $0x35
+DATA avx512Images1<>+27(SB)/1, $0x00
+DATA avx512Images1<>+28(SB)/1, $0x36
+DATA avx512Images1<>+29(SB)/1, $0x00
+DATA avx512Images1<>+30(SB)/1, $0x37
+DATA avx512Images1<>+31(SB)/1, $0x00
+DATA avx512Images1<>+32(SB)/1, $0x28
+DATA avx512Images1<>+33(SB)/1, $0x00
+DATA avx512Images1<>+34(SB)/1, $0x29
+DATA avx512Images1<>+35(SB)/1, $0x00
+DATA avx512Images1<>+36(SB)/1, $0x2a
+DATA avx512Images1<>+37(SB)/1, $0x00
+DATA avx512Images1<>+38(SB)/1, $0x2b
+DATA avx512Images1<>+39(SB)/1, $0x00
+DATA avx512Images1<>+40(SB)/1, $0x38
+DATA avx512Images1<>+41(SB)/1, $0x00
+DATA avx512Images1<>+42(SB)/1, $0x39
+DATA avx512Images1<>+43(SB)/1, $0x00
+DATA avx512Images1<>+44(SB)/1, $0x3a
+DATA avx512Images1<>+45(SB)/1, $0x00
+DATA avx512Images1<>+46(SB)/1, $0x3b
+DATA avx512Images1<>+47(SB)/1, $0x00
+DATA avx512Images1<>+48(SB)/1, $0x2c
+DATA avx512Images1<>+49(SB)/1, $0x00
+DATA avx512Images1<>+50(SB)/1, $0x2d
+DATA avx512Images1<>+51(SB)/1, $0x00
+DATA avx512Images1<>+52(SB)/1, $0x2e
+DATA avx512Images1<>+53(SB)/1, $0x00
+DATA avx512Images1<>+54(SB)/1, $0x2f
+DATA avx512Images1<>+55(SB)/1, $0x00
+DATA avx512Images1<>+56(SB)/1, $0x3c
+DATA avx512Images1<>+57(SB)/1, $0x00
+DATA avx512Images1<>+58(SB)/1, $0x3d
+DATA avx512Images1<>+59(SB)/1, $0x00
+DATA avx512Images1<>+60(SB)/1, $0x3e
+DATA avx512Images1<>+61(SB)/1, $0x00
+DATA avx512Images1<>+62(SB)/1, $0x3f
+DATA avx512Images1<>+63(SB)/1, $0x00
+GLOBL avx512Images1<>(SB), RODATA|NOPTR, $64
 
 // func avx512Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, BMI2, CMOV, MMX+, POPCNT
@@ -10185,24 +12675,19 @@ rows:
 	ADDQ    DX, DI
 	CMPQ    DI, BX
 	CMOVQGT BX, DI
-	MOVQ    DX, SI
 	MOVQ    index+40(FP), BX
-	TESTQ   BX, BX
-	JZ      ordered
 	MOVLQSX (BX)(DX*4), SI
 	MOVLQSX (BX)(DI*4), DI
-
-ordered:
-	MOVQ   stride+32(FP), BX
-	SUBQ   SI, DI
-	IMULQ  BX, DI
-	IMULQ  BX, SI
-	MOVQ   pixels+24(FP), BX
-	ADDQ   BX, SI
-	MOVQ   n+72(FP), BX
-	MOVQ   AX, R8
-	VPXORQ Z3, Z3, Z3
-	JMP    begin
+	MOVQ    stride+32(FP), BX
+	SUBQ    SI, DI
+	IMULQ   BX, DI
+	IMULQ   BX, SI
+	MOVQ    pixels+24(FP), BX
+	ADDQ    BX, SI
+	MOVQ    n+72(FP), BX
+	MOVQ    AX, R8
+	VPXORQ  Z3, Z3, Z3
+	JMP     begin
 
 skip:
 	VPADDD Z1, Z3, Z3

@@ -33,6 +33,7 @@ func results[T Float](e *Engine[T], x, w, b, g []T, pixels matrix.Pixels, m, k, 
 	all := map[string][]T{
 		"MatMul": make([]T, m*n), "MatMul without bias": make([]T, m*n), "MatMulTransposed": make([]T, k*n),
 		"MatMulByTransposed": make([]T, m*k), "MatMulPixels": make([]T, m*n), "MatMulPixelsTransposed": make([]T, k*n),
+		"MatMulPairs": make([]T, m*n), "MatMulPairsTransposed": make([]T, k*n),
 	}
 	e.MatMul(all["MatMul"], x, w, b, m, k, n)
 	e.MatMul(all["MatMul without bias"], x, w, nil, m, k, n)
@@ -40,6 +41,9 @@ func results[T Float](e *Engine[T], x, w, b, g []T, pixels matrix.Pixels, m, k, 
 	e.MatMulByTransposed(all["MatMulByTransposed"], g, w, m, k, n)
 	e.MatMulPixels(all["MatMulPixels"], pixels, w, b, n)
 	e.MatMulPixelsTransposed(all["MatMulPixelsTransposed"], pixels, g, n)
+	var l Pairs
+	e.MatMulPairs(all["MatMulPairs"], &l, pixels, w, b, n)
+	e.MatMulPairsTransposed(all["MatMulPairsTransposed"], &l, g, n)
 	return all
 }
 

@@ -17,6 +17,7 @@ type Engine[T Float] struct {
 	pool    *Pool
 	product product[T]   // in flight, where the workers find it
 	scratch []Scratch[T] // one per thread
+	pairs   Pairs        // of pixels that are not listed
 }
 
 // NewEngine returns an engine on the implementation in use. A nil pool means the
@@ -78,13 +79,46 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 	e.run(product[T]{kind: pixelsForward, y: y, pixels: pixels, w: w, b: b, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
 }
 
-// MatMulPixelsTransposed computes d = xᵀ·g for x = pixels/255; shapes x [m, k],
-// g [m, n], d [k, n]. Pixels of 0 are skipped.
-func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n int) {
+// MatMulPairs computes y = x·w + b as MatMulPixels does, and lists the pixels by pairs
+// for MatMulPairsTransposed.
+func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T, n int) {
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
-	check[T]("MatMulPixelsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
-	e.run(product[T]{kind: pixelsForWeight, y: d, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
+	check("MatMulPairs", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
+	l.begin(pixels, e.pool.Threads())
+	p := product[T]{kind: pairsForward, y: y, pairs: l, pixels: pixels, w: w, b: b, m: m, k: k, n: n}
+	split := m*k*n/sparse >= worthSplitting
+	if p.listed = split && n >= ownColumns*e.pool.Threads(); p.listed {
+		e.list(l)
+	}
+	e.run(p, split)
+}
+
+// MatMulPairsTransposed computes d = xᵀ·g for the listed x [m, k]; shapes g [m, n],
+// d [k, n].
+func (e *Engine[T]) MatMulPairsTransposed(d []T, l *Pairs, g []T, n int) {
+	m, k := l.pixels.Rows(), l.pixels.Cols
+	check[T]("MatMulPairsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
+	e.run(product[T]{kind: pairsForWeight, y: d, pairs: l, pixels: l.pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
+}
+
+// MatMulPixelsTransposed computes d = xᵀ·g for x = pixels/255; shapes x [m, k],
+// g [m, n], d [k, n]. Pixels of 0 are skipped, but for one beside one that is not.
+func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n int) {
+	checkPixels(pixels)
+	e.pairs.begin(pixels, e.pool.Threads())
+	e.list(&e.pairs)
+	e.MatMulPairsTransposed(d, &e.pairs, g, n)
+	e.pairs.pixels = matrix.Pixels{} // let go of the caller's memory
+}
+
+// worthListing is the number of pixels from which a second core helps to list them.
+const worthListing = 1 << 16
+
+// list makes the lists of l.
+func (e *Engine[T]) list(l *Pairs) {
+	m, k := l.pixels.Rows(), l.pixels.Cols
+	e.run(product[T]{kind: listPairs, pairs: l, pixels: l.pixels, m: m, k: k}, m*k >= worthListing)
 }
 
 // worthRectifying is the number of elements from which a second core helps with a ReLU.

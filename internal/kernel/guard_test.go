@@ -65,7 +65,9 @@ func testFences[T Float](t *testing.T) {
 		e.MatMulPixels(y, pixels, w, b, n)
 		e.MatMulPixelsTransposed(d, pixels, g, n)
 		e.MatMulPixels(y, listed, w, b, n)
-		e.MatMulPixelsTransposed(d, listed, g, n)
+		var l Pairs
+		e.MatMulPairs(y, &l, pixels, w, b, n)
+		e.MatMulPairsTransposed(d, &l, g, n)
 		e.AddScaled(y, g, 2)
 		e.Update(y, g, -0.1)
 		e.SumSquares(y)

@@ -63,6 +63,8 @@ type product[T Float] struct {
 	y       []T // the result
 	x, w, b []T // factors and bias; b may be nil
 	pixels  matrix.Pixels
+	pairs   *Pairs
+	listed  bool // the pairs are listed before
 	m, k, n int
 }
 
@@ -70,13 +72,15 @@ type product[T Float] struct {
 type kind uint8
 
 const (
-	forward         kind = iota // y [m, n] = x·w + b
-	forGradWeight               // y [k, n] = xᵀ·g, with g in w
-	forGradIn                   // y [m, k] = g·wᵀ, with g in x
-	pixelsForward               // y [m, n] = pixels·w + b
-	pixelsForWeight             // y [k, n] = pixelsᵀ·g, with g in w
-	rectify                     // y [m, n] = ReLU(x)
-	rectifySlope                // y [m, n] = g·ReLU'(x), with g in w
+	forward        kind = iota // y [m, n] = x·w + b
+	forGradWeight              // y [k, n] = xᵀ·g, with g in w
+	forGradIn                  // y [m, k] = g·wᵀ, with g in x
+	pixelsForward              // y [m, n] = pixels·w + b
+	listPairs                  // nothing but the lists
+	pairsForward               // pixelsForward, which lists the pairs
+	pairsForWeight             // y [k, n] = pixelsᵀ·g, with g in w, by the lists
+	rectify                    // y [m, n] = ReLU(x)
+	rectifySlope               // y [m, n] = g·ReLU'(x), with g in w
 )
 
 // implementation is what one name stands for.

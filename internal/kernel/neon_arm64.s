@@ -269,6 +269,157 @@ store:
 done:
 	RET
 
+// func neonPairsForward4x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int)
+TEXT ·neonPairsForward4x32(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD first+32(FP), R4
+	MOVD entries+40(FP), R5
+	MOVD starts+48(FP), R6
+	MOVD pairs+56(FP), R7
+	MOVD w+64(FP), R8
+	MOVD ws+72(FP), R9
+	MOVD bias+80(FP), R10
+	MOVD values+88(FP), R11
+	LSL $2, R1, R1
+	LSL $2, R9, R9
+	FMOVS $1.0, F31
+	VDUP V31.S[0], V31.S4
+	VEOR V0.B16, V0.B16, V0.B16
+	MOVD R2, R12
+	MOVD R3, R13
+clear:
+	CBZ R13, cleared
+	VST1.P [V0.S4], 16(R12)
+	SUB $1, R13, R13
+	B clear
+cleared:
+	LSL $4, R4, R4
+	SUB R4, R2, R4
+	MOVW (R6), R12
+next:
+	CBZ R7, done
+	SUB $1, R7, R7
+	ADD $4, R6, R6
+	ADD R12<<2, R5, R14
+	MOVW (R6), R12
+	ADD R12<<2, R5, R15
+	VLD1 (R8), [V0.S4]
+	ADD R9, R8, R8
+	VLD1 (R8), [V24.S4]
+	ADD R9, R8, R8
+loop:
+	CMP R14, R15
+	BEQ next
+	MOVWU.P 4(R14), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R11, R17
+	ADD R19<<2, R11, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<4, R4, R16
+	VLD1 (R16), [V16.S4]
+	VFMLA V20.S4, V0.S4, V16.S4
+	VFMLA V21.S4, V24.S4, V16.S4
+	VST1 [V16.S4], (R16)
+	B loop
+done:
+	VLD1 (R10), [V0.S4]
+add:
+	CBZ R3, added
+	SUB $1, R3, R3
+	VLD1.P 16(R2), [V16.S4]
+	VFMLA V31.S4, V0.S4, V16.S4
+	VST1 [V16.S4], (R0)
+	ADD R1, R0, R0
+	B add
+added:
+	RET
+
+// func neonPairsGradient4x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
+TEXT ·neonPairsGradient4x32(SB), NOSPLIT, $0-56
+	MOVD pairs+0(FP), R0
+	MOVD groups+8(FP), R1
+	MOVD left+16(FP), R2
+	MOVD grad+24(FP), R3
+	MOVD values+32(FP), R4
+	MOVD more+48(FP), R5
+	LSL $2, R2, R2
+	FMOVS $1.0, F31
+	VDUP V31.S[0], V31.S4
+	VEOR V30.B16, V30.B16, V30.B16
+next:
+	CBZ R1, done
+	SUB $1, R1, R1
+	MOVD 16(R0), R6
+	MOVD 0(R0), R8
+	MOVD 8(R0), R9
+	MOVD 48(R0), R7
+	MOVD 32(R0), R10
+	MOVD 40(R0), R11
+	ADD R2, R8, R8
+	ADD R2, R9, R9
+	ADD R2, R10, R10
+	ADD R2, R11, R11
+	CBZ R5, fresh
+	VLD1 (R8), [V0.S4]
+	VLD1 (R9), [V1.S4]
+	VLD1 (R10), [V2.S4]
+	VLD1 (R11), [V3.S4]
+	B begun
+fresh:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+begun:
+	MOVD 56(R0), R12
+loop:
+	CBZ R12, store
+	SUB $1, R12, R12
+	MOVWU.P 4(R6), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R4, R17
+	ADD R19<<2, R4, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<4, R3, R16
+	VLD1 (R16), [V16.S4]
+	VFMLA V20.S4, V16.S4, V0.S4
+	VFMLA V21.S4, V16.S4, V1.S4
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R4, R17
+	ADD R19<<2, R4, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<4, R3, R16
+	VLD1 (R16), [V16.S4]
+	VFMLA V20.S4, V16.S4, V2.S4
+	VFMLA V21.S4, V16.S4, V3.S4
+	B loop
+store:
+	VFMLA V31.S4, V30.S4, V0.S4
+	VST1 [V0.S4], (R8)
+	VFMLA V31.S4, V30.S4, V1.S4
+	VST1 [V1.S4], (R9)
+	VFMLA V31.S4, V30.S4, V2.S4
+	VST1 [V2.S4], (R10)
+	VFMLA V31.S4, V30.S4, V3.S4
+	VST1 [V3.S4], (R11)
+	ADD $64, R0, R0
+	B next
+done:
+	RET
+
 // func neonTile4x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
 TEXT ·neonTile4x8x32(SB), NOSPLIT, $0-80
 	MOVD y+0(FP), R0
@@ -566,6 +717,173 @@ store:
 	ADD R2, R12, R12
 	VST1 [V0.S4, V1.S4], (R12)
 	ADD $24, R0, R0
+	B next
+done:
+	RET
+
+// func neonPairsForward8x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int)
+TEXT ·neonPairsForward8x32(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD first+32(FP), R4
+	MOVD entries+40(FP), R5
+	MOVD starts+48(FP), R6
+	MOVD pairs+56(FP), R7
+	MOVD w+64(FP), R8
+	MOVD ws+72(FP), R9
+	MOVD bias+80(FP), R10
+	MOVD values+88(FP), R11
+	LSL $2, R1, R1
+	LSL $2, R9, R9
+	FMOVS $1.0, F31
+	VDUP V31.S[0], V31.S4
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD R2, R12
+	MOVD R3, R13
+clear:
+	CBZ R13, cleared
+	VST1.P [V0.S4, V1.S4], 32(R12)
+	SUB $1, R13, R13
+	B clear
+cleared:
+	LSL $5, R4, R4
+	SUB R4, R2, R4
+	MOVW (R6), R12
+next:
+	CBZ R7, done
+	SUB $1, R7, R7
+	ADD $4, R6, R6
+	ADD R12<<2, R5, R14
+	MOVW (R6), R12
+	ADD R12<<2, R5, R15
+	VLD1 (R8), [V0.S4, V1.S4]
+	ADD R9, R8, R8
+	VLD1 (R8), [V24.S4, V25.S4]
+	ADD R9, R8, R8
+loop:
+	CMP R14, R15
+	BEQ next
+	MOVWU.P 4(R14), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R11, R17
+	ADD R19<<2, R11, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<5, R4, R16
+	VLD1 (R16), [V16.S4, V17.S4]
+	VFMLA V20.S4, V0.S4, V16.S4
+	VFMLA V21.S4, V24.S4, V16.S4
+	VFMLA V20.S4, V1.S4, V17.S4
+	VFMLA V21.S4, V25.S4, V17.S4
+	VST1 [V16.S4, V17.S4], (R16)
+	B loop
+done:
+	VLD1 (R10), [V0.S4, V1.S4]
+add:
+	CBZ R3, added
+	SUB $1, R3, R3
+	VLD1.P 32(R2), [V16.S4, V17.S4]
+	VFMLA V31.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V1.S4, V17.S4
+	VST1 [V16.S4, V17.S4], (R0)
+	ADD R1, R0, R0
+	B add
+added:
+	RET
+
+// func neonPairsGradient8x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
+TEXT ·neonPairsGradient8x32(SB), NOSPLIT, $0-56
+	MOVD pairs+0(FP), R0
+	MOVD groups+8(FP), R1
+	MOVD left+16(FP), R2
+	MOVD grad+24(FP), R3
+	MOVD values+32(FP), R4
+	MOVD more+48(FP), R5
+	LSL $2, R2, R2
+	FMOVS $1.0, F31
+	VDUP V31.S[0], V31.S4
+	VEOR V30.B16, V30.B16, V30.B16
+next:
+	CBZ R1, done
+	SUB $1, R1, R1
+	MOVD 16(R0), R6
+	MOVD 0(R0), R8
+	MOVD 8(R0), R9
+	MOVD 48(R0), R7
+	MOVD 32(R0), R10
+	MOVD 40(R0), R11
+	ADD R2, R8, R8
+	ADD R2, R9, R9
+	ADD R2, R10, R10
+	ADD R2, R11, R11
+	CBZ R5, fresh
+	VLD1 (R8), [V0.S4, V1.S4]
+	VLD1 (R9), [V2.S4, V3.S4]
+	VLD1 (R10), [V4.S4, V5.S4]
+	VLD1 (R11), [V6.S4, V7.S4]
+	B begun
+fresh:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+begun:
+	MOVD 56(R0), R12
+loop:
+	CBZ R12, store
+	SUB $1, R12, R12
+	MOVWU.P 4(R6), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R4, R17
+	ADD R19<<2, R4, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<5, R3, R16
+	VLD1 (R16), [V16.S4, V17.S4]
+	VFMLA V20.S4, V16.S4, V0.S4
+	VFMLA V21.S4, V16.S4, V2.S4
+	VFMLA V20.S4, V17.S4, V1.S4
+	VFMLA V21.S4, V17.S4, V3.S4
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R4, R17
+	ADD R19<<2, R4, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<5, R3, R16
+	VLD1 (R16), [V16.S4, V17.S4]
+	VFMLA V20.S4, V16.S4, V4.S4
+	VFMLA V21.S4, V16.S4, V6.S4
+	VFMLA V20.S4, V17.S4, V5.S4
+	VFMLA V21.S4, V17.S4, V7.S4
+	B loop
+store:
+	VFMLA V31.S4, V30.S4, V0.S4
+	VFMLA V31.S4, V30.S4, V1.S4
+	VST1 [V0.S4, V1.S4], (R8)
+	VFMLA V31.S4, V30.S4, V2.S4
+	VFMLA V31.S4, V30.S4, V3.S4
+	VST1 [V2.S4, V3.S4], (R9)
+	VFMLA V31.S4, V30.S4, V4.S4
+	VFMLA V31.S4, V30.S4, V5.S4
+	VST1 [V4.S4, V5.S4], (R10)
+	VFMLA V31.S4, V30.S4, V6.S4
+	VFMLA V31.S4, V30.S4, V7.S4
+	VST1 [V6.S4, V7.S4], (R11)
+	ADD $64, R0, R0
 	B next
 done:
 	RET
@@ -943,6 +1261,205 @@ store:
 done:
 	RET
 
+// func neonPairsForward16x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int)
+TEXT ·neonPairsForward16x32(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD first+32(FP), R4
+	MOVD entries+40(FP), R5
+	MOVD starts+48(FP), R6
+	MOVD pairs+56(FP), R7
+	MOVD w+64(FP), R8
+	MOVD ws+72(FP), R9
+	MOVD bias+80(FP), R10
+	MOVD values+88(FP), R11
+	LSL $2, R1, R1
+	LSL $2, R9, R9
+	FMOVS $1.0, F31
+	VDUP V31.S[0], V31.S4
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD R2, R12
+	MOVD R3, R13
+clear:
+	CBZ R13, cleared
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R12)
+	SUB $1, R13, R13
+	B clear
+cleared:
+	LSL $6, R4, R4
+	SUB R4, R2, R4
+	MOVW (R6), R12
+next:
+	CBZ R7, done
+	SUB $1, R7, R7
+	ADD $4, R6, R6
+	ADD R12<<2, R5, R14
+	MOVW (R6), R12
+	ADD R12<<2, R5, R15
+	VLD1 (R8), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R9, R8, R8
+	VLD1 (R8), [V24.S4, V25.S4, V26.S4, V27.S4]
+	ADD R9, R8, R8
+loop:
+	CMP R14, R15
+	BEQ next
+	MOVWU.P 4(R14), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R11, R17
+	ADD R19<<2, R11, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<6, R4, R16
+	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V20.S4, V0.S4, V16.S4
+	VFMLA V21.S4, V24.S4, V16.S4
+	VFMLA V20.S4, V1.S4, V17.S4
+	VFMLA V21.S4, V25.S4, V17.S4
+	VFMLA V20.S4, V2.S4, V18.S4
+	VFMLA V21.S4, V26.S4, V18.S4
+	VFMLA V20.S4, V3.S4, V19.S4
+	VFMLA V21.S4, V27.S4, V19.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R16)
+	B loop
+done:
+	VLD1 (R10), [V0.S4, V1.S4, V2.S4, V3.S4]
+add:
+	CBZ R3, added
+	SUB $1, R3, R3
+	VLD1.P 64(R2), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V31.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V1.S4, V17.S4
+	VFMLA V31.S4, V2.S4, V18.S4
+	VFMLA V31.S4, V3.S4, V19.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R0)
+	ADD R1, R0, R0
+	B add
+added:
+	RET
+
+// func neonPairsGradient16x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
+TEXT ·neonPairsGradient16x32(SB), NOSPLIT, $0-56
+	MOVD pairs+0(FP), R0
+	MOVD groups+8(FP), R1
+	MOVD left+16(FP), R2
+	MOVD grad+24(FP), R3
+	MOVD values+32(FP), R4
+	MOVD more+48(FP), R5
+	LSL $2, R2, R2
+	FMOVS $1.0, F31
+	VDUP V31.S[0], V31.S4
+	VEOR V30.B16, V30.B16, V30.B16
+next:
+	CBZ R1, done
+	SUB $1, R1, R1
+	MOVD 16(R0), R6
+	MOVD 0(R0), R8
+	MOVD 8(R0), R9
+	MOVD 48(R0), R7
+	MOVD 32(R0), R10
+	MOVD 40(R0), R11
+	ADD R2, R8, R8
+	ADD R2, R9, R9
+	ADD R2, R10, R10
+	ADD R2, R11, R11
+	CBZ R5, fresh
+	VLD1 (R8), [V0.S4, V1.S4, V2.S4, V3.S4]
+	VLD1 (R9), [V4.S4, V5.S4, V6.S4, V7.S4]
+	VLD1 (R10), [V8.S4, V9.S4, V10.S4, V11.S4]
+	VLD1 (R11), [V12.S4, V13.S4, V14.S4, V15.S4]
+	B begun
+fresh:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+begun:
+	MOVD 56(R0), R12
+loop:
+	CBZ R12, store
+	SUB $1, R12, R12
+	MOVWU.P 4(R6), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R4, R17
+	ADD R19<<2, R4, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<6, R3, R16
+	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V20.S4, V16.S4, V0.S4
+	VFMLA V21.S4, V16.S4, V4.S4
+	VFMLA V20.S4, V17.S4, V1.S4
+	VFMLA V21.S4, V17.S4, V5.S4
+	VFMLA V20.S4, V18.S4, V2.S4
+	VFMLA V21.S4, V18.S4, V6.S4
+	VFMLA V20.S4, V19.S4, V3.S4
+	VFMLA V21.S4, V19.S4, V7.S4
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R4, R17
+	ADD R19<<2, R4, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<6, R3, R16
+	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V20.S4, V16.S4, V8.S4
+	VFMLA V21.S4, V16.S4, V12.S4
+	VFMLA V20.S4, V17.S4, V9.S4
+	VFMLA V21.S4, V17.S4, V13.S4
+	VFMLA V20.S4, V18.S4, V10.S4
+	VFMLA V21.S4, V18.S4, V14.S4
+	VFMLA V20.S4, V19.S4, V11.S4
+	VFMLA V21.S4, V19.S4, V15.S4
+	B loop
+store:
+	VFMLA V31.S4, V30.S4, V0.S4
+	VFMLA V31.S4, V30.S4, V1.S4
+	VFMLA V31.S4, V30.S4, V2.S4
+	VFMLA V31.S4, V30.S4, V3.S4
+	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R8)
+	VFMLA V31.S4, V30.S4, V4.S4
+	VFMLA V31.S4, V30.S4, V5.S4
+	VFMLA V31.S4, V30.S4, V6.S4
+	VFMLA V31.S4, V30.S4, V7.S4
+	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R9)
+	VFMLA V31.S4, V30.S4, V8.S4
+	VFMLA V31.S4, V30.S4, V9.S4
+	VFMLA V31.S4, V30.S4, V10.S4
+	VFMLA V31.S4, V30.S4, V11.S4
+	VST1 [V8.S4, V9.S4, V10.S4, V11.S4], (R10)
+	VFMLA V31.S4, V30.S4, V12.S4
+	VFMLA V31.S4, V30.S4, V13.S4
+	VFMLA V31.S4, V30.S4, V14.S4
+	VFMLA V31.S4, V30.S4, V15.S4
+	VST1 [V12.S4, V13.S4, V14.S4, V15.S4], (R11)
+	ADD $64, R0, R0
+	B next
+done:
+	RET
+
 // func neonAddScaled32(y, x *float32, n int, a float32)
 TEXT ·neonAddScaled32(SB), NOSPLIT, $0-28
 	MOVD y+0(FP), R0
@@ -1285,6 +1802,157 @@ store:
 done:
 	RET
 
+// func neonPairsForward2x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int)
+TEXT ·neonPairsForward2x64(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD first+32(FP), R4
+	MOVD entries+40(FP), R5
+	MOVD starts+48(FP), R6
+	MOVD pairs+56(FP), R7
+	MOVD w+64(FP), R8
+	MOVD ws+72(FP), R9
+	MOVD bias+80(FP), R10
+	MOVD values+88(FP), R11
+	LSL $3, R1, R1
+	LSL $3, R9, R9
+	FMOVD $1.0, F31
+	VDUP V31.D[0], V31.D2
+	VEOR V0.B16, V0.B16, V0.B16
+	MOVD R2, R12
+	MOVD R3, R13
+clear:
+	CBZ R13, cleared
+	VST1.P [V0.D2], 16(R12)
+	SUB $1, R13, R13
+	B clear
+cleared:
+	LSL $4, R4, R4
+	SUB R4, R2, R4
+	MOVW (R6), R12
+next:
+	CBZ R7, done
+	SUB $1, R7, R7
+	ADD $4, R6, R6
+	ADD R12<<2, R5, R14
+	MOVW (R6), R12
+	ADD R12<<2, R5, R15
+	VLD1 (R8), [V0.D2]
+	ADD R9, R8, R8
+	VLD1 (R8), [V24.D2]
+	ADD R9, R8, R8
+loop:
+	CMP R14, R15
+	BEQ next
+	MOVWU.P 4(R14), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R11, R17
+	ADD R19<<3, R11, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<4, R4, R16
+	VLD1 (R16), [V16.D2]
+	VFMLA V20.D2, V0.D2, V16.D2
+	VFMLA V21.D2, V24.D2, V16.D2
+	VST1 [V16.D2], (R16)
+	B loop
+done:
+	VLD1 (R10), [V0.D2]
+add:
+	CBZ R3, added
+	SUB $1, R3, R3
+	VLD1.P 16(R2), [V16.D2]
+	VFMLA V31.D2, V0.D2, V16.D2
+	VST1 [V16.D2], (R0)
+	ADD R1, R0, R0
+	B add
+added:
+	RET
+
+// func neonPairsGradient2x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
+TEXT ·neonPairsGradient2x64(SB), NOSPLIT, $0-56
+	MOVD pairs+0(FP), R0
+	MOVD groups+8(FP), R1
+	MOVD left+16(FP), R2
+	MOVD grad+24(FP), R3
+	MOVD values+32(FP), R4
+	MOVD more+48(FP), R5
+	LSL $3, R2, R2
+	FMOVD $1.0, F31
+	VDUP V31.D[0], V31.D2
+	VEOR V30.B16, V30.B16, V30.B16
+next:
+	CBZ R1, done
+	SUB $1, R1, R1
+	MOVD 16(R0), R6
+	MOVD 0(R0), R8
+	MOVD 8(R0), R9
+	MOVD 48(R0), R7
+	MOVD 32(R0), R10
+	MOVD 40(R0), R11
+	ADD R2, R8, R8
+	ADD R2, R9, R9
+	ADD R2, R10, R10
+	ADD R2, R11, R11
+	CBZ R5, fresh
+	VLD1 (R8), [V0.D2]
+	VLD1 (R9), [V1.D2]
+	VLD1 (R10), [V2.D2]
+	VLD1 (R11), [V3.D2]
+	B begun
+fresh:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+begun:
+	MOVD 56(R0), R12
+loop:
+	CBZ R12, store
+	SUB $1, R12, R12
+	MOVWU.P 4(R6), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R4, R17
+	ADD R19<<3, R4, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<4, R3, R16
+	VLD1 (R16), [V16.D2]
+	VFMLA V20.D2, V16.D2, V0.D2
+	VFMLA V21.D2, V16.D2, V1.D2
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R4, R17
+	ADD R19<<3, R4, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<4, R3, R16
+	VLD1 (R16), [V16.D2]
+	VFMLA V20.D2, V16.D2, V2.D2
+	VFMLA V21.D2, V16.D2, V3.D2
+	B loop
+store:
+	VFMLA V31.D2, V30.D2, V0.D2
+	VST1 [V0.D2], (R8)
+	VFMLA V31.D2, V30.D2, V1.D2
+	VST1 [V1.D2], (R9)
+	VFMLA V31.D2, V30.D2, V2.D2
+	VST1 [V2.D2], (R10)
+	VFMLA V31.D2, V30.D2, V3.D2
+	VST1 [V3.D2], (R11)
+	ADD $64, R0, R0
+	B next
+done:
+	RET
+
 // func neonTile4x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
 TEXT ·neonTile4x4x64(SB), NOSPLIT, $0-80
 	MOVD y+0(FP), R0
@@ -1582,6 +2250,173 @@ store:
 	ADD R2, R12, R12
 	VST1 [V0.D2, V1.D2], (R12)
 	ADD $24, R0, R0
+	B next
+done:
+	RET
+
+// func neonPairsForward4x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int)
+TEXT ·neonPairsForward4x64(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD first+32(FP), R4
+	MOVD entries+40(FP), R5
+	MOVD starts+48(FP), R6
+	MOVD pairs+56(FP), R7
+	MOVD w+64(FP), R8
+	MOVD ws+72(FP), R9
+	MOVD bias+80(FP), R10
+	MOVD values+88(FP), R11
+	LSL $3, R1, R1
+	LSL $3, R9, R9
+	FMOVD $1.0, F31
+	VDUP V31.D[0], V31.D2
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD R2, R12
+	MOVD R3, R13
+clear:
+	CBZ R13, cleared
+	VST1.P [V0.D2, V1.D2], 32(R12)
+	SUB $1, R13, R13
+	B clear
+cleared:
+	LSL $5, R4, R4
+	SUB R4, R2, R4
+	MOVW (R6), R12
+next:
+	CBZ R7, done
+	SUB $1, R7, R7
+	ADD $4, R6, R6
+	ADD R12<<2, R5, R14
+	MOVW (R6), R12
+	ADD R12<<2, R5, R15
+	VLD1 (R8), [V0.D2, V1.D2]
+	ADD R9, R8, R8
+	VLD1 (R8), [V24.D2, V25.D2]
+	ADD R9, R8, R8
+loop:
+	CMP R14, R15
+	BEQ next
+	MOVWU.P 4(R14), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R11, R17
+	ADD R19<<3, R11, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<5, R4, R16
+	VLD1 (R16), [V16.D2, V17.D2]
+	VFMLA V20.D2, V0.D2, V16.D2
+	VFMLA V21.D2, V24.D2, V16.D2
+	VFMLA V20.D2, V1.D2, V17.D2
+	VFMLA V21.D2, V25.D2, V17.D2
+	VST1 [V16.D2, V17.D2], (R16)
+	B loop
+done:
+	VLD1 (R10), [V0.D2, V1.D2]
+add:
+	CBZ R3, added
+	SUB $1, R3, R3
+	VLD1.P 32(R2), [V16.D2, V17.D2]
+	VFMLA V31.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V1.D2, V17.D2
+	VST1 [V16.D2, V17.D2], (R0)
+	ADD R1, R0, R0
+	B add
+added:
+	RET
+
+// func neonPairsGradient4x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
+TEXT ·neonPairsGradient4x64(SB), NOSPLIT, $0-56
+	MOVD pairs+0(FP), R0
+	MOVD groups+8(FP), R1
+	MOVD left+16(FP), R2
+	MOVD grad+24(FP), R3
+	MOVD values+32(FP), R4
+	MOVD more+48(FP), R5
+	LSL $3, R2, R2
+	FMOVD $1.0, F31
+	VDUP V31.D[0], V31.D2
+	VEOR V30.B16, V30.B16, V30.B16
+next:
+	CBZ R1, done
+	SUB $1, R1, R1
+	MOVD 16(R0), R6
+	MOVD 0(R0), R8
+	MOVD 8(R0), R9
+	MOVD 48(R0), R7
+	MOVD 32(R0), R10
+	MOVD 40(R0), R11
+	ADD R2, R8, R8
+	ADD R2, R9, R9
+	ADD R2, R10, R10
+	ADD R2, R11, R11
+	CBZ R5, fresh
+	VLD1 (R8), [V0.D2, V1.D2]
+	VLD1 (R9), [V2.D2, V3.D2]
+	VLD1 (R10), [V4.D2, V5.D2]
+	VLD1 (R11), [V6.D2, V7.D2]
+	B begun
+fresh:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+begun:
+	MOVD 56(R0), R12
+loop:
+	CBZ R12, store
+	SUB $1, R12, R12
+	MOVWU.P 4(R6), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R4, R17
+	ADD R19<<3, R4, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<5, R3, R16
+	VLD1 (R16), [V16.D2, V17.D2]
+	VFMLA V20.D2, V16.D2, V0.D2
+	VFMLA V21.D2, V16.D2, V2.D2
+	VFMLA V20.D2, V17.D2, V1.D2
+	VFMLA V21.D2, V17.D2, V3.D2
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R4, R17
+	ADD R19<<3, R4, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<5, R3, R16
+	VLD1 (R16), [V16.D2, V17.D2]
+	VFMLA V20.D2, V16.D2, V4.D2
+	VFMLA V21.D2, V16.D2, V6.D2
+	VFMLA V20.D2, V17.D2, V5.D2
+	VFMLA V21.D2, V17.D2, V7.D2
+	B loop
+store:
+	VFMLA V31.D2, V30.D2, V0.D2
+	VFMLA V31.D2, V30.D2, V1.D2
+	VST1 [V0.D2, V1.D2], (R8)
+	VFMLA V31.D2, V30.D2, V2.D2
+	VFMLA V31.D2, V30.D2, V3.D2
+	VST1 [V2.D2, V3.D2], (R9)
+	VFMLA V31.D2, V30.D2, V4.D2
+	VFMLA V31.D2, V30.D2, V5.D2
+	VST1 [V4.D2, V5.D2], (R10)
+	VFMLA V31.D2, V30.D2, V6.D2
+	VFMLA V31.D2, V30.D2, V7.D2
+	VST1 [V6.D2, V7.D2], (R11)
+	ADD $64, R0, R0
 	B next
 done:
 	RET
@@ -1955,6 +2790,205 @@ store:
 	ADD R2, R12, R12
 	VST1 [V0.D2, V1.D2, V2.D2, V3.D2], (R12)
 	ADD $24, R0, R0
+	B next
+done:
+	RET
+
+// func neonPairsForward8x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int)
+TEXT ·neonPairsForward8x64(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD first+32(FP), R4
+	MOVD entries+40(FP), R5
+	MOVD starts+48(FP), R6
+	MOVD pairs+56(FP), R7
+	MOVD w+64(FP), R8
+	MOVD ws+72(FP), R9
+	MOVD bias+80(FP), R10
+	MOVD values+88(FP), R11
+	LSL $3, R1, R1
+	LSL $3, R9, R9
+	FMOVD $1.0, F31
+	VDUP V31.D[0], V31.D2
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD R2, R12
+	MOVD R3, R13
+clear:
+	CBZ R13, cleared
+	VST1.P [V0.D2, V1.D2, V2.D2, V3.D2], 64(R12)
+	SUB $1, R13, R13
+	B clear
+cleared:
+	LSL $6, R4, R4
+	SUB R4, R2, R4
+	MOVW (R6), R12
+next:
+	CBZ R7, done
+	SUB $1, R7, R7
+	ADD $4, R6, R6
+	ADD R12<<2, R5, R14
+	MOVW (R6), R12
+	ADD R12<<2, R5, R15
+	VLD1 (R8), [V0.D2, V1.D2, V2.D2, V3.D2]
+	ADD R9, R8, R8
+	VLD1 (R8), [V24.D2, V25.D2, V26.D2, V27.D2]
+	ADD R9, R8, R8
+loop:
+	CMP R14, R15
+	BEQ next
+	MOVWU.P 4(R14), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R11, R17
+	ADD R19<<3, R11, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<6, R4, R16
+	VLD1 (R16), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V20.D2, V0.D2, V16.D2
+	VFMLA V21.D2, V24.D2, V16.D2
+	VFMLA V20.D2, V1.D2, V17.D2
+	VFMLA V21.D2, V25.D2, V17.D2
+	VFMLA V20.D2, V2.D2, V18.D2
+	VFMLA V21.D2, V26.D2, V18.D2
+	VFMLA V20.D2, V3.D2, V19.D2
+	VFMLA V21.D2, V27.D2, V19.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R16)
+	B loop
+done:
+	VLD1 (R10), [V0.D2, V1.D2, V2.D2, V3.D2]
+add:
+	CBZ R3, added
+	SUB $1, R3, R3
+	VLD1.P 64(R2), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V31.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V1.D2, V17.D2
+	VFMLA V31.D2, V2.D2, V18.D2
+	VFMLA V31.D2, V3.D2, V19.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R0)
+	ADD R1, R0, R0
+	B add
+added:
+	RET
+
+// func neonPairsGradient8x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
+TEXT ·neonPairsGradient8x64(SB), NOSPLIT, $0-56
+	MOVD pairs+0(FP), R0
+	MOVD groups+8(FP), R1
+	MOVD left+16(FP), R2
+	MOVD grad+24(FP), R3
+	MOVD values+32(FP), R4
+	MOVD more+48(FP), R5
+	LSL $3, R2, R2
+	FMOVD $1.0, F31
+	VDUP V31.D[0], V31.D2
+	VEOR V30.B16, V30.B16, V30.B16
+next:
+	CBZ R1, done
+	SUB $1, R1, R1
+	MOVD 16(R0), R6
+	MOVD 0(R0), R8
+	MOVD 8(R0), R9
+	MOVD 48(R0), R7
+	MOVD 32(R0), R10
+	MOVD 40(R0), R11
+	ADD R2, R8, R8
+	ADD R2, R9, R9
+	ADD R2, R10, R10
+	ADD R2, R11, R11
+	CBZ R5, fresh
+	VLD1 (R8), [V0.D2, V1.D2, V2.D2, V3.D2]
+	VLD1 (R9), [V4.D2, V5.D2, V6.D2, V7.D2]
+	VLD1 (R10), [V8.D2, V9.D2, V10.D2, V11.D2]
+	VLD1 (R11), [V12.D2, V13.D2, V14.D2, V15.D2]
+	B begun
+fresh:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+begun:
+	MOVD 56(R0), R12
+loop:
+	CBZ R12, store
+	SUB $1, R12, R12
+	MOVWU.P 4(R6), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R4, R17
+	ADD R19<<3, R4, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<6, R3, R16
+	VLD1 (R16), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V20.D2, V16.D2, V0.D2
+	VFMLA V21.D2, V16.D2, V4.D2
+	VFMLA V20.D2, V17.D2, V1.D2
+	VFMLA V21.D2, V17.D2, V5.D2
+	VFMLA V20.D2, V18.D2, V2.D2
+	VFMLA V21.D2, V18.D2, V6.D2
+	VFMLA V20.D2, V19.D2, V3.D2
+	VFMLA V21.D2, V19.D2, V7.D2
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R4, R17
+	ADD R19<<3, R4, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<6, R3, R16
+	VLD1 (R16), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V20.D2, V16.D2, V8.D2
+	VFMLA V21.D2, V16.D2, V12.D2
+	VFMLA V20.D2, V17.D2, V9.D2
+	VFMLA V21.D2, V17.D2, V13.D2
+	VFMLA V20.D2, V18.D2, V10.D2
+	VFMLA V21.D2, V18.D2, V14.D2
+	VFMLA V20.D2, V19.D2, V11.D2
+	VFMLA V21.D2, V19.D2, V15.D2
+	B loop
+store:
+	VFMLA V31.D2, V30.D2, V0.D2
+	VFMLA V31.D2, V30.D2, V1.D2
+	VFMLA V31.D2, V30.D2, V2.D2
+	VFMLA V31.D2, V30.D2, V3.D2
+	VST1 [V0.D2, V1.D2, V2.D2, V3.D2], (R8)
+	VFMLA V31.D2, V30.D2, V4.D2
+	VFMLA V31.D2, V30.D2, V5.D2
+	VFMLA V31.D2, V30.D2, V6.D2
+	VFMLA V31.D2, V30.D2, V7.D2
+	VST1 [V4.D2, V5.D2, V6.D2, V7.D2], (R9)
+	VFMLA V31.D2, V30.D2, V8.D2
+	VFMLA V31.D2, V30.D2, V9.D2
+	VFMLA V31.D2, V30.D2, V10.D2
+	VFMLA V31.D2, V30.D2, V11.D2
+	VST1 [V8.D2, V9.D2, V10.D2, V11.D2], (R10)
+	VFMLA V31.D2, V30.D2, V12.D2
+	VFMLA V31.D2, V30.D2, V13.D2
+	VFMLA V31.D2, V30.D2, V14.D2
+	VFMLA V31.D2, V30.D2, V15.D2
+	VST1 [V12.D2, V13.D2, V14.D2, V15.D2], (R11)
+	ADD $64, R0, R0
 	B next
 done:
 	RET

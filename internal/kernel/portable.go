@@ -33,6 +33,17 @@ func shareRows(rows, cols, part, parts int) span {
 	return span{rows * part / parts, rows * (part + 1) / parts, 0, cols}
 }
 
+// ownColumns is the number of columns from which a thread takes columns of its own of the
+// weights of a first layer: then it need not read all of them.
+const ownColumns = 64
+
+// shareColumns cuts the columns of a matrix into parts that begin with cache lines.
+func shareColumns(rows, cols, part, parts int) span {
+	const unit = 64
+	units := (cols + unit - 1) / unit
+	return span{0, rows, min(cols, units*part/parts*unit), min(cols, units*(part+1)/parts*unit)}
+}
+
 const (
 	// blockRows is how many rows of y are built together when w is too large for
 	// the second-level cache: few enough to stay in the first, enough to reuse
@@ -46,8 +57,11 @@ const (
 
 // multiply splits the rows of the result.
 func (in inner[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
+	if p.kind == listPairs {
+		return // it needs none
+	}
 	rows := p.m
-	if p.kind == forGradWeight || p.kind == pixelsForWeight {
+	if p.kind == forGradWeight || p.kind == pairsForWeight {
 		rows = p.k
 	}
 	to := shareRows(rows, p.n, part, parts)
@@ -61,9 +75,9 @@ func (in inner[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 		grow(&s.panel, p.k*p.n)
 		transpose(s.panel, p.w, p.k, p.n)
 		in.product(p.y, p.x, s.panel, nil, p.n, p.k, lo, hi)
-	case pixelsForward:
+	case pixelsForward, pairsForward:
 		in.pixelProduct(s, p, lo, hi)
-	case pixelsForWeight:
+	case pairsForWeight:
 		in.transposedPixelProduct(s, p, lo, hi)
 	}
 }

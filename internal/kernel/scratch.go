@@ -9,17 +9,21 @@ type Scratch[T Float] struct {
 	skewed  []T            // the first factor, its rows further apart
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
-	sums    []T            // of scattered, its rows in two pieces; 0 between two products
+	sums    []T            // of a block of images
 	entries []uint32       // compressed rows: places and bytes
 	listed  []*uint32      // where each of them begins
 	counts  []int32        // entries of each compressed row
 	order   []int32        // compressed rows by count
 	starts  []int32        // where the rows of each count begin in order
-	bytes   []byte         // transposed pixels
 	none    []byte         // an image of zeros
 	rows    []sparseRow[T] // compressed rows in order
 	group   [lists]sparseRow[T]
-	pixels  [16]*byte
+
+	images, ahead [inBlock]*byte // of a block, and of those that come most likely after it
+	pairRows      []pairRow[T]
+	trash         []T // where the sums of a pair that is none go
+
+	pixels [16]*byte
 
 	at    []int32 // of the portable implementation: where a row is not 0,
 	value []T     // and what is there

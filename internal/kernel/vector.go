@@ -15,17 +15,19 @@ import (
 type vectors[T Float] struct {
 	panels []panel[T] // by width
 	many   int        // how many columns of many a panel takes; wider ones are for the last columns only
-	near   int        // how many bytes of sums to scatter into at a time: most of the first-level cache
 	masked bool       // tiles neither read nor write beyond their columns
+	cut    bool       // panels for lists are in two pieces
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
 	peak           func(n int) (flops int)
 	lanes          int
-	compress       compressFunc                                             // nil: in Go
-	transposeBytes func(dst *byte, stride int, rows *[16]*byte, col, n int) // nil: in Go
-	transposePanel func(dst *T, columns int, src *T, stride, inner int)     // nil: in Go
-	scatter        []scatterFunc[T]                                         // by columns, fewest first; nil: none
-	values         *[256]T                                                  // intensities
+	compress       compressFunc                                         // nil: in Go
+	transposePanel func(dst *T, columns int, src *T, stride, inner int) // nil: in Go
+	pairs          []pairPanel[T]                                       // by width
+	together       int                                                  // pairs whose gradients are summed together
+	listPairs      listPairsFunc                                        // nil: in Go
+	joinLists      func(to *uint32, pairs *byte, order *int32, from, count int, blocks *byte, parts int)
+	values         *[256]T // intensities
 	fallback       inner[T]
 	*assembly[T]   // nil: in Go
 }
@@ -68,21 +70,8 @@ func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, rest
 	return adapted
 }
 
-// scatterFunc is for results of so many columns. The rows of its sums are in two
-// pieces, each in an array of its own: the part that fills cache lines, and the rest.
-type scatterFunc[T Float] struct {
-	columns int
-	// add computes d[place-first, j] += values[byte]·g[i, j] for the entries of each of
-	// images rows in turn, [d, rest] being a row and g's rows as long.
-	add func(d, rest *T, first int, rows *byte, images int, g, values *T)
-	// join computes y[r·stride + j] = [d, rest][r, j] + 0 and leaves 0 there, row by row:
-	// what one writes beyond stride, the next replaces.
-	join func(y *T, stride int, d, rest *T, rows int)
-}
-
 // compressFunc lists the pixels that are not 0 in rows of n. Row r begins at
-// pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at
-// entries[r·capacity]. The padding entries beyond the last are set to 0. While row r
+// pixels[index[r]·stride], its entries at entries[r·capacity]. The padding entries beyond the last are set to 0. While row r
 // is read, row r+ahead is fetched from memory, or the last of known, if that is less.
 type compressFunc func(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, ahead, known, n int)
 
@@ -122,25 +111,15 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 		v.dense(s, p.y, k, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, part, parts)
 	case forGradIn:
 		v.dense(s, p.y, m, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
-	case pixelsForWeight:
-		if f := v.narrow(n); f != nil {
-			v.scattered(f, s, p, part, parts)
-			return
-		}
-		v.sparse(s, p, part, parts)
+	case listPairs:
+		v.listBlocks(s, p, part, parts)
+	case pairsForward:
+		v.pairsForward(s, p, part, parts)
+	case pairsForWeight:
+		v.pairsGradient(s, p, part, parts)
 	case pixelsForward:
 		v.sparse(s, p, part, parts)
 	}
-}
-
-// narrow returns the function that scatters n columns, nil for too many.
-func (v *vectors[T]) narrow(n int) *scatterFunc[T] {
-	for i := range v.scatter {
-		if v.scatter[i].columns >= n {
-			return &v.scatter[i]
-		}
-	}
-	return nil
 }
 
 // split cuts a result into parts by columns, so that each thread packs its own
@@ -268,7 +247,7 @@ func (v *vectors[T]) packPieces(s *Scratch[T], p *panel[T], width, left, inner i
 
 // inLines is how many of a row's columns are in the piece that fills cache lines.
 func (v *vectors[T]) inLines(columns int) int {
-	if len(v.scatter) == 0 { // and then panels are not cut either
+	if !v.cut {
 		return columns
 	}
 	var zero T
@@ -325,21 +304,11 @@ func (s *Scratch[T]) padBias(bias []T, left, width, columns int) *T {
 	return &s.bias[0]
 }
 
-// sparse computes the products with pixels. The rows of the pixels, or of their
-// transposition, are compressed to what is not 0; then every row of the result is
-// a sum of a few scaled rows of b.
+// sparse computes the product with pixels. The rows of the pixels are compressed to what
+// is not 0; then every row of the result is a sum of a few scaled rows of w.
 func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
-	rows, inner := p.m, p.k
-	if p.kind == pixelsForWeight {
-		rows, inner = p.k, p.m
-	}
-	cols := p.n
-	to := v.split(rows, cols, lists, part, parts)
-	if p.kind == pixelsForWeight {
-		// By rows, as the update is: what one core writes, no other has, and none
-		// lists a row that another lists too.
-		to = shareRows(rows, cols, part, parts)
-	}
+	inner, cols := p.k, p.n
+	to := v.split(p.m, cols, lists, part, parts)
 	height := to.bottom - to.top
 	if height == 0 || to.left == to.right {
 		return
@@ -348,8 +317,7 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 	grow(&s.entries, height*capacity)
 	grow(&s.counts, height)
 	grow(&s.listed, height)
-	// The gradient of a wide layer needs the bytes: then they are better read by both.
-	listed := p.kind == pixelsForward && p.pixels.Nonzeros != nil && (v.compress == nil || v.narrow(cols) != nil)
+	listed := p.pixels.Nonzeros != nil
 	if listed {
 		for r, image := range p.pixels.Index[to.top:to.bottom] {
 			row := p.pixels.Nonzeros.Row(int(image))
@@ -391,12 +359,8 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		b := v.packPieces(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
 		biases := s.padBias(p.b, left, width, panel.columns)
 		if full {
-			for i := 0; i < whole; i += together {
-				groups := min(together, whole-i) / lists
-				panel.sparse[1](&s.rows[i], groups, left, b, biases, &v.values[0], width)
-				if listed && left == to.left {
-					p.fetchNext(to.top+i, to.top+i+lists*groups)
-				}
+			if whole > 0 {
+				panel.sparse[1](&s.rows[0], whole/lists, left, b, biases, &v.values[0], width)
 			}
 			if whole < height {
 				panel.sparse[0](&s.rows[whole], height-whole, left, b, biases, &v.values[0], width)
@@ -405,25 +369,6 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 			v.sparseThroughTile(s, panel, whole, height, left, b, biases, width)
 		}
 		left += width
-	}
-}
-
-// together is how many rows are summed between two looks ahead.
-const together = 16
-
-// fetchNext brings the lists of images nearer that will be wanted after those of p,
-// one for each of p's rows [top, bottom). It is most likely that these are the ones
-// whose numbers stand behind those of p, and no harm when they are not.
-func (p *product[T]) fetchNext(top, bottom int) {
-	l, all := p.pixels.Nonzeros, p.pixels.Index[:cap(p.pixels.Index)]
-	for r := top; r < bottom; r++ {
-		if i := r + 2*p.m; i < len(all) && uint(all[i]) < uint(l.Images()) {
-			fetch((*byte)(unsafe.Pointer(l.Bounds(int(all[i])))), 1)
-		}
-		if i := r + p.m; i < len(all) && uint(all[i]) < uint(l.Images()) {
-			row := l.Row(int(all[i]))
-			fetch((*byte)(unsafe.Pointer(unsafe.SliceData(row))), 4*len(row))
-		}
 	}
 }
 
@@ -448,161 +393,34 @@ func (v *vectors[T]) sparseThroughTile(s *Scratch[T], panel *panel[T], whole, he
 	}
 }
 
-// scattered computes xᵀ·g for few columns: image by image, in the order of the sum,
-// each adds to the rows of its pixels. The part is a range of those rows, of which
-// as many are filled together as stay in the first-level cache.
-func (v *vectors[T]) scattered(f *scatterFunc[T], s *Scratch[T], p *product[T], part, parts int) {
-	m, k, n := p.m, p.k, p.n
-	if m == 0 || k == 0 || n == 0 {
-		clear(p.y[k*part/parts*n : k*(part+1)/parts*n])
-		return
-	}
-	columns := f.columns
-	g := p.w
-	if columns != n {
-		grow(&s.panel, m*columns)
-		g = s.panel
-		for i := range m {
-			row := g[i*columns : (i+1)*columns]
-			clear(row[copy(row, p.w[i*n:(i+1)*n]):])
-		}
-	}
-	grow(&s.rows, m)
-	size := int(unsafe.Sizeof(g[0]))
-	inLines := v.inLines(columns)
-	width := (k + matrix.Strips - 1) / matrix.Strips
-	strips := max(1, v.near/(width*columns*size))
-	last := matrix.Strips * (part + 1) / parts
-	for from := matrix.Strips * part / parts; from < last; from += strips {
-		to := min(from+strips, last)
-		low, high := min(k, from*width), min(k, to*width)
-		if low == high {
-			return
-		}
-		first := low
-		if l := p.pixels.Nonzeros; l != nil {
-			for i, image := range p.pixels.Index {
-				row := l.Part(int(image), from, to)
-				s.rows[i] = sparseRow[T]{nil, unsafe.SliceData(row), len(row)}
-			}
-		} else {
-			v.compressColumns(s, p, low, high)
-			first = 0
-		}
-		rows := high - low
-		grow(&s.sums, rows*columns)
-		d, rest := s.sums[:rows*inLines], s.sums[rows*inLines:rows*columns]
-		f.add(unsafe.SliceData(d), unsafe.SliceData(rest), first, (*byte)(unsafe.Pointer(&s.rows[0])), m, &g[0], &v.values[0])
-
-		// The sums become +0 where they are -0: all terms were too small for a number.
-		y := p.y[low*n : high*n]
-		whole := max(0, rows-(columns-1)/n) // that do not reach beyond y
-		if whole > 0 {
-			f.join(&y[0], n, unsafe.SliceData(d), unsafe.SliceData(rest), whole)
-		}
-		for r := whole; r < rows; r++ {
-			for j := range n {
-				if j < inLines {
-					y[r*n+j] = d[r*inLines+j] + 0
-				} else {
-					y[r*n+j] = rest[r*(columns-inLines)+j-inLines] + 0
-				}
-			}
-		}
-		clear(d[whole*inLines:])
-		clear(rest[whole*(columns-inLines):])
-	}
-}
-
-// compressColumns lists what is not 0 in columns [low, high) of the pixels, places
-// counted from low, image by image in s.rows.
-func (v *vectors[T]) compressColumns(s *Scratch[T], p *product[T], low, high int) {
-	capacity := high - low + 3*padding
-	grow(&s.entries, p.m*capacity)
-	grow(&s.counts, p.m)
-	if v.compress != nil && p.m > 0 && low < high {
-		for i := range p.m {
-			p.pixels.Row(i) // panics when it is not in Data
-		}
-		v.compress(&s.entries[0], capacity, &s.counts[0], &p.pixels.Data[low], p.k, &p.pixels.Index[0], p.m, 1, p.m, high-low)
-	}
-	for i := range p.m {
-		row := s.entries[i*capacity : (i+1)*capacity]
-		if v.compress == nil {
-			s.counts[i] = int32(len(matrix.AppendNonzeros(row[:0], p.pixels.Row(i)[low:high], 0)))
-		}
-		s.rows[i] = sparseRow[T]{nil, &row[0], int(s.counts[i])}
-	}
-}
-
 // compressRows lists what is not 0 in the rows of to, each in its own capacity
 // entries.
 func (v *vectors[T]) compressRows(s *Scratch[T], p *product[T], to span, capacity int) {
 	height := to.bottom - to.top
-	row := p.pixels.Row
-	stride := 0
-	if p.kind == pixelsForWeight {
-		stride = v.transposePixels(s, p, to)
-		row = func(r int) []byte { return s.bytes[(r-to.top)*stride:][:p.m] }
-	}
-	switch {
-	case v.compress == nil:
+	if v.compress == nil {
 		for r := range height {
 			entries := s.entries[r*capacity : (r+1)*capacity]
-			n := len(matrix.AppendNonzeros(entries[:0], row(to.top+r), 0))
+			n := len(matrix.AppendNonzeros(entries[:0], p.pixels.Row(to.top+r), 0))
 			clear(entries[n : n+padding])
 			s.counts[r] = int32(n)
 		}
-	case p.kind == pixelsForWeight:
-		v.compress(&s.entries[0], capacity, &s.counts[0], unsafe.SliceData(s.bytes), stride, nil, height, 1, height, p.m)
-	default:
-		for r := to.top; r < to.bottom; r++ {
-			p.pixels.Row(r) // panics when it is not in Data
-		}
-		// What stands behind a batch in the order of the images is most likely the
-		// batch after it, and worth fetching as far as it fits into a cache.
-		index := p.pixels.Index
-		ahead := max(1, min(len(index), fetched/(p.k+1)))
-		v.compress(&s.entries[0], capacity, &s.counts[0], unsafe.SliceData(p.pixels.Data), p.k, &index[to.top], height, ahead, cap(index)-to.top, p.k)
+		return
 	}
-}
-
-// transposePixels writes columns [to.top, to.bottom) of the pixels as rows into
-// s.bytes and returns how far apart they are.
-func (v *vectors[T]) transposePixels(s *Scratch[T], p *product[T], to span) (stride int) {
-	const high, wide = 16, 8
-	height := to.bottom - to.top
-	stride = (p.m + high - 1) / high * high
-	grow(&s.bytes, height*stride)
-	grow(&s.none, p.k)
-	whole := 0
-	if v.transposeBytes != nil {
-		whole = height / wide * wide
+	for r := to.top; r < to.bottom; r++ {
+		p.pixels.Row(r) // panics when it is not in Data
 	}
-	for i := 0; i < p.m; i += high {
-		for r := range s.pixels {
-			s.pixels[r] = unsafe.SliceData(s.none)
-			if i+r < p.m {
-				s.pixels[r] = unsafe.SliceData(p.pixels.Row(i + r))
-			}
-		}
-		if whole > 0 {
-			v.transposeBytes(&s.bytes[i], stride, &s.pixels, to.top, whole)
-		}
-	}
-	for i := range p.m {
-		for r, b := range p.pixels.Row(i)[to.top+whole : to.bottom] {
-			s.bytes[(whole+r)*stride+i] = b
-		}
-	}
-	return stride
+	// What stands behind a batch in the order of the images is most likely the
+	// batch after it, and worth fetching as far as it fits into a cache.
+	index := p.pixels.Index
+	ahead := max(1, min(len(index), fetched/(p.k+1)))
+	v.compress(&s.entries[0], capacity, &s.counts[0], unsafe.SliceData(p.pixels.Data), p.k, &index[to.top], height, ahead, cap(index)-to.top, p.k)
 }
 
 // sortRows orders the rows by their counts, which are at most inner: rows that
 // are summed together should be equally long.
 func (s *Scratch[T]) sortRows(height, inner int) {
 	grow(&s.order, height)
-	if height < lists { // none are summed together
+	if height < 2 {
 		for r := range height {
 			s.order[r] = int32(r)
 		}

@@ -42,12 +42,16 @@ func main() {
 			g.sparse(4, p.registers)
 			g.sparse(1, p.registers)
 			if set.masked {
-				g.pack(registers(total(p.registers), 32))
+				g.pack(p.registers)
 			}
 		}
-		for bytes := 16; bytes <= 192; bytes += 16 {
-			g.scatter(registers(bytes, set.bytes))
-			g.join(registers(bytes, set.bytes))
+		for _, p := range set.pairs {
+			g.pairsForward(p)
+			g.pairsGradient(set.together, p)
+		}
+		if set.masked {
+			g.pack([]int{64, 64, 64})
+			g.pack([]int{64, 64, 64, 64})
 		}
 		g.addScaled()
 		g.elementwise()
@@ -59,15 +63,17 @@ func main() {
 			g.exponentials()
 		}
 	}
-	transposeBytes(set)
+	joinLists(set)
 	if set.masked {
+		listPairs(set)
 		compress(set)
 	} else {
-		compress8(set)
+		fronts := frontsTable(set)
+		compress8(set, fronts)
+		listPairs8(set, fronts)
 	}
 	if set.name == "avx2" {
 		pause()
-		fetch()
 	}
 	Generate()
 }
@@ -78,6 +84,9 @@ type set struct {
 	bytes  int // of its widest register
 	panels []panel
 	masked bool // loads and stores can leave lanes out
+
+	pairs    [][]int // registers of the panels for pairs of pixels
+	together int     // pairs whose gradients are summed together
 }
 
 // panel is a number of columns that are computed together.
@@ -95,21 +104,13 @@ var (
 var sets = map[string]set{
 	// 32 registers: 12 rows of two accumulators, a row of the panel, a broadcast.
 	// A half register beside a full one saves a quarter of the time for 17 to 24
-	"avx512": {"avx512", 64, []panel{{[]int{32}, highest}, {[]int{64}, highest}, {[]int{64, 32}, highest}, {[]int{64, 64}, highest}, {[]int{64, 64, 32}, high8}}, true},
+	"avx512": {"avx512", 64, []panel{{[]int{32}, highest}, {[]int{64}, highest}, {[]int{64, 32}, highest}, {[]int{64, 64}, highest}, {[]int{64, 64, 32}, high8}}, true,
+		[][]int{{32}, {64}, {64, 16}, {64, 32}, {64, 64}, {64, 64, 32}, {64, 64, 64}, {64, 64, 64, 64}}, 2},
 	// 16 registers: 12 rows of one accumulator, 6 of two or 4 of three. Without masks
 	// there are panels that end in half a register, so that few are not full.
 	"avx2": {"avx2", 32, []panel{{[]int{16}, highest}, {[]int{32}, highest}, {[]int{32, 16}, high}, {[]int{32, 32}, high},
-		{[]int{32, 32, 16}, low}, {[]int{32, 32, 32}, low}}, false},
-}
-
-// registers are those that hold so many bytes, a multiple of 16, the widest first.
-func registers(bytes, widest int) (all []int) {
-	for ; widest >= 16; widest /= 2 {
-		for ; bytes >= widest; bytes -= widest {
-			all = append(all, widest)
-		}
-	}
-	return all
+		{[]int{32, 32, 16}, low}, {[]int{32, 32, 32}, low}}, false,
+		[][]int{{16}, {32}, {32, 16}, {32, 32}, {32, 32, 16}, {32, 32, 32}, {32, 32, 32, 32}}, 1},
 }
 
 // number is a number type with its instructions.
@@ -496,97 +497,6 @@ func (g generator) sparse(lists int, widths []int) {
 	RET()
 }
 
-// scatter writes the other form of the same sum, row by row of the second factor:
-// an image adds its row of g, scaled, to the row of d of each of its pixels. The rows
-// of d are in two pieces, in arrays of their own, so that none reaches over the end of
-// a cache line for nothing.
-func (g generator) scatter(registers []int) {
-	columns := g.lanes(total(registers))
-	lines, rest := cut(registers)
-	g.function(fmt.Sprintf("Scatter%dx", columns),
-		fmt.Sprintf("d, rest *%[1]s, first int, rows *byte, images int, row, values *%[1]s", g.number.name),
-		fmt.Sprintf("computes d[place-first, j] = fma(values[byte], row[i, j], d[place-first, j]), place and byte of rows[i].entries[t], for all t and then i, and %d columns, of which the last %d are in rest.", columns, g.lanes(total(rest))))
-	const entries, count, size = 8, 16, 24 // of sparseRow
-	d, tail, row, images, b, values := load("d"), load("rest"), load("rows"), load("images"), load("row"), load("values")
-	first, offset := load("first"), GP64()
-	IMUL3Q(operand.U32(total(lines)), first, offset)
-	SUBQ(offset, d)
-	IMUL3Q(operand.U32(total(rest)), first, offset)
-	SUBQ(offset, tail)
-	next, done := label("next"), label("done")
-	next.here()
-	SUBQ(operand.U8(1), images)
-	JLT(done.ref())
-	scaled := g.row(registers)
-	g.loadRow(scaled, mem(b), nil)
-	e, end := GP64(), GP64()
-	MOVQ(mem(row).Offset(entries), e)
-	MOVQ(mem(row).Offset(count), end)
-	LEAQ(mem(e).Idx(end, 4), end)
-	ADDQ(operand.U32(size), row)
-	ADDQ(operand.U32(columns*g.size), b)
-	loop := label("loop")
-	CMPQ(e, end)
-	JEQ(next.ref())
-	loop.here()
-	at, value := g.entry(mem(e), values, registers[0])
-	SHLL(operand.U8(4), at.As32())
-	for _, p := range pieces(registers, d, tail) {
-		m := p.row(at)
-		for i, width := range p.registers {
-			sum := vector(width)
-			g.load(m, sum)
-			g.fma(narrow(value, width), scaled[p.first+i], sum)
-			g.load(sum, m)
-			m = m.Offset(width)
-		}
-	}
-	ADDQ(operand.U8(4), e)
-	CMPQ(e, end)
-	JNE(loop.ref())
-	JMP(next.ref())
-	done.here()
-	VZEROUPPER()
-	RET()
-}
-
-// join writes the way of scattered rows from their two arrays to where they belong.
-func (g generator) join(registers []int) {
-	columns := g.lanes(total(registers))
-	lines, rest := cut(registers)
-	g.function(fmt.Sprintf("Join%dx", columns),
-		fmt.Sprintf("y *%[1]s, stride int, d, rest *%[1]s, rows int", g.number.name),
-		fmt.Sprintf("computes y[r·stride + j] = d[r, j] + 0 for %d columns, of which the last %d are in rest, and leaves 0 there; row by row, so that what one has beyond stride the next replaces.", columns, g.lanes(total(rest))))
-	y, stride, d, tail, rows := load("y"), load("stride"), load("d"), load("rest"), load("rows")
-	g.scale(stride)
-	zero := vector(registers[0])
-	g.zero(zero)
-	loop, done := label("loop"), label("done")
-	loop.here()
-	SUBQ(operand.U8(1), rows)
-	JLT(done.ref())
-	to := mem(y)
-	from := mem(d)
-	for v, width := range registers {
-		if v == len(lines) {
-			from = mem(tail)
-		}
-		sum := vector(width)
-		g.load(from, sum)
-		g.load(narrow(zero, width), from)
-		g.add(narrow(zero, width), sum, sum)
-		g.load(sum, to)
-		from, to = from.Offset(width), to.Offset(width)
-	}
-	ADDQ(operand.U32(total(lines)), d)
-	ADDQ(operand.U32(total(rest)), tail)
-	ADDQ(stride, y)
-	JMP(loop.ref())
-	done.here()
-	VZEROUPPER()
-	RET()
-}
-
 // addScaled writes y = fma(a, x, y).
 func (g generator) addScaled() {
 	const unroll = 4
@@ -629,24 +539,6 @@ func pause() {
 	TEXT("pause", NOSPLIT, "func()")
 	Doc("pause passes a moment without taking much from a neighbouring thread.")
 	PAUSE()
-	RET()
-}
-
-// fetch writes the hint that memory will be read before long.
-func fetch() {
-	TEXT("fetch", NOSPLIT, "func(p *byte, n int)")
-	Doc("fetch brings n bytes from p on nearer, to the second-level cache. Any p will do.")
-	Pragma("noescape")
-	p, n := load("p"), load("n")
-	loop, done := label("loop"), label("done")
-	ADDQ(p, n)
-	loop.here()
-	CMPQ(p, n)
-	JGE(done.ref())
-	PREFETCHT1(mem(p))
-	ADDQ(operand.U8(64), p)
-	JMP(loop.ref())
-	done.here()
 	RET()
 }
 

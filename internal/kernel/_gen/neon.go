@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"os"
 	"strings"
 )
@@ -49,6 +50,8 @@ func generateNEON(out, stubs, pkg string) error {
 			}
 			n.sparse(4, panel)
 			n.sparse(1, panel)
+			n.pairsForward(panel)
+			n.pairsGradient(panel)
 		}
 		n.addScaled()
 		n.peak()
@@ -191,6 +194,141 @@ func (n neon) sparse(lists, panel int) {
 		n.line("VST1 %s, (R12)", n.registers(r*panel, panel))
 	}
 	n.line("ADD $%d, R0, R0", size*lists)
+	n.line("B next")
+	n.label("done")
+	n.line("RET")
+}
+
+const (
+	neonSecond = 21 // the value of a pair's second pixel
+	neonZero   = 30
+	neonRows2  = 24 // the first register of a second row
+)
+
+// pairEntry takes the next entry of the list at a register: its values, and row image
+// of those at base, so many bytes apart (a power of two), in R16. It uses R17 and R19.
+func (n neon) pairEntry(list, base, values string, apart int) {
+	n.line("MOVWU.P 4(%s), R16", list)
+	n.line("AND $255, R16, R17")
+	n.line("UBFX $8, R16, $8, R19")
+	n.line("LSR $%d, R16, R16", imageShift)
+	n.line("ADD R17<<%d, %s, R17", n.shift, values)
+	n.line("ADD R19<<%d, %s, R19", n.shift, values)
+	n.line("VLD1R (R17), [V%d.%s]", neonValue, n.arrangement)
+	n.line("VLD1R (R19), [V%d.%s]", neonSecond, n.arrangement)
+	n.line("ADD R16<<%d, %s, R16", bits.TrailingZeros(uint(apart)), base)
+}
+
+func (n neon) pairsForward(panel int) {
+	const sums, first, second = neonRow, 0, neonRows2
+	apart := 16 * panel
+	n.function(fmt.Sprintf("neonPairsForward%dx%s", panel*n.lanes, n.short),
+		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int", n.typ), "",
+		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and %d columns. In sums, rows are as many numbers apart.", panel*n.lanes), 104)
+	n.load(0, "y:R0", "ys:R1", "sums:R2", "images:R3", "first:R4", "entries:R5", "starts:R6", "pairs:R7", "w:R8", "ws:R9", "bias:R10", "values:R11")
+	n.line("LSL $%d, R1, R1", n.shift)
+	n.line("LSL $%d, R9, R9", n.shift)
+	n.one()
+	n.zero(panel)
+	n.line("MOVD R2, R12")
+	n.line("MOVD R3, R13")
+	n.label("clear")
+	n.line("CBZ R13, cleared")
+	n.line("VST1.P %s, %d(R12)", n.registers(0, panel), apart)
+	n.line("SUB $1, R13, R13")
+	n.line("B clear")
+	n.label("cleared")
+	n.line("LSL $%d, R4, R4", bits.TrailingZeros(uint(apart)))
+	n.line("SUB R4, R2, R4") // row image of these is that of sums
+	n.line("MOVW (R6), R12")
+	n.label("next")
+	n.line("CBZ R7, done")
+	n.line("SUB $1, R7, R7")
+	n.line("ADD $4, R6, R6")
+	n.line("ADD R12<<2, R5, R14")
+	n.line("MOVW (R6), R12")
+	n.line("ADD R12<<2, R5, R15")
+	n.line("VLD1 (R8), %s", n.registers(first, panel))
+	n.line("ADD R9, R8, R8")
+	n.line("VLD1 (R8), %s", n.registers(second, panel))
+	n.line("ADD R9, R8, R8")
+	n.label("loop")
+	n.line("CMP R14, R15")
+	n.line("BEQ next")
+	n.pairEntry("R14", "R4", "R11", apart)
+	n.line("VLD1 (R16), %s", n.registers(sums, panel))
+	for v := range panel {
+		n.fma(neonValue, first+v, sums+v)
+		n.fma(neonSecond, second+v, sums+v)
+	}
+	n.line("VST1 %s, (R16)", n.registers(sums, panel))
+	n.line("B loop")
+	n.label("done")
+	n.line("VLD1 (R10), %s", n.registers(0, panel))
+	n.label("add")
+	n.line("CBZ R3, added")
+	n.line("SUB $1, R3, R3")
+	n.line("VLD1.P %d(R2), %s", apart, n.registers(sums, panel))
+	for v := range panel {
+		n.fma(neonOne, v, sums+v)
+	}
+	n.line("VST1 %s, (R0)", n.registers(sums, panel))
+	n.line("ADD R1, R0, R0")
+	n.line("B add")
+	n.label("added")
+	n.line("RET")
+}
+
+func (n neon) pairsGradient(panel int) {
+	const d0, d1, list, count, size, together = 0, 8, 16, 24, 32, 2 // of pairRow
+	n.function(fmt.Sprintf("neonPairsGradient%dx%s", panel*n.lanes, n.short),
+		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width int, more int", n.typ), "",
+		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and %d columns, beginning with what is there if more is not 0, for groups of %d pairs; the last of a group has the count of all.", panel*n.lanes, together), 56)
+	n.load(0, "pairs:R0", "groups:R1", "left:R2", "grad:R3", "values:R4")
+	n.load(48, "more:R5")
+	n.line("LSL $%d, R2, R2", n.shift)
+	n.one()
+	n.line("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", neonZero)
+	n.label("next")
+	n.line("CBZ R1, done")
+	n.line("SUB $1, R1, R1")
+	for r := range together {
+		n.line("MOVD %d(R0), R%d", size*r+list, 6+r)
+		n.line("MOVD %d(R0), R%d", size*r+d0, 8+2*r)
+		n.line("MOVD %d(R0), R%d", size*r+d1, 9+2*r)
+	}
+	for r := range 2 * together {
+		n.line("ADD R2, R%d, R%d", 8+r, 8+r)
+	}
+	n.line("CBZ R5, fresh")
+	for r := range 2 * together {
+		n.line("VLD1 (R%d), %s", 8+r, n.registers(r*panel, panel))
+	}
+	n.line("B begun")
+	n.label("fresh")
+	n.zero(2 * together * panel)
+	n.label("begun")
+	n.line("MOVD %d(R0), R12", size*(together-1)+count)
+	n.label("loop")
+	n.line("CBZ R12, store")
+	n.line("SUB $1, R12, R12")
+	for r := range together {
+		n.pairEntry(fmt.Sprintf("R%d", 6+r), "R3", "R4", 16*panel)
+		n.line("VLD1 (R16), %s", n.registers(neonRow, panel))
+		for v := range panel {
+			n.fma(neonValue, neonRow+v, 2*r*panel+v)
+			n.fma(neonSecond, neonRow+v, (2*r+1)*panel+v)
+		}
+	}
+	n.line("B loop")
+	n.label("store")
+	for r := range 2 * together {
+		for v := range panel {
+			n.fma(neonOne, neonZero, r*panel+v)
+		}
+		n.line("VST1 %s, (R%d)", n.registers(r*panel, panel), 8+r)
+	}
+	n.line("ADD $%d, R0, R0", size*together)
 	n.line("B next")
 	n.label("done")
 	n.line("RET")

@@ -39,7 +39,7 @@ func compress(s set) {
 	const lanes = 16
 	g := generator{s, number{}}
 	g.function("Compress", "entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, ahead, known, n int",
-		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.")
+		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride]; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.")
 	entries, counts := load("entries"), load("counts")
 	iota8 := make([]byte, 64)
 	for i := range iota8 {
@@ -140,20 +140,16 @@ func beginRow(row, scratch reg.GPVirtual, done label) (pixels, ahead reg.GPVirtu
 	CMPQ(row, scratch)
 	JGE(done.ref())
 	pixels, ahead = GP64(), GP64()
-	index, ordered := GP64(), label("ordered")
+	index := GP64()
 	Load(Param("known"), scratch)
 	SUBQ(operand.U8(1), scratch)
 	Load(Param("ahead"), ahead)
 	ADDQ(row, ahead)
 	CMPQ(ahead, scratch)
 	CMOVQGT(scratch, ahead)
-	MOVQ(row, pixels)
 	Load(Param("index"), index)
-	TESTQ(index, index)
-	JZ(ordered.ref())
 	MOVLQSX(mem(index).Idx(row, 4), pixels)
 	MOVLQSX(mem(index).Idx(ahead, 4), ahead)
-	ordered.here()
 	Load(Param("stride"), scratch)
 	SUBQ(pixels, ahead)
 	IMULQ(scratch, ahead)
@@ -163,18 +159,12 @@ func beginRow(row, scratch reg.GPVirtual, done label) (pixels, ahead reg.GPVirtu
 	return pixels, ahead
 }
 
-// compress8 is compress without masks: of 8 pixels at a time, made entries, those
-// that are not 0 are moved to the front by the permutation that a table has for
-// their bits.
-func compress8(s set) {
-	const lanes = 8
-	g := generator{s, number{}}
-	g.function("Compress", "entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, ahead, known, n int",
-		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride], or at pixels[r·stride] when index is nil; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.")
+// frontsTable has for each byte of bits the places of those that are 1, in order.
+func frontsTable(s set) operand.Mem {
 	table := GLOBL(s.name+"Fronts", RODATA|NOPTR)
 	for bits := range 256 {
 		order, at := uint64(0), 0
-		for i := range lanes {
+		for i := range 8 {
 			if bits>>i&1 == 1 {
 				order |= uint64(i) << (8 * at)
 				at++
@@ -182,6 +172,17 @@ func compress8(s set) {
 		}
 		DATA(8*bits, operand.U64(order))
 	}
+	return table
+}
+
+// compress8 is compress without masks: of 8 pixels at a time, made entries, those
+// that are not 0 are moved to the front by the permutation that a table has for
+// their bits.
+func compress8(s set, table operand.Mem) {
+	const lanes = 8
+	g := generator{s, number{}}
+	g.function("Compress", "entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, ahead, known, n int",
+		"lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride]; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.")
 	var first [4 * lanes]byte
 	for i := range lanes {
 		first[4*i+1] = byte(i) // << placeShift
@@ -263,55 +264,5 @@ func compress8(s set) {
 	JMP(rows.ref())
 	done.here()
 	VZEROUPPER()
-	RET()
-}
-
-// transposeBytes writes the transposition of images: 16 rows by 8 columns at a
-// time, by four rounds in which bytes of two rows are interleaved (a perfect
-// shuffle each, of rows 8, 4, 2 and 1 apart).
-func transposeBytes(s set) {
-	name := s.name + "TransposeBytes"
-	TEXT(name, NOSPLIT, "func(dst *byte, stride int, rows *[16]*byte, col, n int)")
-	Doc(name + " copies columns [col, col+n) of 16 rows, n a multiple of 8, to rows of dst, stride bytes apart.")
-	Pragma("noescape")
-	dst, stride, rows, col, n := load("dst"), load("stride"), load("rows"), load("col"), load("n")
-	loop, done := label("loop"), label("done")
-	loop.here()
-	CMPQ(n, operand.U8(8))
-	JLT(done.ref())
-	var bytes [8]reg.VecVirtual
-	source := GP64()
-	fetch := func(r int, x reg.VecVirtual) {
-		MOVQ(mem(rows).Offset(8*r), source)
-		VMOVQ(mem(source).Idx(col, 1), x)
-	}
-	for r := range bytes {
-		bytes[r] = XMM()
-		other := XMM()
-		fetch(r, bytes[r])
-		fetch(r+8, other)
-		VPUNPCKLBW(other, bytes[r], bytes[r])
-	}
-	for distance := 4; distance > 0; distance /= 2 {
-		var next [8]reg.VecVirtual
-		for r := range distance {
-			for half := range 8 / (2 * distance) {
-				x, y := bytes[half*2*distance+r], bytes[half*2*distance+r+distance]
-				high := XMM()
-				VPUNPCKHBW(y, x, high)
-				VPUNPCKLBW(y, x, x)
-				next[half*2*distance+r], next[half*2*distance+r+distance] = x, high
-			}
-		}
-		bytes = next
-	}
-	for c := range bytes {
-		VMOVDQU(bytes[c], mem(dst))
-		ADDQ(stride, dst)
-	}
-	ADDQ(operand.U8(8), col)
-	SUBQ(operand.U8(8), n)
-	JMP(loop.ref())
-	done.here()
 	RET()
 }

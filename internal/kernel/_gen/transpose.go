@@ -77,32 +77,34 @@ func (g generator) transposePanel() {
 	RET()
 }
 
-// pack writes the packing of a panel of that many half registers: rows of width
-// numbers, filled up with zeros.
-func (g generator) pack(halves []int) {
-	g.function(fmt.Sprintf("Pack%dx", total(halves)/g.size), fmt.Sprintf("dst, src *%s, stride, inner, width int", g.number.name),
+// pack writes the packing of a panel of such registers: rows of width numbers, filled
+// up with zeros.
+func (g generator) pack(registers []int) {
+	g.function(fmt.Sprintf("Pack%dx", total(registers)/g.size), fmt.Sprintf("dst, src *%s, stride, inner, width int", g.number.name),
 		"copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.")
 	dst, src, stride, inner, width := load("dst"), load("src"), load("stride"), load("inner"), load("width")
 	g.scale(stride)
 	var masks []reg.OpmaskVirtual
 	zero := GP64()
 	XORQ(zero, zero)
-	for range halves {
+	for _, bytes := range registers {
 		masks = append(masks, g.firstLanes(width))
-		SUBQ(operand.U8(g.lanes(32)), width)
+		SUBQ(operand.U8(g.lanes(bytes)), width)
 		CMOVQLT(zero, width)
 	}
 	loop, done := label("loop"), label("done")
 	loop.here()
 	TESTQ(inner, inner)
 	JZ(done.ref())
-	for i, k := range masks {
-		v := YMM()
-		g.maskedLoad(mem(src).Offset(32*i), k, v)
-		g.load(v, mem(dst).Offset(32*i))
+	from, to := mem(src), mem(dst)
+	for i, bytes := range registers {
+		v := vector(bytes)
+		g.maskedLoad(from, masks[i], v)
+		g.load(v, to)
+		from, to = from.Offset(bytes), to.Offset(bytes)
 	}
 	ADDQ(stride, src)
-	ADDQ(operand.U32(total(halves)), dst)
+	ADDQ(operand.U32(total(registers)), dst)
 	DECQ(inner)
 	JMP(loop.ref())
 	done.here()

@@ -1,0 +1,338 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"glassnet/matrix"
+)
+
+// Pairs lists what is not 0 in a batch of images, by pairs of neighbouring pixels. In
+// handwriting both are mostly 0 together, and what is loaded for the one serves the
+// other. The product of a first layer makes the lists, and the gradient of its weights
+// uses them. An entry is image<<16 | second<<8 | first, the bytes of the two pixels.
+type Pairs struct {
+	pixels matrix.Pixels // what is listed
+	height int           // images of a block; the last may have fewer
+	blocks []pairBlock
+}
+
+// pairBlock lists some images that follow each other: pair q has the entries from
+// starts[q] to starts[q+1]. An image counts from the first of its group.
+type pairBlock struct {
+	entries []uint32
+	starts  []int32
+}
+
+const (
+	imageShift = 16
+	inBlock    = 64  // images at most that are listed together
+	inGroup    = 128 // images whose gradients are kept in the first-level cache together
+)
+
+// pairPanel holds the functions for pairs and so many columns of the second factor.
+type pairPanel[T Float] struct {
+	columns int
+	stride  int // from row to row of sums and of g
+	// forward computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j])
+	// + bias[j] over the entries of each pair q that are for image first+i.
+	forward func(y *T, ys int, sums *T, images, first int, entries *uint32, starts *int32, pairs int, w *T, ws int, bias, values *T, width int)
+	// gradient computes pair.d0[left + j] = Σ values[first]·g[image, j] + 0, and pair.d1 with
+	// second, over the entries of each pair, beginning with what is there if more is not 0.
+	// A group has as many pairs as are summed together; the last has the count of all.
+	gradient func(pairs *byte, groups, left int, g, values *T, width, more int)
+	pack     func(dst, src *T, stride, inner, width int) // rows of g; nil: in Go
+}
+
+// pairRow says where the list of a pair is and where its two sums go.
+type pairRow[T Float] struct {
+	d0, d1  *T
+	entries *uint32
+	count   int // of the longest list of its group, in the last of them
+}
+
+// listPairsFunc lists the pairs of columns [0, n), n a multiple of 16, of 64 images, the
+// first of which is image first, from starts[0] on. It fetches the images ahead.
+type listPairsFunc func(entries *uint32, starts *int32, images, ahead **byte, first, n int)
+
+// begin makes room for the pairs of pixels, that many threads are to list.
+func (l *Pairs) begin(pixels matrix.Pixels, threads int) {
+	l.pixels = pixels
+	m := pixels.Rows()
+	l.height = min(max((m+threads-1)/threads, 1), inBlock)
+	l.height = (l.height + 15) / 16 * 16
+	count := (m + l.height - 1) / l.height
+	l.blocks = l.blocks[:cap(l.blocks)]
+	for len(l.blocks) < count {
+		l.blocks = append(l.blocks, pairBlock{})
+	}
+	l.blocks = l.blocks[:count]
+	for i := range l.blocks {
+		b := &l.blocks[i]
+		grow(&b.entries, l.pairs()*l.height+2*inBlock)
+		grow(&b.starts, l.pairs()+1)
+	}
+}
+
+// pairs is how many pairs an image has; if its pixels are odd in number, the last has 0
+// for its second.
+func (l *Pairs) pairs() int { return (l.pixels.Cols + 1) / 2 }
+
+// group is how many blocks form a group.
+func (l *Pairs) group() int { return inGroup / l.height }
+
+// first is the number of the first image of a block within its group.
+func (l *Pairs) first(block int) int { return block % l.group() * l.height }
+
+// list makes the lists of a block.
+func (v *vectors[T]) list(s *Scratch[T], l *Pairs, block int) {
+	p := l.pixels
+	k, lo := p.Cols, block*l.height
+	hi := min(lo+l.height, p.Rows())
+	grow(&s.none, k)
+	known := p.Index[:cap(p.Index)]
+	for i := range s.images {
+		s.images[i], s.ahead[i] = unsafe.SliceData(s.none), unsafe.SliceData(s.none)
+		if at := lo + i; at < hi {
+			s.images[i] = unsafe.SliceData(p.Row(at))
+			// What stands behind a batch in the order of the images is most likely the
+			// batch after it.
+			if at += p.Rows(); at < len(known) {
+				if next := int(known[at]); next >= 0 && next < len(p.Data)/k {
+					s.ahead[i] = &p.Data[next*k]
+				}
+			}
+		}
+	}
+	b := &l.blocks[block]
+	b.starts[0] = 0
+	listed := 0
+	if v.listPairs != nil {
+		listed = k / 16 * 16
+		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], &s.ahead[0], l.first(block), listed)
+	}
+	l.listRest(block, lo, hi, listed)
+}
+
+// listRest lists the pairs of the columns from a multiple of 8 on, of a block's images
+// [lo, hi).
+func (l *Pairs) listRest(block, lo, hi, from int) {
+	b, k := &l.blocks[block], l.pixels.Cols
+	for ; from < k; from += 8 {
+		var lists [4][inBlock]uint32
+		var counts [4]int
+		for i := lo; i < hi; i++ {
+			var word uint64 // 8 pixels
+			if row := l.pixels.Row(i); from+8 <= k {
+				word = binary.LittleEndian.Uint64(row[from:])
+			} else {
+				for j, pixel := range row[from:] {
+					word |= uint64(pixel) << (8 * j)
+				}
+			}
+			image := uint32(l.first(block)+i-lo) << imageShift
+			for q := 0; word != 0; q++ {
+				if both := uint32(word & 0xffff); both != 0 {
+					lists[q][counts[q]] = image | both
+					counts[q]++
+				}
+				word >>= 16
+			}
+		}
+		for q := 0; q < 4 && from+2*q < k; q++ {
+			at := b.starts[from/2+q]
+			copy(b.entries[at:], lists[q][:counts[q]])
+			b.starts[from/2+q+1] = at + int32(counts[q])
+		}
+	}
+}
+
+// pairPanelOf returns the narrowest panel that has so many columns, or the widest.
+func (v *vectors[T]) pairPanelOf(columns int) *pairPanel[T] {
+	for i := range v.pairs {
+		if v.pairs[i].columns >= columns {
+			return &v.pairs[i]
+		}
+	}
+	return &v.pairs[len(v.pairs)-1]
+}
+
+// listBlocks lists a part of the blocks of a batch.
+func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
+	count := len(p.pairs.blocks)
+	for block := count * part / parts; block < count*(part+1)/parts; block++ {
+		v.list(s, p.pairs, block)
+	}
+}
+
+// pairsForward computes y = x·w + b: a part of the columns of all blocks, which are
+// listed, or all columns of a part of the blocks, which it lists first.
+func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int) {
+	count := len(p.pairs.blocks)
+	first, last, to := 0, count, shareColumns(p.k, p.n, part, parts)
+	if !p.listed {
+		v.listBlocks(s, p, part, parts)
+		first, last, to = count*part/parts, count*(part+1)/parts, span{0, p.k, 0, p.n}
+	}
+	for left := to.left; left < to.right; {
+		panel := v.pairPanelOf(to.right - left)
+		width := min(panel.columns, to.right-left)
+		full := v.masked || width == panel.columns
+		w, ws := address(p.w, left), p.n
+		if !full || p.k%2 == 1 { // the pair of the last pixel wants a row more
+			ws = panel.columns
+			grow(&s.panel, (p.k+1)*ws)
+			clear(s.panel[:(p.k+1)*ws])
+			for r := range p.k {
+				copy(s.panel[r*ws:], p.w[r*p.n+left:][:width])
+			}
+			w = &s.panel[0]
+		}
+		biases := s.padBias(p.b, left, width, panel.columns)
+		for block := first; block < last; block++ {
+			b, lo := &p.pairs.blocks[block], block*p.pairs.height
+			images := min(p.pairs.height, p.m-lo)
+			y, ys := &p.y[lo*p.n+left], p.n
+			if !full {
+				grow(&s.tile, images*panel.columns)
+				y, ys = &s.tile[0], panel.columns
+			}
+			grow(&s.sums, images*panel.stride)
+			panel.forward(y, ys, &s.sums[0], images, p.pairs.first(block), unsafe.SliceData(b.entries), &b.starts[0], p.pairs.pairs(), w, ws, biases, &v.values[0], width)
+			if !full {
+				for i := range images {
+					copy(p.y[(lo+i)*p.n+left:][:width], s.tile[i*ys:])
+				}
+			}
+		}
+		left += width
+	}
+}
+
+// pairsGradient computes a part of d = xᵀ·g, by groups of images.
+func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int) {
+	l, n := p.pairs, p.n
+	to := shareRows(p.k, n, part, parts) // as the update is: what one core writes, no other has
+	if p.m == 0 {
+		for r := to.top; r < to.bottom; r++ {
+			clear(p.y[r*n+to.left : r*n+to.right])
+		}
+		return
+	}
+	// A pair belongs to where its first pixel does.
+	from, until := (to.top+1)/2, (to.bottom+1)/2
+	if from == until || to.left == to.right {
+		return
+	}
+	for block := 0; block < len(l.blocks); block += l.group() {
+		last := min(block+l.group(), len(l.blocks))
+		lo, hi := block*l.height, min(last*l.height, p.m)
+		rows := v.pairRows(s, p, l.blocks[block:last], from, until)
+		for left := to.left; left < to.right; {
+			panel := v.pairPanelOf(to.right - left)
+			width := min(panel.columns, to.right-left)
+			grow(&s.panel, (hi-lo)*panel.stride)
+			v.packRows(s.panel, panel, p.w[lo*n:hi*n], n, left, width)
+			more := min(block, 1)
+			if v.masked || width == panel.columns {
+				panel.gradient((*byte)(unsafe.Pointer(&rows[0])), len(rows)/v.together, left, &s.panel[0], &v.values[0], width, more)
+			} else {
+				v.pairsThroughTile(s, panel, rows, left, width, more)
+			}
+			left += width
+		}
+	}
+}
+
+// packRows copies columns [left, left+width) of g [., n] to rows of a panel.
+func (v *vectors[T]) packRows(to []T, panel *pairPanel[T], g []T, n, left, width int) {
+	rows := len(g) / n
+	if panel.pack != nil {
+		panel.pack(&to[0], &g[left], n, rows, width)
+		return
+	}
+	for r := range rows {
+		copy(to[r*panel.stride:], g[r*n+left:][:width])
+	}
+}
+
+// pairRows makes one list of those that blocks have of each of the pairs [from, to),
+// and puts pairs together that have about as many entries.
+func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, from, to int) []pairRow[T] {
+	count := to - from
+	grow(&s.counts, count)
+	counts := s.counts[:count]
+	clear(counts)
+	size := 0
+	for i := range blocks {
+		starts := blocks[i].starts[from : to+1]
+		for q := range counts {
+			counts[q] += starts[q+1] - starts[q]
+		}
+		size += int(starts[count] - starts[0])
+	}
+	s.sortRows(count, inGroup)
+	groups := (count + v.together - 1) / v.together
+	grow(&s.pairRows, groups*v.together)
+	grow(&s.entries, size+groups*inGroup+inBlock)
+	grow(&s.trash, p.n+1)
+	rows, order := s.pairRows[:groups*v.together], s.order[:count]
+	for i := range rows {
+		r := &rows[i]
+		r.d0, r.d1 = &s.trash[0], &s.trash[0] // of a pair that fills the last group
+		if i < count {
+			q := from + int(order[i])
+			r.d0 = &p.y[2*q*p.n]
+			if 2*q+1 < p.k {
+				r.d1 = &p.y[(2*q+1)*p.n]
+			}
+		}
+		r.count = int(counts[order[min((i/v.together+1)*v.together, count)-1]])
+	}
+	if v.joinLists != nil {
+		v.joinLists(&s.entries[0], (*byte)(unsafe.Pointer(&rows[0])), &order[0], from, count, (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))
+	} else {
+		joinLists(s.entries, rows[:count], order, from, blocks)
+	}
+	if count < len(rows) {
+		rows[count].entries = rows[count-1].entries
+	}
+	return rows
+}
+
+// joinLists copies the entries that the blocks have of pair from+order[i] to where those
+// of the pair before end, and zeros behind them up to its count.
+func joinLists[T Float](to []uint32, rows []pairRow[T], order []int32, from int, blocks []pairBlock) {
+	at := 0
+	for i, q := range order {
+		r := &rows[i]
+		r.entries = &to[at]
+		last := at + r.count
+		for _, b := range blocks {
+			starts := b.starts[from+int(q):]
+			at += copy(to[at:], b.entries[starts[0]:starts[1]])
+		}
+		clear(to[at:last])
+		at = last
+	}
+}
+
+// pairsThroughTile sums a panel that is not full, for implementations that can only
+// store whole ones.
+func (v *vectors[T]) pairsThroughTile(s *Scratch[T], panel *pairPanel[T], rows []pairRow[T], left, width, more int) {
+	grow(&s.tile, 2*v.together*panel.columns)
+	var group [2]pairRow[T]
+	for first := 0; first < len(rows); first += v.together {
+		for r := range v.together {
+			group[r] = rows[first+r]
+			group[r].d0, group[r].d1 = &s.tile[2*r*panel.columns], &s.tile[(2*r+1)*panel.columns]
+			copy(s.tile[2*r*panel.columns:], unsafe.Slice(rows[first+r].d0, left+width)[left:])
+			copy(s.tile[(2*r+1)*panel.columns:], unsafe.Slice(rows[first+r].d1, left+width)[left:])
+		}
+		panel.gradient((*byte)(unsafe.Pointer(&group[0])), 1, 0, &s.panel[0], &v.values[0], width, more)
+		for r := range v.together {
+			copy(unsafe.Slice(rows[first+r].d0, left+width)[left:], s.tile[2*r*panel.columns:])
+			copy(unsafe.Slice(rows[first+r].d1, left+width)[left:], s.tile[(2*r+1)*panel.columns:])
+		}
+	}
+}
