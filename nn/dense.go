@@ -1,6 +1,9 @@
 package nn
 
-import "glassnet/matrix"
+import (
+	"glassnet/internal/kernel"
+	"glassnet/matrix"
+)
 
 // Dense is the fully connected layer y = x·W + b.
 type Dense[T matrix.Float] struct {
@@ -56,10 +59,16 @@ func (d *Dense[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Ma
 // ForwardPixels is Forward for x = pixels/255, with the same bits. Pixels of 0,
 // four of five on a handwritten digit, add nothing to the sum and are skipped.
 func (d *Dense[T]) ForwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
+	return d.forwardPixels(c, pixels, mode, nil)
+}
+
+// forwardPixels is ForwardPixels; in mode Train a thread goes on with then, if that is
+// not nil, for the rows it has computed.
+func (d *Dense[T]) forwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode, then kernel.Task) matrix.Matrix[T] {
 	y := c.begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
 	c.In, c.Pixels = matrix.Matrix[T]{}, pixels
 	if mode == Train { // Backward will want the lists
-		c.engine.MatMulPairs(y.Data, &c.pairs, pixels, d.weight.Value, d.biases(), d.out)
+		c.engine.MatMulPairs(y.Data, &c.pairs, pixels, d.weight.Value, d.biases(), d.out, then)
 	} else {
 		c.engine.MatMulPixels(y.Data, pixels, d.weight.Value, d.biases(), d.out)
 	}

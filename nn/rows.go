@@ -18,7 +18,7 @@ import (
 //	n.Backward(t, loss.Backward(c))
 //
 // It does just that, or what has the same bits and is faster on several threads:
-// behind the first layer every example goes its own way through narrow layers, the loss
+// every example goes its own way through the first layer, narrow ones behind it, the loss
 // and back, so each thread takes some rows of the batch all that way, and they meet once
 // instead of after each layer (data parallelism within a batch). What sums over the
 // examples, the gradients of parameters, follows.
@@ -28,7 +28,8 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 		n.Backward(t, loss.Backward(c))
 		return cost
 	}
-	x := n.layers[0].(*Dense[T]).ForwardPixels(t.Caches[0], pixels, Train)
+	first := n.layers[0].(*Dense[T])
+	x := t.Caches[0].begin(first, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, Train)
 	for i, l := range n.layers[1:] {
 		x = t.Caches[i+1].begin(l, x, Train)
 	}
@@ -39,7 +40,7 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	c.GradLogits = c.gradLogits.Head(x.Rows)
 
 	t.rows.layers, t.rows.loss, t.rows.whole = n.layers[1:], loss, c
-	t.engine.Share(t.rows)
+	first.forwardPixels(t.Caches[0], pixels, Train, t.rows)
 	t.rows.layers, t.rows.loss, t.rows.whole = nil, nil, nil
 
 	g := c.GradLogits
@@ -55,8 +56,9 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 // byRows is the way of a batch from behind the first layer to the loss and back, by
 // rows. It is a task for the threads of a trace.
 type byRows[T matrix.Float] struct {
-	caches []*Cache[T] // of all layers but the first
-	shares []share[T]  // by thread
+	pairs  *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
+	caches []*Cache[T]   // of all layers but the first
+	shares []share[T]    // by thread
 
 	// Of the pass under way.
 	layers []Layer[T]
@@ -78,8 +80,6 @@ const (
 	worthSharing = 64
 	// narrow is the width up to which each thread may as well read all weights of a layer.
 	narrow = 128
-	// together is how many rows are not parted: what fits a register.
-	together = 16
 )
 
 // newByRows returns the way by rows of a trace, or nil where there is none: a layer
@@ -88,7 +88,7 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 	if _, dense := n.layers[0].(*Dense[T]); !dense || threads < 2 || len(n.layers) < 2 {
 		return nil
 	}
-	r := &byRows[T]{caches: t.Caches[1:], shares: make([]share[T], threads)}
+	r := &byRows[T]{pairs: &t.Caches[0].pairs, caches: t.Caches[1:], shares: make([]share[T], threads)}
 	for _, l := range n.layers[1:] {
 		in, out := l.Widths()
 		switch l.(type) {
@@ -123,7 +123,7 @@ func (t *Trace[T]) sharesRows(loss Loss[T], rows int) bool {
 // Part takes rows of the batch through the layers, the loss and back.
 func (r *byRows[T]) Part(i, parts int) {
 	rows := len(r.whole.Labels)
-	lo, hi := min(rows, (rows*i/parts+together-1)/together*together), min(rows, (rows*(i+1)/parts+together-1)/together*together)
+	lo, hi := r.pairs.Rows(i, parts)
 	if lo == hi {
 		return
 	}

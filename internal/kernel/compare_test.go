@@ -42,7 +42,7 @@ func results[T Float](e *Engine[T], x, w, b, g []T, pixels matrix.Pixels, m, k, 
 	e.MatMulPixels(all["MatMulPixels"], pixels, w, b, n)
 	e.MatMulPixelsTransposed(all["MatMulPixelsTransposed"], pixels, g, n)
 	var l Pairs
-	e.MatMulPairs(all["MatMulPairs"], &l, pixels, w, b, n)
+	e.MatMulPairs(all["MatMulPairs"], &l, pixels, w, b, n, nil)
 	e.MatMulPairsTransposed(all["MatMulPairsTransposed"], &l, g, n)
 	return all
 }

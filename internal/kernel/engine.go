@@ -32,6 +32,9 @@ func (e *Engine[T]) Part(i, parts int) {
 		e.rectify(p, e.share(p.m, p.n, i, parts))
 	} else {
 		e.Multiply(&e.scratch[i], p, i, parts)
+		if p.then != nil {
+			p.then.Part(i, parts)
+		}
 	}
 }
 
@@ -44,10 +47,6 @@ func (e *Engine[T]) run(p product[T], split bool) {
 	e.pool.Run(e, split && !e.Alone)
 	e.product = product[T]{} // let go of the caller's memory
 }
-
-// Share has the pool's threads do a task, or the caller alone where it computes
-// everything.
-func (e *Engine[T]) Share(t Task) { e.pool.Run(t, !e.Alone) }
 
 // MatMul computes y = x·w + b; shapes x [m, k], w [k, n], b [n] or nil, y [m, n].
 func (e *Engine[T]) MatMul(y, x, w, b []T, m, k, n int) {
@@ -80,15 +79,16 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 }
 
 // MatMulPairs computes y = x·w + b as MatMulPixels does, and lists the pixels by pairs
-// for MatMulPairsTransposed.
-func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T, n int) {
+// for MatMulPairsTransposed. Where then is not nil, whoever has computed a part of the
+// rows of y, those of l.Rows, does that part of then.
+func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T, n int, then Task) {
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
 	check("MatMulPairs", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
 	l.begin(pixels, e.pool.Threads())
-	p := product[T]{kind: pairsForward, y: y, pairs: l, pixels: pixels, w: w, b: b, m: m, k: k, n: n}
-	split := m*k*n/sparse >= worthSplitting
-	if p.listed = split && n >= ownColumns*e.pool.Threads(); p.listed {
+	p := product[T]{kind: pairsForward, y: y, pairs: l, pixels: pixels, w: w, b: b, m: m, k: k, n: n, then: then}
+	split := m*k*n/sparse >= worthSplitting || then != nil
+	if p.listed = split && then == nil && e.pool.Threads() > 1 && n >= ownColumns*e.pool.Threads(); p.listed {
 		e.list(l)
 	}
 	e.run(p, split)

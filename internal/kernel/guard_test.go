@@ -66,7 +66,7 @@ func testFences[T Float](t *testing.T) {
 		e.MatMulPixelsTransposed(d, pixels, g, n)
 		e.MatMulPixels(y, listed, w, b, n)
 		var l Pairs
-		e.MatMulPairs(y, &l, pixels, w, b, n)
+		e.MatMulPairs(y, &l, pixels, w, b, n, nil)
 		e.MatMulPairsTransposed(d, &l, g, n)
 		e.AddScaled(y, g, 2)
 		e.Update(y, g, -0.1)

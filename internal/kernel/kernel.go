@@ -65,6 +65,7 @@ type product[T Float] struct {
 	pixels  matrix.Pixels
 	pairs   *Pairs
 	listed  bool // the pairs are listed before
+	then    Task // of which each part follows that part of the product, or nil
 	m, k, n int
 }
 

@@ -27,6 +27,7 @@ type pairBlock struct {
 const (
 	imageShift = 16
 	inBlock    = 64  // images at most that are listed together
+	fewListed  = 3   // images from which it pays to list 64 at once
 	inGroup    = 128 // images whose gradients are kept in the first-level cache together
 )
 
@@ -78,6 +79,13 @@ func (l *Pairs) begin(pixels matrix.Pixels, threads int) {
 // for its second.
 func (l *Pairs) pairs() int { return (l.pixels.Cols + 1) / 2 }
 
+// Rows returns the images [lo, hi) of the batch that one of parts takes, where parts take
+// images.
+func (l *Pairs) Rows(part, parts int) (lo, hi int) {
+	m, count := l.pixels.Rows(), len(l.blocks)
+	return min(m, count*part/parts*l.height), min(m, count*(part+1)/parts*l.height)
+}
+
 // group is how many blocks form a group.
 func (l *Pairs) group() int { return inGroup / l.height }
 
@@ -107,7 +115,7 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, block int) {
 	b := &l.blocks[block]
 	b.starts[0] = 0
 	listed := 0
-	if v.listPairs != nil {
+	if v.listPairs != nil && hi-lo >= fewListed {
 		listed = k / 16 * 16
 		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], &s.ahead[0], l.first(block), listed)
 	}
@@ -118,8 +126,8 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, block int) {
 // [lo, hi).
 func (l *Pairs) listRest(block, lo, hi, from int) {
 	b, k := &l.blocks[block], l.pixels.Cols
+	var lists [4][inBlock]uint32
 	for ; from < k; from += 8 {
-		var lists [4][inBlock]uint32
 		var counts [4]int
 		for i := lo; i < hi; i++ {
 			var word uint64 // 8 pixels
@@ -227,7 +235,10 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 	for block := 0; block < len(l.blocks); block += l.group() {
 		last := min(block+l.group(), len(l.blocks))
 		lo, hi := block*l.height, min(last*l.height, p.m)
-		rows := v.pairRows(s, p, l.blocks[block:last], from, until)
+		rows := v.pairRows(s, p, l.blocks[block:last], from, until, block > 0)
+		if len(rows) == 0 {
+			continue
+		}
 		for left := to.left; left < to.right; {
 			panel := v.pairPanelOf(to.right - left)
 			width := min(panel.columns, to.right-left)
@@ -257,8 +268,9 @@ func (v *vectors[T]) packRows(to []T, panel *pairPanel[T], g []T, n, left, width
 }
 
 // pairRows makes one list of those that blocks have of each of the pairs [from, to),
-// and puts pairs together that have about as many entries.
-func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, from, to int) []pairRow[T] {
+// and puts pairs together that have about as many entries. Sums of pairs without any it
+// sets to 0, unless there may be more in them.
+func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, from, to int, more bool) []pairRow[T] {
 	count := to - from
 	grow(&s.counts, count)
 	counts := s.counts[:count]
@@ -272,11 +284,22 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, 
 		size += int(starts[count] - starts[0])
 	}
 	s.sortRows(count, inGroup)
+	order, some := s.order[:count], 0
+	for some < count && counts[order[some]] == 0 { // the first ones have no entry
+		if q := from + int(order[some]); !more {
+			clear(p.y[2*q*p.n : min(2*q+2, p.k)*p.n])
+		}
+		some++
+	}
+	if order = order[some:]; len(order) == 0 {
+		return nil
+	}
+	count = len(order)
 	groups := (count + v.together - 1) / v.together
 	grow(&s.pairRows, groups*v.together)
 	grow(&s.entries, size+groups*inGroup+inBlock)
 	grow(&s.trash, p.n+1)
-	rows, order := s.pairRows[:groups*v.together], s.order[:count]
+	rows := s.pairRows[:groups*v.together]
 	for i := range rows {
 		r := &rows[i]
 		r.d0, r.d1 = &s.trash[0], &s.trash[0] // of a pair that fills the last group

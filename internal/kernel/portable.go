@@ -75,7 +75,10 @@ func (in inner[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 		grow(&s.panel, p.k*p.n)
 		transpose(s.panel, p.w, p.k, p.n)
 		in.product(p.y, p.x, s.panel, nil, p.n, p.k, lo, hi)
-	case pixelsForward, pairsForward:
+	case pairsForward:
+		lo, hi = p.pairs.Rows(part, parts)
+		in.pixelProduct(s, p, lo, hi)
+	case pixelsForward:
 		in.pixelProduct(s, p, lo, hi)
 	case pairsForWeight:
 		in.transposedPixelProduct(s, p, lo, hi)
