@@ -58,7 +58,7 @@ func Split(s *Set, order []int32, share float64) (fit, validation View, err erro
 
 // Pixels returns the images of the view, sharing the set's memory.
 func (v View) Pixels() matrix.Pixels {
-	return matrix.Pixels{Cols: v.Set.Features(), Data: v.Set.Pixels, Index: v.Index, Nonzeros: v.Set.Nonzeros}
+	return matrix.Pixels{Cols: v.Set.Features(), Data: v.Set.Pixels, Index: v.Index}
 }
 
 // CopyLabels copies the labels of the view into labels and returns the part that

@@ -156,7 +156,6 @@ func testRecord[T matrix.Float](t *testing.T, i int) {
 			t.Fatalf("%s changed by Record", p.Name)
 		}
 	}
-	set.ListNonzeros() // another way to the same bits
 	trainer, err := train.New(net, train.Options[T]{Loss: o.Loss, Penalty: o.Penalty, Rule: o.Rule, Rate: o.Rate, Batch: c.rows, Threads: 2})
 	if err != nil {
 		t.Fatal(err)

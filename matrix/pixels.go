@@ -7,10 +7,9 @@ import "fmt"
 // to float32, a number in [0, 1]. It copies nothing. What stands behind Index in its
 // memory, if anything, is taken for the examples that will be wanted next.
 type Pixels struct {
-	Cols     int // pixels of an example
-	Data     []byte
-	Index    []int32
-	Nonzeros *Nonzeros // of Data, or nil: they are then searched for each time
+	Cols  int // pixels of an example
+	Data  []byte
+	Index []int32
 }
 
 // Rows is the number of examples.

@@ -20,12 +20,18 @@ type Predictor[T matrix.Float] struct {
 	free []*prediction[T] // as many as there have been callers at once
 }
 
-// prediction is what one call needs.
+// prediction is what one call needs. It is a task for the threads of a Predictor.
 type prediction[T matrix.Float] struct {
-	trace *Trace[T]
-	first [1]int32 // the index of a single image
-	sum   []T      // of the softmax, by image
-	best  []int32  // classes, by image
+	net    *Network[T]
+	rows   int         // images that a thread passes together
+	traces []*Trace[T] // by thread
+	first  [1]int32    // the index of a single image
+	sum    []T         // of the softmax, by image
+	best   []int32     // classes, by image
+
+	// Of the pass under way.
+	images        matrix.Pixels
+	probabilities []T
 }
 
 // worthThreads is the size of batches from which a second core helps.
@@ -54,10 +60,11 @@ func (p *Predictor[T]) take() *prediction[T] {
 		p.free = p.free[:last]
 		return one
 	}
-	return &prediction[T]{
-		trace: p.net.NewTrace(TraceOptions{Batch: p.batch, Threads: p.threads}),
-		sum:   make([]T, p.batch), best: make([]int32, p.batch),
+	one := &prediction[T]{net: p.net, rows: (p.batch + p.threads - 1) / p.threads, sum: make([]T, p.batch), best: make([]int32, p.batch)}
+	for range p.threads {
+		one.traces = append(one.traces, p.net.NewTrace(TraceOptions{Batch: one.rows}))
 	}
+	return one
 }
 
 func (p *Predictor[T]) giveBack(one *prediction[T]) {
@@ -83,16 +90,32 @@ func (p *Predictor[T]) PredictBatch(probabilities matrix.Matrix[T], images matri
 	for lo := 0; lo < images.Rows(); lo += p.batch {
 		hi := min(lo+p.batch, images.Rows())
 		p.pass(one, probabilities.Data[lo*probabilities.Cols:hi*probabilities.Cols],
-			matrix.Pixels{Cols: images.Cols, Data: images.Data, Index: images.Index[lo:hi], Nonzeros: images.Nonzeros})
+			matrix.Pixels{Cols: images.Cols, Data: images.Data, Index: images.Index[lo:hi]})
 	}
 	p.giveBack(one)
 }
 
 // pass fills probabilities and one.best for at most p.batch images.
 func (p *Predictor[T]) pass(one *prediction[T], probabilities []T, images matrix.Pixels) {
-	logits := p.net.ForwardPixels(one.trace, images, Eval)
-	if len(probabilities) != len(logits.Data) {
-		panic(fmt.Sprintf("nn: room for %d probabilities, want %v", len(probabilities), logits))
+	in, classes := p.net.Widths()
+	if images.Cols != in || len(probabilities) != images.Rows()*classes {
+		panic(fmt.Sprintf("nn: %d images of %d pixels and room for %d probabilities, want images of %d and room for %d classes of each",
+			images.Rows(), images.Cols, len(probabilities), in, classes))
 	}
-	kernel.Of[T]().Softmax(probabilities, logits.Data, one.sum[:logits.Rows], one.best)
+	one.images, one.probabilities = images, probabilities
+	kernel.PoolOf(p.threads).Run(one, images.Rows() >= worthThreads)
+	one.images, one.probabilities = matrix.Pixels{}, nil
+}
+
+// Part passes some of the images through the network, each thread by itself.
+func (one *prediction[T]) Part(i, parts int) {
+	all := one.images.Rows()
+	last := all * (i + 1) / parts
+	for lo := all * i / parts; lo < last; lo += one.rows {
+		hi := min(lo+one.rows, last)
+		images := one.images
+		images.Index = images.Index[lo:hi]
+		logits := one.net.ForwardPixels(one.traces[i], images, Eval)
+		kernel.Of[T]().Softmax(one.probabilities[lo*logits.Cols:hi*logits.Cols], logits.Data, one.sum[lo:hi], one.best[lo:hi])
+	}
 }

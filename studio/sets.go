@@ -20,7 +20,6 @@ type sets struct {
 }
 
 func newSets(first *dataset.Data, find func(ctx context.Context, name string) (*dataset.Data, error)) *sets {
-	list(first)
 	s := &sets{names: []string{first.Name}, find: find, loaded: map[string]*dataset.Data{first.Name: first}}
 	if find == nil {
 		return s
@@ -49,15 +48,7 @@ func (s *sets) load(ctx context.Context, name string) (*dataset.Data, error) {
 		if err != nil {
 			return nil, err
 		}
-		list(data)
 		s.loaded[name] = data
 	}
 	return s.loaded[name], nil
-}
-
-// list makes the lists that training on images is fastest with, once.
-func list(data *dataset.Data) {
-	if data.Train.Nonzeros == nil {
-		data.Train.ListNonzeros()
-	}
 }

@@ -35,7 +35,6 @@ var digits = func() func(b *testing.B) *dataset.Set {
 			data, err := dataset.Load(b.Context(), "mnist", dataset.Options{Offline: true})
 			if err == nil {
 				set = data.Train
-				set.ListNonzeros()
 				return
 			}
 			pixels, labels, err := drawn.Draw(b.Context(), drawn.StandardSeed, 0, 48000, nil)
@@ -43,7 +42,6 @@ var digits = func() func(b *testing.B) *dataset.Set {
 				b.Fatal(err)
 			}
 			set = &dataset.Set{Width: 28, Height: 28, Classes: 10, Pixels: pixels, Labels: labels}
-			set.ListNonzeros()
 		})
 		return set
 	}

@@ -75,11 +75,6 @@ func pinnedBits[T matrix.Float](t *testing.T, name string, steps, threads int, s
 	if err != nil {
 		t.Fatal(err)
 	}
-	if threads == 2 { // listed or found on the fly: the same bits
-		listed := *set
-		listed.ListNonzeros()
-		set = &listed
-	}
 	all := dataset.All(set)
 	for step := range steps {
 		lo := step * 128 % (set.Len() - 127)

@@ -153,7 +153,6 @@ func loadTask(data, work, net string, batch int) (t task, err error) {
 			return t, err
 		}
 		mnist = loaded.Train
-		mnist.ListNonzeros()
 	}
 	t.set = mnist
 	order, err := os.ReadFile(filepath.Join(work, "order"))

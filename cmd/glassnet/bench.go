@@ -38,7 +38,6 @@ func (c *benchCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	data.Train.ListNonzeros()
 	seconds := time.Since(start).Seconds()
 	set := data.Train
 	if set.Features() != benchFeatures || set.Classes > benchClasses || set.Len() < benchImages {

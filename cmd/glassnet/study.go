@@ -70,7 +70,6 @@ func (c *studyCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	data.Train.ListNonzeros()
 	return c.runAll(s, studies, data, out, threads)
 }
 

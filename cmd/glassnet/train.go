@@ -58,7 +58,6 @@ func (c *trainCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	data.Train.ListNonzeros()
 	if settings.Dataset == "" {
 		settings.Dataset = data.Name
 	}

@@ -10,8 +10,8 @@ import (
 	"unsafe"
 )
 
-// bits returns the bits of v, so that -0 differs from +0, and the same for all NaN.
-func bits[T Float](v []T) []uint64 {
+// bitsOf returns the bits of v, so that -0 differs from +0, and the same for all NaN.
+func bitsOf[T Float](v []T) []uint64 {
 	b := make([]uint64, len(v))
 	for i, x := range v {
 		if b[i] = math.Float64bits(float64(x)); x != x {
@@ -61,7 +61,7 @@ func testLoops[T Float](t *testing.T) {
 				outs[i], seconds[i] = slices.Clone(x), slices.Clone(a)
 				values[i] = run(l, outs[i], seconds[i])
 			}
-			if !slices.Equal(bits(outs[0]), bits(outs[1])) || !slices.Equal(bits(seconds[0]), bits(seconds[1])) || values[0] != values[1] {
+			if !slices.Equal(bitsOf(outs[0]), bitsOf(outs[1])) || !slices.Equal(bitsOf(seconds[0]), bitsOf(seconds[1])) || values[0] != values[1] {
 				for i, v := range outs[0] {
 					if got := outs[1][i]; got != v && (got == got || v == v) {
 						t.Errorf("element %d is %v, plain Go %v", i, got, v)
@@ -71,7 +71,7 @@ func testLoops[T Float](t *testing.T) {
 			}
 		}
 		compare("Update", func(l loops[T], out, _ []T) any { return l.Update(out, g, factor) })
-		compare("SumSquares", func(l loops[T], out, _ []T) any { return bits([]float64{l.SumSquares(out)})[0] })
+		compare("SumSquares", func(l loops[T], out, _ []T) any { return bitsOf([]float64{l.SumSquares(out)})[0] })
 		compare("ReLU", func(l loops[T], out, _ []T) any { l.ReLU(out, g); return nil })
 		compare("ReLUSlope", func(l loops[T], out, _ []T) any { l.ReLUSlope(out, g, h); return nil })
 		compare("AddColumns", func(l loops[T], _, sum []T) any { l.AddColumns(sum, g); return nil })
@@ -80,7 +80,7 @@ func testLoops[T Float](t *testing.T) {
 		compare("Normalise", func(l loops[T], out, _ []T) any {
 			y := make([]T, n)
 			l.Normalise(out, y, g, a, b, c, d)
-			return fmt.Sprint(bits(y))
+			return fmt.Sprint(bitsOf(y))
 		})
 		compare("NormaliseSlope", func(l loops[T], out, _ []T) any { l.NormaliseSlope(out, g, h, a, b, c); return nil })
 		compare("Divide", func(l loops[T], out, _ []T) any { l.Divide(out, g, 128); return nil })
@@ -90,7 +90,7 @@ func testLoops[T Float](t *testing.T) {
 		compare("Softmax", func(l loops[T], out, _ []T) any {
 			sum, best := make([]T, rows), make([]int32, rows)
 			l.Softmax(out, h, sum, best)
-			return fmt.Sprint(bits(sum), best)
+			return fmt.Sprint(bitsOf(sum), best)
 		})
 	}
 }
@@ -121,7 +121,7 @@ func TestReLUOnManyThreads(t *testing.T) {
 				e := NewEngine[float32](pool)
 				e.ReLU(y, x, cols)
 				e.ReLUSlope(dx, g, x, cols)
-				if !slices.Equal(bits(y), bits(wantY)) || !slices.Equal(bits(dx), bits(wantDx)) {
+				if !slices.Equal(bitsOf(y), bitsOf(wantY)) || !slices.Equal(bitsOf(dx), bitsOf(wantDx)) {
 					t.Errorf("[%d, %d] on %d threads differs from plain Go", rows, cols, threads)
 				}
 			}

@@ -162,15 +162,10 @@ func (e *Engine[T]) rectify(p *product[T], to span) {
 	}
 }
 
-// checkPixels panics when there are too many images or pixels for an entry, or when
-// the lists are not those of the images.
+// checkPixels panics when there are too many pixels for an entry.
 func checkPixels(p matrix.Pixels) {
-	if max(p.Rows(), p.Cols) > matrix.MaxPlaces {
-		panic(fmt.Sprintf("kernel: %d images of %d pixels, want at most %d of each", p.Rows(), p.Cols, matrix.MaxPlaces))
-	}
-	if l := p.Nonzeros; l != nil && (l.Cols() != p.Cols || l.Images()*p.Cols != len(p.Data)) {
-		panic(fmt.Sprintf("kernel: lists of %d images of %d pixels for %d bytes in images of %d: list the nonzeros again",
-			l.Images(), l.Cols(), len(p.Data), p.Cols))
+	if max(p.Rows(), p.Cols) > maxPlaces {
+		panic(fmt.Sprintf("kernel: %d images of %d pixels, want at most %d of each", p.Rows(), p.Cols, maxPlaces))
 	}
 }
 

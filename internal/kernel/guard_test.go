@@ -55,8 +55,6 @@ func testFences[T Float](t *testing.T) {
 		pixels := images(r, m, k, 0.8)
 		pixels = matrix.Pixels{Cols: k, Data: fenced(f, pixels.Data), Index: fenced(f, pixels.Index)}
 		pixels.Index[0], pixels.Index[m-1] = 0, int32(m+1) // the first and the last image
-		listed := pixels
-		listed.Nonzeros = matrix.ListNonzeros(pixels.Data, k)
 		y, d, dx := fenced(f, make([]T, m*n)), fenced(f, make([]T, k*n)), fenced(f, make([]T, m*k))
 		e := NewEngine[T](nil)
 		e.MatMul(y, x, w, b, m, k, n)
@@ -64,7 +62,6 @@ func testFences[T Float](t *testing.T) {
 		e.MatMulByTransposed(dx, g, w, m, k, n)
 		e.MatMulPixels(y, pixels, w, b, n)
 		e.MatMulPixelsTransposed(d, pixels, g, n)
-		e.MatMulPixels(y, listed, w, b, n)
 		var l Pairs
 		e.MatMulPairs(y, &l, pixels, w, b, n, nil)
 		e.MatMulPairsTransposed(d, &l, g, n)

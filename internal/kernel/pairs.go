@@ -9,8 +9,11 @@ import (
 
 // Pairs lists what is not 0 in a batch of images, by pairs of neighbouring pixels. In
 // handwriting both are mostly 0 together, and what is loaded for the one serves the
-// other. The product of a first layer makes the lists, and the gradient of its weights
-// uses them. An entry is image<<16 | second<<8 | first, the bytes of the two pixels.
+// other: a pair of MNIST's pixels has 17 % more entries than each of the two would have.
+// (E. Im, K. Yelick and R. Vuduc, "Sparsity: Optimization Framework for Sparse Matrix
+// Kernels", Int. J. High Perform. Comput. Appl. 18 (2004), call it register blocking.)
+// The product of a first layer makes the lists, and the gradient of its weights uses
+// them. An entry is image<<16 | second<<8 | first, the bytes of the two pixels.
 type Pairs struct {
 	pixels matrix.Pixels // what is listed
 	height int           // images of a block; the last may have fewer
@@ -29,6 +32,8 @@ const (
 	inBlock    = 64  // images at most that are listed together
 	fewListed  = 3   // images from which it pays to list 64 at once
 	inGroup    = 128 // images whose gradients are kept in the first-level cache together
+
+	mostTogether = 2 // pairs whose gradients any implementation sums together
 )
 
 // pairPanel holds the functions for pairs and so many columns of the second factor.
@@ -174,7 +179,8 @@ func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
 }
 
 // pairsForward computes y = x·w + b: a part of the columns of all blocks, which are
-// listed, or all columns of a part of the blocks, which it lists first.
+// listed, or all columns of a part of the blocks, which it lists first. Each pair adds
+// its two rows of w, scaled, to the sums of its images, which the first-level cache holds.
 func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int) {
 	count := len(p.pairs.blocks)
 	first, last, to := 0, count, shareColumns(p.k, p.n, part, parts)
@@ -217,7 +223,8 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 	}
 }
 
-// pairsGradient computes a part of d = xᵀ·g, by groups of images.
+// pairsGradient computes a part of d = xᵀ·g: for each pair two sums of scaled rows of g,
+// those of a group of images, which the first-level cache holds, after the other.
 func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int) {
 	l, n := p.pairs, p.n
 	to := shareRows(p.k, n, part, parts) // as the update is: what one core writes, no other has
@@ -344,7 +351,7 @@ func joinLists[T Float](to []uint32, rows []pairRow[T], order []int32, from int,
 // store whole ones.
 func (v *vectors[T]) pairsThroughTile(s *Scratch[T], panel *pairPanel[T], rows []pairRow[T], left, width, more int) {
 	grow(&s.tile, 2*v.together*panel.columns)
-	var group [2]pairRow[T]
+	group := s.pairGroup[:v.together]
 	for first := 0; first < len(rows); first += v.together {
 		for r := range v.together {
 			group[r] = rows[first+r]

@@ -150,7 +150,7 @@ func (in inner[T]) pixelProduct(s *Scratch[T], p *product[T], lo, hi int) {
 	for i := lo; i < hi; i++ {
 		y := p.y[i*p.n : i*p.n+p.n]
 		for _, e := range p.entries(s, i) {
-			at := int(e>>matrix.PlaceShift) * p.n
+			at := int(e>>placeShift) * p.n
 			in.addScaled(y, p.w[at:at+p.n], T(matrix.Intensity(byte(e))))
 		}
 		addBias(y, p.b)
@@ -167,8 +167,8 @@ func (in inner[T]) transposedPixelProduct(s *Scratch[T], p *product[T], lo, hi i
 		for i := range p.m {
 			row := p.w[i*p.n+left : i*p.n+right]
 			at, value, some := in.nonzeros(s, row)
-			for _, e := range matrix.AppendNonzeros(s.entries[:0], p.pixels.Row(i)[lo:hi], lo) {
-				d := p.y[int(e>>matrix.PlaceShift)*p.n:]
+			for _, e := range appendNonzeros(s.entries[:0], p.pixels.Row(i)[lo:hi], lo) {
+				d := p.y[int(e>>placeShift)*p.n:]
 				in.addNonzeros(d[left:right], row, at, value, some, T(matrix.Intensity(byte(e))))
 			}
 		}
@@ -178,10 +178,7 @@ func (in inner[T]) transposedPixelProduct(s *Scratch[T], p *product[T], lo, hi i
 
 // entries lists the pixels of image i that are not 0.
 func (p *product[T]) entries(s *Scratch[T], i int) []uint32 {
-	if l := p.pixels.Nonzeros; l != nil {
-		return l.Row(int(p.pixels.Index[i]))
-	}
-	return matrix.AppendNonzeros(s.entries[:0], p.pixels.Row(i), 0)
+	return appendNonzeros(s.entries[:0], p.pixels.Row(i), 0)
 }
 
 // blockColumns is how many columns of d are built together.

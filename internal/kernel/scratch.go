@@ -11,8 +11,7 @@ type Scratch[T Float] struct {
 	tile    []T            // a register tile that is not full
 	sums    []T            // of a block of images
 	entries []uint32       // compressed rows: places and bytes
-	listed  []*uint32      // where each of them begins
-	counts  []int32        // entries of each compressed row
+	counts  []int32        // entries of each compressed row, or pair
 	order   []int32        // compressed rows by count
 	starts  []int32        // where the rows of each count begin in order
 	none    []byte         // an image of zeros
@@ -20,13 +19,11 @@ type Scratch[T Float] struct {
 	group   [lists]sparseRow[T]
 
 	images, ahead [inBlock]*byte // of a block, and of those that come most likely after it
-	pairRows      []pairRow[T]
-	trash         []T // where the sums of a pair that is none go
-
-	pixels [16]*byte
-
-	at    []int32 // of the portable implementation: where a row is not 0,
-	value []T     // and what is there
+	pairRows      []pairRow[T]   // pairs with entries, by count
+	pairGroup     [mostTogether]pairRow[T]
+	trash         []T     // where the sums of a pair that is none go
+	at            []int32 // of the portable implementation: where a row is not 0,
+	value         []T     // and what is there
 }
 
 // lists is how many compressed rows are summed together.

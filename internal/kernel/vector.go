@@ -75,8 +75,6 @@ func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, rest
 // is read, row r+ahead is fetched from memory, or the last of known, if that is less.
 type compressFunc func(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, ahead, known, n int)
 
-const padding = matrix.Padding
-
 // fetched is how many bytes of images are fetched ahead of their use.
 const fetched = 1 << 17
 
@@ -316,19 +314,7 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 	capacity := inner + 3*padding // compress writes up to two registers more
 	grow(&s.entries, height*capacity)
 	grow(&s.counts, height)
-	grow(&s.listed, height)
-	listed := p.pixels.Nonzeros != nil
-	if listed {
-		for r, image := range p.pixels.Index[to.top:to.bottom] {
-			row := p.pixels.Nonzeros.Row(int(image))
-			s.listed[r], s.counts[r] = unsafe.SliceData(row), int32(len(row))
-		}
-	} else {
-		v.compressRows(s, p, to, capacity)
-		for r := range height {
-			s.listed[r] = &s.entries[r*capacity]
-		}
-	}
+	v.compressRows(s, p, to, capacity)
 	s.sortRows(height, inner)
 	whole := height / lists * lists // rows in groups; of few there are none, and full panels are read where they lie
 	if height < few {
@@ -336,20 +322,15 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 	}
 	grow(&s.rows, height)
 	for i, r := range s.order[:height] {
-		count, entries := int(s.counts[r]), s.listed[r]
+		count, entries := int(s.counts[r]), s.entries[int(r)*capacity:]
 		if i < whole { // all rows of a group become as long as the last
 			longest := int(s.counts[s.order[i/lists*lists+lists-1]])
 			if longest-count > padding {
-				own := s.entries[int(r)*capacity : int(r)*capacity+longest]
-				if listed {
-					copy(own, unsafe.Slice(entries, count))
-					entries = &own[0]
-				}
-				clear(own[count:])
+				clear(entries[count:longest])
 			}
 			count = longest
 		}
-		s.rows[i] = sparseRow[T]{&p.y[(to.top+int(r))*cols], entries, count}
+		s.rows[i] = sparseRow[T]{&p.y[(to.top+int(r))*cols], &entries[0], count}
 	}
 
 	for left := to.left; left < to.right; {
@@ -400,7 +381,7 @@ func (v *vectors[T]) compressRows(s *Scratch[T], p *product[T], to span, capacit
 	if v.compress == nil {
 		for r := range height {
 			entries := s.entries[r*capacity : (r+1)*capacity]
-			n := len(matrix.AppendNonzeros(entries[:0], p.pixels.Row(to.top+r), 0))
+			n := len(appendNonzeros(entries[:0], p.pixels.Row(to.top+r), 0))
 			clear(entries[n : n+padding])
 			s.counts[r] = int32(n)
 		}

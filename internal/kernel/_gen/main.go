@@ -345,9 +345,8 @@ func narrow(v reg.VecVirtual, bytes int) reg.Register {
 // label is a place to jump to.
 type label string
 
-func (g generator) label(name string) label { return label(name) }
-func (l label) here()                       { Label(string(l)) }
-func (l label) ref() operand.LabelRef       { return operand.LabelRef(l) }
+func (l label) here()                 { Label(string(l)) }
+func (l label) ref() operand.LabelRef { return operand.LabelRef(l) }
 
 // line is a cache line in bytes.
 const line = 64

@@ -1,0 +1,116 @@
+package kernel
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"glassnet/matrix"
+)
+
+// The lists of every implementation, read back, are the images.
+func TestPairsListTheImages(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(51, 52))
+		pool := NewPool(3)
+		for range 200 {
+			m, k := r.IntN(300), 1+r.IntN(70)
+			pixels := images(r, m, k, []float64{0, 0.5, 0.81, 1}[r.IntN(4)])
+			e := NewEngine[float32](pool)
+			var l Pairs
+			l.begin(pixels, pool.Threads())
+			e.list(&l)
+			if Name() == "portable" {
+				return // it needs none
+			}
+			got := make([]byte, m*k)
+			for block, b := range l.blocks {
+				for q := range l.pairs() {
+					list := b.entries[b.starts[q]:b.starts[q+1]]
+					if !slices.IsSorted(list) {
+						t.Fatalf("the images of pair %d of block %d of %d images of %d pixels are not in order", q, block, m, k)
+					}
+					for _, e := range list {
+						i := block/l.group()*l.group()*l.height + int(e>>imageShift)
+						got[i*k+2*q] = byte(e)
+						if 2*q+1 < k {
+							got[i*k+2*q+1] = byte(e >> 8)
+						}
+						if e&0xffff == 0 || 2*q+1 == k && e>>8&0xff != 0 {
+							t.Fatalf("pair %d of image %d of %d pixels has the entry %#x", q, i, k, e)
+						}
+					}
+				}
+			}
+			for i := range m {
+				if !slices.Equal(got[i*k:(i+1)*k], pixels.Row(i)) {
+					t.Fatalf("image %d of %d, of %d pixels, is listed as %v, want %v", i, m, k, got[i*k:(i+1)*k], pixels.Row(i))
+				}
+			}
+		}
+	})
+}
+
+// rowsSeen notes which rows of a product its parts find computed.
+type rowsSeen struct {
+	l    *Pairs
+	y    []float32
+	n    int
+	seen []int // by row, as often; parts write to different rows
+}
+
+func (s *rowsSeen) Part(i, parts int) {
+	lo, hi := s.l.Rows(i, parts)
+	for r := lo; r < hi; r++ {
+		if s.y[r*s.n] != 0 {
+			s.seen[r]++
+		}
+	}
+}
+
+// What follows a product finds the rows that its part has, once, whatever they are.
+func TestThenFindsTheRowsOfItsPart(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(53, 54))
+		for _, threads := range []int{1, 2, 3, 8} {
+			e := NewEngine[float32](NewPool(threads))
+			for _, m := range []int{1, 63, 64, 100, 128, 129, 500} {
+				const k, n = 200, 300
+				pixels := images(r, m, k, 0)
+				w := make([]float32, k*n)
+				for i := range w {
+					w[i] = 1
+				}
+				l := new(Pairs)
+				s := &rowsSeen{l, make([]float32, m*n), n, make([]int, m)}
+				e.MatMulPairs(s.y, l, pixels, w, nil, n, s)
+				if slices.Min(s.seen) != 1 || slices.Max(s.seen) != 1 {
+					t.Errorf("%d threads, %d rows: seen %v times", threads, m, s.seen)
+				}
+			}
+		}
+	})
+}
+
+// A batch after a larger or smaller one gets lists of its own.
+func TestPairsAreMadeAnew(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(55, 56))
+		const k, n = 50, 20
+		e, w := NewEngine[float64](NewPool(2)), fill[float64](r, k*n, 0)
+		var kept Pairs
+		for _, m := range []int{200, 3, 64, 0, 130} {
+			pixels, g := images(r, m, k, 0.8), fill[float64](r, m*n, 0)
+			y, d, wantY, wantD := make([]float64, m*n), make([]float64, k*n), make([]float64, m*n), make([]float64, k*n)
+			e.MatMulPairs(y, &kept, pixels, w, nil, n, nil)
+			e.MatMulPairsTransposed(d, &kept, g, n)
+			x := matrix.New[float64](m, k)
+			matrix.Unpack(x, pixels)
+			e.MatMul(wantY, x.Data, w, nil, m, k, n)
+			e.MatMulTransposed(wantD, x.Data, g, m, k, n)
+			if !slices.Equal(y, wantY) || !slices.Equal(d, wantD) {
+				t.Errorf("a batch of %d after others: products differ from those of numbers", m)
+			}
+		}
+	})
+}
