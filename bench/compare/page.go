@@ -374,12 +374,13 @@ func (r *Run) versions() (all []string) {
 // doing says in words what the functions of a step do, by a part of their names; the
 // first that fits counts.
 var doing = [][2]string{
-	{"scatter", "gradient of the first layer's weights: each image adds to the rows of its pixels"},
-	{"fetch", "lists of the next batch brought nearer while this one is summed"},
-	{"sortrows", "images with as many pixels are summed together"},
-	{"sparse", "sums of scaled rows of the first layer, over the pixels that are not 0"},
-	{"compress", "lists of the pixels that are not 0"},
-	{"transposebytes", "the batch of images turned round, for the gradient of the weights"},
+	{"listpairs", "lists of the pairs of pixels that are not both 0"},
+	{".list", "lists of the pairs of pixels that are not both 0"},
+	{"pairsforward", "product of the first layer: each pair adds its rows of weights, scaled, to the sums of its images"},
+	{"pairsgradient", "gradient of the first layer's weights: each pair sums rows of its images"},
+	{"sortrows", "pairs with as many images are summed together"},
+	{"pairrows", "pairs with as many images are summed together"},
+	{"joinlists", "lists of the same pair put behind each other"},
 	{"softmax", "softmax"},
 	{"elementary.log", "the cost"},
 	{"update", "the update"},
@@ -387,7 +388,6 @@ var doing = [][2]string{
 	{"tile", "products of the small layers"},
 	{"dense", "products of the small layers"},
 	{"addcolumns", "gradients of the biases"},
-	{"join", "the sums of that gradient brought to where they belong, and set to 0"},
 	{"memclr", "memory set to 0"},
 }
 

@@ -27,10 +27,11 @@ func images(r *rand.Rand, m, k int, zeros float64) matrix.Pixels {
 
 // results computes every product of one shape by the implementation in use.
 func results[T Float](e *Engine[T], x, w, b, g []T, pixels matrix.Pixels, m, k, n int) map[string][]T {
+	dirty := func(n int) []T { return slices.Repeat([]T{7}, n) } // a result replaces what was there
 	all := map[string][]T{
-		"MatMul": make([]T, m*n), "MatMul without bias": make([]T, m*n), "MatMulTransposed": make([]T, k*n),
-		"MatMulByTransposed": make([]T, m*k), "MatMulPixels": make([]T, m*n), "MatMulPixelsTransposed": make([]T, k*n),
-		"MatMulPairs": make([]T, m*n), "MatMulPairsTransposed": make([]T, k*n),
+		"MatMul": dirty(m * n), "MatMul without bias": dirty(m * n), "MatMulTransposed": dirty(k * n),
+		"MatMulByTransposed": dirty(m * k), "MatMulPixels": dirty(m * n), "MatMulPixelsTransposed": dirty(k * n),
+		"MatMulPairs": dirty(m * n), "MatMulPairsTransposed": dirty(k * n),
 	}
 	e.MatMul(all["MatMul"], x, w, b, m, k, n)
 	e.MatMul(all["MatMul without bias"], x, w, nil, m, k, n)
