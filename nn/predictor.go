@@ -13,8 +13,9 @@ import (
 // once, also while nothing trains the network, and allocates nothing once each of
 // them has been served.
 type Predictor[T matrix.Float] struct {
-	net            *Network[T]
-	batch, threads int
+	net   *Network[T]
+	batch int
+	pool  *kernel.Pool
 
 	mu   sync.Mutex
 	free []*prediction[T] // as many as there have been callers at once
@@ -48,7 +49,7 @@ func NewPredictor[T matrix.Float](net *Network[T], batch int) *Predictor[T] {
 	if batch >= worthThreads {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Predictor[T]{net: net, batch: batch, threads: threads}
+	return &Predictor[T]{net: net, batch: batch, pool: kernel.PoolOf(threads)}
 }
 
 // take returns what one call needs, which the caller gives back to p.free.
@@ -60,8 +61,9 @@ func (p *Predictor[T]) take() *prediction[T] {
 		p.free = p.free[:last]
 		return one
 	}
-	one := &prediction[T]{net: p.net, rows: (p.batch + p.threads - 1) / p.threads, sum: make([]T, p.batch), best: make([]int32, p.batch)}
-	for range p.threads {
+	threads := p.pool.Threads()
+	one := &prediction[T]{net: p.net, rows: (p.batch + threads - 1) / threads, sum: make([]T, p.batch), best: make([]int32, p.batch)}
+	for range threads {
 		one.traces = append(one.traces, p.net.NewTrace(TraceOptions{Batch: one.rows}))
 	}
 	return one
@@ -103,7 +105,7 @@ func (p *Predictor[T]) pass(one *prediction[T], probabilities []T, images matrix
 			images.Rows(), images.Cols, len(probabilities), in, classes))
 	}
 	one.images, one.probabilities = images, probabilities
-	kernel.PoolOf(p.threads).Run(one, images.Rows() >= worthThreads)
+	p.pool.Run(one, images.Rows() >= worthThreads)
 	one.images, one.probabilities = matrix.Pixels{}, nil
 }
 

@@ -269,7 +269,7 @@ func (m *meter) products() {
 			r := Race{Name: shape.kind, M: shape.m, K: shape.k, N: shape.n, Threads: n}
 			command := fmt.Sprintf("product %s %d %d %d %%d", r.Name, r.M, r.K, r.N)
 			r.Timings = race(m.staff([]string{"glassnet", "numpy-best"}, n), command, m.rounds(11), m.slice())
-			m.log("%s: %s", command, summary(r))
+			m.log("%s: %s", strings.TrimSuffix(command, " %d"), summary(r))
 			m.run.Products = append(m.run.Products, r)
 		}
 	}
