@@ -1,5 +1,5 @@
 // Package matrix holds a dense row-major matrix of float32 or float64, and images as
-// bytes with lists of their pixels that are not 0. In a batch a row is an example and a column a feature.
+// bytes. In a batch a row is an example and a column a feature.
 package matrix
 
 import "fmt"

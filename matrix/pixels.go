@@ -15,6 +15,20 @@ type Pixels struct {
 // Rows is the number of examples.
 func (p Pixels) Rows() int { return len(p.Index) }
 
+// Check panics when an example is not in Data: before its rows are read on other
+// goroutines, where nobody could recover.
+func (p Pixels) Check() {
+	if p.Cols == 0 {
+		return
+	}
+	images := uint(len(p.Data) / p.Cols)
+	for i, image := range p.Index {
+		if uint(image) >= images {
+			panic(fmt.Sprintf("matrix: example %d of the batch is image %d of %d", i, image, images))
+		}
+	}
+}
+
 // Row returns the bytes of example i, sharing p's memory. It panics when they are
 // not in Data.
 func (p Pixels) Row(i int) []byte {

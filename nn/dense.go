@@ -92,7 +92,7 @@ func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix
 	batch := gradOut.Rows
 	if c.wantsGrads() {
 		if c.Pixels.Cols > 0 && c.mode == Train {
-			c.engine.MatMulPairsTransposed(d.weight.Grad, &c.pairs, gradOut.Data, d.out)
+			c.engine.MatMulPairsTransposed(d.weight.Grad, &c.pairs, c.Pixels, gradOut.Data, d.out)
 		} else if c.Pixels.Cols > 0 {
 			c.engine.MatMulPixelsTransposed(d.weight.Grad, c.Pixels, gradOut.Data, d.out)
 		} else {

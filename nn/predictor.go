@@ -13,9 +13,10 @@ import (
 // once, also while nothing trains the network, and allocates nothing once each of
 // them has been served.
 type Predictor[T matrix.Float] struct {
-	net   *Network[T]
-	batch int
-	pool  *kernel.Pool
+	net     *Network[T]
+	weights int // of the network, and all else it has
+	batch   int
+	pool    *kernel.Pool
 
 	mu   sync.Mutex
 	free []*prediction[T] // as many as there have been callers at once
@@ -35,11 +36,17 @@ type prediction[T matrix.Float] struct {
 	probabilities []T
 }
 
-// worthThreads is the size of batches from which a second core helps.
-const worthThreads = 64
+const (
+	// worthThreads is the size of batches from which a second core helps, and
+	// worthSharingImages the images times parameters.
+	worthThreads       = 64
+	worthSharingImages = 1 << 19
+	// fewTogether is how many images a thread passes together at least.
+	fewTogether = 16
+)
 
 // NewPredictor returns a Predictor for net that passes up to batch images through
-// it together, batches of 64 and more on all cores that other callers leave free.
+// it together, larger batches on all cores that other callers leave free.
 // It panics when batch < 1.
 func NewPredictor[T matrix.Float](net *Network[T], batch int) *Predictor[T] {
 	if batch < 1 {
@@ -49,7 +56,11 @@ func NewPredictor[T matrix.Float](net *Network[T], batch int) *Predictor[T] {
 	if batch >= worthThreads {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Predictor[T]{net: net, batch: batch, pool: kernel.PoolOf(threads)}
+	p := &Predictor[T]{net: net, batch: batch, pool: kernel.PoolOf(threads)}
+	for _, param := range net.params {
+		p.weights += len(param.Value)
+	}
+	return p
 }
 
 // take returns what one call needs, which the caller gives back to p.free.
@@ -62,7 +73,7 @@ func (p *Predictor[T]) take() *prediction[T] {
 		return one
 	}
 	threads := p.pool.Threads()
-	one := &prediction[T]{net: p.net, rows: (p.batch + threads - 1) / threads, sum: make([]T, p.batch), best: make([]int32, p.batch)}
+	one := &prediction[T]{net: p.net, rows: min(p.batch, max((p.batch+threads-1)/threads, fewTogether)), sum: make([]T, p.batch), best: make([]int32, p.batch)}
 	for range threads {
 		one.traces = append(one.traces, p.net.NewTrace(TraceOptions{Batch: one.rows}))
 	}
@@ -104,8 +115,9 @@ func (p *Predictor[T]) pass(one *prediction[T], probabilities []T, images matrix
 		panic(fmt.Sprintf("nn: %d images of %d pixels and room for %d probabilities, want images of %d and room for %d classes of each",
 			images.Rows(), images.Cols, len(probabilities), in, classes))
 	}
+	images.Check()
 	one.images, one.probabilities = images, probabilities
-	p.pool.Run(one, images.Rows() >= worthThreads)
+	p.pool.Run(one, images.Rows() >= worthThreads && images.Rows()*p.weights >= worthSharingImages)
 	one.images, one.probabilities = matrix.Pixels{}, nil
 }
 

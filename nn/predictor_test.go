@@ -1,6 +1,7 @@
 package nn_test
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -60,6 +61,38 @@ func testPredictor[T matrix.Float](t *testing.T) {
 	}
 }
 
+// Several threads share the images of a batch, also when others predict at once.
+func testPredictorOnThreads[T matrix.Float](t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	net := build[T](t, chain(false, nn.KindReLU, 784, 40, 10))
+	images, _ := pixels(200)
+	want := matrix.New[T](200, 10)
+	one := nn.NewPredictor(net, 1)
+	for i := range 200 {
+		one.Predict(want.Row(i), images.Row(i))
+	}
+	p := nn.NewPredictor(net, 70) // 200 images are 70, 70 and 60
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			got := matrix.New[T](200, 10)
+			for range 5 {
+				clear(got.Data)
+				p.PredictBatch(got, images)
+				if !slices.Equal(got.Data, want.Data) {
+					t.Error("a batch on several threads has other probabilities than its images alone")
+				}
+			}
+		})
+	}
+	callers.Wait()
+}
+
+func TestPredictorOnThreads(t *testing.T) {
+	t.Run("float32", testPredictorOnThreads[float32])
+	t.Run("float64", testPredictorOnThreads[float64])
+}
+
 func TestPredictor(t *testing.T) {
 	t.Run("float32", testPredictor[float32])
 	t.Run("float64", testPredictor[float64])
@@ -74,6 +107,12 @@ func TestPredictorPanicsOnMisuse(t *testing.T) {
 		"batch 0":       func() { nn.NewPredictor(net, 0) },
 		"short image":   func() { nn.NewPredictor(net, 1).Predict(make([]float32, 2), make([]byte, 2)) },
 		"probabilities": func() { nn.NewPredictor(net, 1).Predict(make([]float32, 3), make([]byte, 3)) },
+		"no such image": func() {
+			net := build[float32](t, chain(false, nn.KindReLU, 784, 40, 10))
+			images, _ := pixels(64)
+			images.Index[63] = 64 // another goroutine would read it
+			nn.NewPredictor(net, 64).PredictBatch(matrix.New[float32](64, 10), images)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {

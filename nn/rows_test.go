@@ -3,6 +3,7 @@ package nn_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"glassnet/matrix"
@@ -84,6 +85,43 @@ func TestGradientsOfAWrongLabel(t *testing.T) {
 		if text := panicText(func() { net.Gradients(trace, nn.CrossEntropy[float32]{}, c, images, labels) }); text == "" {
 			t.Errorf("%d threads: no panic", threads)
 		}
+	}
+}
+
+// A batch with an image that is none is the caller's fault, and told where it can recover.
+func TestGradientsOfNoImage(t *testing.T) {
+	net := build[float32](t, chain(false, nn.KindReLU, 784, 20, 10))
+	images, labels := pixels(64)
+	images.Index[63] = 64
+	for _, threads := range []int{1, 2} {
+		trace, c := net.NewTrace(nn.TraceOptions{Batch: 64, Backward: true, Threads: threads}), nn.NewLossCache[float32](64, 10)
+		if text := panicText(func() { net.Gradients(trace, nn.CrossEntropy[float32]{}, c, images, labels) }); text == "" {
+			t.Errorf("%d threads: no panic", threads)
+		}
+	}
+}
+
+// A backward pass belongs to the pass before it, whatever other images a training pass
+// before that one has listed.
+func TestBackwardAfterAnEvalPass(t *testing.T) {
+	net := build[float64](t, chain(false, nn.KindReLU, 784, 20, 10))
+	images, labels := pixels(70)
+	before := images
+	before.Index = images.Index[:33]
+	trace, c := net.NewTrace(nn.TraceOptions{Batch: 70, Backward: true}), nn.NewLossCache[float64](70, 10)
+	loss := nn.CrossEntropy[float64]{}
+	gradients := func(mode nn.Mode) (all []float64) {
+		loss.Forward(c, net.ForwardPixels(trace, images, mode), labels)
+		net.Backward(trace, loss.Backward(c))
+		for _, p := range net.Params() {
+			all = append(all, p.Grad...)
+		}
+		return all
+	}
+	want := gradients(nn.Train)
+	net.ForwardPixels(trace, before, nn.Train)
+	if !slices.Equal(gradients(nn.Eval), want) {
+		t.Error("gradients after an Eval pass differ from those after a Train pass of the same images")
 	}
 }
 

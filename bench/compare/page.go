@@ -377,6 +377,8 @@ var doing = [][2]string{
 	{"listpairs", "lists of the pairs of pixels that are not both 0"},
 	{".list", "lists of the pairs of pixels that are not both 0"},
 	{"pairsforward", "product of the first layer: each pair adds its rows of weights, scaled, to the sums of its images"},
+	{"pairsthroughtile", "gradient of the first layer's weights: each pair sums rows of its images"},
+	{"packrows", "gradients laid out for the sums of pairs"},
 	{"pairsgradient", "gradient of the first layer's weights: each pair sums rows of its images"},
 	{"sortrows", "pairs with as many images are summed together"},
 	{"pairrows", "pairs with as many images are summed together"},

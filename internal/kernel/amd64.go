@@ -31,7 +31,7 @@ var avx512For32 = vectors[float32]{
 	masked: true, cut: true, lanes: 16,
 	addScaled: avx512AddScaled32, peak: avx512Peak32, transposePanel: avx512TransposePanel32,
 	compress: avx512Compress,
-	pairs: []pairPanel[float32]{
+	pairPanels: []pairPanel[float32]{
 		{8, 8, avx512PairsForward8x32, avx512PairsGradient8x32, avx512Pack8x32},
 		{16, 16, avx512PairsForward16x32, avx512PairsGradient16x32, avx512Pack16x32},
 		{20, 32, avx512PairsForward20x32, avx512PairsGradient20x32, avx512Pack32x32},
@@ -68,7 +68,7 @@ var avx512For64 = vectors[float64]{
 	masked: true, cut: true, lanes: 8,
 	addScaled: avx512AddScaled64, peak: avx512Peak64, transposePanel: avx512TransposePanel64,
 	compress: avx512Compress,
-	pairs: []pairPanel[float64]{
+	pairPanels: []pairPanel[float64]{
 		{4, 4, avx512PairsForward4x64, avx512PairsGradient4x64, avx512Pack4x64},
 		{8, 8, avx512PairsForward8x64, avx512PairsGradient8x64, avx512Pack8x64},
 		{10, 16, avx512PairsForward10x64, avx512PairsGradient10x64, avx512Pack16x64},
@@ -107,7 +107,7 @@ var avx2For32 = vectors[float32]{
 	lanes:     8,
 	addScaled: avx2AddScaled32, peak: avx2Peak32,
 	compress: avx2Compress,
-	pairs: []pairPanel[float32]{
+	pairPanels: []pairPanel[float32]{
 		{4, 4, avx2PairsForward4x32, avx2PairsGradient4x32, nil},
 		{8, 8, avx2PairsForward8x32, avx2PairsGradient8x32, nil},
 		{12, 16, avx2PairsForward12x32, avx2PairsGradient12x32, nil},
@@ -145,7 +145,7 @@ var avx2For64 = vectors[float64]{
 	lanes:     4,
 	addScaled: avx2AddScaled64, peak: avx2Peak64,
 	compress: avx2Compress,
-	pairs: []pairPanel[float64]{
+	pairPanels: []pairPanel[float64]{
 		{2, 2, avx2PairsForward2x64, avx2PairsGradient2x64, nil},
 		{4, 4, avx2PairsForward4x64, avx2PairsGradient4x64, nil},
 		{6, 8, avx2PairsForward6x64, avx2PairsGradient6x64, nil},

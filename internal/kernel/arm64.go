@@ -14,7 +14,7 @@ var neonFor32 = vectors[float32]{
 	},
 	many:  16,
 	lanes: 4,
-	pairs: []pairPanel[float32]{
+	pairPanels: []pairPanel[float32]{
 		{4, 4, neonPairsForward4x32, neonPairsGradient4x32, nil},
 		{8, 8, neonPairsForward8x32, neonPairsGradient8x32, nil},
 		{16, 16, neonPairsForward16x32, neonPairsGradient16x32, nil},
@@ -32,7 +32,7 @@ var neonFor64 = vectors[float64]{
 	},
 	many:  8,
 	lanes: 2,
-	pairs: []pairPanel[float64]{
+	pairPanels: []pairPanel[float64]{
 		{2, 2, neonPairsForward2x64, neonPairsGradient2x64, nil},
 		{4, 4, neonPairsForward4x64, neonPairsGradient4x64, nil},
 		{8, 8, neonPairsForward8x64, neonPairsGradient8x64, nil},

@@ -22,6 +22,8 @@ func images(r *rand.Rand, m, k int, zeros float64) matrix.Pixels {
 	for i := range p.Index {
 		p.Index[i] = int32(r.IntN(m + 2))
 	}
+	// What stands behind is only likely the next batch; it may be anything.
+	p.Index = append(p.Index, slices.Repeat([]int32{0, -1, math.MaxInt32, math.MinInt32, 1}, r.IntN(m/2+2))...)[:m]
 	return p
 }
 
@@ -41,7 +43,7 @@ func results[T Float](e *Engine[T], x, w, b, g []T, pixels matrix.Pixels, m, k, 
 	e.MatMulPixelsTransposed(all["MatMulPixelsTransposed"], pixels, g, n)
 	var l Pairs
 	e.MatMulPairs(all["MatMulPairs"], &l, pixels, w, b, n, nil)
-	e.MatMulPairsTransposed(all["MatMulPairsTransposed"], &l, g, n)
+	e.MatMulPairsTransposed(all["MatMulPairsTransposed"], &l, pixels, g, n)
 	return all
 }
 

@@ -85,40 +85,49 @@ func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T,
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
 	check("MatMulPairs", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
-	l.begin(pixels, e.pool.Threads())
 	p := product[T]{kind: pairsForward, y: y, pairs: l, pixels: pixels, w: w, b: b, m: m, k: k, n: n, then: then}
 	split := m*k*n/sparse >= worthSplitting || then != nil
-	if p.listed = split && then == nil && e.pool.Threads() > 1 && n >= ownColumns*e.pool.Threads(); p.listed {
-		e.list(l)
+	threads := e.threads(split)
+	l.begin(m, k, threads)
+	if p.listed = then == nil && threads > 1 && n >= ownColumns*threads; p.listed {
+		e.list(l, pixels)
 	}
 	e.run(p, split)
 }
 
-// MatMulPairsTransposed computes d = xᵀ·g for the listed x [m, k]; shapes g [m, n],
-// d [k, n].
-func (e *Engine[T]) MatMulPairsTransposed(d []T, l *Pairs, g []T, n int) {
-	m, k := l.pixels.Rows(), l.pixels.Cols
-	check[T]("MatMulPairsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
-	e.run(product[T]{kind: pairsForWeight, y: d, pairs: l, pixels: l.pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
+// MatMulPairsTransposed computes d = xᵀ·g for x = pixels/255, which l lists; shapes
+// g [m, n], d [k, n].
+func (e *Engine[T]) MatMulPairsTransposed(d []T, l *Pairs, pixels matrix.Pixels, g []T, n int) {
+	m, k := pixels.Rows(), pixels.Cols
+	check[T]("MatMulPairsTransposed", m, k, n, len(d), k*n, l.images*l.cols, m*k, len(g), m*n, nil, n)
+	e.run(product[T]{kind: pairsForWeight, y: d, pairs: l, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
 }
 
 // MatMulPixelsTransposed computes d = xᵀ·g for x = pixels/255; shapes x [m, k],
 // g [m, n], d [k, n]. Pixels of 0 are skipped, but for one beside one that is not.
 func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n int) {
 	checkPixels(pixels)
-	e.pairs.begin(pixels, e.pool.Threads())
-	e.list(&e.pairs)
-	e.MatMulPairsTransposed(d, &e.pairs, g, n)
-	e.pairs.pixels = matrix.Pixels{} // let go of the caller's memory
+	m, k := pixels.Rows(), pixels.Cols
+	e.pairs.begin(m, k, e.threads(m*k >= worthListing))
+	e.list(&e.pairs, pixels)
+	e.MatMulPairsTransposed(d, &e.pairs, pixels, g, n)
 }
 
 // worthListing is the number of pixels from which a second core helps to list them.
 const worthListing = 1 << 16
 
 // list makes the lists of l.
-func (e *Engine[T]) list(l *Pairs) {
-	m, k := l.pixels.Rows(), l.pixels.Cols
-	e.run(product[T]{kind: listPairs, pairs: l, pixels: l.pixels, m: m, k: k}, m*k >= worthListing)
+func (e *Engine[T]) list(l *Pairs, pixels matrix.Pixels) {
+	m, k := pixels.Rows(), pixels.Cols
+	e.run(product[T]{kind: listing, pairs: l, pixels: pixels, m: m, k: k}, m*k >= worthListing)
+}
+
+// threads is how many threads a product is for.
+func (e *Engine[T]) threads(split bool) int {
+	if !split || e.Alone {
+		return 1
+	}
+	return e.pool.Threads()
 }
 
 // worthRectifying is the number of elements from which a second core helps with a ReLU.
@@ -162,11 +171,12 @@ func (e *Engine[T]) rectify(p *product[T], to span) {
 	}
 }
 
-// checkPixels panics when there are too many pixels for an entry.
+// checkPixels panics when there are too many pixels for an entry, or an image is none.
 func checkPixels(p matrix.Pixels) {
-	if max(p.Rows(), p.Cols) > maxPlaces {
-		panic(fmt.Sprintf("kernel: %d images of %d pixels, want at most %d of each", p.Rows(), p.Cols, maxPlaces))
+	if p.Cols > maxPlaces {
+		panic(fmt.Sprintf("kernel: images of %d pixels, want at most %d", p.Cols, maxPlaces))
 	}
+	p.Check()
 }
 
 // check panics unless the lengths of result, factors and bias are what they must.

@@ -77,7 +77,7 @@ const (
 	forGradWeight              // y [k, n] = xᵀ·g, with g in w
 	forGradIn                  // y [m, k] = g·wᵀ, with g in x
 	pixelsForward              // y [m, n] = pixels·w + b
-	listPairs                  // nothing but the lists
+	listing                    // nothing but the lists
 	pairsForward               // pixelsForward, which lists the pairs
 	pairsForWeight             // y [k, n] = pixelsᵀ·g, with g in w, by the lists
 	rectify                    // y [m, n] = ReLU(x)

@@ -9,6 +9,3 @@ func pause() {
 	for range 16 {
 	}
 }
-
-// fetch does nothing: there is no such instruction in Go.
-func fetch(*byte, int) {}

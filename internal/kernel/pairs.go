@@ -14,10 +14,13 @@ import (
 // Kernels", Int. J. High Perform. Comput. Appl. 18 (2004), call it register blocking.)
 // The product of a first layer makes the lists, and the gradient of its weights uses
 // them. An entry is image<<16 | second<<8 | first, the bytes of the two pixels.
+//
+// A weight that is infinite makes the sums of an image NaN whose pixel beside is not 0,
+// though its own is.
 type Pairs struct {
-	pixels matrix.Pixels // what is listed
-	height int           // images of a block; the last may have fewer
-	blocks []pairBlock
+	images, cols int // of what is listed
+	height       int // images of a block; the last may have fewer
+	blocks       []pairBlock
 }
 
 // pairBlock lists some images that follow each other: pair q has the entries from
@@ -61,13 +64,14 @@ type pairRow[T Float] struct {
 // first of which is image first, from starts[0] on. It fetches the images ahead.
 type listPairsFunc func(entries *uint32, starts *int32, images, ahead **byte, first, n int)
 
-// begin makes room for the pairs of pixels, that many threads are to list.
-func (l *Pairs) begin(pixels matrix.Pixels, threads int) {
-	l.pixels = pixels
-	m := pixels.Rows()
-	l.height = min(max((m+threads-1)/threads, 1), inBlock)
+// begin makes room for the pairs of so many images, that threads are to list: each the
+// same number of blocks, as far as that goes.
+func (l *Pairs) begin(images, cols, threads int) {
+	l.images, l.cols = images, cols
+	rounds := max((images+inBlock*threads-1)/(inBlock*threads), 1)
+	l.height = max((images+rounds*threads-1)/(rounds*threads), 1)
 	l.height = (l.height + 15) / 16 * 16
-	count := (m + l.height - 1) / l.height
+	count := (images + l.height - 1) / l.height
 	l.blocks = l.blocks[:cap(l.blocks)]
 	for len(l.blocks) < count {
 		l.blocks = append(l.blocks, pairBlock{})
@@ -82,13 +86,13 @@ func (l *Pairs) begin(pixels matrix.Pixels, threads int) {
 
 // pairs is how many pairs an image has; if its pixels are odd in number, the last has 0
 // for its second.
-func (l *Pairs) pairs() int { return (l.pixels.Cols + 1) / 2 }
+func (l *Pairs) pairs() int { return (l.cols + 1) / 2 }
 
 // Rows returns the images [lo, hi) of the batch that one of parts takes, where parts take
 // images.
 func (l *Pairs) Rows(part, parts int) (lo, hi int) {
-	m, count := l.pixels.Rows(), len(l.blocks)
-	return min(m, count*part/parts*l.height), min(m, count*(part+1)/parts*l.height)
+	count := len(l.blocks)
+	return min(l.images, count*part/parts*l.height), min(l.images, count*(part+1)/parts*l.height)
 }
 
 // group is how many blocks form a group.
@@ -98,8 +102,7 @@ func (l *Pairs) group() int { return inGroup / l.height }
 func (l *Pairs) first(block int) int { return block % l.group() * l.height }
 
 // list makes the lists of a block.
-func (v *vectors[T]) list(s *Scratch[T], l *Pairs, block int) {
-	p := l.pixels
+func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, block int) {
 	k, lo := p.Cols, block*l.height
 	hi := min(lo+l.height, p.Rows())
 	grow(&s.none, k)
@@ -110,7 +113,7 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, block int) {
 			s.images[i] = unsafe.SliceData(p.Row(at))
 			// What stands behind a batch in the order of the images is most likely the
 			// batch after it.
-			if at += p.Rows(); at < len(known) {
+			if at += p.Rows(); at < len(known) && k > 0 {
 				if next := int(known[at]); next >= 0 && next < len(p.Data)/k {
 					s.ahead[i] = &p.Data[next*k]
 				}
@@ -124,19 +127,21 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, block int) {
 		listed = k / 16 * 16
 		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], &s.ahead[0], l.first(block), listed)
 	}
-	l.listRest(block, lo, hi, listed)
+	l.listRest(p, block, lo, hi, listed)
+	clear(s.images[:]) // let go of the caller's memory
+	clear(s.ahead[:])
 }
 
 // listRest lists the pairs of the columns from a multiple of 8 on, of a block's images
 // [lo, hi).
-func (l *Pairs) listRest(block, lo, hi, from int) {
-	b, k := &l.blocks[block], l.pixels.Cols
+func (l *Pairs) listRest(p matrix.Pixels, block, lo, hi, from int) {
+	b, k := &l.blocks[block], p.Cols
 	var lists [4][inBlock]uint32
 	for ; from < k; from += 8 {
 		var counts [4]int
 		for i := lo; i < hi; i++ {
 			var word uint64 // 8 pixels
-			if row := l.pixels.Row(i); from+8 <= k {
+			if row := p.Row(i); from+8 <= k {
 				word = binary.LittleEndian.Uint64(row[from:])
 			} else {
 				for j, pixel := range row[from:] {
@@ -162,19 +167,30 @@ func (l *Pairs) listRest(block, lo, hi, from int) {
 
 // pairPanelOf returns the narrowest panel that has so many columns, or the widest.
 func (v *vectors[T]) pairPanelOf(columns int) *pairPanel[T] {
-	for i := range v.pairs {
-		if v.pairs[i].columns >= columns {
-			return &v.pairs[i]
+	for i := range v.pairPanels {
+		if v.pairPanels[i].columns >= columns {
+			return &v.pairPanels[i]
 		}
 	}
-	return &v.pairs[len(v.pairs)-1]
+	return &v.pairPanels[len(v.pairPanels)-1]
+}
+
+// ownColumns is the number of columns from which a thread takes columns of its own of the
+// weights of a first layer: then it need not read all of them.
+const ownColumns = 128
+
+// shareColumns cuts the columns of a matrix into parts that begin with cache lines.
+func shareColumns(rows, cols, part, parts int) span {
+	const unit = 16
+	units := (cols + unit - 1) / unit
+	return span{0, rows, min(cols, units*part/parts*unit), min(cols, units*(part+1)/parts*unit)}
 }
 
 // listBlocks lists a part of the blocks of a batch.
 func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
 	count := len(p.pairs.blocks)
 	for block := count * part / parts; block < count*(part+1)/parts; block++ {
-		v.list(s, p.pairs, block)
+		v.list(s, p.pairs, p.pixels, block)
 	}
 }
 
@@ -282,13 +298,11 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, 
 	grow(&s.counts, count)
 	counts := s.counts[:count]
 	clear(counts)
-	size := 0
 	for i := range blocks {
 		starts := blocks[i].starts[from : to+1]
 		for q := range counts {
 			counts[q] += starts[q+1] - starts[q]
 		}
-		size += int(starts[count] - starts[0])
 	}
 	s.sortRows(count, inGroup)
 	order, some := s.order[:count], 0
@@ -304,7 +318,7 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, 
 	count = len(order)
 	groups := (count + v.together - 1) / v.together
 	grow(&s.pairRows, groups*v.together)
-	grow(&s.entries, size+groups*inGroup+inBlock)
+	grow(&s.entries, groups*v.together*inGroup+inBlock)
 	grow(&s.trash, p.n+1)
 	rows := s.pairRows[:groups*v.together]
 	for i := range rows {

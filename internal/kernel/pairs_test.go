@@ -18,8 +18,8 @@ func TestPairsListTheImages(t *testing.T) {
 			pixels := images(r, m, k, []float64{0, 0.5, 0.81, 1}[r.IntN(4)])
 			e := NewEngine[float32](pool)
 			var l Pairs
-			l.begin(pixels, pool.Threads())
-			e.list(&l)
+			l.begin(m, k, pool.Threads())
+			e.list(&l, pixels)
 			if Name() == "portable" {
 				return // it needs none
 			}
@@ -103,7 +103,7 @@ func TestPairsAreMadeAnew(t *testing.T) {
 			pixels, g := images(r, m, k, 0.8), fill[float64](r, m*n, 0)
 			y, d, wantY, wantD := make([]float64, m*n), make([]float64, k*n), make([]float64, m*n), make([]float64, k*n)
 			e.MatMulPairs(y, &kept, pixels, w, nil, n, nil)
-			e.MatMulPairsTransposed(d, &kept, g, n)
+			e.MatMulPairsTransposed(d, &kept, pixels, g, n)
 			x := matrix.New[float64](m, k)
 			matrix.Unpack(x, pixels)
 			e.MatMul(wantY, x.Data, w, nil, m, k, n)

@@ -33,17 +33,6 @@ func shareRows(rows, cols, part, parts int) span {
 	return span{rows * part / parts, rows * (part + 1) / parts, 0, cols}
 }
 
-// ownColumns is the number of columns from which a thread takes columns of its own of the
-// weights of a first layer: then it need not read all of them.
-const ownColumns = 64
-
-// shareColumns cuts the columns of a matrix into parts that begin with cache lines.
-func shareColumns(rows, cols, part, parts int) span {
-	const unit = 64
-	units := (cols + unit - 1) / unit
-	return span{0, rows, min(cols, units*part/parts*unit), min(cols, units*(part+1)/parts*unit)}
-}
-
 const (
 	// blockRows is how many rows of y are built together when w is too large for
 	// the second-level cache: few enough to stay in the first, enough to reuse
@@ -57,7 +46,7 @@ const (
 
 // multiply splits the rows of the result.
 func (in inner[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
-	if p.kind == listPairs {
+	if p.kind == listing {
 		return // it needs none
 	}
 	rows := p.m

@@ -12,8 +12,8 @@ type Scratch[T Float] struct {
 	sums    []T            // of a block of images
 	entries []uint32       // compressed rows: places and bytes
 	counts  []int32        // entries of each compressed row, or pair
-	order   []int32        // compressed rows by count
-	starts  []int32        // where the rows of each count begin in order
+	order   []int32        // compressed rows, or pairs, by count
+	starts  []int32        // where those of each count begin in order
 	none    []byte         // an image of zeros
 	rows    []sparseRow[T] // compressed rows in order
 	group   [lists]sparseRow[T]

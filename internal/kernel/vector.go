@@ -23,7 +23,7 @@ type vectors[T Float] struct {
 	lanes          int
 	compress       compressFunc                                         // nil: in Go
 	transposePanel func(dst *T, columns int, src *T, stride, inner int) // nil: in Go
-	pairs          []pairPanel[T]                                       // by width
+	pairPanels     []pairPanel[T]                                       // by width
 	together       int                                                  // pairs whose gradients are summed together
 	listPairs      listPairsFunc                                        // nil: in Go
 	joinLists      func(to *uint32, pairs *byte, order *int32, from, count int, blocks *byte, parts int)
@@ -109,7 +109,7 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 		v.dense(s, p.y, k, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, part, parts)
 	case forGradIn:
 		v.dense(s, p.y, m, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
-	case listPairs:
+	case listing:
 		v.listBlocks(s, p, part, parts)
 	case pairsForward:
 		v.pairsForward(s, p, part, parts)
@@ -386,9 +386,6 @@ func (v *vectors[T]) compressRows(s *Scratch[T], p *product[T], to span, capacit
 			s.counts[r] = int32(n)
 		}
 		return
-	}
-	for r := to.top; r < to.bottom; r++ {
-		p.pixels.Row(r) // panics when it is not in Data
 	}
 	// What stands behind a batch in the order of the images is most likely the
 	// batch after it, and worth fetching as far as it fits into a cache.

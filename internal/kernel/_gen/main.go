@@ -85,7 +85,7 @@ type set struct {
 	panels []panel
 	masked bool // loads and stores can leave lanes out
 
-	pairs    [][]int // registers of the panels for pairs of pixels
+	pairs    [][]int // registers of the panels for pairs of pixels: up to what all registers hold
 	together int     // pairs whose gradients are summed together
 }
 
@@ -104,6 +104,7 @@ var (
 var sets = map[string]set{
 	// 32 registers: 12 rows of two accumulators, a row of the panel, a broadcast.
 	// A half register beside a full one saves a quarter of the time for 17 to 24
+	// columns, and a quarter of one, where rows of pairs are only added to, more for 20.
 	"avx512": {"avx512", 64, []panel{{[]int{32}, highest}, {[]int{64}, highest}, {[]int{64, 32}, highest}, {[]int{64, 64}, highest}, {[]int{64, 64, 32}, high8}}, true,
 		[][]int{{32}, {64}, {64, 16}, {64, 32}, {64, 64}, {64, 64, 32}, {64, 64, 64}, {64, 64, 64, 64}}, 2},
 	// 16 registers: 12 rows of one accumulator, 6 of two or 4 of three. Without masks
