@@ -49,3 +49,20 @@ func TestFinite(t *testing.T) {
 		}
 	}
 }
+
+func TestPixelsCheck(t *testing.T) {
+	data := make([]byte, 6)
+	matrix.Pixels{Cols: 2, Data: data, Index: []int32{2, 0, 1, 2}}.Check()
+	matrix.Pixels{Cols: 2, Data: data}.Check()
+	matrix.Pixels{Cols: 0, Index: []int32{7}}.Check() // no pixel is read
+	for _, image := range []int32{-1, 3, 1 << 30} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("image %d of 3: no panic", image)
+				}
+			}()
+			matrix.Pixels{Cols: 2, Data: data, Index: []int32{0, image}}.Check()
+		}()
+	}
+}
