@@ -9033,21 +9033,41 @@ TEXT ·avx2ListPairs(SB), $512-48
 	MOVQ         starts+8(FP), CX
 	MOVQ         images+16(FP), DX
 	MOVQ         ahead+24(FP), BX
-	MOVQ         n+40(FP), SI
-	LEAQ         avx2Fronts<>+0(SB), DI
+	LEAQ         avx2Fronts<>+0(SB), SI
 	VPXOR        Y0, Y0, Y0
-	MOVQ         first+32(FP), R8
-	SHLQ         $0x10, R8
-	VMOVQ        R8, X1
+	MOVQ         first+32(FP), DI
+	SHLQ         $0x10, DI
+	VMOVQ        DI, X1
 	VPBROADCASTD X1, Y1
+	MOVQ         n+40(FP), DI
 	MOVLQSX      (CX), R8
 	LEAQ         (AX)(R8*4), R8
 	XORQ         R9, R9
 	MOVQ         BX, R10
 
 loop:
-	CMPQ       R9, SI
+	CMPQ       R9, DI
 	JGE        done
+	MOVQ       (R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       8(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       16(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       24(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       32(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       40(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       48(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	MOVQ       56(R10), R11
+	PREFETCHT1 (R11)(R9*1)
+	ADDQ       $0x00000040, R10
+	LEAQ       512(BX), R11
+	CMPQ       R10, R11
+	CMOVQEQ    BX, R10
 	MOVQ       (DX), R11
 	VMOVQ      (R11)(R9*1), X2
 	MOVQ       64(DX), R11
@@ -9336,26 +9356,6 @@ loop:
 	VMOVDQU    X7, 368(SP)
 	VMOVDQU    X4, 432(SP)
 	VMOVDQU    X6, 496(SP)
-	MOVQ       (R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       8(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       16(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       24(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       32(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       40(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       48(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       56(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	ADDQ       $0x00000040, R10
-	LEAQ       512(BX), R11
-	CMPQ       R10, R11
-	CMOVQEQ    BX, R10
 	VPMOVZXBD  (SP), Y2
 	VPMOVZXBD  64(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
@@ -9363,7 +9363,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+0(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9377,7 +9377,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+32(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9391,7 +9391,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+64(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9405,7 +9405,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+96(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9419,7 +9419,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+128(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9433,7 +9433,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+160(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9447,7 +9447,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+192(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9461,7 +9461,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+224(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9479,7 +9479,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+0(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9493,7 +9493,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+32(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9507,7 +9507,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+64(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9521,7 +9521,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+96(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9535,7 +9535,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+128(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9549,7 +9549,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+160(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9563,7 +9563,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+192(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9577,7 +9577,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+224(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9595,7 +9595,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+0(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9609,7 +9609,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+32(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9623,7 +9623,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+64(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9637,7 +9637,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+96(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9651,7 +9651,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+128(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9665,7 +9665,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+160(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9679,7 +9679,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+192(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9693,7 +9693,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+224(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9711,7 +9711,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+0(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9725,7 +9725,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+32(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9739,7 +9739,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+64(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9753,7 +9753,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+96(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9767,7 +9767,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+128(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9781,7 +9781,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+160(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9795,7 +9795,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+192(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
@@ -9809,7 +9809,7 @@ loop:
 	VPCMPEQD   Y0, Y2, Y3
 	VMOVMSKPS  Y3, R11
 	XORL       $0x000000ff, R11
-	VPMOVZXBD  (DI)(R11*8), Y4
+	VPMOVZXBD  (SI)(R11*8), Y4
 	VPADDD     avx2Images<>+224(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2

@@ -11945,19 +11945,19 @@ TEXT ·avx512ListPairs(SB), NOSPLIT, $0-48
 	MOVQ         starts+8(FP), CX
 	MOVQ         images+16(FP), DX
 	MOVQ         ahead+24(FP), BX
-	MOVQ         n+40(FP), SI
-	MOVQ         first+32(FP), DI
-	VPBROADCASTW DI, Z0
+	MOVQ         first+32(FP), SI
+	VPBROADCASTW SI, Z0
 	VPADDW       avx512Images0<>+0(SB), Z0, Z1
 	VPADDW       avx512Images1<>+0(SB), Z0, Z0
-	MOVQ         $0x0000ffff, DI
-	VPBROADCASTD DI, Z2
-	MOVQ         $0x000000f0, DI
-	KMOVW        DI, K1
-	MOVQ         $0x00000f00, DI
-	KMOVW        DI, K2
-	MOVQ         $0x0000f000, DI
-	KMOVW        DI, K3
+	MOVQ         $0x0000ffff, SI
+	VPBROADCASTD SI, Z2
+	MOVQ         $0x000000f0, SI
+	KMOVW        SI, K1
+	MOVQ         $0x00000f00, SI
+	KMOVW        SI, K2
+	MOVQ         $0x0000f000, SI
+	KMOVW        SI, K3
+	MOVQ         n+40(FP), SI
 	MOVLQSX      (CX), DI
 	LEAQ         (AX)(DI*4), DI
 	XORQ         R8, R8
@@ -11966,6 +11966,42 @@ TEXT ·avx512ListPairs(SB), NOSPLIT, $0-48
 loop:
 	CMPQ            R8, SI
 	JGE             done
+	MOVQ            (R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            8(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            16(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            24(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            32(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            40(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            48(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            56(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            64(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            72(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            80(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            88(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            96(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            104(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            112(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	MOVQ            120(R9), R10
+	PREFETCHT1      (R10)(R8*1)
+	ADDQ            $0x00000080, R9
+	LEAQ            512(BX), R10
+	CMPQ            R9, R10
+	CMOVQEQ         BX, R9
 	MOVQ            (DX), R10
 	VBROADCASTI32X4 (R10)(R8*1), Z3
 	MOVQ            32(DX), R10
@@ -12094,42 +12130,6 @@ loop:
 	VBROADCASTI32X4 (R10)(R8*1), K2, Z18
 	MOVQ            504(DX), R10
 	VBROADCASTI32X4 (R10)(R8*1), K3, Z18
-	MOVQ            (R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            8(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            16(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            24(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            32(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            40(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            48(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            56(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            64(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            72(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            80(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            88(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            96(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            104(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            112(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            120(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	ADDQ            $0x00000080, R9
-	LEAQ            512(BX), R10
-	CMPQ            R9, R10
-	CMOVQEQ         BX, R9
 	VPUNPCKLBW      Z11, Z3, Z19
 	VPUNPCKHBW      Z11, Z3, Z3
 	VPUNPCKLBW      Z12, Z4, Z11

@@ -402,6 +402,22 @@ func (g generator) entry(m operand.Mem, values reg.GPVirtual, bytes int) (place 
 	return place, value
 }
 
+// eachEntry writes a loop over t below the count at m, which may be 0.
+func eachEntry(m operand.Mem, body func(t reg.GPVirtual)) {
+	end, t := GP64(), GP64()
+	MOVQ(m, end)
+	XORQ(t, t)
+	loop, done := label("loop"), label("store")
+	TESTQ(end, end)
+	JZ(done.ref())
+	loop.here()
+	body(t)
+	INCQ(t)
+	CMPQ(t, end)
+	JNE(loop.ref())
+	done.here()
+}
+
 // sparse writes the sum of scaled rows: each compressed row picks rows of b and
 // scales them. Several are interleaved so that the additions of one do not wait
 // for each other; those of b then stand side by side.
@@ -441,47 +457,38 @@ func (g generator) sparse(lists int, widths []int) {
 			g.zero(v)
 		}
 	}
-	end, t := GP64(), GP64()
-	MOVQ(mem(row).Offset(size*(lists-1)+count), end)
-	XORQ(t, t)
-	loop, store := label("loop"), label("store")
-	TESTQ(end, end)
-	JZ(store.ref())
-	loop.here()
-	for r, e := range entries {
-		at, value := g.entry(mem(e).Idx(t, 4), values, widths[0])
-		if lists > 1 {
-			SHLL(operand.U8(4), at.As32())
-		}
-		for _, p := range pieces(widths, b, tail) {
-			var m operand.Mem
+	eachEntry(mem(row).Offset(size*(lists-1)+count), func(t reg.GPVirtual) {
+		for r, e := range entries {
+			at, value := g.entry(mem(e).Idx(t, 4), values, widths[0])
 			if lists > 1 {
-				m = p.row(at)
-			} else {
-				bytes := GP64()
-				MOVQ(at, bytes)
-				if p.first == 0 && len(lines) > 0 {
-					IMULQ(bs, bytes)
-				} else {
-					IMULQ(rs, bytes)
-				}
-				m = mem(p.base).Idx(bytes, 1)
+				SHLL(operand.U8(4), at.As32())
 			}
-			for i, width := range p.registers {
-				v := p.first + i
-				if lists == 1 && v == len(acc[r])-1 && mask != nil {
-					g.fma(m, narrow(value, width), mask, acc[r][v])
+			for _, p := range pieces(widths, b, tail) {
+				var m operand.Mem
+				if lists > 1 {
+					m = p.row(at)
 				} else {
-					g.fma(m, narrow(value, width), acc[r][v])
+					bytes := GP64()
+					MOVQ(at, bytes)
+					if p.first == 0 && len(lines) > 0 {
+						IMULQ(bs, bytes)
+					} else {
+						IMULQ(rs, bytes)
+					}
+					m = mem(p.base).Idx(bytes, 1)
 				}
-				m = m.Offset(width)
+				for i, width := range p.registers {
+					v := p.first + i
+					if lists == 1 && v == len(acc[r])-1 && mask != nil {
+						g.fma(m, narrow(value, width), mask, acc[r][v])
+					} else {
+						g.fma(m, narrow(value, width), acc[r][v])
+					}
+					m = m.Offset(width)
+				}
 			}
 		}
-	}
-	INCQ(t)
-	CMPQ(t, end)
-	JNE(loop.ref())
-	store.here()
+	})
 	bias, left := load("bias"), load("left")
 	panel := g.row(widths)
 	g.loadRow(panel, mem(bias), mask)

@@ -205,28 +205,19 @@ func (g generator) pairsGradient(together int, registers []int) {
 		}
 	}
 	begun.here()
-	end, t := GP64(), GP64()
-	MOVQ(mem(pair).Offset(size*(together-1)+count), end)
-	XORQ(t, t)
-	loop, store := label("loop"), label("store")
-	TESTQ(end, end)
-	JZ(store.ref())
-	loop.here()
-	for r, e := range entries {
-		at, a, b := g.pairEntry(mem(e).Idx(t, 4), values, apart, registers[0])
-		m := mem(gs).Idx(at, 8)
-		for i, width := range registers {
-			row := vector(width)
-			g.load(m, row)
-			g.fma(narrow(a, width), row, acc[2*r][i])
-			g.fma(narrow(b, width), row, acc[2*r+1][i])
-			m = m.Offset(width)
+	eachEntry(mem(pair).Offset(size*(together-1)+count), func(t reg.GPVirtual) {
+		for r, e := range entries {
+			at, a, b := g.pairEntry(mem(e).Idx(t, 4), values, apart, registers[0])
+			m := mem(gs).Idx(at, 8)
+			for i, width := range registers {
+				row := vector(width)
+				g.load(m, row)
+				g.fma(narrow(a, width), row, acc[2*r][i])
+				g.fma(narrow(b, width), row, acc[2*r+1][i])
+				m = m.Offset(width)
+			}
 		}
-	}
-	INCQ(t)
-	CMPQ(t, end)
-	JNE(loop.ref())
-	store.here()
+	})
 	zero := g.row(registers)
 	for _, v := range zero {
 		g.zero(v)
@@ -246,6 +237,36 @@ const (
 	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images ahead."
 )
 
+// listColumns writes the loop of a search for pairs over so many columns at a time:
+// read takes the bytes of a block's images, list writes the entries of pair q of these
+// columns to e and moves it behind them.
+func listColumns(columns int, entries, starts, ahead reg.GPVirtual, read func(column, scratch reg.GPVirtual), list func(q int, e reg.GPVirtual)) {
+	n, e, column, turn, scratch := load("n"), GP64(), GP64(), GP64(), GP64()
+	MOVLQSX(mem(starts), e)
+	LEAQ(mem(entries).Idx(e, 4), e)
+	XORQ(column, column)
+	MOVQ(ahead, turn)
+	loop, done := label("loop"), label("done")
+	loop.here()
+	CMPQ(column, n)
+	JGE(done.ref())
+	fetchAhead(ahead, turn, column, scratch, columns)
+	read(column, scratch)
+	for q := range columns / 2 {
+		list(q, e)
+		MOVQ(e, scratch)
+		SUBQ(entries, scratch)
+		SHRQ(operand.U8(2), scratch)
+		MOVL(scratch.As32(), mem(starts).Offset(4*(q+1)))
+	}
+	ADDQ(operand.U8(4*columns/2), starts)
+	ADDQ(operand.U8(columns), column)
+	JMP(loop.ref())
+	done.here()
+	VZEROUPPER()
+	RET()
+}
+
 // fetchAhead fetches 64 bytes from column on of some images of those ahead, and of the
 // next ones the next time: of each image again when it is at the next 64.
 func fetchAhead(ahead, turn, column, source reg.GPVirtual, columns int) {
@@ -261,15 +282,6 @@ func fetchAhead(ahead, turn, column, source reg.GPVirtual, columns int) {
 	CMOVQEQ(ahead, turn)
 }
 
-// listed stores where the list of pair q of those at starts ends, which is at e.
-func listed(starts, entries, e reg.GPVirtual, q int) {
-	end := GP64()
-	MOVQ(e, end)
-	SUBQ(entries, end)
-	SHRQ(operand.U8(2), end)
-	MOVL(end.As32(), mem(starts).Offset(4*(q+1)))
-}
-
 // listPairs writes the search for the pairs. Of 16 columns at a time, the bytes of a
 // block's images are brought together by pixel, and what is not 0 moved together by
 // an instruction, without a branch on what it is.
@@ -277,7 +289,7 @@ func listPairs(s set) {
 	const columns, slots, lanes = 16, 16, 4
 	g := generator{s, number{}}
 	g.function("ListPairs", listPairsParams, listPairsDoc)
-	entries, starts, images, ahead, n := load("entries"), load("starts"), load("images"), load("ahead"), load("n")
+	entries, starts, images, ahead := load("entries"), load("starts"), load("images"), load("ahead")
 	// Slot 4u+s of lane j is for image 16u+4j+s: so register u of entries has 16 images
 	// in their order.
 	image := func(slot, lane int) int { return 16*(slot/4) + 4*lane + slot%4 }
@@ -303,40 +315,31 @@ func listPairs(s set) {
 		MOVQ(operand.U32(0xf<<(4*l)), scalar)
 		KMOVW(scalar.As32(), lane[l])
 	}
-	e, column, turn := GP64(), GP64(), GP64()
-	MOVLQSX(mem(starts), e)
-	LEAQ(mem(entries).Idx(e, 4), e)
-	XORQ(column, column)
-	MOVQ(ahead, turn)
-	loop, done := label("loop"), label("done")
-	loop.here()
-	CMPQ(column, n)
-	JGE(done.ref())
-	source := GP64()
 	var x [slots]reg.VecVirtual
-	for slot := range x {
-		x[slot] = ZMM()
-		for l := range lanes {
-			MOVQ(mem(images).Offset(8*image(slot, l)), source)
-			if l == 0 {
-				VBROADCASTI32X4(mem(source).Idx(column, 1), x[slot])
-			} else {
-				VBROADCASTI32X4(mem(source).Idx(column, 1), lane[l], x[slot])
+	read := func(column, source reg.GPVirtual) {
+		for slot := range x {
+			x[slot] = ZMM()
+			for l := range lanes {
+				MOVQ(mem(images).Offset(8*image(slot, l)), source)
+				if l == 0 {
+					VBROADCASTI32X4(mem(source).Idx(column, 1), x[slot])
+				} else {
+					VBROADCASTI32X4(mem(source).Idx(column, 1), lane[l], x[slot])
+				}
 			}
 		}
-	}
-	fetchAhead(ahead, turn, column, source, columns)
-	// Four perfect shuffles of 16 rows of 16 bytes, lane by lane, turn them round.
-	for range 4 {
-		var y [slots]reg.VecVirtual
-		for i := range slots / 2 {
-			y[2*i], y[2*i+1] = ZMM(), x[i]
-			VPUNPCKLBW(x[i+8], x[i], y[2*i])
-			VPUNPCKHBW(x[i+8], x[i], x[i])
+		// Four perfect shuffles of 16 rows of 16 bytes, lane by lane, turn them round.
+		for range 4 {
+			var y [slots]reg.VecVirtual
+			for i := range slots / 2 {
+				y[2*i], y[2*i+1] = ZMM(), x[i]
+				VPUNPCKLBW(x[i+8], x[i], y[2*i])
+				VPUNPCKHBW(x[i+8], x[i], x[i])
+			}
+			x = y
 		}
-		x = y
 	}
-	for q := range columns / 2 {
+	list := func(q int, e reg.GPVirtual) {
 		a, b := x[2*q], x[2*q+1]
 		none := label(fmt.Sprintf("none%d", q))
 		either, some, found := ZMM(), K(), GP64()
@@ -367,14 +370,8 @@ func listPairs(s set) {
 			}
 		}
 		none.here()
-		listed(starts, entries, e, q)
 	}
-	ADDQ(operand.U8(4*columns/2), starts)
-	ADDQ(operand.U8(columns), column)
-	JMP(loop.ref())
-	done.here()
-	VZEROUPPER()
-	RET()
+	listColumns(columns, entries, starts, ahead, read, list)
 }
 
 // listPairs8 is listPairs without masks: of 8 columns at a time, whose bytes are turned
@@ -390,7 +387,7 @@ func listPairs8(s set, fronts operand.Mem) {
 		order = append(order, 0, 0, byte(i), 0)
 	}
 	images := constant(s.name+"Images", order...)
-	entries, starts, block, ahead, n := load("entries"), load("starts"), load("images"), load("ahead"), load("n")
+	entries, starts, block, ahead := load("entries"), load("starts"), load("images"), load("ahead")
 	table, scalar := GP64(), GP64()
 	LEAQ(fronts, table)
 	zero, first := YMM(), YMM()
@@ -399,48 +396,39 @@ func listPairs8(s set, fronts operand.Mem) {
 	SHLQ(operand.U8(imageShift), scalar)
 	VMOVQ(scalar, first.AsX())
 	VPBROADCASTD(first.AsX(), first)
-	e, column, turn := GP64(), GP64(), GP64()
-	MOVLQSX(mem(starts), e)
-	LEAQ(mem(entries).Idx(e, 4), e)
-	XORQ(column, column)
-	MOVQ(ahead, turn)
-	loop, done := label("loop"), label("done")
-	loop.here()
-	CMPQ(column, n)
-	JGE(done.ref())
-	source := GP64()
-	for some := 0; some < inBlock; some += 16 {
-		var x [columns]reg.VecVirtual
-		fetch := func(image int, v reg.VecVirtual) {
-			MOVQ(mem(block).Offset(8*(some+image)), source)
-			VMOVQ(mem(source).Idx(column, 1), v)
-		}
-		for r := range x {
-			x[r] = XMM()
-			other := XMM()
-			fetch(r, x[r])
-			fetch(r+8, other)
-			VPUNPCKLBW(other, x[r], x[r])
-		}
-		for distance := 4; distance > 0; distance /= 2 {
-			var next [columns]reg.VecVirtual
-			for r := range distance {
-				for half := range columns / (2 * distance) {
-					a, b := x[half*2*distance+r], x[half*2*distance+r+distance]
-					high := XMM()
-					VPUNPCKHBW(b, a, high)
-					VPUNPCKLBW(b, a, a)
-					next[half*2*distance+r], next[half*2*distance+r+distance] = a, high
-				}
+	read := func(column, source reg.GPVirtual) {
+		for some := 0; some < inBlock; some += 16 {
+			var x [columns]reg.VecVirtual
+			fetch := func(image int, v reg.VecVirtual) {
+				MOVQ(mem(block).Offset(8*(some+image)), source)
+				VMOVQ(mem(source).Idx(column, 1), v)
 			}
-			x = next
-		}
-		for c := range x {
-			VMOVDQU(x[c], turned.Offset(c*inBlock+some))
+			for r := range x {
+				x[r] = XMM()
+				other := XMM()
+				fetch(r, x[r])
+				fetch(r+8, other)
+				VPUNPCKLBW(other, x[r], x[r])
+			}
+			for distance := 4; distance > 0; distance /= 2 {
+				var next [columns]reg.VecVirtual
+				for r := range distance {
+					for half := range columns / (2 * distance) {
+						a, b := x[half*2*distance+r], x[half*2*distance+r+distance]
+						high := XMM()
+						VPUNPCKHBW(b, a, high)
+						VPUNPCKLBW(b, a, a)
+						next[half*2*distance+r], next[half*2*distance+r+distance] = a, high
+					}
+				}
+				x = next
+			}
+			for c := range x {
+				VMOVDQU(x[c], turned.Offset(c*inBlock+some))
+			}
 		}
 	}
-	fetchAhead(ahead, turn, column, source, columns)
-	for q := range columns / 2 {
+	list := func(q int, e reg.GPVirtual) {
 		for i := 0; i < inBlock; i += lanes {
 			entry, second, none, to, bits := YMM(), YMM(), YMM(), YMM(), GP64()
 			VPMOVZXBD(turned.Offset(2*q*inBlock+i), entry)
@@ -458,14 +446,8 @@ func listPairs8(s set, fronts operand.Mem) {
 			POPCNTL(bits.As32(), bits.As32())
 			LEAQ(mem(e).Idx(bits, 4), e)
 		}
-		listed(starts, entries, e, q)
 	}
-	ADDQ(operand.U8(4*columns/2), starts)
-	ADDQ(operand.U8(columns), column)
-	JMP(loop.ref())
-	done.here()
-	VZEROUPPER()
-	RET()
+	listColumns(columns, entries, starts, ahead, read, list)
 }
 
 // joinLists writes the joining of the lists that blocks have of the same pairs.
