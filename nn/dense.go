@@ -56,23 +56,31 @@ func (d *Dense[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Ma
 	return y
 }
 
-// ForwardPixels is Forward for x = pixels/255, with the same bits. Pixels of 0,
-// four of five on a handwritten digit, add nothing to the sum and are skipped.
+// ForwardPixels is Forward for x = pixels/255 [batch, in], with the same bits as long as
+// all weights are finite. It panics when a shape does not fit, or an image is not in
+// pixels.Data. Pixels of 0, four of five on a handwritten digit, add nothing to the sum
+// and are skipped.
 func (d *Dense[T]) ForwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
-	return d.forwardPixels(c, pixels, mode, nil)
+	y := d.beginPixels(c, pixels, mode)
+	d.multiplyPixels(c, nil)
+	return y
 }
 
-// forwardPixels is ForwardPixels; in mode Train a thread goes on with then, if that is
-// not nil, for the rows it has computed.
-func (d *Dense[T]) forwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode, then kernel.Task) matrix.Matrix[T] {
+// beginPixels prepares ForwardPixels and returns where its result will be.
+func (d *Dense[T]) beginPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
 	y := c.begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
 	c.In, c.Pixels = matrix.Matrix[T]{}, pixels
-	if mode == Train { // Backward will want the lists
-		c.engine.MatMulPairs(y.Data, &c.pairs, pixels, d.weight.Value, d.biases(), d.out, then)
-	} else {
-		c.engine.MatMulPixels(y.Data, pixels, d.weight.Value, d.biases(), d.out)
-	}
 	return y
+}
+
+// multiplyPixels computes what ForwardPixels does. In mode Train a thread goes on with
+// then, if that is not nil, for the rows it has computed.
+func (d *Dense[T]) multiplyPixels(c *Cache[T], then kernel.Task) {
+	if c.mode == Train { // Backward will want the lists
+		c.engine.MatMulPairs(c.Out.Data, &c.pairs, c.Pixels, d.weight.Value, d.biases(), d.out, then)
+	} else {
+		c.engine.MatMulPixels(c.Out.Data, c.Pixels, d.weight.Value, d.biases(), d.out)
+	}
 }
 
 func (d *Dense[T]) biases() []T {

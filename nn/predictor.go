@@ -13,10 +13,10 @@ import (
 // once, also while nothing trains the network, and allocates nothing once each of
 // them has been served.
 type Predictor[T matrix.Float] struct {
-	net     *Network[T]
-	weights int // of the network, and all else it has
-	batch   int
-	pool    *kernel.Pool
+	net        *Network[T]
+	parameters int // numbers in all parameters of net
+	batch      int
+	pool       *kernel.Pool
 
 	mu   sync.Mutex
 	free []*prediction[T] // as many as there have been callers at once
@@ -45,8 +45,9 @@ const (
 	fewTogether = 16
 )
 
-// NewPredictor returns a Predictor for net that passes up to batch images through
-// it together, larger batches on all cores that other callers leave free.
+// NewPredictor returns a Predictor for net that passes up to batch images [batch, features]
+// through it at a time. 64 of them or more, if images times parameters reach 2¹⁹, are
+// shared among all cores that other callers leave free.
 // It panics when batch < 1.
 func NewPredictor[T matrix.Float](net *Network[T], batch int) *Predictor[T] {
 	if batch < 1 {
@@ -58,7 +59,7 @@ func NewPredictor[T matrix.Float](net *Network[T], batch int) *Predictor[T] {
 	}
 	p := &Predictor[T]{net: net, batch: batch, pool: kernel.PoolOf(threads)}
 	for _, param := range net.params {
-		p.weights += len(param.Value)
+		p.parameters += len(param.Value)
 	}
 	return p
 }
@@ -97,7 +98,8 @@ func (p *Predictor[T]) Predict(probabilities []T, image []byte) (class int) {
 	return class
 }
 
-// PredictBatch is Predict for many images: probabilities is [images, classes].
+// PredictBatch is Predict for many images: probabilities is [images, classes]. It panics
+// when a shape does not fit the network, or an image is not in images.Data.
 func (p *Predictor[T]) PredictBatch(probabilities matrix.Matrix[T], images matrix.Pixels) {
 	one := p.take()
 	for lo := 0; lo < images.Rows(); lo += p.batch {
@@ -115,9 +117,9 @@ func (p *Predictor[T]) pass(one *prediction[T], probabilities []T, images matrix
 		panic(fmt.Sprintf("nn: %d images of %d pixels and room for %d probabilities, want images of %d and room for %d classes of each",
 			images.Rows(), images.Cols, len(probabilities), in, classes))
 	}
-	images.Check()
+	images.Check() // here, where who called can recover
 	one.images, one.probabilities = images, probabilities
-	p.pool.Run(one, images.Rows() >= worthThreads && images.Rows()*p.weights >= worthSharingImages)
+	p.pool.Run(one, images.Rows() >= worthThreads && images.Rows()*p.parameters >= worthSharingImages)
 	one.images, one.probabilities = matrix.Pixels{}, nil
 }
 

@@ -29,7 +29,7 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 		return cost
 	}
 	first := n.layers[0].(*Dense[T])
-	x := t.Caches[0].begin(first, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, Train)
+	x := first.beginPixels(t.Caches[0], pixels, Train)
 	for i, l := range n.layers[1:] {
 		x = t.Caches[i+1].begin(l, x, Train)
 	}
@@ -40,7 +40,7 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	c.GradLogits = c.gradLogits.Head(x.Rows)
 
 	t.rows.layers, t.rows.loss, t.rows.whole = n.layers[1:], loss, c
-	first.forwardPixels(t.Caches[0], pixels, Train, t.rows)
+	first.multiplyPixels(t.Caches[0], t.rows)
 	t.rows.layers, t.rows.loss, t.rows.whole = nil, nil, nil
 
 	g := c.GradLogits

@@ -36,7 +36,7 @@ type figureCell struct{ text, half, mark string }
 type resultRow struct {
 	cells     [len(columns)]figureCell
 	published bool
-	unequal   []string // published: columns whose figures differ
+	unequal   []string // published: columns whose figures differ, or, marked (interrupted), could not be compared
 }
 
 // severalSeeds says whether some experiment ran more than once, so that its
@@ -401,8 +401,8 @@ func wrap(text string, width int, indent string) string {
 }
 
 // TableCSV renders a study's table as CSV: the published table's columns without
-// thousands separators, then whose figures they are and which of them differ
-// from the published ones, or, for several seeds, half of each 95 % interval in
+// thousands separators, then whose figures they are and which of them differ from the
+// published ones (marked where an interrupted run has none to compare), or, for several seeds, half of each 95 % interval in
 // a column of its own.
 func TableCSV(r *experiment.Results) []byte {
 	var b bytes.Buffer

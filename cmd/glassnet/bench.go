@@ -55,7 +55,9 @@ func (c *benchCmd) Run(s *session) error {
 		fmt.Fprintln(s.stderr, "measuring, half a minute or more; --quick takes seconds")
 	}
 	if err := bench.Run(s.ctx, &r, bench.Options{Threads: threads, Quick: c.Quick, Set: set}); err != nil {
-		fmt.Fprintln(s.stderr, "interrupted: figures are printed when all are taken")
+		if interrupted(err) {
+			fmt.Fprintln(s.stderr, "interrupted: figures are printed when all are taken")
+		}
 		return err
 	}
 	if c.JSON {

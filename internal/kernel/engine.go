@@ -17,7 +17,7 @@ type Engine[T Float] struct {
 	pool    *Pool
 	product product[T]   // in flight, where the workers find it
 	scratch []Scratch[T] // one per thread
-	pairs   Pairs        // of pixels that are not listed
+	pairs   Pairs        // for MatMulPixelsTransposed, whose caller has made no lists
 }
 
 // NewEngine returns an engine on the implementation in use. A nil pool means the
@@ -95,11 +95,14 @@ func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T,
 	e.run(p, split)
 }
 
-// MatMulPairsTransposed computes d = xᵀ·g for x = pixels/255, which l lists; shapes
-// g [m, n], d [k, n].
+// MatMulPairsTransposed computes d = xᵀ·g for x = pixels/255, l being as MatMulPairs left
+// it for these pixels; shapes g [m, n], d [k, n].
 func (e *Engine[T]) MatMulPairsTransposed(d []T, l *Pairs, pixels matrix.Pixels, g []T, n int) {
 	m, k := pixels.Rows(), pixels.Cols
-	check[T]("MatMulPairsTransposed", m, k, n, len(d), k*n, l.images*l.cols, m*k, len(g), m*n, nil, n)
+	if l.images != m || l.cols != k {
+		panic(fmt.Sprintf("kernel.MatMulPairsTransposed: lists of %d images of %d pixels for %d of %d", l.images, l.cols, m, k))
+	}
+	check[T]("MatMulPairsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
 	e.run(product[T]{kind: pairsForWeight, y: d, pairs: l, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
 }
 
@@ -133,9 +136,9 @@ func (e *Engine[T]) threads(split bool) int {
 // worthRectifying is the number of elements from which a second core helps with a ReLU.
 const worthRectifying = 1 << 15
 
-// ReLU computes y = ReLU(x), shapes [m, n]. Of a large matrix each thread takes
-// what it computes of a product: what another core has written is slow to read, and
-// what another has read slow to write.
+// ReLU computes y = ReLU(x), shapes [m, n]. Of a large matrix each thread takes what it
+// computes of a product by MatMul or MatMulPixels (MatMulPairs may share otherwise): what
+// another core has written is slow to read, and what another has read slow to write.
 func (e *Engine[T]) ReLU(y, x []T, n int) {
 	m := rowsOf("ReLU", n, len(x), len(y), len(y))
 	e.run(product[T]{kind: rectify, y: y, x: x, m: m, n: n}, m*n >= worthRectifying)

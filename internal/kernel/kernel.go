@@ -10,7 +10,7 @@
 //     fused multiply-add, one rounding per term. The sum is never split across
 //     lanes, threads or cache blocks.
 //   - A bias is added once, after the sum.
-//   - Zero inputs may be skipped: for finite weights fma(0, w, acc) = acc.
+//   - Zero inputs may be skipped: for finite factors fma(0, w, acc) = acc.
 //   - A result of -0 is stored as +0, which is what adding +0 does.
 //   - A full reduction to one number uses 64 interleaved partial sums, combined
 //     in a fixed order (see Sum).

@@ -15,8 +15,9 @@ import (
 // The product of a first layer makes the lists, and the gradient of its weights uses
 // them. An entry is image<<16 | second<<8 | first, the bytes of the two pixels.
 //
-// A weight that is infinite makes the sums of an image NaN whose pixel beside is not 0,
-// though its own is.
+// A pixel of 0 beside one that is not 0 is multiplied too: where a weight, or in the
+// gradient a number of g, is infinite or NaN, a result is NaN that would otherwise be
+// finite. The contract is about finite numbers.
 type Pairs struct {
 	images, cols int // of what is listed
 	height       int // images of a block; the last may have fewer
@@ -88,8 +89,8 @@ func (l *Pairs) begin(images, cols, threads int) {
 // for its second.
 func (l *Pairs) pairs() int { return (l.cols + 1) / 2 }
 
-// Rows returns the images [lo, hi) of the batch that one of parts takes, where parts take
-// images.
+// Rows returns the images [lo, hi) that a part takes of a product that is shared by
+// images, not by columns.
 func (l *Pairs) Rows(part, parts int) (lo, hi int) {
 	count := len(l.blocks)
 	return min(l.images, count*part/parts*l.height), min(l.images, count*(part+1)/parts*l.height)
@@ -179,11 +180,11 @@ func (v *vectors[T]) pairPanelOf(columns int) *pairPanel[T] {
 // weights of a first layer: then it need not read all of them.
 const ownColumns = 128
 
-// shareColumns cuts the columns of a matrix into parts that begin with cache lines.
-func shareColumns(rows, cols, part, parts int) span {
+// shareColumns cuts columns into parts that begin with cache lines.
+func shareColumns(cols, part, parts int) (left, right int) {
 	const unit = 16
 	units := (cols + unit - 1) / unit
-	return span{0, rows, min(cols, units*part/parts*unit), min(cols, units*(part+1)/parts*unit)}
+	return min(cols, units*part/parts*unit), min(cols, units*(part+1)/parts*unit)
 }
 
 // listBlocks lists a part of the blocks of a batch.
@@ -199,14 +200,16 @@ func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
 // its two rows of w, scaled, to the sums of its images, which the first-level cache holds.
 func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int) {
 	count := len(p.pairs.blocks)
-	first, last, to := 0, count, shareColumns(p.k, p.n, part, parts)
+	first, last := 0, count
+	left, right := shareColumns(p.n, part, parts)
 	if !p.listed {
 		v.listBlocks(s, p, part, parts)
-		first, last, to = count*part/parts, count*(part+1)/parts, span{0, p.k, 0, p.n}
+		first, last = count*part/parts, count*(part+1)/parts
+		left, right = 0, p.n
 	}
-	for left := to.left; left < to.right; {
-		panel := v.pairPanelOf(to.right - left)
-		width := min(panel.columns, to.right-left)
+	for left < right {
+		panel := v.pairPanelOf(right - left)
+		width := min(panel.columns, right-left)
 		full := v.masked || width == panel.columns
 		w, ws := address(p.w, left), p.n
 		if !full || p.k%2 == 1 { // the pair of the last pixel wants a row more
@@ -245,14 +248,12 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 	l, n := p.pairs, p.n
 	to := shareRows(p.k, n, part, parts) // as the update is: what one core writes, no other has
 	if p.m == 0 {
-		for r := to.top; r < to.bottom; r++ {
-			clear(p.y[r*n+to.left : r*n+to.right])
-		}
+		clear(p.y[to.top*n : to.bottom*n])
 		return
 	}
 	// A pair belongs to where its first pixel does.
 	from, until := (to.top+1)/2, (to.bottom+1)/2
-	if from == until || to.left == to.right {
+	if from == until || n == 0 {
 		return
 	}
 	for block := 0; block < len(l.blocks); block += l.group() {
@@ -262,9 +263,9 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 		if len(rows) == 0 {
 			continue
 		}
-		for left := to.left; left < to.right; {
-			panel := v.pairPanelOf(to.right - left)
-			width := min(panel.columns, to.right-left)
+		for left := 0; left < n; {
+			panel := v.pairPanelOf(n - left)
+			width := min(panel.columns, n-left)
 			grow(&s.panel, (hi-lo)*panel.stride)
 			v.packRows(s.panel, panel, p.w[lo*n:hi*n], n, left, width)
 			more := min(block, 1)

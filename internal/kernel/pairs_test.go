@@ -11,6 +11,9 @@ import (
 // The lists of every implementation, read back, are the images.
 func TestPairsListTheImages(t *testing.T) {
 	underEach(t, func(t *testing.T) {
+		if Name() == "portable" {
+			return // it needs none
+		}
 		r := rand.New(rand.NewPCG(51, 52))
 		pool := NewPool(3)
 		for range 200 {
@@ -20,9 +23,6 @@ func TestPairsListTheImages(t *testing.T) {
 			var l Pairs
 			l.begin(m, k, pool.Threads())
 			e.list(&l, pixels)
-			if Name() == "portable" {
-				return // it needs none
-			}
 			got := make([]byte, m*k)
 			for block, b := range l.blocks {
 				for q := range l.pairs() {
@@ -113,4 +113,18 @@ func TestPairsAreMadeAnew(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Lists of another shape would be read beyond their end.
+func TestListsOfAnotherShapePanic(t *testing.T) {
+	e, pixels := NewEngine[float32](nil), images(rand.New(rand.NewPCG(57, 58)), 6, 10, 0.5)
+	var l Pairs
+	e.MatMulPairs(make([]float32, 6*4), &l, pixels, make([]float32, 10*4), nil, 4, nil)
+	pixels.Cols, pixels.Index = 20, pixels.Index[:3] // as many pixels
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	e.MatMulPairsTransposed(make([]float32, 20*4), &l, pixels, make([]float32, 3*4), 4)
 }

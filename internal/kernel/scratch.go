@@ -10,7 +10,7 @@ type Scratch[T Float] struct {
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
 	sums    []T            // of a block of images
-	entries []uint32       // compressed rows: places and bytes
+	entries []uint32       // compressed rows (place and byte), or joined lists of pairs (image and two bytes)
 	counts  []int32        // entries of each compressed row, or pair
 	order   []int32        // compressed rows, or pairs, by count
 	starts  []int32        // where those of each count begin in order

@@ -7,11 +7,12 @@ import (
 )
 
 // vectors is an implementation on registers of several numbers. The second factor
-// of a product is cut into panels, a few registers wide, and for each panel a tile
+// of a dense product is cut into panels, a few registers wide, and for each panel a tile
 // of a few rows of the result is summed in registers over the whole inner index,
 // as the contract asks. This is the scheme of K. Goto and R. van de Geijn,
 // "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34 (2008), without
 // the blocks along the inner index: those of neural networks are short enough.
+// Products with images go by lists of what is not 0: see sparse and Pairs.
 type vectors[T Float] struct {
 	panels []panel[T] // by width
 	many   int        // how many columns of many a panel takes; wider ones are for the last columns only
@@ -71,8 +72,9 @@ func summed[T Float](fs ...func(rows *byte, groups, left int, b *T, bs int, rest
 }
 
 // compressFunc lists the pixels that are not 0 in rows of n. Row r begins at
-// pixels[index[r]·stride], its entries at entries[r·capacity]. The padding entries beyond the last are set to 0. While row r
-// is read, row r+ahead is fetched from memory, or the last of known, if that is less.
+// pixels[index[r]·stride], its entries at entries[r·capacity]. The padding entries beyond
+// the last are set to 0. While row r is read, row r+ahead is fetched from memory, or the
+// last of known, if that is less.
 type compressFunc func(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows, ahead, known, n int)
 
 // fetched is how many bytes of images are fetched ahead of their use.

@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/elementary/gentable": {},
 	"internal/kernel":              {"internal/elementary", "internal/usererr", "matrix", "golang.org/x/sys/cpu"},
 	"internal/numpyrand":           {"internal/elementary"},
-	"matrix":                       {"internal/hugepages"},
+	"matrix":                       {},
 	"random":                       {"internal/elementary"},
 	"nn":                           {"internal/elementary", "internal/kernel", "internal/usererr", "matrix", "random"},
 	"nn/nntest":                    {"internal/kernel", "matrix", "nn", "optim", "random"},

@@ -13,7 +13,7 @@ import (
 // first, the bytes of the two. A pair costs little more than a pixel: in handwriting
 // both are mostly 0 together, and what is loaded for the one serves the other.
 
-const (
+const ( // as in the package
 	imageShift = 16 // how far left the image of an entry stands
 	inBlock    = 64 // images that are listed together
 )
