@@ -107,8 +107,7 @@ func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix
 			c.engine.MatMulTransposed(d.weight.Grad, c.In.Data, gradOut.Data, batch, d.in, d.out)
 		}
 		if d.bias != nil {
-			clear(d.bias.Grad)
-			c.engine.AddColumns(d.bias.Grad, gradOut.Data)
+			c.engine.SumColumns(d.bias.Grad, gradOut.Data)
 		}
 	}
 	if c.wantsGradIn() {

@@ -140,10 +140,22 @@ func (n *Network[T]) ForwardPixels(t *Trace[T], pixels matrix.Pixels, mode Mode)
 // overwrites the gradients of all parameters, last layer first. The result is
 // dCost/dIn [batch, in], empty unless the trace has room for it.
 func (n *Network[T]) Backward(t *Trace[T], gradLogits matrix.Matrix[T]) matrix.Matrix[T] {
-	g := gradLogits
+	return n.backward(t, gradLogits, false)
+}
+
+// backward is Backward; if gradInDone is true, without the gradients between layers,
+// which are there.
+func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], gradInDone bool) matrix.Matrix[T] {
+	t.engine.Collect()
 	for i := len(n.layers) - 1; i >= 0; i-- {
-		g = n.layers[i].Backward(t.Caches[i], g)
+		l, cache := n.layers[i], t.Caches[i]
+		// What embeds a Dense may want to see its gradients.
+		_, t.engine.Collecting = l.(*Dense[T])
+		cache.gradInDone = gradInDone && i > 0
+		g = l.Backward(cache, g)
+		cache.gradInDone = false
 	}
+	t.engine.Finish()
 	return g
 }
 

@@ -43,13 +43,7 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	first.multiplyPixels(t.Caches[0], t.rows)
 	t.rows.layers, t.rows.loss, t.rows.whole = nil, nil, nil
 
-	g := c.GradLogits
-	for i := len(n.layers) - 1; i >= 0; i-- {
-		cache := t.Caches[i]
-		cache.gradInDone = i > 0
-		g = n.layers[i].Backward(cache, g)
-		cache.gradInDone = false
-	}
+	n.backward(t, c.GradLogits, true)
 	return c.mean()
 }
 

@@ -59,16 +59,16 @@ type Optimizer[T matrix.Float] struct {
 	pool    *kernel.Pool
 	alone   bool
 	updates []update[T] // by parameter, without the statistics
+	largest int         // numbers of a parameter
+	rate    float64     // of the step under way
 }
 
 // update is the update of one parameter, in parts.
 type update[T matrix.Float] struct {
-	optimizer *Optimizer[T]
-	param     *nn.Param[T]
-	slots     [][]T
-	parts     [][][]T // of the slots, by part
-	finite    []bool  // by part
-	rate      float64
+	param  *nn.Param[T]
+	slots  [][]T
+	parts  [][][]T // of the slots, by part
+	finite []bool  // by part
 }
 
 // New returns an optimizer for params on that many threads (0 means 1);
@@ -79,7 +79,7 @@ func New[T matrix.Float](rule Rule[T], params []*nn.Param[T], threads int) *Opti
 		if p.Role == nn.Statistic {
 			continue
 		}
-		u := update[T]{optimizer: o, param: p, finite: make([]bool, o.pool.Threads())}
+		u := update[T]{param: p, finite: make([]bool, o.pool.Threads())}
 		for range rule.Slots() {
 			u.slots = append(u.slots, make([]T, len(p.Value)))
 		}
@@ -87,6 +87,7 @@ func New[T matrix.Float](rule Rule[T], params []*nn.Param[T], threads int) *Opti
 			u.parts = append(u.parts, make([][]T, len(u.slots)))
 		}
 		o.updates = append(o.updates, u)
+		o.largest = max(o.largest, len(p.Value))
 	}
 	return o
 }
@@ -102,30 +103,41 @@ func (o *Optimizer[T]) Rule() Rule[T] { return o.rule }
 const worthSplitting = 1 << 13
 
 // Step updates every parameter from its gradient with the given learning rate and
-// returns an error that names the parameter when one is no longer finite.
+// returns an error that names the first parameter that is no longer finite.
 func (o *Optimizer[T]) Step(rate float64) error {
 	o.step++
+	o.rate = rate
 	for i := range o.updates {
-		u := &o.updates[i]
-		u.rate = rate
-		for part := range u.finite {
-			u.finite[part] = true
+		for part := range o.updates[i].finite {
+			o.updates[i].finite[part] = true // of fewer parts than threads, too
 		}
-		o.pool.Run(u, !o.alone && len(u.param.Value) >= worthSplitting)
-		if slices.Contains(u.finite, false) {
+	}
+	o.pool.Run(o, !o.alone && o.largest >= worthSplitting)
+	for i := range o.updates {
+		if u := &o.updates[i]; slices.Contains(u.finite, false) {
 			return fmt.Errorf("%s is not finite after the update", u.param.Name)
 		}
 	}
 	return nil
 }
 
-// Part updates one part of the parameter.
-func (u *update[T]) Part(i, parts int) {
-	n := len(u.param.Value)
-	lo, hi := n*i/parts, n*(i+1)/parts
-	slots := u.parts[i]
-	for s := range slots {
-		slots[s] = u.slots[s][lo:hi]
+// Part updates one part of every large parameter, and all of the small ones if it is the
+// last: who calls Step has the most to do beside it.
+func (o *Optimizer[T]) Part(i, parts int) {
+	for k := range o.updates {
+		u := &o.updates[k]
+		n := len(u.param.Value)
+		lo, hi := n*i/parts, n*(i+1)/parts
+		if n < worthSplitting {
+			if i < parts-1 {
+				continue
+			}
+			lo, hi = 0, n
+		}
+		slots := u.parts[i]
+		for s := range slots {
+			slots[s] = u.slots[s][lo:hi]
+		}
+		u.finite[i] = o.rule.Update(u.param.Value[lo:hi], u.param.Grad[lo:hi], slots, o.rate, o.step)
 	}
-	u.finite[i] = u.optimizer.rule.Update(u.param.Value[lo:hi], u.param.Grad[lo:hi], slots, u.rate, u.optimizer.step)
 }

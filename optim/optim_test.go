@@ -184,6 +184,47 @@ func TestOptimizerStep(t *testing.T) {
 	}
 }
 
+// Several threads update each number once, and see one that is not finite wherever it is.
+func TestThreadsUpdateTogether(t *testing.T) {
+	sizes := []int{20000, 30, 9001, 0, 7}
+	for _, threads := range []int{1, 2, 3, 8} {
+		var params []*nn.Param[float64]
+		for i, n := range sizes {
+			p := &nn.Param[float64]{Name: fmt.Sprintf("p%d", i), Role: nn.Weight, Shape: []int{n}, Value: make([]float64, n), Grad: make([]float64, n)}
+			for j := range p.Grad {
+				p.Grad[j] = float64(i*100000 + j)
+			}
+			params = append(params, p)
+		}
+		o := optim.New[float64](optim.SGD[float64]{}, params, threads)
+		if err := o.Step(0.5); err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range params {
+			for j, v := range p.Value {
+				if v != -0.5*float64(i*100000+j) {
+					t.Fatalf("%d threads: %s[%d] is %v after a step, want %v", threads, p.Name, j, v, -0.5*float64(i*100000+j))
+				}
+			}
+		}
+		for _, p := range params {
+			for _, j := range []int{0, len(p.Grad) / 2, len(p.Grad) - 1} {
+				if len(p.Grad) == 0 {
+					continue
+				}
+				p.Grad[j] = math.NaN()
+				if err := o.Step(0.5); err == nil || err.Error() != p.Name+" is not finite after the update" {
+					t.Errorf("%d threads, gradient %d of %s is NaN: error %v", threads, j, p.Name, err)
+				}
+				p.Grad[j], p.Value[j] = 0, 0
+			}
+		}
+		if err := o.Step(0.5); err != nil {
+			t.Errorf("%d threads, all finite again: %v", threads, err)
+		}
+	}
+}
+
 // One step of scikit-learn's worked example (test_mlp.py), recomputed with 50
 // digits: a logistic hidden layer, a logistic output, L2 with α = 0.1, rate 0.1.
 // A logistic output is a softmax over two logits of which the first is held at 0:

@@ -13,11 +13,16 @@ import (
 type Engine[T Float] struct {
 	*Table[T]
 	// Alone has the caller compute everything, though there is a pool.
-	Alone   bool
+	Alone bool
+	// Collecting has sums over examples wait for Finish; see Collect.
+	Collecting bool
+
 	pool    *Pool
 	product product[T]   // in flight, where the workers find it
 	scratch []Scratch[T] // one per thread
 	pairs   Pairs        // for MatMulPixelsTransposed, whose caller has made no lists
+
+	collection collection[T]
 }
 
 // NewEngine returns an engine on the implementation in use. A nil pool means the
@@ -28,13 +33,22 @@ func NewEngine[T Float](pool *Pool) *Engine[T] {
 
 // Part computes one part of the product in flight.
 func (e *Engine[T]) Part(i, parts int) {
-	if p := &e.product; p.kind == rectify || p.kind == rectifySlope {
-		e.rectify(p, e.share(p.m, p.n, i, parts))
-	} else {
-		e.Multiply(&e.scratch[i], p, i, parts)
-		if p.then != nil {
-			p.then.Part(i, parts)
-		}
+	e.compute(&e.product, i, i, parts)
+	if e.product.then != nil {
+		e.product.then.Part(i, parts)
+	}
+}
+
+// compute has a thread compute one part of a product.
+func (e *Engine[T]) compute(p *product[T], thread, part, parts int) {
+	switch p.kind {
+	case rectify, rectifySlope:
+		e.rectify(p, e.share(p.m, p.n, part, parts))
+	case sumColumns: // in one part
+		clear(p.y)
+		e.AddColumns(p.y, p.x)
+	default:
+		e.Multiply(&e.scratch[thread], p, part, parts)
 	}
 }
 
@@ -57,7 +71,16 @@ func (e *Engine[T]) MatMul(y, x, w, b []T, m, k, n int) {
 // MatMulTransposed computes d = xᵀ·g; shapes x [m, k], g [m, n], d [k, n].
 func (e *Engine[T]) MatMulTransposed(d, x, g []T, m, k, n int) {
 	check[T]("MatMulTransposed", m, k, n, len(d), k*n, len(x), m*k, len(g), m*n, nil, n)
-	e.run(product[T]{kind: forGradWeight, y: d, x: x, w: g, m: m, k: k, n: n}, m*k*n >= worthSplitting)
+	e.sum(product[T]{kind: forGradWeight, y: d, x: x, w: g, m: m, k: k, n: n}, m*k*n)
+}
+
+// SumColumns computes d[j] = Σ_i g[i, j]; shapes d [n], g [m, n].
+func (e *Engine[T]) SumColumns(d, g []T) {
+	n := len(d)
+	if n == 0 || len(g)%n != 0 {
+		panic(fmt.Sprintf("kernel.SumColumns: %d values in %d columns, want 1 column or more, and whole rows", len(g), n))
+	}
+	e.sum(product[T]{kind: sumColumns, y: d, x: g, m: len(g) / n, n: n}, min(len(g), worthSplitting-1))
 }
 
 // MatMulByTransposed computes y = g·wᵀ; shapes g [m, n], w [k, n], y [m, k].
@@ -103,7 +126,7 @@ func (e *Engine[T]) MatMulPairsTransposed(d []T, l *Pairs, pixels matrix.Pixels,
 		panic(fmt.Sprintf("kernel.MatMulPairsTransposed: lists of %d images of %d pixels for %d of %d", l.images, l.cols, m, k))
 	}
 	check[T]("MatMulPairsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
-	e.run(product[T]{kind: pairsForWeight, y: d, pairs: l, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
+	e.sum(product[T]{kind: pairsForWeight, y: d, pairs: l, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse)
 }
 
 // MatMulPixelsTransposed computes d = xᵀ·g for x = pixels/255; shapes x [m, k],

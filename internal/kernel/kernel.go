@@ -82,6 +82,7 @@ const (
 	pairsForWeight             // y [k, n] = pixelsᵀ·g, with g in w, by the lists
 	rectify                    // y [m, n] = ReLU(x)
 	rectifySlope               // y [m, n] = g·ReLU'(x), with g in w
+	sumColumns                 // y [n], the sums of the columns of x [m, n]
 )
 
 // implementation is what one name stands for.
