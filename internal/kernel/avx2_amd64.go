@@ -641,3 +641,8 @@ func avx2ListPairs(entries *uint32, starts *int32, images **byte, ahead **byte, 
 
 // pause passes a moment without taking much from a neighbouring thread.
 func pause()
+
+// claim writes the first word of each cache line back to where it has read it.
+//
+//go:noescape
+func claim(p *byte, lines int)

@@ -10090,3 +10090,37 @@ GLOBL avx2Images<>(SB), RODATA|NOPTR, $256
 TEXT ·pause(SB), NOSPLIT, $0
 	PAUSE
 	RET
+
+// func claim(p *byte, lines int)
+TEXT ·claim(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ lines+8(FP), CX
+
+some:
+	SUBQ $0x04, CX
+	JLT  somedone
+	MOVQ (AX), DX
+	MOVQ 64(AX), BX
+	MOVQ 128(AX), SI
+	MOVQ 192(AX), DI
+	MOVQ DX, (AX)
+	MOVQ BX, 64(AX)
+	MOVQ SI, 128(AX)
+	MOVQ DI, 192(AX)
+	ADDQ $0x00000100, AX
+	JMP  some
+
+somedone:
+	ADDQ $0x04, CX
+
+rest:
+	SUBQ $0x01, CX
+	JLT  restdone
+	MOVQ (AX), DX
+	MOVQ DX, (AX)
+	ADDQ $0x00000040, AX
+	JMP  rest
+
+restdone:
+	ADDQ $0x01, CX
+	RET

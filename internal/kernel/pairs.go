@@ -259,6 +259,11 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 	for block := 0; block < len(l.blocks); block += l.group() {
 		last := min(block+l.group(), len(l.blocks))
 		lo, hi := block*l.height, min(last*l.height, p.m)
+		if v.claim != nil && parts > 1 {
+			for _, b := range l.blocks[block:last] {
+				claimLines(v.claim, b.entries[b.starts[from]:b.starts[until]])
+			}
+		}
 		rows := v.pairRows(s, p, l.blocks[block:last], from, until, block > 0)
 		if len(rows) == 0 {
 			continue
@@ -308,10 +313,15 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, 
 	s.sortRows(count, inGroup)
 	order, some := s.order[:count], 0
 	for some < count && counts[order[some]] == 0 { // the first ones have no entry
-		if q := from + int(order[some]); !more {
-			clear(p.y[2*q*p.n : min(2*q+2, p.k)*p.n])
+		first := from + int(order[some])
+		next := first
+		for some < count && counts[order[some]] == 0 && from+int(order[some]) == next {
+			next++
+			some++
 		}
-		some++
+		if !more {
+			clear(p.y[2*first*p.n : min(2*next, p.k)*p.n])
+		}
 	}
 	if order = order[some:]; len(order) == 0 {
 		return nil
@@ -322,17 +332,19 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, 
 	grow(&s.entries, groups*v.together*inGroup+inBlock)
 	grow(&s.trash, p.n+1)
 	rows := s.pairRows[:groups*v.together]
-	for i := range rows {
-		r := &rows[i]
-		r.d0, r.d1 = &s.trash[0], &s.trash[0] // of a pair that fills the last group
-		if i < count {
-			q := from + int(order[i])
-			r.d0 = &p.y[2*q*p.n]
-			if 2*q+1 < p.k {
-				r.d1 = &p.y[(2*q+1)*p.n]
+	for first := 0; first < len(rows); first += v.together {
+		longest := int(counts[order[min(first+v.together, count)-1]])
+		for i := first; i < first+v.together; i++ {
+			r := &rows[i]
+			r.d0, r.d1, r.count = &s.trash[0], &s.trash[0], longest // of a pair that fills the last group
+			if i < count {
+				q := from + int(order[i])
+				r.d0 = &p.y[2*q*p.n]
+				if 2*q+1 < p.k {
+					r.d1 = &p.y[(2*q+1)*p.n]
+				}
 			}
 		}
-		r.count = int(counts[order[min((i/v.together+1)*v.together, count)-1]])
 	}
 	if v.joinLists != nil {
 		v.joinLists(&s.entries[0], (*byte)(unsafe.Pointer(&rows[0])), &order[0], from, count, (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))

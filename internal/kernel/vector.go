@@ -28,7 +28,8 @@ type vectors[T Float] struct {
 	together       int                                                  // pairs whose gradients are summed together
 	listPairs      listPairsFunc                                        // nil: in Go
 	joinLists      func(to *uint32, pairs *byte, order *int32, from, count int, blocks *byte, parts int)
-	values         *[256]T // intensities
+	claim          func(p *byte, lines int) // nil: writing what others have read is not known to be slow
+	values         *[256]T                  // intensities
 	fallback       inner[T]
 	*assembly[T]   // nil: in Go
 }

@@ -74,6 +74,7 @@ func main() {
 	}
 	if set.name == "avx2" {
 		pause()
+		claim()
 	}
 	Generate()
 }
@@ -546,6 +547,36 @@ func pause() {
 	TEXT("pause", NOSPLIT, "func()")
 	Doc("pause passes a moment without taking much from a neighbouring thread.")
 	PAUSE()
+	RET()
+}
+
+// claim writes a loop that makes cache lines this core's.
+func claim() {
+	TEXT("claim", NOSPLIT, "func(p *byte, lines int)")
+	Doc("claim writes the first word of each cache line back to where it has read it.")
+	Pragma("noescape")
+	p, lines := load("p"), load("lines")
+	const together = 4
+	each := func(name string, count int) {
+		loop, done := label(name), label(name+"done")
+		loop.here()
+		SUBQ(operand.U8(count), lines)
+		JLT(done.ref())
+		var words []reg.GPVirtual
+		for i := range count {
+			words = append(words, GP64())
+			MOVQ(mem(p).Offset(line*i), words[i])
+		}
+		for i, word := range words {
+			MOVQ(word, mem(p).Offset(line*i))
+		}
+		ADDQ(operand.U32(line*count), p)
+		JMP(loop.ref())
+		done.here()
+		ADDQ(operand.U8(count), lines)
+	}
+	each("some", together)
+	each("rest", 1)
 	RET()
 }
 
