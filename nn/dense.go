@@ -95,6 +95,8 @@ func (d *Dense[T]) biases() []T {
 //	dCost/dW[p, j] = Σ_i x[i, p]·g[i, j]     dW = xᵀ·g   [in, out]
 //	dCost/db[j]    = Σ_i g[i, j]                         [out]
 //	dCost/dx[i, p] = Σ_j g[i, j]·W[p, j]     dx = g·Wᵀ   [batch, in]
+//
+// Within Network.Backward, dW and db are there when that returns.
 func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
 	c.beginBackward(d, gradOut)
 	batch := gradOut.Rows

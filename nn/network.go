@@ -78,6 +78,7 @@ type Trace[T matrix.Float] struct {
 	Caches []*Cache[T] // one per layer
 
 	engine   *kernel.Engine[T]
+	collects bool             // whether a backward pass computes the gradients of Dense layers at its end
 	rows     *byRows[T]       // how threads share the rows of a batch; nil: they do not
 	unpacked matrix.Matrix[T] // images as numbers, for a first layer that is not Dense
 }
@@ -98,8 +99,13 @@ type TraceOptions struct {
 // caller at a time; any number of Traces may run Eval passes at once.
 func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
 	engine := kernel.NewEngine[T](kernel.PoolOf(max(o.Threads, 1)))
-	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers)), engine: engine}
+	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers)), engine: engine, collects: true}
 	for i, l := range n.layers {
+		switch l.(type) {
+		case *Dense[T], *Activation[T], *BatchNorm[T], *PublishedNorm[T]:
+		default: // may look at another layer's gradients, or write where Dense is still to read
+			t.collects = false
+		}
 		c := l.NewCache(CacheOptions{Batch: o.Batch, Backward: o.Backward, GradIn: o.GradIn || o.Backward && i > 0})
 		c.engine = engine
 		t.Caches[i] = c
@@ -136,9 +142,10 @@ func (n *Network[T]) ForwardPixels(t *Trace[T], pixels matrix.Pixels, mode Mode)
 	return x
 }
 
-// Backward takes dCost/dLogits [batch, out] of the batch that t last saw and
-// overwrites the gradients of all parameters, last layer first. The result is
-// dCost/dIn [batch, in], empty unless the trace has room for it.
+// Backward takes dCost/dLogits [batch, out] of the batch that t last saw, goes through the
+// layers, last one first, and overwrites the gradients of all parameters; those of Dense
+// layers are there when it returns. The result is dCost/dIn [batch, in], empty unless the
+// trace has room for it.
 func (n *Network[T]) Backward(t *Trace[T], gradLogits matrix.Matrix[T]) matrix.Matrix[T] {
 	return n.backward(t, gradLogits, false)
 }
@@ -146,16 +153,16 @@ func (n *Network[T]) Backward(t *Trace[T], gradLogits matrix.Matrix[T]) matrix.M
 // backward is Backward; if gradInDone is true, without the gradients between layers,
 // which are there.
 func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], gradInDone bool) matrix.Matrix[T] {
-	t.engine.Collect()
+	if t.collects {
+		t.engine.Collect()
+		defer t.engine.Finish()
+	}
 	for i := len(n.layers) - 1; i >= 0; i-- {
-		l, cache := n.layers[i], t.Caches[i]
-		// What embeds a Dense may want to see its gradients.
-		_, t.engine.Collecting = l.(*Dense[T])
+		cache := t.Caches[i]
 		cache.gradInDone = gradInDone && i > 0
-		g = l.Backward(cache, g)
+		g = n.layers[i].Backward(cache, g)
 		cache.gradInDone = false
 	}
-	t.engine.Finish()
 	return g
 }
 

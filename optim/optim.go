@@ -20,9 +20,9 @@ type Rule[T matrix.Float] interface {
 	// Slots returns how many state vectors the rule needs per parameter.
 	Slots() int
 	// Update moves value against grad, each number on its own, so that an array
-	// may be updated in parts. The slots have value's length and start at 0; rate
-	// is the learning rate; step counts from 1. A result of -0 is stored as +0;
-	// finite is false when one is infinite or NaN.
+	// may be updated in parts, by several threads at once. The slots have value's
+	// length and start at 0; rate is the learning rate; step counts from 1. A result
+	// of -0 is stored as +0; finite is false when one is infinite or NaN.
 	Update(value, grad []T, slots [][]T, rate float64, step int) (finite bool)
 }
 
@@ -61,6 +61,8 @@ type Optimizer[T matrix.Float] struct {
 	updates []update[T] // by parameter, without the statistics
 	largest int         // numbers of a parameter
 	rate    float64     // of the step under way
+
+	together together[T]
 }
 
 // update is the update of one parameter, in parts.
@@ -75,6 +77,7 @@ type update[T matrix.Float] struct {
 // statistics among them are left alone.
 func New[T matrix.Float](rule Rule[T], params []*nn.Param[T], threads int) *Optimizer[T] {
 	o := &Optimizer[T]{rule: rule, pool: kernel.PoolOf(max(threads, 1))}
+	o.together.Optimizer = o
 	for _, p := range params {
 		if p.Role == nn.Statistic {
 			continue
@@ -103,7 +106,8 @@ func (o *Optimizer[T]) Rule() Rule[T] { return o.rule }
 const worthSplitting = 1 << 13
 
 // Step updates every parameter from its gradient with the given learning rate and
-// returns an error that names the first parameter that is no longer finite.
+// returns an error that names the first parameter that is no longer finite; all are
+// updated even then.
 func (o *Optimizer[T]) Step(rate float64) error {
 	o.step++
 	o.rate = rate
@@ -112,7 +116,7 @@ func (o *Optimizer[T]) Step(rate float64) error {
 			o.updates[i].finite[part] = true // of fewer parts than threads, too
 		}
 	}
-	o.pool.Run(o, !o.alone && o.largest >= worthSplitting)
+	o.pool.Run(&o.together, !o.alone && o.largest >= worthSplitting)
 	for i := range o.updates {
 		if u := &o.updates[i]; slices.Contains(u.finite, false) {
 			return fmt.Errorf("%s is not finite after the update", u.param.Name)
@@ -121,15 +125,17 @@ func (o *Optimizer[T]) Step(rate float64) error {
 	return nil
 }
 
-// Part updates one part of every large parameter, and all of the small ones if it is the
-// last: who calls Step has the most to do beside it.
-func (o *Optimizer[T]) Part(i, parts int) {
+// together is the task of updating all parameters.
+type together[T matrix.Float] struct{ *Optimizer[T] }
+
+// Part updates one part of every large parameter; small ones are the caller's, part 0.
+func (o *together[T]) Part(i, parts int) {
 	for k := range o.updates {
 		u := &o.updates[k]
 		n := len(u.param.Value)
 		lo, hi := n*i/parts, n*(i+1)/parts
 		if n < worthSplitting {
-			if i < parts-1 {
+			if i > 0 {
 				continue
 			}
 			lo, hi = 0, n

@@ -222,6 +222,42 @@ func TestThreadsUpdateTogether(t *testing.T) {
 		if err := o.Step(0.5); err != nil {
 			t.Errorf("%d threads, all finite again: %v", threads, err)
 		}
+		testSlots(t, params, threads)
+	}
+}
+
+// remembering is a rule whose slots count what each number has seen.
+type remembering struct{}
+
+func (remembering) Name() string { return "remembering" }
+func (remembering) Slots() int   { return 2 }
+func (remembering) Update(value, grad []float64, slots [][]float64, _ float64, _ int) bool {
+	for j := range value {
+		slots[0][j]++
+		slots[1][j] += grad[j]
+		value[j] = slots[1][j] / slots[0][j]
+	}
+	return true
+}
+
+func testSlots(t *testing.T, params []*nn.Param[float64], threads int) {
+	for i, p := range params {
+		for j := range p.Grad {
+			p.Grad[j] = float64(i*100000 + j)
+		}
+	}
+	o := optim.New[float64](remembering{}, params, threads)
+	for range 3 {
+		if err := o.Step(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, p := range params {
+		for j, v := range p.Value {
+			if v != float64(i*100000+j) {
+				t.Fatalf("%d threads: the slots of %s[%d] give %v, want %v", threads, p.Name, j, v, i*100000+j)
+			}
+		}
 	}
 }
 

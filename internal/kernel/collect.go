@@ -4,10 +4,11 @@ package kernel
 // waits for before the pass ends. So the pass collects these sums, and the threads meet
 // once for all of them: each does its part of every large one, and small ones whole.
 type collection[T Float] struct {
-	engine  *Engine[T]
-	sums    []collected[T]
-	work    []int // by thread: multiply-adds of the sums that are its own
-	largest int   // multiply-adds of one sum
+	engine *Engine[T]
+	open   bool
+	sums   []collected[T]
+	own    []int // by thread: multiply-adds of the sums that are its own
+	work   int   // multiply-adds of all sums
 }
 
 // collected is a sum that one thread computes, or all.
@@ -20,43 +21,48 @@ type collected[T Float] struct {
 // 0.3 µs.
 const overhead = 1 << 14
 
-// Collect begins a collection: while Collecting is true, MatMulTransposed,
-// MatMulPairsTransposed and SumColumns compute nothing; Finish does. What they read must
-// stay as it is until then.
+// Collect begins a collection: until Finish, MatMulTransposed, MatMulPairsTransposed and
+// SumColumns compute nothing. What they are to read must stay as it is.
 func (e *Engine[T]) Collect() {
 	c := &e.collection
 	if c.engine == nil {
-		c.engine, c.work = e, make([]int, e.pool.Threads())
+		c.engine, c.own = e, make([]int, e.pool.Threads())
 	}
-	clear(c.sums) // let go of the caller's memory
-	clear(c.work)
-	c.sums, c.largest = c.sums[:0], 0
+	c.forget()
+	c.open = true
 }
 
 // Finish computes what was collected.
 func (e *Engine[T]) Finish() {
-	e.Collecting = false
-	e.pool.Run(&e.collection, e.collection.largest >= worthSplitting && !e.Alone)
-	e.Collect()
+	c := &e.collection
+	c.open = false
+	e.pool.Run(c, c.work >= worthSplitting && !e.Alone)
+	c.forget()
+}
+
+func (c *collection[T]) forget() {
+	clear(c.sums) // let go of the caller's memory
+	clear(c.own)
+	c.sums, c.work = c.sums[:0], 0
 }
 
 // sum computes p, a sum over examples of so many multiply-adds, or collects it.
 func (e *Engine[T]) sum(p product[T], work int) {
 	c := &e.collection
-	if !e.Collecting {
+	if !c.open {
 		e.run(p, work >= worthSplitting)
 		return
 	}
-	c.largest = max(c.largest, work)
+	c.work += work
 	thread := -1
 	if work < worthSplitting {
 		thread = 0
-		for t, w := range c.work {
-			if w < c.work[thread] {
+		for t, w := range c.own {
+			if w < c.own[thread] {
 				thread = t
 			}
 		}
-		c.work[thread] += work + overhead
+		c.own[thread] += work + overhead
 	}
 	c.sums = append(c.sums, collected[T]{p, thread})
 }

@@ -49,7 +49,6 @@ func testCollection[T Float](t *testing.T) {
 		for round, alone := range []bool{false, true, false} {
 			e.Alone = alone
 			e.Collect()
-			e.Collecting = true
 			abandoned := gradients(e, x, g)
 			e.Collect()
 			got := gradients(e, x, g)
@@ -65,6 +64,14 @@ func testCollection[T Float](t *testing.T) {
 				}
 				if slices.Equal(abandoned[i], want[i]) {
 					t.Errorf("%d threads, round %d: result %d of a collection that was begun again is computed", threads, round, i)
+				}
+			}
+			if c := &e.collection; len(c.sums) > 0 || c.sums[:1][0].y != nil {
+				t.Errorf("%d threads, round %d: the collection is kept", threads, round)
+			}
+			for i, v := range gradients(e, x, g) {
+				if !slices.Equal(v, want[i]) {
+					t.Errorf("%d threads, round %d: result %d is not computed at once after Finish", threads, round, i)
 				}
 			}
 		}

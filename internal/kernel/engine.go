@@ -13,10 +13,7 @@ import (
 type Engine[T Float] struct {
 	*Table[T]
 	// Alone has the caller compute everything, though there is a pool.
-	Alone bool
-	// Collecting has sums over examples wait for Finish; see Collect.
-	Collecting bool
-
+	Alone   bool
 	pool    *Pool
 	product product[T]   // in flight, where the workers find it
 	scratch []Scratch[T] // one per thread
@@ -80,7 +77,7 @@ func (e *Engine[T]) SumColumns(d, g []T) {
 	if n == 0 || len(g)%n != 0 {
 		panic(fmt.Sprintf("kernel.SumColumns: %d values in %d columns, want 1 column or more, and whole rows", len(g), n))
 	}
-	e.sum(product[T]{kind: sumColumns, y: d, x: g, m: len(g) / n, n: n}, min(len(g), worthSplitting-1))
+	e.sum(product[T]{kind: sumColumns, y: d, x: g, m: len(g) / n, n: n}, min(len(g), worthSplitting-1)) // never worth splitting: compute does it in one part
 }
 
 // MatMulByTransposed computes y = g·wᵀ; shapes g [m, n], w [k, n], y [m, k].
@@ -131,12 +128,14 @@ func (e *Engine[T]) MatMulPairsTransposed(d []T, l *Pairs, pixels matrix.Pixels,
 
 // MatMulPixelsTransposed computes d = xᵀ·g for x = pixels/255; shapes x [m, k],
 // g [m, n], d [k, n]. Pixels of 0 are skipped, but for one beside one that is not.
+// It is never collected: the lists are the engine's.
 func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n int) {
 	checkPixels(pixels)
 	m, k := pixels.Rows(), pixels.Cols
+	check[T]("MatMulPixelsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
 	e.pairs.begin(m, k, e.threads(m*k >= worthListing))
 	e.list(&e.pairs, pixels)
-	e.MatMulPairsTransposed(d, &e.pairs, pixels, g, n)
+	e.run(product[T]{kind: pairsForWeight, y: d, pairs: &e.pairs, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
 }
 
 // worthListing is the number of pixels from which a second core helps to list them.
