@@ -235,6 +235,18 @@ test('the results of earlier studies are there, also those of another session', 
       if (f.report) assert.ok((await (await fetch(new URL((await report.getAttribute('href'))!, other.url))).text()).includes(f.title))
     }
     await accessible(page, 'results of an earlier study')
+
+    const published = before.find((f) => f.study === 'published')
+    assert.ok(published, 'the test before this one has run the published study')
+    await page.getByRole('link', { name: 'Guided tour: the published study' }).click()
+    await page.getByTestId('kept').waitFor()
+    const earlier = (await other.get(`study/results?folder=${published.folder}`)) as StudyResults
+    for (const row of earlier.results.published!) {
+      for (const f of row.figures) {
+        assert.equal(await page.getByTestId(`${row.experiment} ${f.column}`).innerText(), `${f.ours} ${f.equal ? '=' : '≠'}`)
+      }
+    }
+    await accessible(page, 'the tour on an earlier study')
   } finally {
     await other.close()
   }

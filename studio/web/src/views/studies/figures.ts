@@ -41,6 +41,9 @@ export function interval([lo, hi]: Summary['ci95'], digits: number, write = fixe
 export const normalisationName = (name: string): string =>
   ({ none: 'none', batch: 'batch norm', 'published-per-example': 'published, per example' })[name] ?? name
 
+/** When something was, as the reader's country writes it. */
+export const when = (time: string): string => new Date(time).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
+
 /** Why a run ended. */
 export const stoppedName = (stopped: string): string =>
   ({
