@@ -634,10 +634,10 @@ func avx2JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, b
 //go:noescape
 func avx2Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
 
-// avx2ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images ahead.
+// avx2ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2ListPairs(entries *uint32, starts *int32, images **byte, ahead **byte, first int, n int)
+func avx2ListPairs(entries *uint32, starts *int32, images **byte, ahead *uintptr, first int, n int)
 
 // pause passes a moment without taking much from a neighbouring thread.
 func pause()

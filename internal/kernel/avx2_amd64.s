@@ -9026,7 +9026,7 @@ DATA avx2Places<>+30(SB)/1, $0x00
 DATA avx2Places<>+31(SB)/1, $0x00
 GLOBL avx2Places<>(SB), RODATA|NOPTR, $32
 
-// func avx2ListPairs(entries *uint32, starts *int32, images **byte, ahead **byte, first int, n int)
+// func avx2ListPairs(entries *uint32, starts *int32, images **byte, ahead *uintptr, first int, n int)
 // Requires: AVX, AVX2, CMOV, MMX+, POPCNT
 TEXT ·avx2ListPairs(SB), $512-48
 	MOVQ         entries+0(FP), AX
@@ -9044,69 +9044,72 @@ TEXT ·avx2ListPairs(SB), $512-48
 	LEAQ         (AX)(R8*4), R8
 	XORQ         R9, R9
 	MOVQ         BX, R10
+	XORQ         R11, R11
 
 loop:
 	CMPQ       R9, DI
 	JGE        done
-	MOVQ       (R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       8(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       16(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       24(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       32(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       40(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       48(R10), R11
-	PREFETCHT1 (R11)(R9*1)
-	MOVQ       56(R10), R11
-	PREFETCHT1 (R11)(R9*1)
+	MOVQ       (R10), R12
+	PREFETCHT1 (R12)(R11*1)
+	MOVQ       8(R10), R12
+	PREFETCHT1 (R12)(R11*1)
+	MOVQ       16(R10), R12
+	PREFETCHT1 (R12)(R11*1)
+	MOVQ       24(R10), R12
+	PREFETCHT1 (R12)(R11*1)
+	MOVQ       32(R10), R12
+	PREFETCHT1 (R12)(R11*1)
+	MOVQ       40(R10), R12
+	PREFETCHT1 (R12)(R11*1)
+	MOVQ       48(R10), R12
+	PREFETCHT1 (R12)(R11*1)
+	MOVQ       56(R10), R12
+	PREFETCHT1 (R12)(R11*1)
 	ADDQ       $0x00000040, R10
-	LEAQ       512(BX), R11
-	CMPQ       R10, R11
+	LEAQ       512(BX), R12
+	LEAQ       64(R11), R13
+	CMPQ       R10, R12
+	CMOVQEQ    R13, R11
 	CMOVQEQ    BX, R10
-	MOVQ       (DX), R11
-	VMOVQ      (R11)(R9*1), X2
-	MOVQ       64(DX), R11
-	VMOVQ      (R11)(R9*1), X3
+	MOVQ       (DX), R12
+	VMOVQ      (R12)(R9*1), X2
+	MOVQ       64(DX), R12
+	VMOVQ      (R12)(R9*1), X3
 	VPUNPCKLBW X3, X2, X2
-	MOVQ       8(DX), R11
-	VMOVQ      (R11)(R9*1), X3
-	MOVQ       72(DX), R11
-	VMOVQ      (R11)(R9*1), X4
+	MOVQ       8(DX), R12
+	VMOVQ      (R12)(R9*1), X3
+	MOVQ       72(DX), R12
+	VMOVQ      (R12)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       16(DX), R11
-	VMOVQ      (R11)(R9*1), X4
-	MOVQ       80(DX), R11
-	VMOVQ      (R11)(R9*1), X5
+	MOVQ       16(DX), R12
+	VMOVQ      (R12)(R9*1), X4
+	MOVQ       80(DX), R12
+	VMOVQ      (R12)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       24(DX), R11
-	VMOVQ      (R11)(R9*1), X5
-	MOVQ       88(DX), R11
-	VMOVQ      (R11)(R9*1), X6
+	MOVQ       24(DX), R12
+	VMOVQ      (R12)(R9*1), X5
+	MOVQ       88(DX), R12
+	VMOVQ      (R12)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       32(DX), R11
-	VMOVQ      (R11)(R9*1), X6
-	MOVQ       96(DX), R11
-	VMOVQ      (R11)(R9*1), X7
+	MOVQ       32(DX), R12
+	VMOVQ      (R12)(R9*1), X6
+	MOVQ       96(DX), R12
+	VMOVQ      (R12)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       40(DX), R11
-	VMOVQ      (R11)(R9*1), X7
-	MOVQ       104(DX), R11
-	VMOVQ      (R11)(R9*1), X8
+	MOVQ       40(DX), R12
+	VMOVQ      (R12)(R9*1), X7
+	MOVQ       104(DX), R12
+	VMOVQ      (R12)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       48(DX), R11
-	VMOVQ      (R11)(R9*1), X8
-	MOVQ       112(DX), R11
-	VMOVQ      (R11)(R9*1), X9
+	MOVQ       48(DX), R12
+	VMOVQ      (R12)(R9*1), X8
+	MOVQ       112(DX), R12
+	VMOVQ      (R12)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       56(DX), R11
-	VMOVQ      (R11)(R9*1), X9
-	MOVQ       120(DX), R11
-	VMOVQ      (R11)(R9*1), X10
+	MOVQ       56(DX), R12
+	VMOVQ      (R12)(R9*1), X9
+	MOVQ       120(DX), R12
+	VMOVQ      (R12)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
 	VPUNPCKHBW X6, X2, X10
 	VPUNPCKLBW X6, X2, X2
@@ -9140,45 +9143,45 @@ loop:
 	VMOVDQU    X7, 320(SP)
 	VMOVDQU    X4, 384(SP)
 	VMOVDQU    X6, 448(SP)
-	MOVQ       128(DX), R11
-	VMOVQ      (R11)(R9*1), X2
-	MOVQ       192(DX), R11
-	VMOVQ      (R11)(R9*1), X3
+	MOVQ       128(DX), R12
+	VMOVQ      (R12)(R9*1), X2
+	MOVQ       192(DX), R12
+	VMOVQ      (R12)(R9*1), X3
 	VPUNPCKLBW X3, X2, X2
-	MOVQ       136(DX), R11
-	VMOVQ      (R11)(R9*1), X3
-	MOVQ       200(DX), R11
-	VMOVQ      (R11)(R9*1), X4
+	MOVQ       136(DX), R12
+	VMOVQ      (R12)(R9*1), X3
+	MOVQ       200(DX), R12
+	VMOVQ      (R12)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       144(DX), R11
-	VMOVQ      (R11)(R9*1), X4
-	MOVQ       208(DX), R11
-	VMOVQ      (R11)(R9*1), X5
+	MOVQ       144(DX), R12
+	VMOVQ      (R12)(R9*1), X4
+	MOVQ       208(DX), R12
+	VMOVQ      (R12)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       152(DX), R11
-	VMOVQ      (R11)(R9*1), X5
-	MOVQ       216(DX), R11
-	VMOVQ      (R11)(R9*1), X6
+	MOVQ       152(DX), R12
+	VMOVQ      (R12)(R9*1), X5
+	MOVQ       216(DX), R12
+	VMOVQ      (R12)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       160(DX), R11
-	VMOVQ      (R11)(R9*1), X6
-	MOVQ       224(DX), R11
-	VMOVQ      (R11)(R9*1), X7
+	MOVQ       160(DX), R12
+	VMOVQ      (R12)(R9*1), X6
+	MOVQ       224(DX), R12
+	VMOVQ      (R12)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       168(DX), R11
-	VMOVQ      (R11)(R9*1), X7
-	MOVQ       232(DX), R11
-	VMOVQ      (R11)(R9*1), X8
+	MOVQ       168(DX), R12
+	VMOVQ      (R12)(R9*1), X7
+	MOVQ       232(DX), R12
+	VMOVQ      (R12)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       176(DX), R11
-	VMOVQ      (R11)(R9*1), X8
-	MOVQ       240(DX), R11
-	VMOVQ      (R11)(R9*1), X9
+	MOVQ       176(DX), R12
+	VMOVQ      (R12)(R9*1), X8
+	MOVQ       240(DX), R12
+	VMOVQ      (R12)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       184(DX), R11
-	VMOVQ      (R11)(R9*1), X9
-	MOVQ       248(DX), R11
-	VMOVQ      (R11)(R9*1), X10
+	MOVQ       184(DX), R12
+	VMOVQ      (R12)(R9*1), X9
+	MOVQ       248(DX), R12
+	VMOVQ      (R12)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
 	VPUNPCKHBW X6, X2, X10
 	VPUNPCKLBW X6, X2, X2
@@ -9212,45 +9215,45 @@ loop:
 	VMOVDQU    X7, 336(SP)
 	VMOVDQU    X4, 400(SP)
 	VMOVDQU    X6, 464(SP)
-	MOVQ       256(DX), R11
-	VMOVQ      (R11)(R9*1), X2
-	MOVQ       320(DX), R11
-	VMOVQ      (R11)(R9*1), X3
+	MOVQ       256(DX), R12
+	VMOVQ      (R12)(R9*1), X2
+	MOVQ       320(DX), R12
+	VMOVQ      (R12)(R9*1), X3
 	VPUNPCKLBW X3, X2, X2
-	MOVQ       264(DX), R11
-	VMOVQ      (R11)(R9*1), X3
-	MOVQ       328(DX), R11
-	VMOVQ      (R11)(R9*1), X4
+	MOVQ       264(DX), R12
+	VMOVQ      (R12)(R9*1), X3
+	MOVQ       328(DX), R12
+	VMOVQ      (R12)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       272(DX), R11
-	VMOVQ      (R11)(R9*1), X4
-	MOVQ       336(DX), R11
-	VMOVQ      (R11)(R9*1), X5
+	MOVQ       272(DX), R12
+	VMOVQ      (R12)(R9*1), X4
+	MOVQ       336(DX), R12
+	VMOVQ      (R12)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       280(DX), R11
-	VMOVQ      (R11)(R9*1), X5
-	MOVQ       344(DX), R11
-	VMOVQ      (R11)(R9*1), X6
+	MOVQ       280(DX), R12
+	VMOVQ      (R12)(R9*1), X5
+	MOVQ       344(DX), R12
+	VMOVQ      (R12)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       288(DX), R11
-	VMOVQ      (R11)(R9*1), X6
-	MOVQ       352(DX), R11
-	VMOVQ      (R11)(R9*1), X7
+	MOVQ       288(DX), R12
+	VMOVQ      (R12)(R9*1), X6
+	MOVQ       352(DX), R12
+	VMOVQ      (R12)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       296(DX), R11
-	VMOVQ      (R11)(R9*1), X7
-	MOVQ       360(DX), R11
-	VMOVQ      (R11)(R9*1), X8
+	MOVQ       296(DX), R12
+	VMOVQ      (R12)(R9*1), X7
+	MOVQ       360(DX), R12
+	VMOVQ      (R12)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       304(DX), R11
-	VMOVQ      (R11)(R9*1), X8
-	MOVQ       368(DX), R11
-	VMOVQ      (R11)(R9*1), X9
+	MOVQ       304(DX), R12
+	VMOVQ      (R12)(R9*1), X8
+	MOVQ       368(DX), R12
+	VMOVQ      (R12)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       312(DX), R11
-	VMOVQ      (R11)(R9*1), X9
-	MOVQ       376(DX), R11
-	VMOVQ      (R11)(R9*1), X10
+	MOVQ       312(DX), R12
+	VMOVQ      (R12)(R9*1), X9
+	MOVQ       376(DX), R12
+	VMOVQ      (R12)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
 	VPUNPCKHBW X6, X2, X10
 	VPUNPCKLBW X6, X2, X2
@@ -9284,45 +9287,45 @@ loop:
 	VMOVDQU    X7, 352(SP)
 	VMOVDQU    X4, 416(SP)
 	VMOVDQU    X6, 480(SP)
-	MOVQ       384(DX), R11
-	VMOVQ      (R11)(R9*1), X2
-	MOVQ       448(DX), R11
-	VMOVQ      (R11)(R9*1), X3
+	MOVQ       384(DX), R12
+	VMOVQ      (R12)(R9*1), X2
+	MOVQ       448(DX), R12
+	VMOVQ      (R12)(R9*1), X3
 	VPUNPCKLBW X3, X2, X2
-	MOVQ       392(DX), R11
-	VMOVQ      (R11)(R9*1), X3
-	MOVQ       456(DX), R11
-	VMOVQ      (R11)(R9*1), X4
+	MOVQ       392(DX), R12
+	VMOVQ      (R12)(R9*1), X3
+	MOVQ       456(DX), R12
+	VMOVQ      (R12)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       400(DX), R11
-	VMOVQ      (R11)(R9*1), X4
-	MOVQ       464(DX), R11
-	VMOVQ      (R11)(R9*1), X5
+	MOVQ       400(DX), R12
+	VMOVQ      (R12)(R9*1), X4
+	MOVQ       464(DX), R12
+	VMOVQ      (R12)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       408(DX), R11
-	VMOVQ      (R11)(R9*1), X5
-	MOVQ       472(DX), R11
-	VMOVQ      (R11)(R9*1), X6
+	MOVQ       408(DX), R12
+	VMOVQ      (R12)(R9*1), X5
+	MOVQ       472(DX), R12
+	VMOVQ      (R12)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       416(DX), R11
-	VMOVQ      (R11)(R9*1), X6
-	MOVQ       480(DX), R11
-	VMOVQ      (R11)(R9*1), X7
+	MOVQ       416(DX), R12
+	VMOVQ      (R12)(R9*1), X6
+	MOVQ       480(DX), R12
+	VMOVQ      (R12)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       424(DX), R11
-	VMOVQ      (R11)(R9*1), X7
-	MOVQ       488(DX), R11
-	VMOVQ      (R11)(R9*1), X8
+	MOVQ       424(DX), R12
+	VMOVQ      (R12)(R9*1), X7
+	MOVQ       488(DX), R12
+	VMOVQ      (R12)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       432(DX), R11
-	VMOVQ      (R11)(R9*1), X8
-	MOVQ       496(DX), R11
-	VMOVQ      (R11)(R9*1), X9
+	MOVQ       432(DX), R12
+	VMOVQ      (R12)(R9*1), X8
+	MOVQ       496(DX), R12
+	VMOVQ      (R12)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       440(DX), R11
-	VMOVQ      (R11)(R9*1), X9
-	MOVQ       504(DX), R11
-	VMOVQ      (R11)(R9*1), X10
+	MOVQ       440(DX), R12
+	VMOVQ      (R12)(R9*1), X9
+	MOVQ       504(DX), R12
+	VMOVQ      (R12)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
 	VPUNPCKHBW X6, X2, X10
 	VPUNPCKLBW X6, X2, X2
@@ -9361,470 +9364,478 @@ loop:
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+0(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  8(SP), Y2
 	VPMOVZXBD  72(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+32(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  16(SP), Y2
 	VPMOVZXBD  80(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+64(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  24(SP), Y2
 	VPMOVZXBD  88(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+96(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  32(SP), Y2
 	VPMOVZXBD  96(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+128(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  40(SP), Y2
 	VPMOVZXBD  104(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+160(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  48(SP), Y2
 	VPMOVZXBD  112(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+192(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  56(SP), Y2
 	VPMOVZXBD  120(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+224(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
-	MOVQ       R8, R11
-	SUBQ       AX, R11
-	SHRQ       $0x02, R11
-	MOVL       R11, 4(CX)
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
+	MOVQ       R8, R12
+	SUBQ       AX, R12
+	SHRQ       $0x02, R12
+	MOVL       R12, 4(CX)
 	VPMOVZXBD  128(SP), Y2
 	VPMOVZXBD  192(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+0(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  136(SP), Y2
 	VPMOVZXBD  200(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+32(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  144(SP), Y2
 	VPMOVZXBD  208(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+64(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  152(SP), Y2
 	VPMOVZXBD  216(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+96(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  160(SP), Y2
 	VPMOVZXBD  224(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+128(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  168(SP), Y2
 	VPMOVZXBD  232(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+160(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  176(SP), Y2
 	VPMOVZXBD  240(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+192(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  184(SP), Y2
 	VPMOVZXBD  248(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+224(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
-	MOVQ       R8, R11
-	SUBQ       AX, R11
-	SHRQ       $0x02, R11
-	MOVL       R11, 8(CX)
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
+	MOVQ       R8, R12
+	SUBQ       AX, R12
+	SHRQ       $0x02, R12
+	MOVL       R12, 8(CX)
 	VPMOVZXBD  256(SP), Y2
 	VPMOVZXBD  320(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+0(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  264(SP), Y2
 	VPMOVZXBD  328(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+32(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  272(SP), Y2
 	VPMOVZXBD  336(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+64(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  280(SP), Y2
 	VPMOVZXBD  344(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+96(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  288(SP), Y2
 	VPMOVZXBD  352(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+128(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  296(SP), Y2
 	VPMOVZXBD  360(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+160(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  304(SP), Y2
 	VPMOVZXBD  368(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+192(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  312(SP), Y2
 	VPMOVZXBD  376(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+224(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
-	MOVQ       R8, R11
-	SUBQ       AX, R11
-	SHRQ       $0x02, R11
-	MOVL       R11, 12(CX)
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
+	MOVQ       R8, R12
+	SUBQ       AX, R12
+	SHRQ       $0x02, R12
+	MOVL       R12, 12(CX)
 	VPMOVZXBD  384(SP), Y2
 	VPMOVZXBD  448(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+0(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  392(SP), Y2
 	VPMOVZXBD  456(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+32(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  400(SP), Y2
 	VPMOVZXBD  464(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+64(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  408(SP), Y2
 	VPMOVZXBD  472(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+96(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  416(SP), Y2
 	VPMOVZXBD  480(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+128(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  424(SP), Y2
 	VPMOVZXBD  488(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+160(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  432(SP), Y2
 	VPMOVZXBD  496(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+192(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
 	VPMOVZXBD  440(SP), Y2
 	VPMOVZXBD  504(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R11
-	XORL       $0x000000ff, R11
-	VPMOVZXBD  (SI)(R11*8), Y4
+	VMOVMSKPS  Y3, R12
+	XORL       $0x000000ff, R12
+	VPMOVZXBD  (SI)(R12*8), Y4
 	VPADDD     avx2Images<>+224(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
 	VMOVDQU    Y2, (R8)
-	POPCNTL    R11, R11
-	LEAQ       (R8)(R11*4), R8
-	MOVQ       R8, R11
-	SUBQ       AX, R11
-	SHRQ       $0x02, R11
-	MOVL       R11, 16(CX)
+	POPCNTL    R12, R12
+	LEAQ       (R8)(R12*4), R8
+	MOVQ       R8, R12
+	SUBQ       AX, R12
+	SHRQ       $0x02, R12
+	MOVL       R12, 16(CX)
 	ADDQ       $0x10, CX
 	ADDQ       $0x08, R9
 	JMP        loop
 
 done:
+	LEAQ 512(BX), AX
+
+last:
+	MOVQ       (R10), R12
+	PREFETCHT1 (R12)(R11*1)
+	ADDQ       $0x08, R10
+	CMPQ       R10, AX
+	JNE        last
 	VZEROUPPER
 	RET
 

@@ -719,10 +719,10 @@ func avx512TransposePanel64(dst *float64, columns int, src *float64, stride int,
 //go:noescape
 func avx512JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
 
-// avx512ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images ahead.
+// avx512ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx512ListPairs(entries *uint32, starts *int32, images **byte, ahead **byte, first int, n int)
+func avx512ListPairs(entries *uint32, starts *int32, images **byte, ahead *uintptr, first int, n int)
 
 // avx512Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride]; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.
 //

@@ -11938,7 +11938,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512ListPairs(entries *uint32, starts *int32, images **byte, ahead **byte, first int, n int)
+// func avx512ListPairs(entries *uint32, starts *int32, images **byte, ahead *uintptr, first int, n int)
 // Requires: AVX, AVX512BW, AVX512F, CMOV, MMX+, POPCNT
 TEXT ·avx512ListPairs(SB), NOSPLIT, $0-48
 	MOVQ         entries+0(FP), AX
@@ -11962,174 +11962,177 @@ TEXT ·avx512ListPairs(SB), NOSPLIT, $0-48
 	LEAQ         (AX)(DI*4), DI
 	XORQ         R8, R8
 	MOVQ         BX, R9
+	XORQ         R10, R10
 
 loop:
 	CMPQ            R8, SI
 	JGE             done
-	MOVQ            (R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            8(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            16(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            24(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            32(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            40(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            48(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            56(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            64(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            72(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            80(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            88(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            96(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            104(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            112(R9), R10
-	PREFETCHT1      (R10)(R8*1)
-	MOVQ            120(R9), R10
-	PREFETCHT1      (R10)(R8*1)
+	MOVQ            (R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            8(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            16(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            24(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            32(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            40(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            48(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            56(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            64(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            72(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            80(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            88(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            96(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            104(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            112(R9), R11
+	PREFETCHT1      (R11)(R10*1)
+	MOVQ            120(R9), R11
+	PREFETCHT1      (R11)(R10*1)
 	ADDQ            $0x00000080, R9
-	LEAQ            512(BX), R10
-	CMPQ            R9, R10
+	LEAQ            512(BX), R11
+	LEAQ            64(R10), R12
+	CMPQ            R9, R11
+	CMOVQEQ         R12, R10
 	CMOVQEQ         BX, R9
-	MOVQ            (DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z3
-	MOVQ            32(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z3
-	MOVQ            64(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z3
-	MOVQ            96(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z3
-	MOVQ            8(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z4
-	MOVQ            40(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z4
-	MOVQ            72(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z4
-	MOVQ            104(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z4
-	MOVQ            16(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z5
-	MOVQ            48(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z5
-	MOVQ            80(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z5
-	MOVQ            112(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z5
-	MOVQ            24(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z6
-	MOVQ            56(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z6
-	MOVQ            88(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z6
-	MOVQ            120(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z6
-	MOVQ            128(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z7
-	MOVQ            160(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z7
-	MOVQ            192(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z7
-	MOVQ            224(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z7
-	MOVQ            136(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z8
-	MOVQ            168(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z8
-	MOVQ            200(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z8
-	MOVQ            232(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z8
-	MOVQ            144(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z9
-	MOVQ            176(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z9
-	MOVQ            208(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z9
-	MOVQ            240(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z9
-	MOVQ            152(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z10
-	MOVQ            184(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z10
-	MOVQ            216(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z10
-	MOVQ            248(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z10
-	MOVQ            256(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z11
-	MOVQ            288(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z11
-	MOVQ            320(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z11
-	MOVQ            352(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z11
-	MOVQ            264(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z12
-	MOVQ            296(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z12
-	MOVQ            328(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z12
-	MOVQ            360(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z12
-	MOVQ            272(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z13
-	MOVQ            304(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z13
-	MOVQ            336(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z13
-	MOVQ            368(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z13
-	MOVQ            280(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z14
-	MOVQ            312(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z14
-	MOVQ            344(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z14
-	MOVQ            376(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z14
-	MOVQ            384(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z15
-	MOVQ            416(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z15
-	MOVQ            448(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z15
-	MOVQ            480(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z15
-	MOVQ            392(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z16
-	MOVQ            424(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z16
-	MOVQ            456(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z16
-	MOVQ            488(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z16
-	MOVQ            400(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z17
-	MOVQ            432(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z17
-	MOVQ            464(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z17
-	MOVQ            496(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z17
-	MOVQ            408(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), Z18
-	MOVQ            440(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K1, Z18
-	MOVQ            472(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K2, Z18
-	MOVQ            504(DX), R10
-	VBROADCASTI32X4 (R10)(R8*1), K3, Z18
+	MOVQ            (DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z3
+	MOVQ            32(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z3
+	MOVQ            64(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z3
+	MOVQ            96(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z3
+	MOVQ            8(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z4
+	MOVQ            40(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z4
+	MOVQ            72(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z4
+	MOVQ            104(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z4
+	MOVQ            16(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z5
+	MOVQ            48(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z5
+	MOVQ            80(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z5
+	MOVQ            112(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z5
+	MOVQ            24(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z6
+	MOVQ            56(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z6
+	MOVQ            88(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z6
+	MOVQ            120(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z6
+	MOVQ            128(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z7
+	MOVQ            160(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z7
+	MOVQ            192(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z7
+	MOVQ            224(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z7
+	MOVQ            136(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z8
+	MOVQ            168(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z8
+	MOVQ            200(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z8
+	MOVQ            232(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z8
+	MOVQ            144(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z9
+	MOVQ            176(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z9
+	MOVQ            208(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z9
+	MOVQ            240(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z9
+	MOVQ            152(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z10
+	MOVQ            184(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z10
+	MOVQ            216(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z10
+	MOVQ            248(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z10
+	MOVQ            256(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z11
+	MOVQ            288(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z11
+	MOVQ            320(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z11
+	MOVQ            352(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z11
+	MOVQ            264(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z12
+	MOVQ            296(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z12
+	MOVQ            328(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z12
+	MOVQ            360(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z12
+	MOVQ            272(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z13
+	MOVQ            304(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z13
+	MOVQ            336(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z13
+	MOVQ            368(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z13
+	MOVQ            280(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z14
+	MOVQ            312(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z14
+	MOVQ            344(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z14
+	MOVQ            376(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z14
+	MOVQ            384(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z15
+	MOVQ            416(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z15
+	MOVQ            448(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z15
+	MOVQ            480(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z15
+	MOVQ            392(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z16
+	MOVQ            424(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z16
+	MOVQ            456(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z16
+	MOVQ            488(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z16
+	MOVQ            400(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z17
+	MOVQ            432(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z17
+	MOVQ            464(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z17
+	MOVQ            496(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z17
+	MOVQ            408(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), Z18
+	MOVQ            440(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K1, Z18
+	MOVQ            472(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K2, Z18
+	MOVQ            504(DX), R11
+	VBROADCASTI32X4 (R11)(R8*1), K3, Z18
 	VPUNPCKLBW      Z11, Z3, Z19
 	VPUNPCKHBW      Z11, Z3, Z3
 	VPUNPCKLBW      Z12, Z4, Z11
@@ -12201,39 +12204,39 @@ loop:
 	VPUNPCKLBW      Z10, Z6, Z4
 	VPUNPCKLWD      Z1, Z4, Z20
 	VPTESTMD        Z2, Z20, K4
-	KMOVW           K4, R10
-	POPCNTL         R10, R10
+	KMOVW           K4, R11
+	POPCNTL         R11, R11
 	VPCOMPRESSD.Z   Z20, K4, Z20
 	VMOVDQU32       Z20, (DI)
-	LEAQ            (DI)(R10*4), DI
+	LEAQ            (DI)(R11*4), DI
 	VPUNPCKHWD      Z1, Z4, Z4
 	VPTESTMD        Z2, Z4, K4
-	KMOVW           K4, R10
-	POPCNTL         R10, R10
+	KMOVW           K4, R11
+	POPCNTL         R11, R11
 	VPCOMPRESSD.Z   Z4, K4, Z4
 	VMOVDQU32       Z4, (DI)
-	LEAQ            (DI)(R10*4), DI
+	LEAQ            (DI)(R11*4), DI
 	VPUNPCKHBW      Z10, Z6, Z4
 	VPUNPCKLWD      Z0, Z4, Z6
 	VPTESTMD        Z2, Z6, K4
-	KMOVW           K4, R10
-	POPCNTL         R10, R10
+	KMOVW           K4, R11
+	POPCNTL         R11, R11
 	VPCOMPRESSD.Z   Z6, K4, Z6
 	VMOVDQU32       Z6, (DI)
-	LEAQ            (DI)(R10*4), DI
+	LEAQ            (DI)(R11*4), DI
 	VPUNPCKHWD      Z0, Z4, Z4
 	VPTESTMD        Z2, Z4, K4
-	KMOVW           K4, R10
-	POPCNTL         R10, R10
+	KMOVW           K4, R11
+	POPCNTL         R11, R11
 	VPCOMPRESSD.Z   Z4, K4, Z4
 	VMOVDQU32       Z4, (DI)
-	LEAQ            (DI)(R10*4), DI
+	LEAQ            (DI)(R11*4), DI
 
 none0:
-	MOVQ          DI, R10
-	SUBQ          AX, R10
-	SHRQ          $0x02, R10
-	MOVL          R10, 4(CX)
+	MOVQ          DI, R11
+	SUBQ          AX, R11
+	SHRQ          $0x02, R11
+	MOVL          R11, 4(CX)
 	VPORQ         Z5, Z18, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12241,39 +12244,39 @@ none0:
 	VPUNPCKLBW    Z18, Z5, Z4
 	VPUNPCKLWD    Z1, Z4, Z6
 	VPTESTMD      Z2, Z6, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z6, K4, Z6
 	VMOVDQU32     Z6, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHBW    Z18, Z5, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 
 none1:
-	MOVQ          DI, R10
-	SUBQ          AX, R10
-	SHRQ          $0x02, R10
-	MOVL          R10, 8(CX)
+	MOVQ          DI, R11
+	SUBQ          AX, R11
+	SHRQ          $0x02, R11
+	MOVL          R11, 8(CX)
 	VPORQ         Z7, Z8, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12281,39 +12284,39 @@ none1:
 	VPUNPCKLBW    Z8, Z7, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHBW    Z8, Z7, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 
 none2:
-	MOVQ          DI, R10
-	SUBQ          AX, R10
-	SHRQ          $0x02, R10
-	MOVL          R10, 12(CX)
+	MOVQ          DI, R11
+	SUBQ          AX, R11
+	SHRQ          $0x02, R11
+	MOVL          R11, 12(CX)
 	VPORQ         Z9, Z19, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12321,39 +12324,39 @@ none2:
 	VPUNPCKLBW    Z19, Z9, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHBW    Z19, Z9, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 
 none3:
-	MOVQ          DI, R10
-	SUBQ          AX, R10
-	SHRQ          $0x02, R10
-	MOVL          R10, 16(CX)
+	MOVQ          DI, R11
+	SUBQ          AX, R11
+	SHRQ          $0x02, R11
+	MOVL          R11, 16(CX)
 	VPORQ         Z11, Z12, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12361,39 +12364,39 @@ none3:
 	VPUNPCKLBW    Z12, Z11, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHBW    Z12, Z11, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 
 none4:
-	MOVQ          DI, R10
-	SUBQ          AX, R10
-	SHRQ          $0x02, R10
-	MOVL          R10, 20(CX)
+	MOVQ          DI, R11
+	SUBQ          AX, R11
+	SHRQ          $0x02, R11
+	MOVL          R11, 20(CX)
 	VPORQ         Z13, Z14, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12401,39 +12404,39 @@ none4:
 	VPUNPCKLBW    Z14, Z13, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHBW    Z14, Z13, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 
 none5:
-	MOVQ          DI, R10
-	SUBQ          AX, R10
-	SHRQ          $0x02, R10
-	MOVL          R10, 24(CX)
+	MOVQ          DI, R11
+	SUBQ          AX, R11
+	SHRQ          $0x02, R11
+	MOVL          R11, 24(CX)
 	VPORQ         Z15, Z16, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12441,39 +12444,39 @@ none5:
 	VPUNPCKLBW    Z16, Z15, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHBW    Z16, Z15, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 
 none6:
-	MOVQ          DI, R10
-	SUBQ          AX, R10
-	SHRQ          $0x02, R10
-	MOVL          R10, 28(CX)
+	MOVQ          DI, R11
+	SUBQ          AX, R11
+	SHRQ          $0x02, R11
+	MOVL          R11, 28(CX)
 	VPORQ         Z17, Z3, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12481,44 +12484,52 @@ none6:
 	VPUNPCKLBW    Z3, Z17, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z5, K4, Z5
 	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHBW    Z3, Z17, Z3
 	VPUNPCKLWD    Z0, Z3, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z4, K4, Z4
 	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 	VPUNPCKHWD    Z0, Z3, Z3
 	VPTESTMD      Z2, Z3, K4
-	KMOVW         K4, R10
-	POPCNTL       R10, R10
+	KMOVW         K4, R11
+	POPCNTL       R11, R11
 	VPCOMPRESSD.Z Z3, K4, Z3
 	VMOVDQU32     Z3, (DI)
-	LEAQ          (DI)(R10*4), DI
+	LEAQ          (DI)(R11*4), DI
 
 none7:
-	MOVQ DI, R10
-	SUBQ AX, R10
-	SHRQ $0x02, R10
-	MOVL R10, 32(CX)
+	MOVQ DI, R11
+	SUBQ AX, R11
+	SHRQ $0x02, R11
+	MOVL R11, 32(CX)
 	ADDQ $0x20, CX
 	ADDQ $0x10, R8
 	JMP  loop
 
 done:
+	LEAQ 512(BX), AX
+
+last:
+	MOVQ       (R9), R11
+	PREFETCHT1 (R11)(R10*1)
+	ADDQ       $0x08, R9
+	CMPQ       R9, AX
+	JNE        last
 	VZEROUPPER
 	RET
 

@@ -62,8 +62,9 @@ type pairRow[T Float] struct {
 }
 
 // listPairsFunc lists the pairs of columns [0, n), n a multiple of 16, of 64 images, the
-// first of which is image first, from starts[0] on. It fetches the images ahead.
-type listPairsFunc func(entries *uint32, starts *int32, images, ahead **byte, first, n int)
+// first of which is image first, from starts[0] on. It fetches the images whose first
+// cache lines are ahead.
+type listPairsFunc func(entries *uint32, starts *int32, images **byte, ahead *uintptr, first, n int)
 
 // begin makes room for the pairs of so many images, that threads are to list: each the
 // same number of blocks, as far as that goes.
@@ -109,14 +110,15 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, block int) {
 	grow(&s.none, k)
 	known := p.Index[:cap(p.Index)]
 	for i := range s.images {
-		s.images[i], s.ahead[i] = unsafe.SliceData(s.none), unsafe.SliceData(s.none)
+		s.images[i] = unsafe.SliceData(s.none)
+		s.ahead[i] = uintptr(unsafe.Pointer(s.images[i]))
 		if at := lo + i; at < hi {
 			s.images[i] = unsafe.SliceData(p.Row(at))
 			// What stands behind a batch in the order of the images is most likely the
 			// batch after it.
 			if at += p.Rows(); at < len(known) && k > 0 {
 				if next := int(known[at]); next >= 0 && next < len(p.Data)/k {
-					s.ahead[i] = &p.Data[next*k]
+					s.ahead[i] = uintptr(unsafe.Pointer(&p.Data[next*k])) &^ (line - 1)
 				}
 			}
 		}
@@ -130,7 +132,6 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, block int) {
 	}
 	l.listRest(p, block, lo, hi, listed)
 	clear(s.images[:]) // let go of the caller's memory
-	clear(s.ahead[:])
 }
 
 // listRest lists the pairs of the columns from a multiple of 8 on, of a block's images

@@ -18,12 +18,13 @@ type Scratch[T Float] struct {
 	rows    []sparseRow[T] // compressed rows in order
 	group   [lists]sparseRow[T]
 
-	images, ahead [inBlock]*byte // of a block, and of those that come most likely after it
-	pairRows      []pairRow[T]   // pairs with entries, by count
-	pairGroup     [mostTogether]pairRow[T]
-	trash         []T     // where the sums of a pair that is none go
-	at            []int32 // of the portable implementation: where a row is not 0,
-	value         []T     // and what is there
+	images    [inBlock]*byte   // of a block
+	ahead     [inBlock]uintptr // cache lines in which those begin that come most likely after them; no pointers, for such a line may begin before their memory
+	pairRows  []pairRow[T]     // pairs with entries, by count
+	pairGroup [mostTogether]pairRow[T]
+	trash     []T     // where the sums of a pair that is none go
+	at        []int32 // of the portable implementation: where a row is not 0,
+	value     []T     // and what is there
 }
 
 // lists is how many compressed rows are summed together.

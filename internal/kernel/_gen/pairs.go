@@ -233,24 +233,25 @@ func (g generator) pairsGradient(together int, registers []int) {
 }
 
 const (
-	listPairsParams = "entries *uint32, starts *int32, images, ahead **byte, first, n int"
-	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images ahead."
+	listPairsParams = "entries *uint32, starts *int32, images **byte, ahead *uintptr, first, n int"
+	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images whose first cache lines are ahead."
 )
 
 // listColumns writes the loop of a search for pairs over so many columns at a time:
 // read takes the bytes of a block's images, list writes the entries of pair q of these
 // columns to e and moves it behind them.
 func listColumns(columns int, entries, starts, ahead reg.GPVirtual, read func(column, scratch reg.GPVirtual), list func(q int, e reg.GPVirtual)) {
-	n, e, column, turn, scratch := load("n"), GP64(), GP64(), GP64(), GP64()
+	n, e, column, turn, offset, scratch := load("n"), GP64(), GP64(), GP64(), GP64(), GP64()
 	MOVLQSX(mem(starts), e)
 	LEAQ(mem(entries).Idx(e, 4), e)
 	XORQ(column, column)
 	MOVQ(ahead, turn)
+	XORQ(offset, offset)
 	loop, done := label("loop"), label("done")
 	loop.here()
 	CMPQ(column, n)
 	JGE(done.ref())
-	fetchAhead(ahead, turn, column, scratch, columns)
+	fetchAhead(ahead, turn, offset, scratch, columns)
 	read(column, scratch)
 	for q := range columns / 2 {
 		list(q, e)
@@ -263,23 +264,40 @@ func listColumns(columns int, entries, starts, ahead reg.GPVirtual, read func(co
 	ADDQ(operand.U8(columns), column)
 	JMP(loop.ref())
 	done.here()
+	fetchLast(ahead, turn, offset, scratch)
 	VZEROUPPER()
 	RET()
 }
 
-// fetchAhead fetches 64 bytes from column on of some images of those ahead, and of the
-// next ones the next time: of each image again when it is at the next 64.
-func fetchAhead(ahead, turn, column, source reg.GPVirtual, columns int) {
+// fetchAhead fetches a cache line of some images ahead, and of the next ones the next
+// time: the first line of all, then the second, and so on.
+func fetchAhead(ahead, turn, offset, scratch reg.GPVirtual, columns int) {
 	some := inBlock * columns / line
 	for i := range some {
-		MOVQ(mem(turn).Offset(8*i), source)
-		PREFETCHT1(mem(source).Idx(column, 1))
+		MOVQ(mem(turn).Offset(8*i), scratch)
+		PREFETCHT1(mem(scratch).Idx(offset, 1))
 	}
 	ADDQ(operand.U32(8*some), turn)
-	again := GP64()
-	LEAQ(mem(ahead).Offset(8*inBlock), again)
-	CMPQ(turn, again)
+	next := GP64()
+	LEAQ(mem(ahead).Offset(8*inBlock), scratch)
+	LEAQ(mem(offset).Offset(line), next)
+	CMPQ(turn, scratch)
+	CMOVQEQ(next, offset)
 	CMOVQEQ(ahead, turn)
+}
+
+// fetchLast fetches the line of all images that fetchAhead has not come to: an image
+// begins somewhere in its first line, and ends in one more than its columns fill.
+func fetchLast(ahead, turn, offset, scratch reg.GPVirtual) {
+	end := GP64()
+	LEAQ(mem(ahead).Offset(8*inBlock), end)
+	loop := label("last")
+	loop.here()
+	MOVQ(mem(turn), scratch)
+	PREFETCHT1(mem(scratch).Idx(offset, 1))
+	ADDQ(operand.U8(8), turn)
+	CMPQ(turn, end)
+	JNE(loop.ref())
 }
 
 // listPairs writes the search for the pairs. Of 16 columns at a time, the bytes of a
