@@ -35,7 +35,7 @@ type Param[T matrix.Float] struct {
 	Role  Role
 	Shape []int // a dense weight is [in, out]
 	Value []T
-	Grad  []T // dCost/dValue; nil for a Statistic. Backward overwrites it.
+	Grad  []T // dCost/dValue; nil for a Statistic. Network.Backward overwrites it.
 }
 
 func newParam[T matrix.Float](part string, role Role, shape ...int) *Param[T] {
@@ -77,7 +77,8 @@ type Layer[T matrix.Float] interface {
 	// Backward takes gradOut = dCost/dOut [batch, out] of the batch that c last
 	// saw, overwrites the gradients of the parameters and, where the cache has
 	// room for it, computes c.GradIn = dCost/dIn [batch, in]. The result is
-	// c.GradIn, empty when there is no room.
+	// c.GradIn, empty when there is no room. What a network's pass has read and
+	// computed must stay as it is until that ends: there Dense sums its gradients.
 	Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T]
 }
 

@@ -101,11 +101,10 @@ func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
 	engine := kernel.NewEngine[T](kernel.PoolOf(max(o.Threads, 1)))
 	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers)), engine: engine, collects: true}
 	for i, l := range n.layers {
-		switch l.(type) {
-		case *Dense[T], *Activation[T], *BatchNorm[T], *PublishedNorm[T]:
-		default: // may look at another layer's gradients, or write where Dense is still to read
-			t.collects = false
-		}
+		// A layer of somebody else may look at another's gradients, or write where Dense is
+		// still to read.
+		_, batchNorm := l.(*BatchNorm[T])
+		t.collects = t.collects && (batchNorm || alongRows(l))
 		c := l.NewCache(CacheOptions{Batch: o.Batch, Backward: o.Backward, GradIn: o.GradIn || o.Backward && i > 0})
 		c.engine = engine
 		t.Caches[i] = c

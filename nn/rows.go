@@ -85,12 +85,7 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 	r := &byRows[T]{pairs: &t.Caches[0].pairs, caches: t.Caches[1:], shares: make([]share[T], threads)}
 	for _, l := range n.layers[1:] {
 		in, out := l.Widths()
-		switch l.(type) {
-		case *Dense[T], *Activation[T], *PublishedNorm[T]:
-		default:
-			return nil
-		}
-		if max(in, out) > narrow {
+		if !alongRows(l) || max(in, out) > narrow {
 			return nil
 		}
 	}
@@ -103,6 +98,16 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 		}
 	}
 	return r
+}
+
+// alongRows says whether l is a layer of this package through which every example goes its
+// own way.
+func alongRows[T matrix.Float](l Layer[T]) bool {
+	switch l.(type) {
+	case *Dense[T], *Activation[T], *PublishedNorm[T]:
+		return true
+	}
+	return false
 }
 
 // sharesRows says whether a batch of so many rows goes by rows.

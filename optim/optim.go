@@ -59,10 +59,10 @@ type Optimizer[T matrix.Float] struct {
 	pool    *kernel.Pool
 	alone   bool
 	updates []update[T] // by parameter, without the statistics
-	largest int         // numbers of a parameter
+	largest int         // numbers of the largest parameter
 	rate    float64     // of the step under way
 
-	together together[T]
+	allAtOnce allAtOnce[T]
 }
 
 // update is the update of one parameter, in parts.
@@ -77,7 +77,7 @@ type update[T matrix.Float] struct {
 // statistics among them are left alone.
 func New[T matrix.Float](rule Rule[T], params []*nn.Param[T], threads int) *Optimizer[T] {
 	o := &Optimizer[T]{rule: rule, pool: kernel.PoolOf(max(threads, 1))}
-	o.together.Optimizer = o
+	o.allAtOnce.Optimizer = o
 	for _, p := range params {
 		if p.Role == nn.Statistic {
 			continue
@@ -102,7 +102,7 @@ func (o *Optimizer[T]) SetAlone(alone bool) { o.alone = alone }
 // Rule returns the update rule.
 func (o *Optimizer[T]) Rule() Rule[T] { return o.rule }
 
-// worthSplitting is the number of parameters from which a second core helps.
+// worthSplitting is how many numbers a parameter has from which a second core helps.
 const worthSplitting = 1 << 13
 
 // Step updates every parameter from its gradient with the given learning rate and
@@ -116,7 +116,7 @@ func (o *Optimizer[T]) Step(rate float64) error {
 			o.updates[i].finite[part] = true // of fewer parts than threads, too
 		}
 	}
-	o.pool.Run(&o.together, !o.alone && o.largest >= worthSplitting)
+	o.pool.Run(&o.allAtOnce, !o.alone && o.largest >= worthSplitting)
 	for i := range o.updates {
 		if u := &o.updates[i]; slices.Contains(u.finite, false) {
 			return fmt.Errorf("%s is not finite after the update", u.param.Name)
@@ -125,11 +125,11 @@ func (o *Optimizer[T]) Step(rate float64) error {
 	return nil
 }
 
-// together is the task of updating all parameters.
-type together[T matrix.Float] struct{ *Optimizer[T] }
+// allAtOnce is the task of updating all parameters.
+type allAtOnce[T matrix.Float] struct{ *Optimizer[T] }
 
 // Part updates one part of every large parameter; small ones are the caller's, part 0.
-func (o *together[T]) Part(i, parts int) {
+func (o *allAtOnce[T]) Part(i, parts int) {
 	for k := range o.updates {
 		u := &o.updates[k]
 		n := len(u.param.Value)

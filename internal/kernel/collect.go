@@ -46,16 +46,17 @@ func (c *collection[T]) forget() {
 	c.sums, c.work = c.sums[:0], 0
 }
 
-// sum computes p, a sum over examples of so many multiply-adds, or collects it.
-func (e *Engine[T]) sum(p product[T], work int) {
+// sum computes p, a sum over examples of so many multiply-adds, or collects it. All threads
+// compute it if split is true, else one does.
+func (e *Engine[T]) sum(p product[T], work int, split bool) {
 	c := &e.collection
 	if !c.open {
-		e.run(p, work >= worthSplitting)
+		e.run(p, split)
 		return
 	}
 	c.work += work
 	thread := -1
-	if work < worthSplitting {
+	if !split {
 		thread = 0
 		for t, w := range c.own {
 			if w < c.own[thread] {

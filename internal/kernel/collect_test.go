@@ -57,6 +57,9 @@ func testCollection[T Float](t *testing.T) {
 					t.Errorf("%d threads, round %d: result %d is there before Finish", threads, round, i)
 				}
 			}
+			if own := e.collection.own; slices.Max(own)-slices.Min(own) > worthSplitting {
+				t.Errorf("%d threads, round %d: small sums of %v multiply-adds, want about as many for each", threads, round, own)
+			}
 			e.Finish()
 			for i := range got {
 				if !slices.Equal(got[i], want[i]) {

@@ -117,14 +117,16 @@ func TestPairsAreMadeAnew(t *testing.T) {
 
 // Lists of another shape would be read beyond their end.
 func TestListsOfAnotherShapePanic(t *testing.T) {
-	e, pixels := NewEngine[float32](nil), images(rand.New(rand.NewPCG(57, 58)), 6, 10, 0.5)
-	var l Pairs
-	e.MatMulPairs(make([]float32, 6*4), &l, pixels, make([]float32, 10*4), nil, 4, nil)
-	pixels.Cols, pixels.Index = 20, pixels.Index[:3] // as many pixels
-	defer func() {
-		if recover() == nil {
-			t.Error("no panic")
-		}
-	}()
-	e.MatMulPairsTransposed(make([]float32, 20*4), &l, pixels, make([]float32, 3*4), 4)
+	underEach(t, func(t *testing.T) {
+		e, pixels := NewEngine[float32](nil), images(rand.New(rand.NewPCG(57, 58)), 6, 10, 0.5)
+		var l Pairs
+		e.MatMulPairs(make([]float32, 6*4), &l, pixels, make([]float32, 10*4), nil, 4, nil)
+		pixels.Cols, pixels.Index = 20, pixels.Index[:3] // as many pixels
+		defer func() {
+			if got, want := recover(), "kernel.MatMulPairsTransposed: lists of 6 images of 10 pixels for 3 of 20"; got != want {
+				t.Errorf("panic %v, want %q", got, want)
+			}
+		}()
+		e.MatMulPairsTransposed(make([]float32, 20*4), &l, pixels, make([]float32, 3*4), 4)
+	})
 }

@@ -19,7 +19,7 @@ type Scratch[T Float] struct {
 	group   [lists]sparseRow[T]
 
 	images    [inBlock]*byte   // of a block
-	ahead     [inBlock]uintptr // cache lines in which those begin that come most likely after them; no pointers, for such a line may begin before their memory
+	ahead     [inBlock]uintptr // cache lines where those begin that come next; a line may begin before their memory
 	pairRows  []pairRow[T]     // pairs with entries, by count
 	pairGroup [mostTogether]pairRow[T]
 	trash     []T     // where the sums of a pair that is none go

@@ -10,6 +10,8 @@ class Studies {
   results = $state.raw<Record<string, StudyResults>>({})
   finished = $state.raw<Finished[]>([])
   byFolder = $state.raw<Record<string, StudyResults>>({})
+  /** Folders whose results could not be had. */
+  private gone = $state.raw<string[]>([])
   /** The folder of the study that was finished last, as in finished; '' before any was. */
   latest = $state('')
   busy = $derived(training.study?.phase === 'running' || training.study?.phase === 'stopping')
@@ -40,6 +42,23 @@ class Studies {
     if (folder in this.byFolder) return
     const results = await training.doing(() => api.studyResults(folder))
     if (results) this.byFolder = { ...this.byFolder, [folder]: results }
+    else this.gone = [...this.gone, folder]
+  }
+
+  /**
+   * The results of a study by its name: those of this session, else the last ones in the folder of studies that fit,
+   * the command's too. asks is the folder to fetch before that is known.
+   */
+  last(name: string, fits: (results: StudyResults) => boolean): { results?: StudyResults; kept?: Finished; asks?: string } {
+    const results = this.results[name]
+    if (results) return { results }
+    for (const kept of this.finished) {
+      if (kept.study !== name || this.gone.includes(kept.folder)) continue
+      const results = this.byFolder[kept.folder]
+      if (!results) return { asks: kept.folder }
+      if (fits(results)) return { results, kept }
+    }
+    return {}
   }
 
   /** Runs a built-in study by its name, or one whose text is given; throws what is wrong with it. */
