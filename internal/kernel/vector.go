@@ -200,7 +200,7 @@ func (s *Scratch[T]) skew(a factor[T], rows, inner int, to span) factor[T] {
 		outer = rows
 	}
 	size := int(unsafe.Sizeof(zero))
-	if stride*size%1024 != 0 || outer == 0 || to.bottom-to.top < few || (to.right-to.left)*size < 256 {
+	if stride*size%4096 != 0 || outer == 0 || to.bottom-to.top < few || (to.right-to.left)*size < 256 {
 		return a
 	}
 	wider := stride + 64/size
