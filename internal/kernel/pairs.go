@@ -247,13 +247,12 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 // those of a group of images, which the first-level cache holds, after the other.
 func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int) {
 	l, n := p.pairs, p.n
-	to := shareRows(p.k, n, part, parts) // as the update is: what one core writes, no other has
+	top, bottom := p.rows(part, parts)
 	if p.m == 0 {
-		clear(p.y[to.top*n : to.bottom*n])
+		clear(p.y[top*n : bottom*n])
 		return
 	}
-	// A pair belongs to where its first pixel does.
-	from, until := (to.top+1)/2, (to.bottom+1)/2
+	from, until := top/2, (bottom+1)/2
 	if from == until || n == 0 {
 		return
 	}

@@ -49,12 +49,10 @@ func (in inner[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 	if p.kind == listing {
 		return // it needs none
 	}
-	rows := p.m
+	lo, hi := p.m*part/parts, p.m*(part+1)/parts
 	if p.kind == forGradWeight || p.kind == pairsForWeight {
-		rows = p.k
+		lo, hi = p.rows(part, parts)
 	}
-	to := shareRows(rows, p.n, part, parts)
-	lo, hi := to.top, to.bottom
 	switch p.kind {
 	case forward:
 		in.product(p.y, p.x, p.w, p.b, p.k, p.n, lo, hi)

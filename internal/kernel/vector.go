@@ -107,11 +107,12 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 	m, k, n := p.m, p.k, p.n
 	switch p.kind {
 	case forward:
-		v.dense(s, p.y, m, n, k, factor[T]{p.x, k, 1}, factor[T]{p.w, 1, n}, p.b, part, parts)
+		v.dense(s, p.y, n, k, factor[T]{p.x, k, 1}, factor[T]{p.w, 1, n}, p.b, v.splitTiles(m, n, part, parts))
 	case forGradWeight:
-		v.dense(s, p.y, k, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, part, parts)
+		top, bottom := p.rows(part, parts)
+		v.dense(s, p.y, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, span{top, bottom, 0, n})
 	case forGradIn:
-		v.dense(s, p.y, m, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
+		v.dense(s, p.y, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, v.splitTiles(m, k, part, parts))
 	case listing:
 		v.listBlocks(s, p, part, parts)
 	case pairsForward:
@@ -134,6 +135,11 @@ func (v *vectors[T]) split(rows, cols, high, part, parts int) span {
 	return span{min(rows, tiles*part/parts*high), min(rows, tiles*(part+1)/parts*high), 0, cols}
 }
 
+// splitTiles is split for register tiles.
+func (v *vectors[T]) splitTiles(rows, cols, part, parts int) span {
+	return v.split(rows, cols, v.narrowest(cols).heights[0], part, parts)
+}
+
 func (v *vectors[T]) widest() *panel[T] { return v.narrowest(v.many) }
 
 // narrowest returns the narrowest panel that has so many columns, or the one for many.
@@ -149,12 +155,12 @@ func (v *vectors[T]) narrowest(columns int) *panel[T] {
 // few is the number of rows from which it pays to pack a panel.
 const few = 8
 
-func (v *vectors[T]) dense(s *Scratch[T], y []T, rows, cols, inner int, a, b factor[T], bias []T, part, parts int) {
-	to := v.split(rows, cols, v.narrowest(cols).heights[0], part, parts)
+// dense computes a part of y [., cols] = a·b + bias.
+func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T], bias []T, to span) {
 	if to.top == to.bottom {
 		return
 	}
-	a = s.skew(a, rows, inner, to)
+	a = s.skew(a, inner, to)
 	for left := to.left; left < to.right; {
 		panel := v.narrowest(to.right - left)
 		width := min(panel.columns, to.right-left)
@@ -190,23 +196,23 @@ func address[T any](v []T, i int) *T {
 	return unsafe.SliceData(v)
 }
 
-// skew copies a so that neighbouring rows do not fall on the same cache lines,
-// where they would, for all numbers of a tile are wanted at once. The caches here
-// repeat every 4 KiB.
-func (s *Scratch[T]) skew(a factor[T], rows, inner int, to span) factor[T] {
+// skew copies what the part of the result needs of a so that neighbouring rows do not
+// fall on the same cache lines, where they would, for all numbers of a tile are wanted at
+// once. The caches here repeat every 4 KiB.
+func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
 	var zero T
-	stride, outer := max(a.row, a.inner), inner
-	if a.inner == 1 {
-		outer = rows
-	}
-	size := int(unsafe.Sizeof(zero))
-	if stride*size%4096 != 0 || outer == 0 || to.bottom-to.top < few || (to.right-to.left)*size < 256 {
+	stride, size := max(a.row, a.inner), int(unsafe.Sizeof(zero))
+	if stride*size%4096 != 0 || inner == 0 || to.bottom-to.top < few || (to.right-to.left)*size < 256 {
 		return a
 	}
-	wider := stride + 64/size
-	grow(&s.skewed, outer*wider)
-	for i := range outer {
-		copy(s.skewed[i*wider:i*wider+stride], a.data[i*stride:])
+	first, last, left, right := 0, inner, to.top, to.bottom // of the rows and columns in memory
+	if a.inner == 1 {
+		first, last, left, right = to.top, to.bottom, 0, inner
+	}
+	wider := stride + line/size
+	grow(&s.skewed, last*wider)
+	for i := first; i < last; i++ {
+		copy(s.skewed[i*wider+left:i*wider+right], a.data[i*stride+left:])
 	}
 	a.data = s.skewed
 	if a.inner == 1 {
