@@ -48,10 +48,10 @@ func (c *collection[T]) forget() {
 
 // sum computes p, a sum over examples of so many multiply-adds, or collects it. All threads
 // compute it if split is true, else one does.
-func (e *Engine[T]) sum(p product[T], work int, split bool) {
+func (e *Engine[T]) sum(p *product[T], work int, split bool) {
 	c := &e.collection
 	if !c.open {
-		e.run(p, split)
+		e.run(*p, split)
 		return
 	}
 	c.work += work
@@ -65,7 +65,7 @@ func (e *Engine[T]) sum(p product[T], work int, split bool) {
 		}
 		c.own[thread] += work + overhead
 	}
-	c.sums = append(c.sums, collected[T]{p, thread})
+	c.sums = append(c.sums, collected[T]{*p, thread})
 }
 
 // Part does what one thread does of the collection.

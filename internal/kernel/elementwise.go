@@ -347,5 +347,10 @@ func fourTimes(numbers *[16]float64) *[16][4]float64 {
 
 // sumSquares is SumSquares in plain Go.
 func sumSquares[T Float](v []T) float64 {
-	return reduce(v, func(acc, x float64) float64 { return math.FMA(x, x, acc) })
+	var partial [lanes]float64
+	for i, x := range v {
+		l := i % lanes
+		partial[l] = math.FMA(float64(x), float64(x), partial[l])
+	}
+	return combine(&partial)
 }

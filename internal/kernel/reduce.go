@@ -8,15 +8,19 @@ const lanes = 64
 // the partial sums are combined pairwise: lane l with lane l+32, then l+16, and
 // so on. The order depends on nothing but the number of values.
 func Sum[T Float](values []T) float64 {
-	return reduce(values, func(acc, v float64) float64 { return acc + v })
+	var partial [lanes]float64
+	for ; len(values) >= lanes; values = values[lanes:] {
+		for l, v := range values[:lanes] {
+			partial[l] += float64(v)
+		}
+	}
+	for l, v := range values {
+		partial[l] += float64(v)
+	}
+	return combine(&partial)
 }
 
-func reduce[T Float](values []T, add func(acc, v float64) float64) float64 {
-	var partial [lanes]float64
-	for i, v := range values {
-		l := i % lanes
-		partial[l] = add(partial[l], float64(v))
-	}
+func combine(partial *[lanes]float64) float64 {
 	for width := lanes / 2; width > 0; width /= 2 {
 		for l := range width {
 			partial[l] += partial[l+width]
