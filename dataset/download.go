@@ -159,20 +159,25 @@ func (f *fetcher) fetch(ctx context.Context, i int) error {
 		last = fmt.Errorf("mirror %s: %w", mirror, err)
 		f.o.warn(last.Error())
 	}
-	if last == nil {
-		last = errors.New("no mirror left")
-	} else if f.o.Warn != nil {
-		last = toldError{last}
+	switch {
+	case last == nil:
+		last = mirrorError{errors.New("no mirror left")}
+	case f.o.Warn != nil:
+		last = ErrNoMirror // it was told what was wrong with each
+	default:
+		last = mirrorError{last}
 	}
 	return fmt.Errorf("%s.gz: %w", fileNames[i], last)
 }
 
-// toldError stands for the error of the last mirror, where Options.Warn was told what
-// was wrong with each.
-type toldError struct{ error }
+// ErrNoMirror is why Fetch fails when no mirror gives a file.
+var ErrNoMirror = errors.New("no mirror gave it")
 
-func (toldError) Error() string   { return "no mirror gave it" }
-func (e toldError) Unwrap() error { return e.error }
+// mirrorError is an ErrNoMirror that says what was wrong with the last one.
+type mirrorError struct{ error }
+
+func (mirrorError) Is(target error) bool { return target == ErrNoMirror }
+func (e mirrorError) Unwrap() error      { return e.error }
 
 // localError is a failure of this machine's disk, which another mirror cannot mend.
 type localError struct{ error }

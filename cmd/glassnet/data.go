@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"glassnet/dataset"
@@ -42,6 +43,9 @@ func (c *dataFetchCmd) Run(s *session) error {
 		Warn:     func(line string) { fmt.Fprintln(s.stderr, line) },
 	})
 	bars.close()
+	if errors.Is(err, dataset.ErrNoMirror) {
+		return &hintedError{err, "again with a network, or put MNIST's four files into data/mnist"}
+	}
 	if err != nil {
 		return err
 	}

@@ -187,6 +187,7 @@ func usageOf(err error) string {
 func fail(stderr io.Writer, err error, help string) int {
 	var diverged *train.DivergedError
 	var fault *experiment.FaultError
+	var hinted *hintedError
 	switch user, isUser := usererr.Find(err); {
 	case err == nil:
 		return exitDone
@@ -201,6 +202,9 @@ func fail(stderr io.Writer, err error, help string) int {
 			fmt.Fprintf(stderr, "try: %s\n", hint)
 		}
 		return exitUsage
+	case errors.As(err, &hinted):
+		fmt.Fprintf(stderr, "error: %s\ntry: %s\n", oneLine(err), hinted.hint)
+		return exitFailed
 	case errors.As(err, &fault):
 		fmt.Fprintf(stderr, "error: %s\n%s", oneLine(err), fault.Stack)
 		return exitFailed
@@ -208,6 +212,12 @@ func fail(stderr io.Writer, err error, help string) int {
 		fmt.Fprintf(stderr, "error: %s\n", oneLine(err))
 		return exitFailed
 	}
+}
+
+// hintedError is an error that is not the user's, but which the user may get around.
+type hintedError struct {
+	error
+	hint string
 }
 
 // oneLine puts an error on one line; control characters, which may come from the
