@@ -39,7 +39,8 @@ var idleTimeout = 30 * time.Second // without a byte; tests wait less
 // folder, dir, and verifies it: no file takes its place there before its SHA-256
 // is right. A download that was broken off goes on where it ended. A mirror that
 // fails or sends anything else is given up with a warning and the next one tried.
-// When another process is fetching, Fetch waits for it.
+// When another process is fetching, Fetch waits for it. The error is ErrNoMirror
+// (errors.Is) when no mirror gives a file.
 func Fetch(ctx context.Context, o Options) (dir string, err error) {
 	if o.Offline {
 		return "", usererr.New("MNIST is not downloaded: offline")
@@ -159,25 +160,15 @@ func (f *fetcher) fetch(ctx context.Context, i int) error {
 		last = fmt.Errorf("mirror %s: %w", mirror, err)
 		f.o.warn(last.Error())
 	}
-	switch {
-	case last == nil:
-		last = mirrorError{errors.New("no mirror left")}
-	case f.o.Warn != nil:
-		last = ErrNoMirror // it was told what was wrong with each
-	default:
-		last = mirrorError{last}
+	reason := ErrNoMirror
+	if f.o.Warn == nil && last != nil { // else it was told what was wrong with each
+		reason = fmt.Errorf("%w: %w", ErrNoMirror, last)
 	}
-	return fmt.Errorf("%s.gz: %w", fileNames[i], last)
+	return fmt.Errorf("%s.gz: %w", fileNames[i], reason)
 }
 
-// ErrNoMirror is why Fetch fails when no mirror gives a file.
+// ErrNoMirror is the error of Fetch (errors.Is) when no mirror gives a file.
 var ErrNoMirror = errors.New("no mirror gave it")
-
-// mirrorError is an ErrNoMirror that says what was wrong with the last one.
-type mirrorError struct{ error }
-
-func (mirrorError) Is(target error) bool { return target == ErrNoMirror }
-func (e mirrorError) Unwrap() error      { return e.error }
 
 // localError is a failure of this machine's disk, which another mirror cannot mend.
 type localError struct{ error }

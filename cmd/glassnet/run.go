@@ -220,6 +220,8 @@ type hintedError struct {
 	hint string
 }
 
+func (e *hintedError) Unwrap() error { return e.error }
+
 // oneLine puts an error on one line; control characters, which may come from the
 // names of files and would reach the terminal, are shown escaped.
 func oneLine(err error) string { return printable(strings.Join(strings.Fields(err.Error()), " ")) }

@@ -47,8 +47,9 @@ func (c *collection[T]) forget() {
 }
 
 // sum computes p, a sum over examples of so many multiply-adds, or collects it. All threads
-// compute it if split is true, else one does.
-func (e *Engine[T]) sum(p *product[T], work int, split bool) {
+// compute a large one, but for sums of columns, else one does.
+func (e *Engine[T]) sum(p *product[T], work int) {
+	split := p.kind != sumColumns && work >= worthSplitting
 	c := &e.collection
 	if !c.open {
 		e.run(*p, split)

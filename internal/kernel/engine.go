@@ -68,7 +68,7 @@ func (e *Engine[T]) MatMul(y, x, w, b []T, m, k, n int) {
 // MatMulTransposed computes d = xᵀ·g; shapes x [m, k], g [m, n], d [k, n].
 func (e *Engine[T]) MatMulTransposed(d, x, g []T, m, k, n int) {
 	check[T]("MatMulTransposed", m, k, n, len(d), k*n, len(x), m*k, len(g), m*n, nil, n)
-	e.sum(&product[T]{kind: forGradWeight, y: d, x: x, w: g, m: m, k: k, n: n}, m*k*n, m*k*n >= worthSplitting)
+	e.sum(&product[T]{kind: forGradWeight, y: d, x: x, w: g, m: m, k: k, n: n}, m*k*n)
 }
 
 // SumColumns computes d[j] = Σ_i g[i, j]; shapes d [n], g [m, n].
@@ -77,7 +77,7 @@ func (e *Engine[T]) SumColumns(d, g []T) {
 	if n == 0 || len(g)%n != 0 {
 		panic(fmt.Sprintf("kernel.SumColumns: %d values in %d columns, want 1 column or more, and whole rows", len(g), n))
 	}
-	e.sum(&product[T]{kind: sumColumns, y: d, x: g, m: len(g) / n, n: n}, len(g), false)
+	e.sum(&product[T]{kind: sumColumns, y: d, x: g, m: len(g) / n, n: n}, len(g))
 }
 
 // MatMulByTransposed computes y = g·wᵀ; shapes g [m, n], w [k, n], y [m, k].
@@ -123,7 +123,7 @@ func (e *Engine[T]) MatMulPairsTransposed(d []T, l *Pairs, pixels matrix.Pixels,
 		panic(fmt.Sprintf("kernel.MatMulPairsTransposed: lists of %d images of %d pixels for %d of %d", l.images, l.cols, m, k))
 	}
 	check[T]("MatMulPairsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
-	e.sum(&product[T]{kind: pairsForWeight, y: d, pairs: l, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse, m*k*n/sparse >= worthSplitting)
+	e.sum(&product[T]{kind: pairsForWeight, y: d, pairs: l, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse)
 }
 
 // MatMulPixelsTransposed computes d = xᵀ·g for x = pixels/255; shapes x [m, k],

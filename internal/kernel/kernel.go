@@ -70,12 +70,12 @@ type product[T Float] struct {
 }
 
 // rows returns the rows [top, bottom) of the result that a part computes of the gradient of
-// weights: those that it will update, for what one core has written is slow to write for
-// another. A pair of pixels is not parted.
+// weights: of a large parameter about those that it will update, for what one core has
+// written is slow to write for another. A pair of pixels is not parted.
 func (p *product[T]) rows(part, parts int) (top, bottom int) {
 	top, bottom = p.k*part/parts, p.k*(part+1)/parts
 	if p.kind == pairsForWeight {
-		top, bottom = min(top+top%2, p.k), min(bottom+bottom%2, p.k)
+		top, bottom = top+top%2, min(bottom+bottom%2, p.k)
 	}
 	return top, bottom
 }

@@ -29,6 +29,7 @@ func portable[T Float](in inner[T]) Table[T] {
 	return Table[T]{in.addScaled, in.multiply, shareRows, peak[T], plain[T]()}
 }
 
+// shareRows returns the rows that multiply takes of a product that is not a gradient.
 func shareRows(rows, cols, part, parts int) span {
 	return span{rows * part / parts, rows * (part + 1) / parts, 0, cols}
 }
@@ -49,7 +50,8 @@ func (in inner[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 	if p.kind == listing {
 		return // it needs none
 	}
-	lo, hi := p.m*part/parts, p.m*(part+1)/parts
+	to := shareRows(p.m, p.n, part, parts)
+	lo, hi := to.top, to.bottom
 	if p.kind == forGradWeight || p.kind == pairsForWeight {
 		lo, hi = p.rows(part, parts)
 	}

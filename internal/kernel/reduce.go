@@ -9,17 +9,13 @@ const lanes = 64
 // so on. The order depends on nothing but the number of values.
 func Sum[T Float](values []T) float64 {
 	var partial [lanes]float64
-	for ; len(values) >= lanes; values = values[lanes:] {
-		for l, v := range values[:lanes] {
-			partial[l] += float64(v)
-		}
-	}
-	for l, v := range values {
-		partial[l] += float64(v)
+	for i, v := range values {
+		partial[i%lanes] += float64(v)
 	}
 	return combine(&partial)
 }
 
+// combine adds the partial sums as Sum says, and overwrites them.
 func combine(partial *[lanes]float64) float64 {
 	for width := lanes / 2; width > 0; width /= 2 {
 		for l := range width {

@@ -135,7 +135,7 @@ func (v *vectors[T]) split(rows, cols, high, part, parts int) span {
 	return span{min(rows, tiles*part/parts*high), min(rows, tiles*(part+1)/parts*high), 0, cols}
 }
 
-// splitTiles is split for register tiles.
+// splitTiles is split, by rows as many together as the highest register tile has.
 func (v *vectors[T]) splitTiles(rows, cols, part, parts int) span {
 	return v.split(rows, cols, v.narrowest(cols).heights[0], part, parts)
 }
@@ -155,7 +155,8 @@ func (v *vectors[T]) narrowest(columns int) *panel[T] {
 // few is the number of rows from which it pays to pack a panel.
 const few = 8
 
-// dense computes a part of y [., cols] = a·b + bias.
+// dense computes the part to of y = a·b + bias; shapes y [., cols], a [., inner],
+// b [inner, cols], bias [cols] or nil.
 func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T], bias []T, to span) {
 	if to.top == to.bottom {
 		return
@@ -198,7 +199,8 @@ func address[T any](v []T, i int) *T {
 
 // skew copies what the part of the result needs of a so that neighbouring rows do not
 // fall on the same cache lines, where they would, for all numbers of a tile are wanted at
-// once. The caches here repeat every 4 KiB.
+// once. The caches here repeat every 4 KiB. The copy keeps the indices of a, so it has room
+// from the beginning on.
 func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
 	var zero T
 	stride, size := max(a.row, a.inner), int(unsafe.Sizeof(zero))

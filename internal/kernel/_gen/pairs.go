@@ -286,8 +286,8 @@ func fetchAhead(ahead, turn, offset, scratch reg.GPVirtual, columns int) {
 	CMOVQEQ(ahead, turn)
 }
 
-// fetchLast fetches the line of all images that fetchAhead has not come to: an image
-// begins somewhere in its first line, and ends in one more than its columns fill.
+// fetchLast fetches one line more of all images, the next that fetchAhead would come to:
+// an image begins somewhere in its first line.
 func fetchLast(ahead, turn, offset, scratch reg.GPVirtual) {
 	end := GP64()
 	LEAQ(mem(ahead).Offset(8*inBlock), end)
