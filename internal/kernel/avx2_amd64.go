@@ -39,6 +39,11 @@ func avx2Sparse4x4x32(rows *byte, groups int, left int, b *float32, bs int, rest
 //go:noescape
 func avx2Sparse1x4x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
+// avx2Pack4x32 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack4x32(dst *float32, src *float32, stride int, inner int, width int)
+
 // avx2Tile12x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
@@ -74,6 +79,11 @@ func avx2Sparse4x8x32(rows *byte, groups int, left int, b *float32, bs int, rest
 //go:noescape
 func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
+// avx2Pack8x32 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack8x32(dst *float32, src *float32, stride int, inner int, width int)
+
 // avx2Tile6x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
 //go:noescape
@@ -103,6 +113,11 @@ func avx2Sparse4x12x32(rows *byte, groups int, left int, b *float32, bs int, res
 //
 //go:noescape
 func avx2Sparse1x12x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
+
+// avx2Pack12x32 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack12x32(dst *float32, src *float32, stride int, inner int, width int)
 
 // avx2Tile6x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -134,6 +149,11 @@ func avx2Sparse4x16x32(rows *byte, groups int, left int, b *float32, bs int, res
 //go:noescape
 func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
+// avx2Pack16x32 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack16x32(dst *float32, src *float32, stride int, inner int, width int)
+
 // avx2Tile4x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
 //go:noescape
@@ -159,6 +179,11 @@ func avx2Sparse4x20x32(rows *byte, groups int, left int, b *float32, bs int, res
 //go:noescape
 func avx2Sparse1x20x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
 
+// avx2Pack20x32 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack20x32(dst *float32, src *float32, stride int, inner int, width int)
+
 // avx2Tile4x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
 //go:noescape
@@ -183,6 +208,11 @@ func avx2Sparse4x24x32(rows *byte, groups int, left int, b *float32, bs int, res
 //
 //go:noescape
 func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, rest *float32, rs int, bias *float32, values *float32, width int)
+
+// avx2Pack24x32 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack24x32(dst *float32, src *float32, stride int, inner int, width int)
 
 // avx2PairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart.
 //
@@ -314,6 +344,11 @@ func avx2Peak32(n int) (flops int)
 //go:noescape
 func avx2Exponentials32(y *float32, x *float32, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
 
+// avx2TransposePanel32 computes dst[p·columns + j] = src[j·stride + p] for j < 8 and p < inner, a multiple of 8.
+//
+//go:noescape
+func avx2TransposePanel32(dst *float32, columns int, src *float32, stride int, inner int)
+
 // avx2Tile12x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
 //go:noescape
@@ -348,6 +383,11 @@ func avx2Sparse4x2x64(rows *byte, groups int, left int, b *float64, bs int, rest
 //
 //go:noescape
 func avx2Sparse1x2x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
+
+// avx2Pack2x64 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack2x64(dst *float64, src *float64, stride int, inner int, width int)
 
 // avx2Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns.
 //
@@ -384,6 +424,11 @@ func avx2Sparse4x4x64(rows *byte, groups int, left int, b *float64, bs int, rest
 //go:noescape
 func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
+// avx2Pack4x64 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack4x64(dst *float64, src *float64, stride int, inner int, width int)
+
 // avx2Tile6x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
 //go:noescape
@@ -413,6 +458,11 @@ func avx2Sparse4x6x64(rows *byte, groups int, left int, b *float64, bs int, rest
 //
 //go:noescape
 func avx2Sparse1x6x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
+
+// avx2Pack6x64 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack6x64(dst *float64, src *float64, stride int, inner int, width int)
 
 // avx2Tile6x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns.
 //
@@ -444,6 +494,11 @@ func avx2Sparse4x8x64(rows *byte, groups int, left int, b *float64, bs int, rest
 //go:noescape
 func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
+// avx2Pack8x64 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack8x64(dst *float64, src *float64, stride int, inner int, width int)
+
 // avx2Tile4x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
 //go:noescape
@@ -469,6 +524,11 @@ func avx2Sparse4x10x64(rows *byte, groups int, left int, b *float64, bs int, res
 //go:noescape
 func avx2Sparse1x10x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
 
+// avx2Pack10x64 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack10x64(dst *float64, src *float64, stride int, inner int, width int)
+
 // avx2Tile4x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns.
 //
 //go:noescape
@@ -493,6 +553,11 @@ func avx2Sparse4x12x64(rows *byte, groups int, left int, b *float64, bs int, res
 //
 //go:noescape
 func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, rest *float64, rs int, bias *float64, values *float64, width int)
+
+// avx2Pack12x64 copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst.
+//
+//go:noescape
+func avx2Pack12x64(dst *float64, src *float64, stride int, inner int, width int)
 
 // avx2PairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 2 numbers apart.
 //
@@ -623,6 +688,11 @@ func avx2Peak64(n int) (flops int)
 //
 //go:noescape
 func avx2Exponentials64(y *float64, x *float64, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
+
+// avx2TransposePanel64 computes dst[p·columns + j] = src[j·stride + p] for j < 4 and p < inner, a multiple of 4.
+//
+//go:noescape
+func avx2TransposePanel64(dst *float64, columns int, src *float64, stride int, inner int)
 
 // avx2JoinLists copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and as many zeros behind them as pairs[i].count wants; it sets pairs[i].entries. 32 numbers beyond the last may be written.
 //

@@ -457,6 +457,32 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Pack4x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack4x32(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x02, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPS    (CX), X0
+	VMOVUPS    X0, (AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000010, AX
+	DECQ       BX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2Tile12x8x32(SB), NOSPLIT, $0-80
@@ -910,6 +936,32 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Pack8x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack8x32(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x02, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000020, AX
+	DECQ       BX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Tile6x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2Tile6x12x32(SB), NOSPLIT, $0-80
@@ -1318,6 +1370,34 @@ store:
 	VMOVUPS X1, 32(DI)(R8*4)
 	ADDQ    $0x00000018, AX
 	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Pack12x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack12x32(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x02, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(CX), X0
+	VMOVUPS    X0, 32(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000030, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
@@ -1732,6 +1812,34 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Pack16x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack16x32(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x02, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(CX), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000040, AX
+	DECQ       BX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Tile4x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2Tile4x20x32(SB), NOSPLIT, $0-80
@@ -2110,6 +2218,37 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Pack20x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack20x32(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x02, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(CX), Y0
+	VMOVUPS    Y0, 32(AX)
+	VMOVUPS    64(CX), X0
+	VMOVUPS    X0, 64(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000050, AX
+	DECQ       BX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2Tile4x24x32(SB), NOSPLIT, $0-80
@@ -2483,6 +2622,37 @@ store:
 	VMOVUPS Y2, 64(R9)(R10*4)
 	ADDQ    $0x00000018, AX
 	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Pack24x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack24x32(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x02, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	VMOVUPS    (CX), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(CX), Y0
+	VMOVUPS    Y0, 32(AX)
+	VMOVUPS    64(CX), Y0
+	VMOVUPS    Y0, 64(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000060, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
@@ -4296,6 +4466,85 @@ DATA avx2Nothing32<>+16(SB)/8, $0x0000000000000000
 DATA avx2Nothing32<>+24(SB)/8, $0x0000000000000000
 GLOBL avx2Nothing32<>(SB), RODATA|NOPTR, $32
 
+// func avx2TransposePanel32(dst *float32, columns int, src *float32, stride int, inner int)
+// Requires: AVX
+TEXT ·avx2TransposePanel32(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ columns+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ stride+24(FP), BX
+	MOVQ inner+32(FP), SI
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+
+loop:
+	CMPQ       SI, $0x08
+	JLT        done
+	MOVQ       DX, DI
+	VMOVUPS    (DI), Y0
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Y1
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Y2
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Y3
+	ADDQ       BX, DI
+	VUNPCKLPS  Y1, Y0, Y4
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKLPS  Y3, Y2, Y1
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPD  Y1, Y4, Y3
+	VUNPCKHPD  Y1, Y4, Y1
+	VUNPCKLPD  Y2, Y0, Y4
+	VUNPCKHPD  Y2, Y0, Y0
+	VMOVUPS    (DI), Y2
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Y5
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Y6
+	ADDQ       BX, DI
+	VMOVUPS    (DI), Y7
+	ADDQ       BX, DI
+	VUNPCKLPS  Y5, Y2, Y8
+	VUNPCKHPS  Y5, Y2, Y2
+	VUNPCKLPS  Y7, Y6, Y5
+	VUNPCKHPS  Y7, Y6, Y6
+	VUNPCKLPD  Y5, Y8, Y7
+	VUNPCKHPD  Y5, Y8, Y5
+	VUNPCKLPD  Y6, Y2, Y8
+	VUNPCKHPD  Y6, Y2, Y2
+	VPERM2F128 $0x20, Y7, Y3, Y6
+	VPERM2F128 $0x31, Y7, Y3, Y3
+	VPERM2F128 $0x20, Y5, Y1, Y7
+	VPERM2F128 $0x31, Y5, Y1, Y1
+	VPERM2F128 $0x20, Y8, Y4, Y5
+	VPERM2F128 $0x31, Y8, Y4, Y4
+	VPERM2F128 $0x20, Y2, Y0, Y8
+	VPERM2F128 $0x31, Y2, Y0, Y0
+	VMOVUPS    Y6, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Y7, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Y5, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Y8, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Y3, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Y1, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Y4, (AX)
+	ADDQ       CX, AX
+	VMOVUPS    Y0, (AX)
+	ADDQ       CX, AX
+	ADDQ       $0x20, DX
+	SUBQ       $0x08, SI
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Tile12x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2Tile12x2x64(SB), NOSPLIT, $0-80
@@ -4744,6 +4993,32 @@ store:
 	VMOVUPD X0, (DI)(R8*8)
 	ADDQ    $0x00000018, AX
 	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Pack2x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack2x64(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x03, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPD    (CX), X0
+	VMOVUPD    X0, (AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000010, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
@@ -5202,6 +5477,32 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Pack4x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack4x64(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x03, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPD    (CX), Y0
+	VMOVUPD    Y0, (AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000020, AX
+	DECQ       BX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Tile6x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2Tile6x6x64(SB), NOSPLIT, $0-80
@@ -5610,6 +5911,34 @@ store:
 	VMOVUPD X1, 32(DI)(R8*8)
 	ADDQ    $0x00000018, AX
 	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Pack6x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack6x64(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x03, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPD    (CX), Y0
+	VMOVUPD    Y0, (AX)
+	VMOVUPD    32(CX), X0
+	VMOVUPD    X0, 32(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000030, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
@@ -6024,6 +6353,34 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Pack8x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack8x64(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x03, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPD    (CX), Y0
+	VMOVUPD    Y0, (AX)
+	VMOVUPD    32(CX), Y0
+	VMOVUPD    Y0, 32(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000040, AX
+	DECQ       BX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Tile4x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2Tile4x10x64(SB), NOSPLIT, $0-80
@@ -6402,6 +6759,37 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2Pack10x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack10x64(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x03, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	VMOVUPD    (CX), Y0
+	VMOVUPD    Y0, (AX)
+	VMOVUPD    32(CX), Y0
+	VMOVUPD    Y0, 32(AX)
+	VMOVUPD    64(CX), X0
+	VMOVUPD    X0, 64(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000050, AX
+	DECQ       BX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2Tile4x12x64(SB), NOSPLIT, $0-80
@@ -6775,6 +7163,37 @@ store:
 	VMOVUPD Y2, 64(R9)(R10*8)
 	ADDQ    $0x00000018, AX
 	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2Pack12x64(dst *float64, src *float64, stride int, inner int, width int)
+// Requires: AVX, MMX+
+TEXT ·avx2Pack12x64(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   src+8(FP), CX
+	MOVQ   stride+16(FP), DX
+	MOVQ   inner+24(FP), BX
+	MOVQ   width+32(FP), SI
+	SHLQ   $0x03, DX
+	IMUL3Q $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	VMOVUPD    (CX), Y0
+	VMOVUPD    Y0, (AX)
+	VMOVUPD    32(CX), Y0
+	VMOVUPD    Y0, 32(AX)
+	VMOVUPD    64(CX), Y0
+	VMOVUPD    Y0, 64(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000060, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
@@ -8567,6 +8986,53 @@ DATA avx2Highest64<>+8(SB)/8, $0x4086280000000000
 DATA avx2Highest64<>+16(SB)/8, $0x4086280000000000
 DATA avx2Highest64<>+24(SB)/8, $0x4086280000000000
 GLOBL avx2Highest64<>(SB), RODATA|NOPTR, $32
+
+// func avx2TransposePanel64(dst *float64, columns int, src *float64, stride int, inner int)
+// Requires: AVX
+TEXT ·avx2TransposePanel64(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ columns+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ stride+24(FP), BX
+	MOVQ inner+32(FP), SI
+	SHLQ $0x03, CX
+	SHLQ $0x03, BX
+
+loop:
+	CMPQ       SI, $0x04
+	JLT        done
+	MOVQ       DX, DI
+	VMOVUPD    (DI), Y0
+	ADDQ       BX, DI
+	VMOVUPD    (DI), Y1
+	ADDQ       BX, DI
+	VUNPCKLPD  Y1, Y0, Y2
+	VUNPCKHPD  Y1, Y0, Y0
+	VMOVUPD    (DI), Y1
+	ADDQ       BX, DI
+	VMOVUPD    (DI), Y3
+	ADDQ       BX, DI
+	VUNPCKLPD  Y3, Y1, Y4
+	VUNPCKHPD  Y3, Y1, Y1
+	VPERM2F128 $0x20, Y4, Y2, Y3
+	VPERM2F128 $0x31, Y4, Y2, Y2
+	VPERM2F128 $0x20, Y1, Y0, Y4
+	VPERM2F128 $0x31, Y1, Y0, Y0
+	VMOVUPD    Y3, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Y4, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Y2, (AX)
+	ADDQ       CX, AX
+	VMOVUPD    Y0, (AX)
+	ADDQ       CX, AX
+	ADDQ       $0x20, DX
+	SUBQ       $0x04, SI
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
 
 // func avx2JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
 // Requires: AVX, AVX2

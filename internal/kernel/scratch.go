@@ -6,7 +6,7 @@ import "unsafe"
 // largest product needs and is kept.
 type Scratch[T Float] struct {
 	panel   []T            // columns of the second factor, packed
-	skewed  []T            // the first factor, its rows further apart
+	first   []T            // the first factor, its rows further apart or in strips
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
 	sums    []T            // of a block of images

@@ -17,6 +17,7 @@ type vectors[T Float] struct {
 	panels []panel[T] // by width
 	many   int        // how many columns of many a panel takes; wider ones are for the last columns only
 	masked bool       // tiles neither read nor write beyond their columns
+	strip  int        // rows of a transposed first factor that are packed together, as many as tiles of many have; 0: it stays where it is
 	cut    bool       // panels for lists are in two pieces
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
@@ -161,7 +162,10 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 	if to.top == to.bottom {
 		return
 	}
-	a = s.skew(a, inner, to)
+	strips := v.packStrips(s, a, inner, to)
+	if !strips {
+		a = s.skew(a, inner, to)
+	}
 	for left := to.left; left < to.right; {
 		panel := v.narrowest(to.right - left)
 		width := min(panel.columns, to.right-left)
@@ -172,12 +176,16 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 			for panel.heights[h] > to.bottom-r {
 				h++
 			}
-			from := address(a.data, r*a.row)
+			from, step := address(a.data, r*a.row), a.inner
+			if strips && panel.heights[0] == v.strip {
+				at := r - to.top
+				from, step = &s.first[at/v.strip*v.strip*inner+at%v.strip], v.strip
+			}
 			if v.masked || width == panel.columns {
-				panel.tiles[h](&y[r*cols+left], cols, from, a.row, a.inner, packed, stride, biases, inner, width)
+				panel.tiles[h](&y[r*cols+left], cols, from, a.row, step, packed, stride, biases, inner, width)
 			} else {
 				grow(&s.tile, panel.heights[0]*panel.columns)
-				panel.tiles[h](&s.tile[0], panel.columns, from, a.row, a.inner, packed, stride, biases, inner, width)
+				panel.tiles[h](&s.tile[0], panel.columns, from, a.row, step, packed, stride, biases, inner, width)
 				for i := range panel.heights[h] {
 					copy(y[(r+i)*cols+left:][:width], s.tile[i*panel.columns:])
 				}
@@ -186,6 +194,25 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 		}
 		left += width
 	}
+}
+
+// manyColumns is the number of columns from which it pays to pack the first factor.
+const manyColumns = 120
+
+// packStrips packs what the part of the result needs of a, if that is transposed: strips
+// of as many of its rows as a tile has, each number of the inner index after the other.
+// Where they lie, a tile finds a few numbers on every cache line, and every page.
+func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) bool {
+	rows := to.bottom - to.top
+	if v.strip == 0 || a.row != 1 || inner == 0 || rows < few || to.right-to.left < manyColumns {
+		return false
+	}
+	panel := v.narrowest(v.strip)
+	grow(&s.first, (rows+v.strip-1)/v.strip*v.strip*inner)
+	for at := 0; at < rows; at += v.strip {
+		v.fill(s.first[at*inner:(at+v.strip)*inner], panel, min(v.strip, rows-at), to.top+at, inner, factor[T]{a.data, 1, a.inner})
+	}
+	return true
 }
 
 // address returns where element i of v is, anything when v is empty: then there is
@@ -212,11 +239,11 @@ func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
 		first, last, left, right = to.top, to.bottom, 0, inner
 	}
 	wider := stride + line/size
-	grow(&s.skewed, last*wider)
+	grow(&s.first, last*wider)
 	for i := first; i < last; i++ {
-		copy(s.skewed[i*wider+left:i*wider+right], a.data[i*stride+left:])
+		copy(s.first[i*wider+left:i*wider+right], a.data[i*stride+left:])
 	}
-	a.data = s.skewed
+	a.data = s.first
 	if a.inner == 1 {
 		a.row = wider
 	} else {
@@ -267,7 +294,7 @@ func (v *vectors[T]) inLines(columns int) int {
 // fill copies columns [left, left+width) of b to a panel.
 func (v *vectors[T]) fill(panel []T, p *panel[T], width, left, inner int, b factor[T]) {
 	columns := p.columns
-	if b.row == 1 && p.pack != nil && inner > 0 {
+	if b.row == 1 && p.pack != nil && inner > 0 && (v.masked || width == columns) {
 		p.pack(&panel[0], &b.data[left], b.inner, inner, width)
 		return
 	}

@@ -41,9 +41,7 @@ func main() {
 			}
 			g.sparse(4, p.registers)
 			g.sparse(1, p.registers)
-			if set.masked {
-				g.pack(p.registers)
-			}
+			g.pack(p.registers)
 		}
 		for _, p := range set.pairs {
 			g.pairsForward(p)
@@ -58,10 +56,10 @@ func main() {
 		g.peak()
 		if set.masked {
 			g.softmax()
-			g.transposePanel()
 		} else {
 			g.exponentials()
 		}
+		g.transposePanel()
 	}
 	joinLists(set)
 	if set.masked {

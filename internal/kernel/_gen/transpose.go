@@ -10,26 +10,17 @@ import (
 
 // transposePanel writes the packing of a factor that is stored the other way
 // round: a square as wide as a register has lanes at a time. Rows are interleaved
-// by numbers until each quarter of a register holds one column of 16 bytes' worth
-// of rows; then the quarters are moved together.
+// by numbers until each 16 bytes of a register hold one column of as many rows;
+// then these pieces are moved together.
 func (g generator) transposePanel() {
-	lanes := g.lanes(64)
+	lanes := g.lanes(g.bytes)
 	g.function("TransposePanel", fmt.Sprintf("dst *%[1]s, columns int, src *%[1]s, stride, inner int", g.number.name),
 		fmt.Sprintf("computes dst[p·columns + j] = src[j·stride + p] for j < %d and p < inner, a multiple of %[1]d.", lanes))
 	dst, columns, src, stride, inner := load("dst"), load("columns"), load("src"), load("stride"), load("inner")
 	g.scale(columns, stride)
 	pair := func(f func(...operand.Op), a, b reg.VecVirtual) reg.VecVirtual {
-		z := ZMM()
+		z := vector(g.bytes)
 		f(b, a, z)
-		return z
-	}
-	shuffle := func(imm int, a, b reg.VecVirtual) reg.VecVirtual {
-		z := ZMM()
-		if g.size == 4 {
-			VSHUFF32X4(operand.U8(imm), b, a, z)
-		} else {
-			VSHUFF64X2(operand.U8(imm), b, a, z)
-		}
 		return z
 	}
 	loop, done := label("loop"), label("done")
@@ -38,12 +29,12 @@ func (g generator) transposePanel() {
 	JLT(done.ref())
 	row := GP64()
 	MOVQ(src, row)
-	group := 16 / g.size // rows whose numbers fill a quarter
-	var quarters [4][]reg.VecVirtual
-	for q := range quarters {
+	group := 16 / g.size // rows whose numbers fill a piece
+	pieces := make([][]reg.VecVirtual, g.bytes/16)
+	for q := range pieces {
 		var r []reg.VecVirtual
 		for range group {
-			z := ZMM()
+			z := vector(g.bytes)
 			g.load(mem(row), z)
 			ADDQ(stride, row)
 			r = append(r, z)
@@ -51,25 +42,16 @@ func (g generator) transposePanel() {
 		if g.size == 4 {
 			low, high := pair(VUNPCKLPS, r[0], r[1]), pair(VUNPCKHPS, r[0], r[1])
 			low2, high2 := pair(VUNPCKLPS, r[2], r[3]), pair(VUNPCKHPS, r[2], r[3])
-			quarters[q] = []reg.VecVirtual{pair(VUNPCKLPD, low, low2), pair(VUNPCKHPD, low, low2), pair(VUNPCKLPD, high, high2), pair(VUNPCKHPD, high, high2)}
+			pieces[q] = []reg.VecVirtual{pair(VUNPCKLPD, low, low2), pair(VUNPCKHPD, low, low2), pair(VUNPCKLPD, high, high2), pair(VUNPCKHPD, high, high2)}
 		} else {
-			quarters[q] = []reg.VecVirtual{pair(VUNPCKLPD, r[0], r[1]), pair(VUNPCKHPD, r[0], r[1])}
+			pieces[q] = []reg.VecVirtual{pair(VUNPCKLPD, r[0], r[1]), pair(VUNPCKHPD, r[0], r[1])}
 		}
 	}
-	const even, odd = 0x88, 0xdd // quarters 0 and 2, or 1 and 3, of both
-	columnsOf := make([]reg.VecVirtual, lanes)
-	for i := range group {
-		for half, imm := range []int{even, odd} {
-			a, b := shuffle(imm, quarters[0][i], quarters[1][i]), shuffle(imm, quarters[2][i], quarters[3][i])
-			columnsOf[half*group+i] = shuffle(even, a, b)
-			columnsOf[(2+half)*group+i] = shuffle(odd, a, b)
-		}
-	}
-	for _, c := range columnsOf {
+	for _, c := range g.gather(pieces) {
 		g.load(c, mem(dst))
 		ADDQ(columns, dst)
 	}
-	ADDQ(operand.U8(64), src)
+	ADDQ(operand.U8(g.bytes), src)
 	SUBQ(operand.U8(lanes), inner)
 	JMP(loop.ref())
 	done.here()
@@ -77,29 +59,85 @@ func (g generator) transposePanel() {
 	RET()
 }
 
+// gather moves the pieces of each column together: piece q of column p·group + i is
+// piece p of pieces[q][i].
+func (g generator) gather(pieces [][]reg.VecVirtual) []reg.VecVirtual {
+	group := len(pieces[0])
+	columns := make([]reg.VecVirtual, len(pieces)*group)
+	shuffle := func(imm int, a, b reg.VecVirtual) reg.VecVirtual {
+		z := vector(g.bytes)
+		switch {
+		case !g.masked:
+			VPERM2F128(operand.U8(imm), b, a, z)
+		case g.size == 4:
+			VSHUFF32X4(operand.U8(imm), b, a, z)
+		default:
+			VSHUFF64X2(operand.U8(imm), b, a, z)
+		}
+		return z
+	}
+	for i := range group {
+		if !g.masked {
+			const firsts, seconds = 0x20, 0x31 // of both
+			columns[i] = shuffle(firsts, pieces[0][i], pieces[1][i])
+			columns[group+i] = shuffle(seconds, pieces[0][i], pieces[1][i])
+			continue
+		}
+		const even, odd = 0x88, 0xdd // pieces 0 and 2, or 1 and 3, of both
+		for half, imm := range []int{even, odd} {
+			a, b := shuffle(imm, pieces[0][i], pieces[1][i]), shuffle(imm, pieces[2][i], pieces[3][i])
+			columns[half*group+i] = shuffle(even, a, b)
+			columns[(2+half)*group+i] = shuffle(odd, a, b)
+		}
+	}
+	return columns
+}
+
+// fetchedRows is how many rows before their use pack fetches them: each may lie on a
+// page of its own, where the CPU fetches nothing ahead by itself.
+const fetchedRows = 16
+
 // pack writes the packing of a panel of such registers: rows of width numbers, filled
-// up with zeros.
+// up with zeros; or without masks, full ones only.
 func (g generator) pack(registers []int) {
-	g.function(fmt.Sprintf("Pack%dx", total(registers)/g.size), fmt.Sprintf("dst, src *%s, stride, inner, width int", g.number.name),
-		"copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.")
+	doc := "copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0."
+	if !g.masked {
+		doc = "copies inner rows of as many numbers as the panel is wide, which width must be too, from src, stride apart, to dst."
+	}
+	g.function(fmt.Sprintf("Pack%dx", total(registers)/g.size), fmt.Sprintf("dst, src *%s, stride, inner, width int", g.number.name), doc)
 	dst, src, stride, inner, width := load("dst"), load("src"), load("stride"), load("inner"), load("width")
 	g.scale(stride)
 	var masks []reg.OpmaskVirtual
-	zero := GP64()
-	XORQ(zero, zero)
-	for _, bytes := range registers {
-		masks = append(masks, g.firstLanes(width))
-		SUBQ(operand.U8(g.lanes(bytes)), width)
-		CMOVQLT(zero, width)
+	var ahead reg.GPVirtual
+	if g.masked {
+		zero := GP64()
+		XORQ(zero, zero)
+		for _, bytes := range registers {
+			masks = append(masks, g.firstLanes(width))
+			SUBQ(operand.U8(g.lanes(bytes)), width)
+			CMOVQLT(zero, width)
+		}
+	} else {
+		ahead = GP64()
+		IMUL3Q(operand.U8(fetchedRows), stride, ahead)
 	}
 	loop, done := label("loop"), label("done")
 	loop.here()
 	TESTQ(inner, inner)
 	JZ(done.ref())
 	from, to := mem(src), mem(dst)
+	if !g.masked {
+		for at := 0; at < total(registers); at += line {
+			PREFETCHT0(from.Idx(ahead, 1).Offset(at))
+		}
+	}
 	for i, bytes := range registers {
 		v := vector(bytes)
-		g.maskedLoad(from, masks[i], v)
+		if g.masked {
+			g.maskedLoad(from, masks[i], v)
+		} else {
+			g.load(from, v)
+		}
 		g.load(v, to)
 		from, to = from.Offset(bytes), to.Offset(bytes)
 	}
