@@ -447,6 +447,13 @@ func listPairs8(s set, fronts operand.Mem) {
 		}
 	}
 	list := func(q int, e reg.GPVirtual) {
+		either, nothing := YMM(), label(fmt.Sprintf("none%d", q))
+		VMOVDQU(turned.Offset(2*q*inBlock), either)
+		for at := g.bytes; at < 2*inBlock; at += g.bytes {
+			VPOR(turned.Offset(2*q*inBlock+at), either, either)
+		}
+		VPTEST(either, either)
+		JZ(nothing.ref())
 		for i := 0; i < inBlock; i += lanes {
 			entry, second, none, to, bits := YMM(), YMM(), YMM(), YMM(), GP64()
 			VPMOVZXBD(turned.Offset(2*q*inBlock+i), entry)
@@ -464,6 +471,7 @@ func listPairs8(s set, fronts operand.Mem) {
 			POPCNTL(bits.As32(), bits.As32())
 			LEAQ(mem(e).Idx(bits, 4), e)
 		}
+		nothing.here()
 	}
 	listColumns(columns, entries, starts, ahead, read, list)
 }
