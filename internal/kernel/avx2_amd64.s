@@ -9392,30 +9392,78 @@ rows:
 	MOVQ    AX, R9
 	VMOVDQU avx2Places<>+0(SB), Y1
 
-chunks:
-	SUBQ       $0x08, SI
-	JLT        tail
-	MOVQ       (DI), R10
+blocks:
+	SUBQ       $0x20, SI
+	JLT        chunks
 	PREFETCHT1 (DI)(R8*1)
-	TESTQ      R10, R10
-	JZ         skip
-	VMOVQ      R10, X2
-	VPMOVZXBD  X2, Y3
-	VPOR       Y1, Y3, Y3
-	VPCMPEQB   X0, X2, X2
-	VPMOVMSKB  X2, R10
+	VPCMPEQB   (DI), Y0, Y2
+	VPMOVMSKB  Y2, R10
 	NOTL       R10
-	MOVBLZX    R10, R10
-	VPMOVZXBD  (DX)(R10*8), Y2
-	VPERMD     Y3, Y2, Y3
-	VMOVDQU    Y3, (R9)
-	POPCNTL    R10, R10
-	LEAQ       (R9)(R10*4), R9
+	VPMOVZXBD  (DI), Y2
+	VPOR       Y1, Y2, Y2
+	MOVBLZX    R10, R11
+	VPMOVZXBD  (DX)(R11*8), Y3
+	VPERMD     Y2, Y3, Y2
+	VMOVDQU    Y2, (R9)
+	POPCNTL    R11, R11
+	LEAQ       (R9)(R11*4), R9
+	VPADDD     avx2Step<>+0(SB), Y1, Y1
+	SHRL       $0x08, R10
+	VPMOVZXBD  8(DI), Y2
+	VPOR       Y1, Y2, Y2
+	MOVBLZX    R10, R11
+	VPMOVZXBD  (DX)(R11*8), Y3
+	VPERMD     Y2, Y3, Y2
+	VMOVDQU    Y2, (R9)
+	POPCNTL    R11, R11
+	LEAQ       (R9)(R11*4), R9
+	VPADDD     avx2Step<>+0(SB), Y1, Y1
+	SHRL       $0x08, R10
+	VPMOVZXBD  16(DI), Y2
+	VPOR       Y1, Y2, Y2
+	MOVBLZX    R10, R11
+	VPMOVZXBD  (DX)(R11*8), Y3
+	VPERMD     Y2, Y3, Y2
+	VMOVDQU    Y2, (R9)
+	POPCNTL    R11, R11
+	LEAQ       (R9)(R11*4), R9
+	VPADDD     avx2Step<>+0(SB), Y1, Y1
+	SHRL       $0x08, R10
+	VPMOVZXBD  24(DI), Y2
+	VPOR       Y1, Y2, Y2
+	MOVBLZX    R10, R11
+	VPMOVZXBD  (DX)(R11*8), Y3
+	VPERMD     Y2, Y3, Y2
+	VMOVDQU    Y2, (R9)
+	POPCNTL    R11, R11
+	LEAQ       (R9)(R11*4), R9
+	VPADDD     avx2Step<>+0(SB), Y1, Y1
+	SHRL       $0x08, R10
+	ADDQ       $0x20, DI
+	JMP        blocks
 
-skip:
-	VPADDD avx2Step<>+0(SB), Y1, Y1
-	ADDQ   $0x08, DI
-	JMP    chunks
+chunks:
+	PREFETCHT1 (DI)(R8*1)
+	ADDQ       $0x20, SI
+
+single:
+	SUBQ      $0x08, SI
+	JLT       tail
+	VMOVQ     (DI), X2
+	VPCMPEQB  X0, X2, X2
+	VPMOVMSKB X2, R10
+	NOTL      R10
+	VPMOVZXBD (DI), Y2
+	VPOR      Y1, Y2, Y2
+	MOVBLZX   R10, R8
+	VPMOVZXBD (DX)(R8*8), Y3
+	VPERMD    Y2, Y3, Y2
+	VMOVDQU   Y2, (R9)
+	POPCNTL   R8, R8
+	LEAQ      (R9)(R8*4), R9
+	VPADDD    avx2Step<>+0(SB), Y1, Y1
+	ADDQ      $0x08, DI
+	JMP       single
 
 tail:
 	MOVL  $0x00000000, R8
