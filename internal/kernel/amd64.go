@@ -41,7 +41,7 @@ var avx512For32 = vectors[float32]{
 		{48, 48, avx512PairsForward48x32, avx512PairsGradient48x32, avx512Pack48x32},
 		{64, 64, avx512PairsForward64x32, avx512PairsGradient64x32, avx512Pack64x32},
 	},
-	together: 2, listPairs: avx512ListPairs, joinLists: avx512JoinLists, claim: claim,
+	manyPairs: 64, together: 2, listPairs: avx512ListPairs, joinLists: avx512JoinLists, claim: claim,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx512Update32, relu: avx512ReLU32, reluSlope: avx512ReLUSlope32,
@@ -78,7 +78,7 @@ var avx512For64 = vectors[float64]{
 		{24, 24, avx512PairsForward24x64, avx512PairsGradient24x64, avx512Pack24x64},
 		{32, 32, avx512PairsForward32x64, avx512PairsGradient32x64, avx512Pack32x64},
 	},
-	together: 2, listPairs: avx512ListPairs, joinLists: avx512JoinLists, claim: claim,
+	manyPairs: 32, together: 2, listPairs: avx512ListPairs, joinLists: avx512JoinLists, claim: claim,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx512Update64, relu: avx512ReLU64, reluSlope: avx512ReLUSlope64,
@@ -115,8 +115,9 @@ var avx2For32 = vectors[float32]{
 		{20, 32, avx2PairsForward20x32, avx2PairsGradient20x32, nil},
 		{24, 32, avx2PairsForward24x32, avx2PairsGradient24x32, nil},
 		{32, 32, avx2PairsForward32x32, avx2PairsGradient32x32, nil},
+		{40, 48, avx2PairsForward40x32, avx2PairsGradient40x32, nil},
 	},
-	together: 1, listPairs: avx2ListPairs, joinLists: avx2JoinLists, claim: claim,
+	manyPairs: 32, together: 1, listPairs: avx2ListPairs, joinLists: avx2JoinLists, claim: claim,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx2Update32, relu: avx2ReLU32, reluSlope: avx2ReLUSlope32,
@@ -153,8 +154,9 @@ var avx2For64 = vectors[float64]{
 		{10, 16, avx2PairsForward10x64, avx2PairsGradient10x64, nil},
 		{12, 16, avx2PairsForward12x64, avx2PairsGradient12x64, nil},
 		{16, 16, avx2PairsForward16x64, avx2PairsGradient16x64, nil},
+		{20, 24, avx2PairsForward20x64, avx2PairsGradient20x64, nil},
 	},
-	together: 1, listPairs: avx2ListPairs, joinLists: avx2JoinLists, claim: claim,
+	manyPairs: 16, together: 1, listPairs: avx2ListPairs, joinLists: avx2JoinLists, claim: claim,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx2Update64, relu: avx2ReLU64, reluSlope: avx2ReLUSlope64,

@@ -19,7 +19,7 @@ var neonFor32 = vectors[float32]{
 		{8, 8, neonPairsForward8x32, neonPairsGradient8x32, nil},
 		{16, 16, neonPairsForward16x32, neonPairsGradient16x32, nil},
 	},
-	together:  2,
+	manyPairs: 16, together: 2,
 	addScaled: neonAddScaled32, peak: neonPeak32,
 	fallback: inner[float32]{addScaled: addScaled32},
 }
@@ -37,7 +37,7 @@ var neonFor64 = vectors[float64]{
 		{4, 4, neonPairsForward4x64, neonPairsGradient4x64, nil},
 		{8, 8, neonPairsForward8x64, neonPairsGradient8x64, nil},
 	},
-	together:  2,
+	manyPairs: 8, together: 2,
 	addScaled: neonAddScaled64, peak: neonPeak64,
 	fallback: inner[float64]{addScaled: addScaled64},
 }

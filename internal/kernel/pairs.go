@@ -167,14 +167,14 @@ func (l *Pairs) listRest(p matrix.Pixels, block, lo, hi, from int) {
 	}
 }
 
-// pairPanelOf returns the narrowest panel that has so many columns, or the widest.
+// pairPanelOf returns the narrowest panel that has so many columns, or the one for many.
 func (v *vectors[T]) pairPanelOf(columns int) *pairPanel[T] {
 	for i := range v.pairPanels {
 		if v.pairPanels[i].columns >= columns {
 			return &v.pairPanels[i]
 		}
 	}
-	return &v.pairPanels[len(v.pairPanels)-1]
+	return v.pairPanelOf(v.manyPairs)
 }
 
 // ownColumns is the number of columns from which a thread takes columns of its own of the

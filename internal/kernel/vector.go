@@ -26,6 +26,7 @@ type vectors[T Float] struct {
 	compress       compressFunc                                         // nil: in Go
 	transposePanel func(dst *T, columns int, src *T, stride, inner int) // nil: in Go
 	pairPanels     []pairPanel[T]                                       // by width
+	manyPairs      int                                                  // how many columns of many one takes; a wider one is for the last columns only
 	together       int                                                  // pairs whose gradients are summed together
 	listPairs      listPairsFunc                                        // nil: in Go
 	joinLists      func(to *uint32, pairs *byte, order *int32, from, count int, blocks *byte, parts int)

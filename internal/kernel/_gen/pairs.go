@@ -124,13 +124,17 @@ func (g generator) pairsForward(registers []int) {
 		g.load(m, sum)
 		g.fma(narrow(a, width), rows[0][i], sum)
 		g.fma(narrow(b, width), rows[1][i], sum)
-		row = append(row, sum)
+		if g.masked {
+			row = append(row, sum)
+		} else { // there are few registers
+			g.load(sum, m)
+		}
 		m = m.Offset(width)
 	}
 	m = mem(y).Idx(at, 8)
-	for i, width := range registers {
-		g.load(row[i], m)
-		m = m.Offset(width)
+	for i, sum := range row {
+		g.load(sum, m)
+		m = m.Offset(registers[i])
 	}
 	ADDQ(operand.U8(4), e)
 	CMPQ(e, end)
