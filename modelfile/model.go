@@ -160,10 +160,13 @@ func Load[T matrix.Float](path string) (*Model[T], error) {
 	return Decode[T](f, size, path)
 }
 
+// another is what to do about a file that is no model of this program, or no longer.
+const another = "a model.safetensors, which glassnet train writes"
+
 func open(path string) (f *os.File, size int64, err error) {
 	f, size, err = inputfile.Open(path)
 	if e, ok := usererr.Find(err); ok {
-		err = e.Try("a model.safetensors, which glassnet train writes")
+		err = e.Try(another)
 	}
 	return f, size, err
 }
@@ -353,7 +356,7 @@ func fill[T, F matrix.Float](p *nn.Param[T], r io.ReaderAt, at int64) error {
 // named puts the file's name before an error and keeps the mark of a user's error.
 func named(name string, err error) error {
 	if _, user := usererr.Find(err); user {
-		return usererr.New("%q: %w", name, err)
+		return usererr.New("%q: %w", name, err).Try(another)
 	}
 	return fmt.Errorf("%q: %w", name, err)
 }

@@ -158,7 +158,7 @@ func plainWords(err error) string {
 		return err.Error()
 	}
 	words, known := map[string]string{
-		"a valid 64 bit int":  "a whole number from -9223372036854775808 to 9223372036854775807",
+		"a valid 64 bit int":  "a whole number of at most 18 digits",
 		"a valid 64 bit uint": "a whole number from 0 to 18446744073709551615",
 		"a float":             "a number, of at most 1.8e308 in size",
 	}[wanted]
