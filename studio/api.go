@@ -29,6 +29,7 @@ func (s *server) routes() map[string]http.Handler {
 		"GET /api/state":         s.answer(s.getState),
 		"GET /api/events":        http.HandlerFunc(s.getEvents),
 		"POST /api/configure":    s.answer(s.postConfigure),
+		"POST /api/possible":     s.answer(s.postPossible),
 		"POST /api/control":      s.answer(s.postControl),
 		"POST /api/rate":         s.answer(s.postRate),
 		"POST /api/branch":       s.answer(s.postBranch),
@@ -211,15 +212,31 @@ func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) postConfigure(r *http.Request) (any, error) {
-	settings := firstSettings("")
-	if err := read(r, &settings); err != nil {
-		return nil, err
-	}
-	data, err := s.sets.load(r.Context(), settings.Dataset)
+	data, settings, err := s.readSettings(r)
 	if err != nil {
 		return nil, err
 	}
 	return s.change(r, func() error { return s.owner.configure(data, settings) })
+}
+
+// postPossible refuses what postConfigure would, and changes nothing.
+func (s *server) postPossible(r *http.Request) (any, error) {
+	data, settings, err := s.readSettings(r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.owner.prepare(data, &settings)
+	return struct{}{}, err
+}
+
+// readSettings reads those of a training, and its data set.
+func (s *server) readSettings(r *http.Request) (*dataset.Data, experiment.Settings, error) {
+	settings := firstSettings("")
+	if err := read(r, &settings); err != nil {
+		return nil, settings, err
+	}
+	data, err := s.sets.load(r.Context(), settings.Dataset)
+	return data, settings, err
 }
 
 // change has the owner do something and returns the state after it.

@@ -264,20 +264,26 @@ const (
 // no more of them, and each has a page drawn anew, on cores that could train.
 const tellEvery = 250 * time.Millisecond
 
-// configure begins anew on data. It refuses settings that the studio does not follow.
-func (o *owner) configure(data *dataset.Data, s experiment.Settings) error {
+// prepare makes the run of a training on data, which s then names. It refuses settings
+// that the studio does not follow.
+func (o *owner) prepare(data *dataset.Data, s *experiment.Settings) (run, error) {
 	s.Dataset = data.Name
 	if err := s.Validate(); err != nil {
-		return err
+		return nil, err
 	}
 	if s.Stop != experiment.StopNone || s.LookEvery != 0 {
-		return usererr.New("stop = %q, look_every = %d: here one stops by hand, and looks at the validation set at each epoch's end", s.Stop, s.LookEvery).
+		return nil, usererr.New("stop = %q, look_every = %d: here one stops by hand, and looks at the validation set at each epoch's end", s.Stop, s.LookEvery).
 			Try("stop = %q and look_every = 0", experiment.StopNone)
 	}
 	if err := fits(data, s.Config); err != nil {
-		return err
+		return nil, err
 	}
-	run, err := newRun(data, s, o.threads)
+	return newRun(data, *s, o.threads)
+}
+
+// configure begins anew on data, if prepare does not refuse.
+func (o *owner) configure(data *dataset.Data, s experiment.Settings) error {
+	run, err := o.prepare(data, &s)
 	if err != nil {
 		return err
 	}

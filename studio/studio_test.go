@@ -312,6 +312,12 @@ func TestTheWayThrough(t *testing.T) {
 	if code := p.post("/api/control", object{"action": "batch"}, &state); code != 200 || state.Step != 1 || state.Phase != paused {
 		t.Fatal(code, state)
 	}
+	if code := p.post("/api/possible", object{"hidden": []int{3}}, nil); code != 200 {
+		t.Errorf("possible settings: status %d, want 200", code)
+	}
+	if p.get("/api/state", &e); e.State.Step != 1 || e.State.Training != state.Training {
+		t.Errorf("asking what is possible has changed the training: %+v", e.State)
+	}
 	p.post("/api/control", object{"action": "epoch"}, nil)
 	for state.Step < 10 {
 		state = p.until(paused)
@@ -378,6 +384,8 @@ func TestTheWayThrough(t *testing.T) {
 		{"/api/configure", object{"precision": "float16"}, 422},
 		{"/api/configure", object{"precision": "float64", "hidden": []int{16384}, "batch": 16384}, 422}, // 8 GiB for a pass
 		{"/api/configure", object{"unknown": 1}, 400},
+		{"/api/possible", object{"hidden": []int{0}}, 422},
+		{"/api/possible", object{"dataset": "/etc"}, 422},
 	} {
 		if code := p.post(bad.path, bad.body, nil); code != bad.want {
 			t.Errorf("%s %v: status %d, want %d", bad.path, bad.body, code, bad.want)

@@ -426,6 +426,8 @@ function post<T>(path: string, body: object, signal?: AbortSignal): Promise<T> {
 export const api = {
   everything: () => call<Everything>('state'),
   configure: (settings: Partial<Settings>) => post<State>('configure', settings),
+  /** Refuses what configure would, and changes nothing. */
+  possible: (settings: Partial<Settings>) => post<object>('possible', settings),
   control: (action: 'start' | 'pause' | 'batch' | 'epoch' | 'stop') => post<State>('control', { action }),
   rate: (learning_rate: number) => post<State>('rate', { learning_rate }),
   /**
