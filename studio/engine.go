@@ -37,7 +37,8 @@ type state struct {
 	Phase    string              `json:"phase"`
 	Message  string              `json:"message,omitempty"`
 	Dataset  string              `json:"dataset"`
-	Datasets []string            `json:"datasets"` // that can be chosen
+	Datasets []string            `json:"datasets"`           // that can be chosen
+	Fallback bool                `json:"fallback,omitempty"` // Dataset stands in for MNIST, which could not be had
 	Settings experiment.Settings `json:"settings"`
 	Layers   []layerInfo         `json:"layers"`
 	Classes  int                 `json:"classes"`
@@ -335,7 +336,7 @@ func (o *owner) chosen() (*training, error) {
 func (o *owner) state() state {
 	if o.training == nil {
 		return state{
-			Phase: idle, Dataset: o.data.Name, Datasets: o.datasets, Settings: firstSettings(o.data.Name), Layers: []layerInfo{},
+			Phase: idle, Dataset: o.data.Name, Datasets: o.datasets, Fallback: o.data.Fallback, Settings: firstSettings(o.data.Name), Layers: []layerInfo{},
 			Classes: o.data.Train.Classes, Width: o.data.Train.Width, Height: o.data.Train.Height,
 			Examples: [3]int{o.data.Train.Len(), 0, o.data.Test.Len()},
 		}
@@ -497,7 +498,7 @@ func (t *training) state() state {
 	fit, validation := t.run.examples()
 	data := t.data
 	return state{
-		Training: t.number, Phase: t.phase, Message: t.message, Dataset: data.Name, Datasets: t.owner.datasets,
+		Training: t.number, Phase: t.phase, Message: t.message, Dataset: data.Name, Datasets: t.owner.datasets, Fallback: data.Fallback,
 		Settings: t.settings, Layers: t.run.layers(),
 		Classes: data.Train.Classes, Width: data.Train.Width, Height: data.Train.Height,
 		Examples: [3]int{fit, validation, data.Test.Len()},

@@ -393,6 +393,24 @@ func TestTheWayThrough(t *testing.T) {
 	}
 }
 
+// A page is told when its digits stand in for MNIST, before it trains and then.
+func TestStandIn(t *testing.T) {
+	for _, fallback := range []bool{false, true} {
+		data := *digits(t)
+		data.Fallback = fallback
+		o := newOwner(&data, []string{data.Name}, 1, slog.New(slog.DiscardHandler))
+		if got := o.state().Fallback; got != fallback {
+			t.Errorf("without a training: fallback %v, want %v", got, fallback)
+		}
+		if err := o.configure(&data, settings()); err != nil {
+			t.Fatal(err)
+		}
+		if got := o.state().Fallback; got != fallback {
+			t.Errorf("with a training: fallback %v, want %v", got, fallback)
+		}
+	}
+}
+
 // The stream tells of every phase and point; a seventeenth watcher is turned away.
 func TestEvents(t *testing.T) {
 	p := open(t)

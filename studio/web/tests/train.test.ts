@@ -415,3 +415,18 @@ test('a page whose stream is refused shows what there is, and tries again', asyn
   await facts.getByText('not connected').waitFor({ state: 'detached' })
   assert.equal(refused, 2)
 })
+
+test('it is said when other digits stand in for MNIST', async () => {
+  const page = await studio.page()
+  await page.goto(studio.url)
+  await page.getByText('Choose settings, use them, and start.').or(page.getByTestId('in-use')).waitFor()
+  assert.equal(await page.getByTestId('fallback').count(), 0)
+  await page.route('**/api/events', (route) => route.fulfill({ status: 429 }))
+  await page.route('**/api/state', async (route) => {
+    const answer = await route.fetch()
+    const all = (await answer.json()) as { state: State }
+    await route.fulfill({ response: answer, json: { ...all, state: { ...all.state, fallback: true } } })
+  })
+  await page.reload()
+  await page.getByTestId('fallback').getByText('MNIST is not here').waitFor()
+})

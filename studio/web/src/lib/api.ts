@@ -43,6 +43,7 @@ export interface State {
   message?: string
   dataset: string
   datasets: string[] // that can be chosen
+  fallback?: boolean // the data set stands in for MNIST, which could not be had
   settings: Settings
   layers: LayerInfo[]
   classes: number
