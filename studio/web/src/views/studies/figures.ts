@@ -35,7 +35,7 @@ export function difference(v: number | null | undefined, digits: number): string
 }
 
 export function interval([lo, hi]: Summary['ci95'], digits: number, write = fixed): string {
-  return lo === null || hi === null ? '' : `${write(lo, digits)} to ${write(hi, digits)}`
+  return lo === null || hi === null ? '' : `${write(lo, digits)}\u00a0to ${write(hi, digits)}`
 }
 
 export const normalisationName = (name: string): string =>
