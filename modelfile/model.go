@@ -1,6 +1,7 @@
 package modelfile
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -160,7 +161,7 @@ func Load[T matrix.Float](path string) (*Model[T], error) {
 	return Decode[T](f, size, path)
 }
 
-// another is what to do about a file that is no model of this program, or no longer.
+// another is what to try for a file that is not a model of this program, or is damaged.
 const another = "a model.safetensors, which glassnet train writes"
 
 func open(path string) (f *os.File, size int64, err error) {
@@ -345,7 +346,7 @@ func fill[T, F matrix.Float](p *nn.Param[T], r io.ReaderAt, at int64) error {
 			}
 			x := T(v)
 			if math.IsInf(float64(x), 0) {
-				return usererr.New("tensor %q: number %d is %v, too large for float32", p.Name, done+i, v)
+				return usererr.New("tensor %q: number %d is %v, too large for float32", p.Name, done+i, v).Try("float64")
 			}
 			p.Value[done+i] = x
 		}
@@ -355,8 +356,8 @@ func fill[T, F matrix.Float](p *nn.Param[T], r io.ReaderAt, at int64) error {
 
 // named puts the file's name before an error and keeps the mark of a user's error.
 func named(name string, err error) error {
-	if _, user := usererr.Find(err); user {
-		return usererr.New("%q: %w", name, err).Try(another)
+	if e, user := usererr.Find(err); user {
+		return usererr.New("%q: %w", name, err).Try("%s", cmp.Or(e.Hint, another))
 	}
 	return fmt.Errorf("%q: %w", name, err)
 }

@@ -406,7 +406,8 @@ func TestOpen(t *testing.T) {
 	if err := os.WriteFile(path, []byte("hello, reader"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, _, err := Inspect(path); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("%q: not a model of this program, want a safetensors file (byte 0: ", path)) {
-		t.Errorf("Inspect of a text = %v, want an error that names it", err)
+	_, _, _, err := Inspect(path)
+	if e, user := usererr.Find(err); !user || e.Hint != another || !strings.HasPrefix(err.Error(), fmt.Sprintf("%q: not a model of this program, want a safetensors file (byte 0: ", path)) {
+		t.Errorf("Inspect of a text = %v, want an error that names it and says to try another", err)
 	}
 }

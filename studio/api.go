@@ -219,12 +219,18 @@ func (s *server) postConfigure(r *http.Request) (any, error) {
 	return s.change(r, func() error { return s.owner.configure(data, settings) })
 }
 
-// postPossible refuses what postConfigure would, and changes nothing.
+// postPossible refuses what postConfigure would, and changes nothing. It reads nothing of
+// the owner that changes, so the training goes on meanwhile.
 func (s *server) postPossible(r *http.Request) (any, error) {
 	data, settings, err := s.readSettings(r)
 	if err != nil {
 		return nil, err
 	}
+	release, err := s.mayWork(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	_, err = s.owner.prepare(data, &settings)
 	return struct{}{}, err
 }

@@ -265,8 +265,8 @@ const (
 // no more of them, and each has a page drawn anew, on cores that could train.
 const tellEvery = 250 * time.Millisecond
 
-// prepare makes the run of a training on data, which s then names. It refuses settings
-// that the studio does not follow.
+// prepare makes the run of a training on data and has s name it. It refuses settings that
+// the studio does not follow.
 func (o *owner) prepare(data *dataset.Data, s *experiment.Settings) (run, error) {
 	s.Dataset = data.Name
 	if err := s.Validate(); err != nil {

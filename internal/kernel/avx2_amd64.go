@@ -284,6 +284,16 @@ func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first 
 //go:noescape
 func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
+// avx2PairsForward36x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart.
+//
+//go:noescape
+func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+
+// avx2PairsGradient36x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
+//
+//go:noescape
+func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+
 // avx2PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart.
 //
 //go:noescape
@@ -638,6 +648,16 @@ func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first 
 //
 //go:noescape
 func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+
+// avx2PairsForward18x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart.
+//
+//go:noescape
+func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+
+// avx2PairsGradient18x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
+//
+//go:noescape
+func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
 // avx2PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart.
 //

@@ -3924,6 +3924,254 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward36x32(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS X4, X4, X4
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y3, 96(DX)
+	VMOVUPS X4, 128(DX)
+	ADDQ    $0x000000c0, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x02, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x000000c0, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS 64(R8), Y2
+	VMOVUPS 96(R8), Y3
+	VMOVUPS 128(R8), X4
+	VMOVUPS (R8)(R9*1), Y5
+	VMOVUPS 32(R8)(R9*1), Y6
+	VMOVUPS 64(R8)(R9*1), Y7
+	VMOVUPS 96(R8)(R9*1), Y8
+	VMOVUPS 128(R8)(R9*1), X9
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSS (CX)(R13*4), Y10
+	VBROADCASTSS (CX)(R14*4), Y11
+	LEAL         (R12)(R12*2), R12
+	SHLL         $0x03, R12
+	VMOVUPS      (DX)(R12*8), Y12
+	VFMADD231PS  Y10, Y0, Y12
+	VFMADD231PS  Y11, Y5, Y12
+	VMOVUPS      Y12, (DX)(R12*8)
+	VMOVUPS      32(DX)(R12*8), Y12
+	VFMADD231PS  Y10, Y1, Y12
+	VFMADD231PS  Y11, Y6, Y12
+	VMOVUPS      Y12, 32(DX)(R12*8)
+	VMOVUPS      64(DX)(R12*8), Y12
+	VFMADD231PS  Y10, Y2, Y12
+	VFMADD231PS  Y11, Y7, Y12
+	VMOVUPS      Y12, 64(DX)(R12*8)
+	VMOVUPS      96(DX)(R12*8), Y12
+	VFMADD231PS  Y10, Y3, Y12
+	VFMADD231PS  Y11, Y8, Y12
+	VMOVUPS      Y12, 96(DX)(R12*8)
+	VMOVUPS      128(DX)(R12*8), X12
+	VFMADD231PS  X10, X4, X12
+	VFMADD231PS  X11, X9, X12
+	VMOVUPS      X12, 128(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
+	VMOVUPS 128(CX), X4
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x02, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPS (AX), Y5
+	VMOVUPS 32(AX), Y6
+	VMOVUPS 64(AX), Y7
+	VMOVUPS 96(AX), Y8
+	VMOVUPS 128(AX), X9
+	VADDPS  Y5, Y0, Y5
+	VMOVUPS Y5, (CX)
+	VADDPS  Y6, Y1, Y6
+	VMOVUPS Y6, 32(CX)
+	VADDPS  Y7, Y2, Y7
+	VMOVUPS Y7, 64(CX)
+	VADDPS  Y8, Y3, Y8
+	VMOVUPS Y8, 96(CX)
+	VADDPS  X9, X4, X9
+	VMOVUPS X9, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsGradient36x32(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
+
+next:
+	SUBQ    $0x01, CX
+	JLT     done
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPS (R8)(DX*4), Y0
+	VMOVUPS 32(R8)(DX*4), Y1
+	VMOVUPS 64(R8)(DX*4), Y2
+	VMOVUPS 96(R8)(DX*4), Y3
+	VMOVUPS 128(R8)(DX*4), X4
+	MOVQ    8(AX), R8
+	VMOVUPS (R8)(DX*4), Y5
+	VMOVUPS 32(R8)(DX*4), Y6
+	VMOVUPS 64(R8)(DX*4), Y7
+	VMOVUPS 96(R8)(DX*4), Y8
+	VMOVUPS 128(R8)(DX*4), X9
+	JMP     begun
+
+fresh:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS X4, X4, X4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS X9, X9, X9
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSS (SI)(R11*4), Y10
+	VBROADCASTSS (SI)(R12*4), Y11
+	LEAL         (R10)(R10*2), R10
+	SHLL         $0x03, R10
+	VMOVUPS      (BX)(R10*8), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y5
+	VMOVUPS      32(BX)(R10*8), Y12
+	VFMADD231PS  Y10, Y12, Y1
+	VFMADD231PS  Y11, Y12, Y6
+	VMOVUPS      64(BX)(R10*8), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y7
+	VMOVUPS      96(BX)(R10*8), Y12
+	VFMADD231PS  Y10, Y12, Y3
+	VFMADD231PS  Y11, Y12, Y8
+	VMOVUPS      128(BX)(R10*8), X12
+	VFMADD231PS  X10, X12, X4
+	VFMADD231PS  X11, X12, X9
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	VXORPS  Y12, Y12, Y12
+	VXORPS  Y13, Y13, Y13
+	VXORPS  X14, X14, X14
+	MOVQ    (AX), DI
+	VADDPS  Y0, Y10, Y0
+	VMOVUPS Y0, (DI)(DX*4)
+	VADDPS  Y1, Y11, Y1
+	VMOVUPS Y1, 32(DI)(DX*4)
+	VADDPS  Y2, Y12, Y2
+	VMOVUPS Y2, 64(DI)(DX*4)
+	VADDPS  Y3, Y13, Y3
+	VMOVUPS Y3, 96(DI)(DX*4)
+	VADDPS  X4, X14, X4
+	VMOVUPS X4, 128(DI)(DX*4)
+	MOVQ    8(AX), DI
+	VADDPS  Y5, Y10, Y5
+	VMOVUPS Y5, (DI)(DX*4)
+	VADDPS  Y6, Y11, Y6
+	VMOVUPS Y6, 32(DI)(DX*4)
+	VADDPS  Y7, Y12, Y7
+	VMOVUPS Y7, 64(DI)(DX*4)
+	VADDPS  Y8, Y13, Y8
+	VMOVUPS Y8, 96(DI)(DX*4)
+	VADDPS  X9, X14, X9
+	VMOVUPS X9, 128(DI)(DX*4)
+	ADDQ    $0x00000020, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward40x32(SB), NOSPLIT, $0-104
@@ -8706,6 +8954,254 @@ store:
 	VMOVUPD Y6, 64(DI)(DX*8)
 	VADDPD  Y7, Y11, Y7
 	VMOVUPD Y7, 96(DI)(DX*8)
+	ADDQ    $0x00000020, AX
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsForward18x64(SB), NOSPLIT, $0-104
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), CX
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD X4, X4, X4
+	MOVQ   AX, DX
+	MOVQ   images+24(FP), BX
+
+clear:
+	SUBQ    $0x01, BX
+	JLT     cleared
+	VMOVUPD Y0, (DX)
+	VMOVUPD Y1, 32(DX)
+	VMOVUPD Y2, 64(DX)
+	VMOVUPD Y3, 96(DX)
+	VMOVUPD X4, 128(DX)
+	ADDQ    $0x000000c0, DX
+	JMP     clear
+
+cleared:
+	MOVQ    entries+40(FP), BX
+	MOVQ    starts+48(FP), SI
+	MOVQ    pairs+56(FP), DI
+	MOVQ    w+64(FP), R8
+	MOVQ    ws+72(FP), R9
+	SHLQ    $0x03, R9
+	MOVQ    first+32(FP), DX
+	IMUL3Q  $0x000000c0, DX, DX
+	NEGQ    DX
+	ADDQ    AX, DX
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+
+next:
+	SUBQ    $0x01, DI
+	JLT     done
+	ADDQ    $0x04, SI
+	MOVQ    R11, R10
+	MOVLQSX (SI), R11
+	LEAQ    (BX)(R11*4), R11
+	CMPQ    R10, R11
+	JEQ     skip
+	VMOVUPD (R8), Y0
+	VMOVUPD 32(R8), Y1
+	VMOVUPD 64(R8), Y2
+	VMOVUPD 96(R8), Y3
+	VMOVUPD 128(R8), X4
+	VMOVUPD (R8)(R9*1), Y5
+	VMOVUPD 32(R8)(R9*1), Y6
+	VMOVUPD 64(R8)(R9*1), Y7
+	VMOVUPD 96(R8)(R9*1), Y8
+	VMOVUPD 128(R8)(R9*1), X9
+
+loop:
+	MOVL         (R10), R12
+	MOVBLZX      R12, R13
+	MOVL         R12, R14
+	SHRL         $0x08, R14
+	MOVBLZX      R14, R14
+	SHRL         $0x10, R12
+	VBROADCASTSD (CX)(R13*8), Y10
+	VBROADCASTSD (CX)(R14*8), Y11
+	LEAL         (R12)(R12*2), R12
+	SHLL         $0x03, R12
+	VMOVUPD      (DX)(R12*8), Y12
+	VFMADD231PD  Y10, Y0, Y12
+	VFMADD231PD  Y11, Y5, Y12
+	VMOVUPD      Y12, (DX)(R12*8)
+	VMOVUPD      32(DX)(R12*8), Y12
+	VFMADD231PD  Y10, Y1, Y12
+	VFMADD231PD  Y11, Y6, Y12
+	VMOVUPD      Y12, 32(DX)(R12*8)
+	VMOVUPD      64(DX)(R12*8), Y12
+	VFMADD231PD  Y10, Y2, Y12
+	VFMADD231PD  Y11, Y7, Y12
+	VMOVUPD      Y12, 64(DX)(R12*8)
+	VMOVUPD      96(DX)(R12*8), Y12
+	VFMADD231PD  Y10, Y3, Y12
+	VFMADD231PD  Y11, Y8, Y12
+	VMOVUPD      Y12, 96(DX)(R12*8)
+	VMOVUPD      128(DX)(R12*8), X12
+	VFMADD231PD  X10, X4, X12
+	VFMADD231PD  X11, X9, X12
+	VMOVUPD      X12, 128(DX)(R12*8)
+	ADDQ         $0x04, R10
+	CMPQ         R10, R11
+	JNE          loop
+
+skip:
+	LEAQ (R8)(R9*2), R8
+	JMP  next
+
+done:
+	MOVQ    bias+80(FP), CX
+	VMOVUPD (CX), Y0
+	VMOVUPD 32(CX), Y1
+	VMOVUPD 64(CX), Y2
+	VMOVUPD 96(CX), Y3
+	VMOVUPD 128(CX), X4
+	MOVQ    ys+8(FP), DX
+	SHLQ    $0x03, DX
+	MOVQ    y+0(FP), CX
+	MOVQ    images+24(FP), BX
+
+add:
+	SUBQ    $0x01, BX
+	JLT     added
+	VMOVUPD (AX), Y5
+	VMOVUPD 32(AX), Y6
+	VMOVUPD 64(AX), Y7
+	VMOVUPD 96(AX), Y8
+	VMOVUPD 128(AX), X9
+	VADDPD  Y5, Y0, Y5
+	VMOVUPD Y5, (CX)
+	VADDPD  Y6, Y1, Y6
+	VMOVUPD Y6, 32(CX)
+	VADDPD  Y7, Y2, Y7
+	VMOVUPD Y7, 64(CX)
+	VADDPD  Y8, Y3, Y8
+	VMOVUPD Y8, 96(CX)
+	VADDPD  X9, X4, X9
+	VMOVUPD X9, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    DX, CX
+	JMP     add
+
+added:
+	VZEROUPPER
+	RET
+
+// func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// Requires: AVX, FMA3
+TEXT ·avx2PairsGradient18x64(SB), NOSPLIT, $0-56
+	MOVQ pairs+0(FP), AX
+	MOVQ groups+8(FP), CX
+	MOVQ left+16(FP), DX
+	MOVQ grad+24(FP), BX
+	MOVQ values+32(FP), SI
+
+next:
+	SUBQ    $0x01, CX
+	JLT     done
+	MOVQ    16(AX), DI
+	MOVQ    more+48(FP), R8
+	TESTQ   R8, R8
+	JZ      fresh
+	MOVQ    (AX), R8
+	VMOVUPD (R8)(DX*8), Y0
+	VMOVUPD 32(R8)(DX*8), Y1
+	VMOVUPD 64(R8)(DX*8), Y2
+	VMOVUPD 96(R8)(DX*8), Y3
+	VMOVUPD 128(R8)(DX*8), X4
+	MOVQ    8(AX), R8
+	VMOVUPD (R8)(DX*8), Y5
+	VMOVUPD 32(R8)(DX*8), Y6
+	VMOVUPD 64(R8)(DX*8), Y7
+	VMOVUPD 96(R8)(DX*8), Y8
+	VMOVUPD 128(R8)(DX*8), X9
+	JMP     begun
+
+fresh:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD X4, X4, X4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD Y8, Y8, Y8
+	VXORPD X9, X9, X9
+
+begun:
+	MOVQ  24(AX), R8
+	XORQ  R9, R9
+	TESTQ R8, R8
+	JZ    store
+
+loop:
+	MOVL         (DI)(R9*4), R10
+	MOVBLZX      R10, R11
+	MOVL         R10, R12
+	SHRL         $0x08, R12
+	MOVBLZX      R12, R12
+	SHRL         $0x10, R10
+	VBROADCASTSD (SI)(R11*8), Y10
+	VBROADCASTSD (SI)(R12*8), Y11
+	LEAL         (R10)(R10*2), R10
+	SHLL         $0x03, R10
+	VMOVUPD      (BX)(R10*8), Y12
+	VFMADD231PD  Y10, Y12, Y0
+	VFMADD231PD  Y11, Y12, Y5
+	VMOVUPD      32(BX)(R10*8), Y12
+	VFMADD231PD  Y10, Y12, Y1
+	VFMADD231PD  Y11, Y12, Y6
+	VMOVUPD      64(BX)(R10*8), Y12
+	VFMADD231PD  Y10, Y12, Y2
+	VFMADD231PD  Y11, Y12, Y7
+	VMOVUPD      96(BX)(R10*8), Y12
+	VFMADD231PD  Y10, Y12, Y3
+	VFMADD231PD  Y11, Y12, Y8
+	VMOVUPD      128(BX)(R10*8), X12
+	VFMADD231PD  X10, X12, X4
+	VFMADD231PD  X11, X12, X9
+	INCQ         R9
+	CMPQ         R9, R8
+	JNE          loop
+
+store:
+	VXORPD  Y10, Y10, Y10
+	VXORPD  Y11, Y11, Y11
+	VXORPD  Y12, Y12, Y12
+	VXORPD  Y13, Y13, Y13
+	VXORPD  X14, X14, X14
+	MOVQ    (AX), DI
+	VADDPD  Y0, Y10, Y0
+	VMOVUPD Y0, (DI)(DX*8)
+	VADDPD  Y1, Y11, Y1
+	VMOVUPD Y1, 32(DI)(DX*8)
+	VADDPD  Y2, Y12, Y2
+	VMOVUPD Y2, 64(DI)(DX*8)
+	VADDPD  Y3, Y13, Y3
+	VMOVUPD Y3, 96(DI)(DX*8)
+	VADDPD  X4, X14, X4
+	VMOVUPD X4, 128(DI)(DX*8)
+	MOVQ    8(AX), DI
+	VADDPD  Y5, Y10, Y5
+	VMOVUPD Y5, (DI)(DX*8)
+	VADDPD  Y6, Y11, Y6
+	VMOVUPD Y6, 32(DI)(DX*8)
+	VADDPD  Y7, Y12, Y7
+	VMOVUPD Y7, 64(DI)(DX*8)
+	VADDPD  Y8, Y13, Y8
+	VMOVUPD Y8, 96(DI)(DX*8)
+	VADDPD  X9, X14, X9
+	VMOVUPD X9, 128(DI)(DX*8)
 	ADDQ    $0x00000020, AX
 	JMP     next
 

@@ -53,6 +53,9 @@ func testFences[T Float](t *testing.T) {
 		if r.IntN(4) == 0 {
 			m = 100 + r.IntN(100) // several lists are joined, and sums gone on with
 		}
+		if r.IntN(4) == 0 {
+			n += worthStrips
+		}
 		f := fence{t, syscall.Getpagesize(), r.IntN(2) == 0}
 		x, w, b, g := fenced(f, fill[T](r, m*k, 0.5)), fenced(f, fill[T](r, k*n, 0)), fenced(f, fill[T](r, n, 0)), fenced(f, fill[T](r, m*n, 0.5))
 		pixels := images(r, m, k, 0.8)
@@ -61,7 +64,10 @@ func testFences[T Float](t *testing.T) {
 		y, d, dx := fenced(f, make([]T, m*n)), fenced(f, make([]T, k*n)), fenced(f, make([]T, m*k))
 		e := NewEngine[T](nil)
 		e.MatMul(y, x, w, b, m, k, n)
-		e.MatMulTransposed(d, x, g, m, k, n)
+		for range 2 {
+			e.MatMulTransposed(d, x, g, m, k, n)
+			e.scratch[0].first = fenced(f, e.scratch[0].first)
+		}
 		e.MatMulByTransposed(dx, g, w, m, k, n)
 		e.MatMulPixels(y, pixels, w, b, n)
 		e.MatMulPixelsTransposed(d, pixels, g, n)

@@ -15,8 +15,8 @@ import (
 // Products with images go by lists of what is not 0: see sparse and Pairs.
 type vectors[T Float] struct {
 	panels []panel[T] // by width
-	many   int        // how many columns of many a panel takes; wider ones are for the last columns only
-	masked bool       // tiles neither read nor write beyond their columns
+	many   int        // width of the panels taken while there are more columns than one panel has; wider ones are for the last columns only
+	masked bool       // tiles and pack neither read nor write beyond their columns
 	strip  int        // rows of a transposed first factor that are packed together, as many as tiles of many have; 0: it stays where it is
 	cut    bool       // panels for lists are in two pieces
 
@@ -26,7 +26,7 @@ type vectors[T Float] struct {
 	compress       compressFunc                                         // nil: in Go
 	transposePanel func(dst *T, columns int, src *T, stride, inner int) // nil: in Go
 	pairPanels     []pairPanel[T]                                       // by width
-	manyPairs      int                                                  // how many columns of many one takes; a wider one is for the last columns only
+	manyPairs      int                                                  // as many, of pairPanels
 	together       int                                                  // pairs whose gradients are summed together
 	listPairs      listPairsFunc                                        // nil: in Go
 	joinLists      func(to *uint32, pairs *byte, order *int32, from, count int, blocks *byte, parts int)
@@ -43,7 +43,8 @@ type panel[T Float] struct {
 	tiles   []tileFunc[T]    // by height
 	sparse  [2]sparseFunc[T] // of 1 compressed row and of several
 	// pack copies inner rows of width numbers, stride apart, to rows as long as the
-	// panel is wide; the rest is 0. nil: in Go.
+	// panel is wide; the rest is 0. Where tiles are not masked, the panel must be full.
+	// nil: in Go.
 	pack func(dst, src *T, stride, inner, width int)
 }
 
@@ -197,15 +198,15 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 	}
 }
 
-// manyColumns is the number of columns from which it pays to pack the first factor.
-const manyColumns = 120
+// worthStrips is the number of columns from which it pays to pack the first factor.
+const worthStrips = 120
 
 // packStrips packs what the part of the result needs of a, if that is transposed: strips
 // of as many of its rows as a tile has, each number of the inner index after the other.
 // Where they lie, a tile finds a few numbers on every cache line, and every page.
 func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) bool {
 	rows := to.bottom - to.top
-	if v.strip == 0 || a.row != 1 || inner == 0 || rows < few || to.right-to.left < manyColumns {
+	if v.strip == 0 || a.row != 1 || inner == 0 || rows < few || to.right-to.left < worthStrips {
 		return false
 	}
 	panel := v.narrowest(v.strip)

@@ -110,7 +110,7 @@ var sets = map[string]set{
 	// there are panels that end in half a register, so that few are not full.
 	"avx2": {"avx2", 32, []panel{{[]int{16}, highest}, {[]int{32}, highest}, {[]int{32, 16}, high}, {[]int{32, 32}, high},
 		{[]int{32, 32, 16}, low}, {[]int{32, 32, 32}, low}}, false,
-		[][]int{{16}, {32}, {32, 16}, {32, 32}, {32, 32, 16}, {32, 32, 32}, {32, 32, 32, 32}, {32, 32, 32, 32, 32}}, 1},
+		[][]int{{16}, {32}, {32, 16}, {32, 32}, {32, 32, 16}, {32, 32, 32}, {32, 32, 32, 32}, {32, 32, 32, 32, 16}, {32, 32, 32, 32, 32}}, 1},
 }
 
 // number is a number type with its instructions.

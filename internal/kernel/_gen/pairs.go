@@ -126,7 +126,7 @@ func (g generator) pairsForward(registers []int) {
 		g.fma(narrow(b, width), rows[1][i], sum)
 		if g.masked {
 			row = append(row, sum)
-		} else { // there are few registers
+		} else { // at once: 16 registers do not hold the sums of the widest panel
 			g.load(sum, m)
 		}
 		m = m.Offset(width)

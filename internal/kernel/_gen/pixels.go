@@ -175,9 +175,9 @@ func frontsTable(s set) operand.Mem {
 	return table
 }
 
-// compress8 is compress without masks: of 8 pixels at a time, made entries, those
-// that are not 0 are moved to the front by the permutation that a table has for
-// their bits.
+// compress8 is compress without masks: 32 pixels are looked at together, and 8 at a time,
+// made entries, those that are not 0 are moved to the front by the permutation that a
+// table has for their bits.
 func compress8(s set, table operand.Mem) {
 	const lanes = 8
 	g := generator{s, number{}}

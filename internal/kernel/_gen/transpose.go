@@ -11,7 +11,7 @@ import (
 // transposePanel writes the packing of a factor that is stored the other way
 // round: a square as wide as a register has lanes at a time. Rows are interleaved
 // by numbers until each 16 bytes of a register hold one column of as many rows;
-// then these pieces are moved together.
+// then those of a column are moved together.
 func (g generator) transposePanel() {
 	lanes := g.lanes(g.bytes)
 	g.function("TransposePanel", fmt.Sprintf("dst *%[1]s, columns int, src *%[1]s, stride, inner int", g.number.name),
@@ -29,9 +29,9 @@ func (g generator) transposePanel() {
 	JLT(done.ref())
 	row := GP64()
 	MOVQ(src, row)
-	group := 16 / g.size // rows whose numbers fill a piece
-	pieces := make([][]reg.VecVirtual, g.bytes/16)
-	for q := range pieces {
+	group := 16 / g.size // rows whose numbers fill 16 bytes
+	sixteens := make([][]reg.VecVirtual, g.bytes/16)
+	for q := range sixteens {
 		var r []reg.VecVirtual
 		for range group {
 			z := vector(g.bytes)
@@ -42,12 +42,12 @@ func (g generator) transposePanel() {
 		if g.size == 4 {
 			low, high := pair(VUNPCKLPS, r[0], r[1]), pair(VUNPCKHPS, r[0], r[1])
 			low2, high2 := pair(VUNPCKLPS, r[2], r[3]), pair(VUNPCKHPS, r[2], r[3])
-			pieces[q] = []reg.VecVirtual{pair(VUNPCKLPD, low, low2), pair(VUNPCKHPD, low, low2), pair(VUNPCKLPD, high, high2), pair(VUNPCKHPD, high, high2)}
+			sixteens[q] = []reg.VecVirtual{pair(VUNPCKLPD, low, low2), pair(VUNPCKHPD, low, low2), pair(VUNPCKLPD, high, high2), pair(VUNPCKHPD, high, high2)}
 		} else {
-			pieces[q] = []reg.VecVirtual{pair(VUNPCKLPD, r[0], r[1]), pair(VUNPCKHPD, r[0], r[1])}
+			sixteens[q] = []reg.VecVirtual{pair(VUNPCKLPD, r[0], r[1]), pair(VUNPCKHPD, r[0], r[1])}
 		}
 	}
-	for _, c := range g.gather(pieces) {
+	for _, c := range g.regroup(sixteens) {
 		g.load(c, mem(dst))
 		ADDQ(columns, dst)
 	}
@@ -59,11 +59,11 @@ func (g generator) transposePanel() {
 	RET()
 }
 
-// gather moves the pieces of each column together: piece q of column p·group + i is
-// piece p of pieces[q][i].
-func (g generator) gather(pieces [][]reg.VecVirtual) []reg.VecVirtual {
-	group := len(pieces[0])
-	columns := make([]reg.VecVirtual, len(pieces)*group)
+// regroup moves the 16 bytes of each column together: those at place q of column
+// p·group + i are those at place p of sixteens[q][i].
+func (g generator) regroup(sixteens [][]reg.VecVirtual) []reg.VecVirtual {
+	group := len(sixteens[0])
+	columns := make([]reg.VecVirtual, len(sixteens)*group)
 	shuffle := func(imm int, a, b reg.VecVirtual) reg.VecVirtual {
 		z := vector(g.bytes)
 		switch {
@@ -79,13 +79,13 @@ func (g generator) gather(pieces [][]reg.VecVirtual) []reg.VecVirtual {
 	for i := range group {
 		if !g.masked {
 			const firsts, seconds = 0x20, 0x31 // of both
-			columns[i] = shuffle(firsts, pieces[0][i], pieces[1][i])
-			columns[group+i] = shuffle(seconds, pieces[0][i], pieces[1][i])
+			columns[i] = shuffle(firsts, sixteens[0][i], sixteens[1][i])
+			columns[group+i] = shuffle(seconds, sixteens[0][i], sixteens[1][i])
 			continue
 		}
-		const even, odd = 0x88, 0xdd // pieces 0 and 2, or 1 and 3, of both
+		const even, odd = 0x88, 0xdd // places 0 and 2, or 1 and 3, of both
 		for half, imm := range []int{even, odd} {
-			a, b := shuffle(imm, pieces[0][i], pieces[1][i]), shuffle(imm, pieces[2][i], pieces[3][i])
+			a, b := shuffle(imm, sixteens[0][i], sixteens[1][i]), shuffle(imm, sixteens[2][i], sixteens[3][i])
 			columns[half*group+i] = shuffle(even, a, b)
 			columns[(2+half)*group+i] = shuffle(odd, a, b)
 		}

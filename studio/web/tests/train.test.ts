@@ -428,5 +428,5 @@ test('it is said when other digits stand in for MNIST', async () => {
     await route.fulfill({ response: answer, json: { ...all, state: { ...all.state, fallback: true } } })
   })
   await page.reload()
-  await page.getByTestId('fallback').getByText('MNIST is not here').waitFor()
+  await page.getByTestId('fallback').getByText('MNIST was not found').waitFor()
 })
