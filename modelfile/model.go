@@ -346,7 +346,7 @@ func fill[T, F matrix.Float](p *nn.Param[T], r io.ReaderAt, at int64) error {
 			}
 			x := T(v)
 			if math.IsInf(float64(x), 0) {
-				return usererr.New("tensor %q: number %d is %v, too large for float32", p.Name, done+i, v).Try("float64")
+				return usererr.New("tensor %q: number %d is %v, too large for float32", p.Name, done+i, v).Try("modelfile.Load[float64]")
 			}
 			p.Value[done+i] = x
 		}
@@ -354,7 +354,8 @@ func fill[T, F matrix.Float](p *nn.Param[T], r io.ReaderAt, at int64) error {
 	return nil
 }
 
-// named puts the file's name before an error and keeps the mark of a user's error.
+// named puts the file's name before an error. A user's error stays one, with its hint, or
+// with another where it has none.
 func named(name string, err error) error {
 	if e, user := usererr.Find(err); user {
 		return usererr.New("%q: %w", name, err).Try("%s", cmp.Or(e.Hint, another))

@@ -386,6 +386,8 @@ func TestTheWayThrough(t *testing.T) {
 		{"/api/configure", object{"precision": "float64", "hidden": []int{16384}, "batch": 16384}, 422}, // 8 GiB for a pass
 		{"/api/configure", object{"unknown": 1}, 400},
 		{"/api/possible", object{"hidden": []int{0}}, 422},
+		{"/api/possible", object{"precision": "float64", "hidden": []int{16384}, "batch": 16384}, 422},
+		{"/api/possible", object{"unknown": 1}, 400},
 		{"/api/possible", object{"dataset": "/etc"}, 422},
 	} {
 		if code := p.post(bad.path, bad.body, nil); code != bad.want {

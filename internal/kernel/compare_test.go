@@ -48,7 +48,7 @@ func results[T Float](e *Engine[T], x, w, b, g []T, pixels matrix.Pixels, m, k, 
 }
 
 func testAgainstPortable[T Float](t *testing.T, shapes int) {
-	sizes := []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 15, 16, 17, 20, 24, 25, 31, 32, 33, 36, 40, 48, 63, 64, 65, 100, 128, 129}
+	sizes := []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 15, 16, 17, 18, 20, 24, 25, 31, 32, 33, 36, 40, 48, 63, 64, 65, 100, 128, 129}
 	r := rand.New(rand.NewPCG(11, 12))
 	pool := NewPool(3)
 	// One engine each for all shapes: what a product leaves in the scratch must not harm

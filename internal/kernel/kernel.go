@@ -69,9 +69,9 @@ type product[T Float] struct {
 	m, k, n int
 }
 
-// rows returns the rows [top, bottom) of the result that a part computes of the gradient of
-// weights: of a large parameter about those that it will update, for what one core has
-// written is slow to write for another. A pair of pixels is not parted.
+// rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes.
+// Of a large parameter they are about those that the same thread will update: what one core
+// has written is slow to write for another. A pair of pixels is not parted.
 func (p *product[T]) rows(part, parts int) (top, bottom int) {
 	top, bottom = p.k*part/parts, p.k*(part+1)/parts
 	if p.kind == pairsForWeight {

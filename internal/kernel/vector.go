@@ -16,7 +16,7 @@ import (
 type vectors[T Float] struct {
 	panels []panel[T] // by width
 	many   int        // width of the panels taken while there are more columns than one panel has; wider ones are for the last columns only
-	masked bool       // tiles and pack neither read nor write beyond their columns
+	masked bool       // tiles neither read nor write beyond their columns, and pack does not read beyond them
 	strip  int        // rows of a transposed first factor that are packed together, as many as tiles of many have; 0: it stays where it is
 	cut    bool       // panels for lists are in two pieces
 
@@ -198,12 +198,15 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 	}
 }
 
-// worthStrips is the number of columns from which it pays to pack the first factor.
+// worthStrips is the number of columns of a part of the result from which it pays to pack
+// a transposed first factor, measured on a Zen 3.
 const worthStrips = 120
 
 // packStrips packs what the part of the result needs of a, if that is transposed: strips
 // of as many of its rows as a tile has, each number of the inner index after the other.
-// Where they lie, a tile finds a few numbers on every cache line, and every page.
+// Where they lie, a tile finds a few numbers on every cache line, and every page. Element
+// (to.top + r, p) of a is then at s.first[r/strip·strip·inner + p·strip + r%strip]. It
+// returns false where it has packed nothing.
 func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) bool {
 	rows := to.bottom - to.top
 	if v.strip == 0 || a.row != 1 || inner == 0 || rows < few || to.right-to.left < worthStrips {

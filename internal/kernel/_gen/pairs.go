@@ -306,7 +306,8 @@ func fetchLast(ahead, turn, offset, scratch reg.GPVirtual) {
 
 // listPairs writes the search for the pairs. Of 16 columns at a time, the bytes of a
 // block's images are brought together by pixel, and what is not 0 moved together by
-// an instruction, without a branch on what it is.
+// an instruction, without a branch on what it is; only a pair that no image of the block
+// has is passed over.
 func listPairs(s set) {
 	const columns, slots, lanes = 16, 16, 4
 	g := generator{s, number{}}
