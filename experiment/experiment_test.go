@@ -110,15 +110,18 @@ func TestStudyErrors(t *testing.T) {
 	const one = "[[experiment]]\nname = \"a\"\n"
 	const two = one + "[[experiment]]\nname = \"b\"\n"
 	for name, test := range map[string]struct{ text, want string }{
-		"unknown key":          {head + "colour = 1\n" + one, `test.toml:2:1: unknown key "colour"`},
-		"unknown key within":   {head + one + "hiden = [1]\n", `test.toml:4:1: unknown key "experiment.hiden"`},
-		"wrong type":           {head + one + "epochs = \"many\"\n", "test.toml:4:10: experiment.epochs: got a TOML string, want int"},
+		"unknown key":          {head + "colour = 1\n" + one, `test.toml:2:1: unknown key "colour", want name, title, question,`},
+		"unknown key within":   {head + one + "hiden = [1]\n", `test.toml:4:1: unknown key "experiment.hiden", want name, hidden, activation,`},
+		"unknown table":        {head + "[colour.red]\nx = 1\n" + one, `test.toml:2:2: unknown key "colour", want name, title,`},
+		"comparison's key":     {head + two + "[[comparison]]\nc = \"a\"\n", `unknown key "comparison.c", want a, b or primary`},
+		"wrong type":           {head + one + "epochs = \"many\"\n", "test.toml:4:10: experiment.epochs: got a TOML string, want a whole number"},
+		"wrong table":          {head + "experiment = 3\n", "experiment: got a TOML integer, want tables, [[experiment]]"},
 		"syntax":               {"seeds = [1\n", "test.toml:1:"},
 		"duplicate key":        {head + head + one, "test.toml:"},
 		"bad UTF-8":            {"title = \"\xff\"\n", "test.toml:1:"},
 		"NUL":                  {"title = \"\x00\"\n", "test.toml:1:"},
 		"huge integer":         {head + one + "epochs = 99999999999999999999\n", "test.toml:4:"},
-		"negative seed":        {"seeds = [-1]\n" + one, "test.toml:1:"},
+		"negative seed":        {"seeds = [-1]\n" + one, "test.toml:1:10: seeds: got -1, want a whole number from 0 on"},
 		"no experiments":       {head, "0 experiments, want 1 to 40"},
 		"no seeds":             {one, "0 seeds, want 1 to 1000"},
 		"seed twice":           {"seeds = [3, 3]\n" + one, "seeds has 3 twice"},

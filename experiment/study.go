@@ -1,11 +1,10 @@
 package experiment
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -79,7 +78,7 @@ func Load(nameOrPath string) (*Study, error) {
 	}
 	if !strings.HasSuffix(nameOrPath, ".toml") {
 		return nil, usererr.New("unknown study %q, want %s, or a file that ends in .toml", nameOrPath, usererr.List(studies.Names)).
-			Try("glassnet studies")
+			Try("glassnet studies, which lists them")
 	}
 	text, err := readSmall(nameOrPath)
 	if err != nil {
@@ -122,13 +121,16 @@ func readSmall(path string) ([]byte, error) {
 	return text, nil
 }
 
+// showsForm is what to try where a study cannot be.
+const showsForm = "glassnet studies corrected, which shows the form of a study"
+
 // Parse reads the text of a study; name stands for it in errors.
 func Parse(name string, text []byte) (*Study, error) {
 	// Every key is checked once against the whole form, for the positions.
 	file := studyFile{Common: Default()}
 	file.Precision, file.Dataset, file.Primary = "float32", "mnist", "test_accuracy"
 	if err := decodeStrict(name, text, &file); err != nil {
-		return nil, err
+		return nil, err.Try(showsForm)
 	}
 	// The experiments again: each starts from the common settings.
 	var raw struct {
@@ -160,46 +162,11 @@ func Parse(name string, text []byte) (*Study, error) {
 		s.Experiments[i] = d
 	}
 	if err := s.Validate(); err != nil {
-		return nil, usererr.New("%s: %w", name, err)
+		wrong := usererr.New("%s: %w", name, err)
+		return nil, wrong.Try("%s", cmp.Or(wrong.Hint, showsForm))
 	}
 	return &s, nil
 }
-
-// decodeStrict decodes TOML; an unknown key or a wrong type is a user error with
-// its line and column.
-func decodeStrict(name string, text []byte, into any) error {
-	decoder := toml.NewDecoder(strings.NewReader(string(text)))
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(into)
-	var unknown *toml.StrictMissingError
-	var wrong *toml.DecodeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &unknown):
-		first := unknown.Errors[0]
-		line, column := first.Position()
-		return usererr.New("%s:%d:%d: unknown key %q", name, line, column, strings.Join(first.Key(), "."))
-	case errors.As(err, &wrong):
-		line, column := wrong.Position()
-		return usererr.New("%s:%d:%d: %s", name, line, column, decodeMessage(wrong))
-	}
-	return usererr.New("%s: %s", name, oneLine(err.Error()))
-}
-
-// mismatch is how the decoder reports a value of the wrong type.
-var mismatch = regexp.MustCompile(`cannot decode TOML (.+) into .* of type (\S+)`)
-
-// decodeMessage says what is wrong in the words of the file, not of our structs.
-func decodeMessage(e *toml.DecodeError) string {
-	message := strings.TrimPrefix(oneLine(e.Error()), "toml: ")
-	if m := mismatch.FindStringSubmatch(message); m != nil {
-		return fmt.Sprintf("%s: got a TOML %s, want %s", strings.Join(e.Key(), "."), m[1], m[2])
-	}
-	return message
-}
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // Validate checks the study; the error names the first thing that is impossible.
 func (s *Study) Validate() error {

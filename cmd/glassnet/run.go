@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -35,7 +37,7 @@ const (
 // commands is the command line: one field per subcommand.
 type commands struct {
 	Study    studyCmd    `cmd:"" help:"Run studies, print their tables, write their report. Without a name: published and corrected."`
-	Studies  studiesCmd  `cmd:"" help:"List the built-in studies."`
+	Studies  studiesCmd  `cmd:"" help:"List the built-in studies, or print one: the form of a study file."`
 	Train    trainCmd    `cmd:"" help:"Train one network and save it."`
 	Evaluate evaluateCmd `cmd:"" help:"Cost, accuracy and confusion matrix of a model on a data set."`
 	Predict  predictCmd  `cmd:"" help:"Class and probabilities for PNG images or IDX files."`
@@ -83,6 +85,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exited // help or the version was asked for and printed
 	}
 	if err != nil {
+		if flag, ok := strings.CutPrefix(err.Error(), "unknown flag "); ok && parsed == nil && commandOf(err) == nil {
+			return fail(stderr, usererr.New("%s stands before the command", flag), "glassnet COMMAND "+flag+"; glassnet --help lists the commands")
+		}
 		return fail(stderr, usererr.New("%s", plainWords(err)), usageOf(err))
 	}
 	ctx, caught, stop := interruptible()
@@ -171,14 +176,23 @@ func plainWords(err error) string {
 // usageOf returns what to type after a parse error: the subcommand with what it wants
 // where that is missing, else its help.
 func usageOf(err error) string {
-	var p *kong.ParseError
-	if !errors.As(err, &p) || p.Context == nil || p.Context.Selected() == nil {
+	command := commandOf(err)
+	if command == nil {
 		return "glassnet --help"
 	}
 	if strings.HasPrefix(err.Error(), "expected ") {
-		return "glassnet " + p.Context.Selected().Summary()
+		return "glassnet " + command.Summary()
 	}
-	return p.Context.Selected().FullPath() + " --help"
+	return command.FullPath() + " --help"
+}
+
+// commandOf returns the subcommand of a parse error, or nil.
+func commandOf(err error) *kong.Node {
+	var p *kong.ParseError
+	if !errors.As(err, &p) || p.Context == nil {
+		return nil
+	}
+	return p.Context.Selected()
 }
 
 // fail prints err, if any, as one line "error: ..." and at most one "try: ...",
@@ -188,6 +202,8 @@ func fail(stderr io.Writer, err error, help string) int {
 	var diverged *train.DivergedError
 	var fault *experiment.FaultError
 	var hinted *hintedError
+	executable, _ := os.Executable() // "" where that is unknown
+	program := calledBy(executable)
 	switch user, isUser := usererr.Find(err); {
 	case err == nil:
 		return exitDone
@@ -199,11 +215,11 @@ func fail(stderr io.Writer, err error, help string) int {
 	case isUser:
 		fmt.Fprintf(stderr, "error: %s\n", oneLine(err))
 		if hint := cmp.Or(user.Hint, help); hint != "" {
-			fmt.Fprintf(stderr, "try: %s\n", hint)
+			fmt.Fprintf(stderr, "try: %s\n", typed(hint, program))
 		}
 		return exitUsage
 	case errors.As(err, &hinted):
-		fmt.Fprintf(stderr, "error: %s\ntry: %s\n", oneLine(err), hinted.hint)
+		fmt.Fprintf(stderr, "error: %s\ntry: %s\n", oneLine(err), typed(hinted.hint, program))
 		return exitFailed
 	case errors.As(err, &fault):
 		fmt.Fprintf(stderr, "error: %s\n%s", oneLine(err), fault.Stack)
@@ -212,6 +228,24 @@ func fail(stderr io.Writer, err error, help string) int {
 		fmt.Fprintf(stderr, "error: %s\n", oneLine(err))
 		return exitFailed
 	}
+}
+
+// calledBy returns what stands for glassnet on the command line, given its executable:
+// its name, or "go run ./cmd/glassnet" among those that go run makes.
+func calledBy(executable string) string {
+	made := func(part string) bool { return strings.HasPrefix(part, "go-build") }
+	if !slices.ContainsFunc(strings.Split(filepath.ToSlash(executable), "/"), made) || strings.HasSuffix(executable, ".test") {
+		return "glassnet"
+	}
+	return "go run ./cmd/glassnet"
+}
+
+// typed returns the hint with the commands in it as one types them.
+func typed(hint, program string) string {
+	if rest, ok := strings.CutPrefix(hint, "glassnet "); ok {
+		hint = program + " " + rest
+	}
+	return strings.ReplaceAll(hint, "; glassnet ", "; "+program+" ")
 }
 
 // hintedError is an error that is not the user's, but which the user may get around.

@@ -16,3 +16,28 @@ func TestFaultIsPrintedWithItsStack(t *testing.T) {
 		t.Errorf("fail = %d, %q, want %d, %q", code, out.String(), exitFailed, want)
 	}
 }
+
+// A hint is what one can type, also where there is no program of that name.
+func TestHintsAreTyped(t *testing.T) {
+	for hint, want := range map[string]string{
+		"glassnet data fetch":                     "go run ./cmd/glassnet data fetch",
+		"another --lr; glassnet train --help":     "another --lr; go run ./cmd/glassnet train --help",
+		"a file, which glassnet train writes":     "a file, which glassnet train writes",
+		"glassnet COMMAND -x; glassnet --help is": "go run ./cmd/glassnet COMMAND -x; go run ./cmd/glassnet --help is",
+	} {
+		if got := typed(hint, "go run ./cmd/glassnet"); got != want {
+			t.Errorf("typed(%q) = %q, want %q", hint, got, want)
+		}
+		if got := typed(hint, "glassnet"); got != hint {
+			t.Errorf("typed(%q) = %q for glassnet itself", hint, got)
+		}
+	}
+	for path, want := range map[string]string{
+		"/usr/bin/glassnet": "glassnet", "/tmp/go-build12/b001/exe/glassnet": "go run ./cmd/glassnet",
+		"/home/me/.cache/go-build/2c/2c45-d/glassnet": "go run ./cmd/glassnet", "/tmp/go-build12/b001/glassnet.test": "glassnet",
+	} {
+		if got := calledBy(path); got != want {
+			t.Errorf("calledBy(%q) = %q, want %q", path, got, want)
+		}
+	}
+}

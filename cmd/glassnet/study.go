@@ -13,6 +13,7 @@ import (
 	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 	"glassnet/report"
+	"glassnet/studies"
 )
 
 // studyCmd runs studies, each into a table, all into one report.
@@ -208,11 +209,24 @@ func (c *studyCmd) checkPublished(stderr io.Writer, all []*experiment.Results) e
 	return nil
 }
 
-// studiesCmd lists the built-in studies.
-type studiesCmd struct{}
+// studiesCmd lists the built-in studies, or prints one.
+type studiesCmd struct {
+	Name string `arg:"" optional:"" help:"Print the file of this one: the form for a study of your own."`
+}
 
 // Run implements the command.
-func (studiesCmd) Run(s *session) error {
+func (c *studiesCmd) Run(s *session) error {
+	if c.Name != "" {
+		if !slices.Contains(studies.Names, c.Name) {
+			return usererr.New("unknown study %q, want %s", c.Name, usererr.List(studies.Names))
+		}
+		text, err := studies.Read(c.Name)
+		if err != nil {
+			return err
+		}
+		_, err = s.stdout.Write(text)
+		return err
+	}
 	for _, name := range experiment.BuiltIn() {
 		study, err := experiment.Load(name)
 		if err != nil {

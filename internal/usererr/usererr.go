@@ -18,9 +18,13 @@ type Error struct {
 	Setting string
 }
 
-// New formats like fmt.Errorf, %w included.
+// New formats like fmt.Errorf, %w included: of a user error within, the hint goes on.
 func New(format string, args ...any) *Error {
-	return &Error{err: fmt.Errorf(format, args...)}
+	e := &Error{err: fmt.Errorf(format, args...)}
+	if within, ok := Find(e.Unwrap()); ok {
+		e.Hint = within.Hint
+	}
+	return e
 }
 
 // Try returns a copy of e that carries the hint.
