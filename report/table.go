@@ -232,7 +232,7 @@ func tableNotes(r *experiment.Results) []string {
 	if sharedCores(r) {
 		note = "Time: wall time of a run while other runs shared the cores."
 		if slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool { return e.Timing != nil }) {
-			note = "Time: wall time of a run while other runs shared the cores; what was timed alone has a table of its own in the report."
+			note = "Time: wall time of a run while other runs shared the cores; the report has a table of its own for what was timed alone."
 		}
 	}
 	notes = append(notes, note)
