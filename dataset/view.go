@@ -44,7 +44,7 @@ func (v View) PerClass() []int {
 // set's share, in [0, 1); it is an error when either part would be empty though
 // share asks for it.
 func Split(s *Set, order []int32, share float64) (fit, validation View, err error) {
-	n := int(share * float64(len(order)))
+	n := int(share*float64(len(order)) + 1e-9) // 0.29 of 100 are 29, though 0.29·100 < 29 in binary
 	switch {
 	case !(share >= 0 && share < 1):
 		return View{}, View{}, usererr.New("validation share %v, want a number in [0, 1)", share)

@@ -17,6 +17,17 @@ func four() *Set {
 	}
 }
 
+// A share is the decimal number that was typed, not the binary one below it.
+func TestSplitOfDecimals(t *testing.T) {
+	s := &Set{Width: 1, Height: 1, Classes: 2, Pixels: make([]byte, 100), Labels: make([]uint8, 100)}
+	for share, want := range map[float64]int{0.29: 29, 0.57: 57, 0.58: 58, 0.2: 20, 0.999: 99, 0.005: 0} {
+		_, validation, err := Split(s, All(s).Index, share)
+		if validation.Len() != want || (err == nil) != (want > 0) {
+			t.Errorf("Split of 100 at %v: %d for validation, error %v, want %d", share, validation.Len(), err, want)
+		}
+	}
+}
+
 func TestSplit(t *testing.T) {
 	s := four()
 	fit, validation, err := Split(s, []int32{3, 1, 0, 2}, 0.25)

@@ -18,19 +18,25 @@ func Evaluate[T matrix.Float](net *nn.Network[T], loss nn.Loss[T], name string, 
 	for c := range e.Confusion {
 		e.Confusion[c] = make([]int, outputs)
 	}
-	var wrong []Digit
+	type mistake struct {
+		Digit
+		probability float64
+	}
+	var wrong []mistake
 	m := train.NewEvaluator(net, loss, threads).Evaluate(dataset.All(set), func(i int, probabilities []T) {
 		label, predicted := int(set.Labels[i]), nn.Argmax(probabilities)
 		e.Confusion[label][predicted]++
 		if label != predicted {
-			p := float64(probabilities[predicted])
-			wrong = append(wrong, Digit{Index: i, Label: label, Predicted: &predicted, Probability: &p, Pixels: set.Image(i)})
+			p := float64(probabilities[predicted]) // NaN where the outputs overflow
+			wrong = append(wrong, mistake{Digit{Index: i, Label: label, Predicted: &predicted, Probability: finite(p), Pixels: set.Image(i)}, p})
 		}
 	})
-	e.Cost, e.Accuracy = finite(m.Cost), finite(m.Accuracy)
+	e.Cost, e.Accuracy = finite(m.Cost), accuracy(m)
 	e.PerClass = scores(e.Confusion)
-	slices.SortStableFunc(wrong, func(a, b Digit) int { return cmp.Compare(*b.Probability, *a.Probability) })
-	e.Mistakes = wrong[:min(mistakes, len(wrong))]
+	slices.SortStableFunc(wrong, func(a, b mistake) int { return cmp.Compare(b.probability, a.probability) })
+	for _, m := range wrong[:min(mistakes, len(wrong))] {
+		e.Mistakes = append(e.Mistakes, m.Digit)
+	}
 	return e
 }
 

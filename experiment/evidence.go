@@ -47,7 +47,8 @@ func checkPublishedNorm[T matrix.Float](r *Ready[T], s Settings) (Evidence, erro
 }
 
 // twin copies the dense layers of net into a float64 network with the given
-// normalisation.
+// normalisation. A bias that the twin has no room for is one that its batch
+// normalisation subtracts again.
 func twin[T matrix.Float](net *nn.Network[T], s Settings, in, classes int, normalisation string) (*nn.Network[float64], error) {
 	c := s.Config
 	c.Normalisation = normalisation
@@ -55,18 +56,21 @@ func twin[T matrix.Float](net *nn.Network[T], s Settings, in, classes int, norma
 	if err != nil {
 		return nil, err
 	}
-	from := dense(net.Params())
-	for i, p := range dense(t.Params()) {
-		copy(p.Value, matrix.Convert[float64](from[i].Value))
+	from := map[string][]T{} // by name, which says the layer's position and the part
+	for _, p := range net.Params() {
+		from[p.Name] = p.Value
+	}
+	for _, p := range t.Params() {
+		if p.Role != nn.Weight && p.Role != nn.Bias {
+			continue
+		}
+		values, ok := from[p.Name]
+		if !ok || len(values) != len(p.Value) {
+			panic(fmt.Sprintf("experiment: a network has %d values of %s, its twin %d", len(values), p.Name, len(p.Value)))
+		}
+		copy(p.Value, matrix.Convert[float64](values))
 	}
 	return t, nil
-}
-
-// dense returns the weights and biases among params.
-func dense[T matrix.Float](params []*nn.Param[T]) []*nn.Param[T] {
-	return slices.DeleteFunc(slices.Clone(params), func(p *nn.Param[T]) bool {
-		return p.Role != nn.Weight && p.Role != nn.Bias
-	})
 }
 
 // checksPerLayer is how many weights of each layer are checked: those with the

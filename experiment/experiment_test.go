@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -134,6 +135,7 @@ func TestStudyErrors(t *testing.T) {
 		"no name":              {head + "[[experiment]]\nepochs = 1\n", `experiment 1: name = ""`},
 		"name is no word":      {head + "[[experiment]]\nname = \"../x\"\n", `experiment 1: name = "../x"`},
 		"name twice":           {head + one + one, `experiment 2: the name "a" is taken`},
+		"name in another case": {head + one + "[[experiment]]\nname = \"A\"\n", `experiment 2: the name "A" is taken`},
 		"comparison":           {head + two + "[[comparison]]\na = \"a\"\nb = \"c\"\n", `comparison 1: a = "a", b = "c", want two of`},
 		"compared with itself": {head + two + "[[comparison]]\na = \"a\"\nb = \"a\"\n", "comparison 1"},
 		"stream order":         {head + "stream_order = [\"a\"]\n" + two, "stream_order"},
@@ -477,6 +479,102 @@ func TestDivergedRunIsInTheTable(t *testing.T) {
 	}
 }
 
+// Outputs may overflow while all weights are finite numbers: such a run has diverged, and
+// the study goes on.
+func TestOverflowingOutputs(t *testing.T) {
+	data := digits(t, 100, 20)
+	dir := t.TempDir()
+	const steep = "name = \"plain\"\nlearning_rate = 1000.0\nhidden = [64, 64, 64, 64]"
+	r, err := parse(t, strings.Replace(small, "name = \"plain\"", steep, 1)).Run(context.Background(), dir, data, RunOptions{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	finiteWeights := 0
+	for _, run := range r.Experiments[0].Runs {
+		if run.Stopped != train.StoppedDiverged || run.TestAccuracy != nil || run.TestCost != nil {
+			t.Errorf("run stopped %q with accuracy %v, cost %v, want it diverged without figures", run.Stopped, run.TestAccuracy, run.TestCost)
+		}
+		if run.SumOfWeights == nil {
+			continue
+		}
+		finiteWeights++
+		text, err := os.ReadFile(filepath.Join(dir, run.Dir, "evaluation.json"))
+		var e Evaluation
+		if err != nil || json.Unmarshal(text, &e) != nil || e.Accuracy != nil || e.Cost != nil || len(e.Mistakes) == 0 || e.Mistakes[0].Probability != nil {
+			t.Errorf("evaluation of outputs that overflow (%v): %.200s, want no figures", err, text)
+		}
+	}
+	if finiteWeights == 0 {
+		t.Error("all weights overflowed too: this shows nothing")
+	}
+	if r.Experiments[1].Runs[0].TestAccuracy == nil {
+		t.Error("the other experiment has no figures")
+	}
+}
+
+// A study that runs out of time is summarised as an interrupted one is.
+func TestDeadline(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	r, err := parse(t, strings.Replace(small, "epochs = 4", "epochs = 100000", 1)).Run(ctx, dir, digits(t, 100, 20), RunOptions{Threads: 2})
+	if !errors.Is(err, context.DeadlineExceeded) || r == nil || !r.Interrupted {
+		t.Fatalf("Run = %v, %v, want interrupted results and the deadline", r, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "results.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUntested(t *testing.T) {
+	steps := func(reached int) *Experiment {
+		e := &Experiment{Name: fmt.Sprint("r", reached), Timing: &Timing{Repeats: 3}}
+		for k := range 4 {
+			r := Run{Seed: uint64(k)}
+			if k < reached {
+				r.StepsToTarget, r.SecondsToTarget = new(float64(100+k)), new(float64(k+1))
+			}
+			e.Runs = append(e.Runs, r)
+		}
+		return e
+	}
+	accuracy, toTarget, seconds := metrics[0], metrics[7], metrics[8]
+	for _, test := range []struct {
+		a, b *Experiment
+		m    metric
+		want string
+	}{
+		{steps(4), steps(4), toTarget, ""},
+		{steps(4), steps(3), toTarget, "r4 never reached the target in 0 of 4 runs, r3 in 1 of 4, and the mean leaves them out"},
+		{steps(4), steps(3), accuracy, ""},
+		{steps(4), steps(4), seconds, "there are fewer timings than seeds, so the spread lacks the error of a timing"},
+	} {
+		if got := untested(test.a, test.b, test.m); got != test.want {
+			t.Errorf("untested(%s, %s, %s) = %q, want %q", test.a.Name, test.b.Name, test.m.name, got, test.want)
+		}
+	}
+	r := &Results{Experiments: []Experiment{*steps(4), *steps(3)}}
+	r.Experiments[0].Name, r.Experiments[1].Name = "a", "b"
+	summarise(r, &Study{Seeds: []uint64{0, 1, 2, 3}, Primary: "test_accuracy", Comparisons: []Pair{{A: "a", B: "b"}}})
+	for _, c := range r.Comparisons {
+		if c.Metric == "steps_to_target" && (c.P != nil || c.PHolm != nil || c.N != 3 || !strings.Contains(c.Finding, "not tested")) {
+			t.Errorf("comparison of steps with a run that never got there = %+v, want it untested", c)
+		}
+	}
+	// Costs beyond what a difference can hold are no reason to panic.
+	huge := func(name string, v ...float64) *Experiment {
+		e := &Experiment{Name: name}
+		for k := range v {
+			e.Runs = append(e.Runs, Run{Seed: uint64(k), TestCost: &v[k]})
+		}
+		return e
+	}
+	c := compare(huge("a", 1e308, 1e308), huge("b", -1e308, 1e300), metrics[3])
+	if got := finding(&c, metrics[3], ""); c.P != nil || !strings.Contains(got, "beyond what a number holds") {
+		t.Errorf("differences that overflow: %+v, %q", c, got)
+	}
+}
+
 // A panic in the goroutine of a run ends the study, not the program.
 func TestPanicOfARunFailsTheStudy(t *testing.T) {
 	_, err := parse(t, small).Run(context.Background(), t.TempDir(), digits(t, 100, 20), RunOptions{Threads: 2, Progress: func(Progress) { panic("in a run") }})
@@ -586,9 +684,15 @@ func TestTrainWithNumpyNumbers(t *testing.T) {
 // The gradient check of the published normalisation fails, that of batch
 // normalisation in its place passes: what the report shows is measured.
 func TestEvidence(t *testing.T) {
+	for _, place := range []string{PlaceBefore, PlaceAfter} {
+		t.Run(place, func(t *testing.T) { testEvidence(t, place) })
+	}
+}
+
+func testEvidence(t *testing.T, place string) {
 	data := digits(t, 400, 50)
 	c := Default()
-	c.Normalisation, c.Place, c.Epochs, c.Batch = NormalisationPublished, PlaceAfter, 3, 20
+	c.Normalisation, c.Place, c.Epochs, c.Batch = NormalisationPublished, place, 3, 20
 	dir := t.TempDir()
 	if _, err := Train(context.Background(), dir, data, Settings{Precision: "float64", Seed: 3, Config: c}, TrainOptions{Threads: 1}); err != nil {
 		t.Fatal(err)
@@ -606,6 +710,15 @@ func TestEvidence(t *testing.T) {
 	}
 	if len(e.TwinChecks) < 30 || e.TwinFailed != 0 {
 		t.Errorf("batch normalisation: %d of %d gradient checks fail (worst %v), want none", e.TwinFailed, len(e.TwinChecks), e.TwinWorst)
+	}
+	zeros := 0
+	for _, check := range e.TwinChecks {
+		if *check.Analytic == 0 {
+			zeros++
+		}
+	}
+	if zeros > 0 {
+		t.Errorf("batch normalisation: %d of %d gradients are 0, so their checks show nothing", zeros, len(e.TwinChecks))
 	}
 }
 
@@ -685,13 +798,27 @@ func TestFindingsFollowFromTheNumbers(t *testing.T) {
 		if test.c.N > 1 {
 			test.c.P, test.c.PHolm, test.c.CI95 = &p, &test.p, [2]*float64{&low, &high}
 		}
-		if got := finding(&test.c, m); !strings.Contains(got, test.want) {
+		if got := finding(&test.c, m, ""); !strings.Contains(got, test.want) {
 			t.Errorf("%s: %q, want %q in it", name, got, test.want)
 		}
 	}
-	exact := finding(&Comparison{A: "x", B: "y", N: 3, Difference: &difference}, m)
-	if !strings.Contains(exact, "exactly") {
-		t.Errorf("constant difference: %q", exact)
+	for _, test := range []struct {
+		c              Comparison
+		untested, want string
+	}{
+		{Comparison{N: 3, Difference: &difference, CI95: [2]*float64{&low, &high}}, "",
+			"Test accuracy: y differs from x by the same amount with every one of 3 seeds, +0.011: there is no spread to test it against."},
+		{Comparison{N: 5, Difference: &lower, CI95: [2]*float64{&low, &high}, P: &p, PHolm: new(1e-5)}, "",
+			"Test accuracy is lower for y than for x (mean difference -0.0110, 95 % interval +0.0020 to +0.0200, p < 0.0001 after correction, 5 seeds)."},
+		{Comparison{N: 5, Difference: &difference, CI95: [2]*float64{&low, &high}, P: &p, PHolm: new(0.3)}, "",
+			"Test accuracy: no difference between x and y that 5 seeds can show (mean difference +0.0110, 95 % interval +0.0020 to +0.0200, p = 0.3000 after correction)."},
+		{Comparison{N: 5}, "", "Test accuracy: the difference between x and y is beyond what a number holds."},
+		{Comparison{N: 5, Difference: &difference, CI95: [2]*float64{&low, &high}}, "they failed", "Test accuracy: mean difference +0.0110 between y and x, not tested: they failed."},
+	} {
+		test.c.A, test.c.B = "x", "y"
+		if got := finding(&test.c, m, test.untested); got != test.want {
+			t.Errorf("finding = %q, want %q", got, test.want)
+		}
 	}
 }
 

@@ -118,10 +118,12 @@ type Run struct {
 	MicrosPerStep   *float64 `json:"us_per_step"`   // timed alone; the same for all runs of an experiment
 	SumOfWeights    *float64 `json:"sum_of_weights"`
 	StepsToTarget   *float64 `json:"steps_to_target"`    // null: never reached
-	SecondsToTarget *float64 `json:"seconds_to_target"`  // from the time alone
+	SecondsToTarget *float64 `json:"seconds_to_target"`  // steps and looks to the target by a timing alone, a seed's own: the k-th seed takes the k-th repeat
 	Stopped         string   `json:"stopped"`            // criterion, patience, max_epochs, interrupted, diverged
 	Diverged        string   `json:"diverged,omitempty"` // epoch, step and rate at which it did
 	Dir             string   `json:"dir"`                // relative to the study's folder, e.g. runs/exp1-seed42
+
+	looksToTarget int // looks up to the one that reached the target
 
 	// Of a single training (result.json); a study says them once for all runs.
 	Dataset  string `json:"dataset,omitempty"`

@@ -73,8 +73,8 @@ type Progress struct {
 	Epoch     int
 	MaxEpochs int
 	Step      int
-	Cost      float64 // validation cost, or training cost without validation set
-	Accuracy  float64 // validation accuracy, or training accuracy
+	Cost      float64 // validation cost, or training cost without validation set; NaN before the first look
+	Accuracy  float64 // validation accuracy, or training accuracy; NaN before the first look
 	Done      bool
 	Stopped   string // when Done
 }
@@ -251,6 +251,9 @@ func runTyped[T matrix.Float](ctx context.Context, dir string, data *dataset.Dat
 		Epochs: s.Epochs, Stop: s.stopRule(), KeepBest: s.Stop == StopPatience,
 		Watch: func(l train.Look) {
 			history.add(l, s.Stop == StopPublished)
+			if run.StepsToTarget == nil {
+				run.looksToTarget++
+			}
 			if target > 0 && run.StepsToTarget == nil && l.Validation.Accuracy >= target {
 				run.StepsToTarget = finite(float64(l.Step))
 			}
@@ -296,7 +299,10 @@ func (c Config) stopRule() train.StopRule {
 
 func progressOf(name string, s Settings, l train.Look, validated bool) Progress {
 	p := Progress{Run: name, Epoch: l.Epoch, MaxEpochs: s.Epochs, Step: l.Step, Cost: l.TrainCost, Accuracy: l.TrainAccuracy}
-	if validated {
+	switch {
+	case l.Step == 0:
+		p.Cost, p.Accuracy = math.NaN(), math.NaN()
+	case validated:
 		p.Cost, p.Accuracy = l.Validation.Cost, l.Validation.Accuracy
 	}
 	return p
@@ -312,7 +318,7 @@ func measure[T matrix.Float](run *Run, r *Ready[T], data *dataset.Data, s Settin
 	e := train.NewEvaluator(r.Net, r.Loss, threads)
 	fit, test := e.Evaluate(r.Fit, nil), e.Evaluate(dataset.All(data.Test), nil)
 	validation := e.Evaluate(r.Validation, nil)
-	run.TrainAccuracy, run.ValAccuracy, run.TestAccuracy = finite(fit.Accuracy), finite(validation.Accuracy), finite(test.Accuracy)
+	run.TrainAccuracy, run.ValAccuracy, run.TestAccuracy = accuracy(fit), accuracy(validation), accuracy(test)
 	run.TrainCost, run.ValCost, run.TestCost = finite(fit.Cost), finite(validation.Cost), finite(test.Cost)
 	run.Penalty = finite(r.Penalty.Apply(r.Net.Params(), nn.Eval))
 	run.SumOfWeights = finite(sumOfWeights(r.Net))
@@ -327,6 +333,15 @@ func measure[T matrix.Float](run *Run, r *Ready[T], data *dataset.Data, s Settin
 			run.TrainCost, run.ValCost = nil, nil
 		}
 	}
+}
+
+// accuracy is undefined where the cost is no number: outputs have overflowed, and tell
+// nothing.
+func accuracy(m train.Metrics) *float64 {
+	if math.IsNaN(m.Cost) {
+		return nil
+	}
+	return finite(m.Accuracy)
 }
 
 // sumOfWeights returns the sum over all weight matrices, a fingerprint of the

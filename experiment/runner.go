@@ -168,7 +168,7 @@ func (s *Study) runAll(ctx context.Context, dir string, data *dataset.Data, jobs
 				run.Dir = filepath.ToSlash(folder)
 				runs[i] = run
 				var diverged *train.DivergedError
-				if err != nil && !errors.As(err, &diverged) && !errors.Is(err, context.Canceled) {
+				if err != nil && !errors.As(err, &diverged) && (going.Err() == nil || !errors.Is(err, going.Err())) {
 					once.Do(func() { failure = fmt.Errorf("%s: %w", j.name, err) })
 					stop()
 				}
@@ -323,25 +323,18 @@ func (s *Study) time(ctx context.Context, data *dataset.Data, jobs []job, thread
 		t.MicrosPerStep, t.MicrosPerLook = median(t.Samples), median(looks)
 		e := &results.Experiments[i]
 		e.Timing = t
-		fit := data.Train.Len() - int(e.Config.Validation*float64(data.Train.Len()))
 		for k := range e.Runs {
 			run := &e.Runs[k]
 			run.MicrosPerStep = &t.MicrosPerStep
 			if run.StepsToTarget != nil {
-				looks := *run.StepsToTarget / float64(stepsBetweenLooks(e.Config, fit))
-				run.SecondsToTarget = finite((*run.StepsToTarget*t.MicrosPerStep + looks*t.MicrosPerLook) / 1e6)
+				// Each seed takes a timing of its own, those of its turn in all experiments, so
+				// that the spread over seeds has the error of a timing in it.
+				m := samples[i][k%len(samples[i])]
+				run.SecondsToTarget = finite((*run.StepsToTarget*m.step + float64(run.looksToTarget)*m.look) / 1e6)
 			}
 		}
 	}
 	return nil
-}
-
-// stepsBetweenLooks returns how many steps there are to one look, on average.
-func stepsBetweenLooks(c Config, examples int) int {
-	if c.LookEvery > 0 {
-		return c.LookEvery
-	}
-	return (examples + c.Batch - 1) / c.Batch
 }
 
 // speed is what one timing measured, in microseconds.

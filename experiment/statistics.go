@@ -12,14 +12,15 @@ import (
 
 // metric is a figure of a run that is summarised over seeds and compared.
 type metric struct {
-	name    string
-	of      func(*Run) *float64
-	words   string // for sentences
-	unit    string
-	digits  int
-	shared  bool // wall time of runs that share the cores: summarised, not compared
-	timed   bool // changes from one timing to the next
-	derived bool // follows from other figures, or is the same for all seeds: summarised, not compared
+	name     string
+	of       func(*Run) *float64
+	words    string // for sentences
+	unit     string
+	digits   int
+	shared   bool // wall time of runs that share the cores: summarised, not compared
+	timed    bool // changes from one timing to the next
+	toTarget bool // has no figure where the target was never reached
+	derived  bool // follows from other figures, or is the same for all seeds: summarised, not compared
 }
 
 var metrics = []metric{
@@ -30,8 +31,8 @@ var metrics = []metric{
 	{name: "val_cost", of: func(r *Run) *float64 { return r.ValCost }, words: "validation cost", digits: 4},
 	{name: "train_cost", of: func(r *Run) *float64 { return r.TrainCost }, words: "training cost", digits: 4},
 	{name: "steps", of: func(r *Run) *float64 { return finite(float64(r.Steps)) }, words: "number of training steps", unit: " steps"},
-	{name: "steps_to_target", of: func(r *Run) *float64 { return r.StepsToTarget }, words: "number of steps to the target accuracy", unit: " steps"},
-	{name: "seconds_to_target", of: func(r *Run) *float64 { return r.SecondsToTarget }, words: "time to the target accuracy", unit: " s", digits: 3, timed: true},
+	{name: "steps_to_target", of: func(r *Run) *float64 { return r.StepsToTarget }, words: "number of steps to the target accuracy", unit: " steps", toTarget: true},
+	{name: "seconds_to_target", of: func(r *Run) *float64 { return r.SecondsToTarget }, words: "time to the target accuracy", unit: " s", digits: 3, timed: true, toTarget: true},
 	{name: "epochs", of: func(r *Run) *float64 { return finite(float64(r.Epochs)) }, words: "number of epochs", derived: true},
 	{name: "penalty", of: func(r *Run) *float64 { return r.Penalty }, words: "penalty", digits: 4, derived: true},
 	{name: "sum_of_weights", of: func(r *Run) *float64 { return r.SumOfWeights }, words: "sum of weights", digits: 4, derived: true},
@@ -70,13 +71,18 @@ func summarise(r *Results, s *Study) {
 	if len(s.Seeds) < 2 {
 		return // one run is an anecdote: nothing to compare
 	}
+	var reasons []string // why a comparison is not tested
 	for _, pair := range s.Comparisons {
 		a, b := find(r, pair.A), find(r, pair.B)
 		for _, m := range metrics {
 			if m.compared() {
 				c := compare(a, b, m)
 				c.Primary = pair.Primary && m.name == s.Primary
-				r.Comparisons = append(r.Comparisons, c)
+				why := untested(a, b, m)
+				if why != "" {
+					c.P = nil
+				}
+				r.Comparisons, reasons = append(r.Comparisons, c), append(reasons, why)
 			}
 		}
 	}
@@ -98,7 +104,7 @@ func summarise(r *Results, s *Study) {
 	holm(timed)
 	for i := range r.Comparisons {
 		c := &r.Comparisons[i]
-		c.Finding = finding(c, metricOf(c))
+		c.Finding = finding(c, metricOf(c), reasons[i])
 	}
 }
 
@@ -148,7 +154,7 @@ func compare(a, b *Experiment, m metric) Comparison {
 	}
 	s := summaryOf(differences)
 	c.Difference, c.CI95, c.N = s.Mean, s.CI95, s.N
-	if c.N < 2 {
+	if c.N < 2 || s.Mean == nil || s.SD == nil { // too few, or beyond what a number holds
 		return c
 	}
 	if *s.SD <= 1e-12*math.Abs(*s.Mean) {
@@ -189,19 +195,56 @@ func holm(comparisons []*Comparison) {
 	}
 }
 
+// untested says why a difference that could be tested is not, "" if it is.
+func untested(a, b *Experiment, m metric) string {
+	missed := func(e *Experiment) (n, of int) {
+		for i := range e.Runs {
+			if r := &e.Runs[i]; completed(r) {
+				of++
+				if r.StepsToTarget == nil {
+					n++
+				}
+			}
+		}
+		return n, of
+	}
+	if m.toTarget {
+		// Seeds without a figure are not like the others: over those that are left, an
+		// experiment looks the faster the more often it fails.
+		inA, ofA := missed(a)
+		inB, ofB := missed(b)
+		if inA+inB > 0 {
+			return fmt.Sprintf("%s never reached the target in %d of %d runs, %s in %d of %d, and the mean leaves them out", a.Name, inA, ofA, b.Name, inB, ofB)
+		}
+	}
+	if m.timed {
+		for _, e := range []*Experiment{a, b} {
+			if e.Timing != nil && e.Timing.Repeats < len(e.Runs) {
+				return "there are fewer timings than seeds, so the spread lacks the error of a timing"
+			}
+		}
+	}
+	return ""
+}
+
 // finding says in one sentence what a comparison shows; significance is judged at
 // 5 % on the corrected p value.
-func finding(c *Comparison, m metric) string {
+func finding(c *Comparison, m metric, untested string) string {
 	what := upperFirst(m.words)
 	switch {
 	case c.N == 0:
 		return fmt.Sprintf("%s: no seed has a figure for both %s and %s.", what, c.A, c.B)
 	case c.N == 1:
 		return fmt.Sprintf("%s: one seed alone has a figure for both %s and %s; one pair shows nothing.", what, c.A, c.B)
+	case c.Difference == nil || c.CI95[0] == nil || c.CI95[1] == nil:
+		return fmt.Sprintf("%s: the difference between %s and %s is beyond what a number holds.", what, c.A, c.B)
+	case untested != "":
+		return fmt.Sprintf("%s: mean difference %s%s between %s and %s, not tested: %s.", what, number(*c.Difference, m), m.unit, c.B, c.A, untested)
 	case c.P == nil:
-		return fmt.Sprintf("%s: %s differs from %s by exactly %s with every one of %s.", what, c.B, c.A, number(*c.Difference, m), seeds(c.N))
+		return fmt.Sprintf("%s: %s differs from %s by the same amount with every one of %s, %+.4g%s: there is no spread to test it against.",
+			what, c.B, c.A, seeds(c.N), *c.Difference, m.unit)
 	}
-	figures := fmt.Sprintf("mean difference %s%s, 95 %% interval %s to %s, p = %s after correction",
+	figures := fmt.Sprintf("mean difference %s%s, 95 %% interval %s to %s, p %s after correction",
 		number(*c.Difference, m), m.unit, number(*c.CI95[0], m), number(*c.CI95[1], m), pValue(*c.PHolm))
 	if *c.PHolm >= 0.05 {
 		return fmt.Sprintf("%s: no difference between %s and %s that %s can show (%s).", what, c.A, c.B, seeds(c.N), figures)
@@ -230,5 +273,5 @@ func pValue(p float64) string {
 	if p < 0.0001 {
 		return "< 0.0001"
 	}
-	return fmt.Sprintf("%.4f", p)
+	return fmt.Sprintf("= %.4f", p)
 }

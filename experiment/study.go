@@ -66,11 +66,19 @@ const (
 // reader should meet them.
 func BuiltIn() []string { return studies.Names }
 
+// BuiltInText returns the file of the built-in study of that name.
+func BuiltInText(name string) ([]byte, error) {
+	if !slices.Contains(studies.Names, name) {
+		return nil, usererr.New("unknown study %q, want %s", name, usererr.List(studies.Names))
+	}
+	return studies.Read(name)
+}
+
 // Load returns the built-in study of that name, or reads the study file at that
 // path. What the file says wrong is a user error naming file, place, got and want.
 func Load(nameOrPath string) (*Study, error) {
 	if slices.Contains(studies.Names, nameOrPath) {
-		text, err := studies.Read(nameOrPath)
+		text, err := BuiltInText(nameOrPath)
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +212,8 @@ func (s *Study) Validate() error {
 		if !validName(e.Name) {
 			return usererr.New("experiment %d: name = %q, want 1 to %d letters, digits, - or _", i+1, e.Name, maxNameLength)
 		}
-		if slices.Contains(names[:i], e.Name) {
+		// Names are those of folders, and some file systems see no case.
+		if slices.ContainsFunc(names[:i], func(taken string) bool { return strings.EqualFold(taken, e.Name) }) {
 			return usererr.New("experiment %d: the name %q is taken", i+1, e.Name)
 		}
 		if err := e.Validate(); err != nil {

@@ -33,7 +33,8 @@ func (b *builder) evidence(s *study) []block {
 	}
 	name := clean(s.Experiments[at].Name)
 	first := &s.files[at][0]
-	blocks := []block{{Text: evidenceIntro(s, name)}, {List: evidenceFaults(s, at)}}
+	faults := evidenceFaults(s, at)
+	blocks := []block{{Text: evidenceIntro(s, name, len(faults))}, {List: faults}}
 
 	blocks = append(blocks, block{Text: growthProse(s, at, beside)})
 	var sums, norms []curve
@@ -83,7 +84,13 @@ func (b *builder) evidence(s *study) []block {
 	if first.evidence != nil && len(first.evidence.Checks) > 0 {
 		blocks = append(blocks, b.gradients(s, at, first.evidence)...)
 	}
-	return append(blocks, block{Text: stopProse(s)}, block{List: smallPrint(s)})
+	if s.Experiments[at].Config.Stop == experiment.StopPublished {
+		blocks = append(blocks, block{Text: stopProse(s)})
+	}
+	if isReplay(s) {
+		blocks = append(blocks, block{List: smallPrint(s)})
+	}
+	return blocks
 }
 
 // gradients shows the check of gradients against finite differences.

@@ -41,6 +41,7 @@ type study struct {
 type run struct {
 	epochs     []look // the last look of each epoch
 	beforeLast look   // the look before the last one
+	lowest     look   // the first of all looks with the lowest validation cost; step 0: none
 	norms      []string
 	evaluation *experiment.Evaluation
 	evidence   *experiment.Evidence
@@ -312,6 +313,9 @@ func loadHistory(out *run, path string) error {
 		}
 		if !first {
 			out.beforeLast = previous
+		}
+		if drawable(now.valCost, false) && (out.lowest.step == 0 || now.valCost < out.lowest.valCost) {
+			out.lowest = now
 		}
 		previous, first = now, false
 	}

@@ -290,24 +290,23 @@ func curveCaption(s *study, i int) string {
 	if len(e.Runs) > 1 {
 		seed = fmt.Sprintf(" (seed %d)", e.Runs[0].Seed)
 	}
-	if best.epoch == last.epoch {
+	if best.step == last.step {
 		return text + fmt.Sprintf(" The validation cost is lowest at the end: %s in epoch %s%s.", fixed(best.valCost, 3), fixed(float64(best.epoch), 0), seed)
+	}
+	if best.epoch == last.epoch {
+		return text + fmt.Sprintf(" The validation cost is lowest in the last epoch, %s: %s%s.", fixed(float64(best.epoch), 0), fixed(best.valCost, 3), seed)
 	}
 	return text + fmt.Sprintf(" The validation cost is lowest in epoch %s, %s, and ends at %s%s.",
 		fixed(float64(best.epoch), 0), fixed(best.valCost, 3), fixed(last.valCost, 3), seed)
 }
 
-// bestLook is the epoch with the lowest validation cost, and the last one.
+// bestLook is the look with the lowest validation cost, and the last one.
 func bestLook(r *run) (best, last look, ok bool) {
-	for _, l := range r.epochs {
-		if drawable(l.valCost, false) && (!ok || l.valCost < best.valCost) {
-			best, ok = l, true
-		}
+	if r.lowest.step == 0 {
+		return best, last, false
 	}
-	if ok {
-		last = r.last()
-	}
-	return best, last, ok && drawable(last.valCost, false)
+	last = r.last()
+	return r.lowest, last, drawable(last.valCost, false)
 }
 
 func overlayCaption(s *study, name string) string {
@@ -329,7 +328,10 @@ func comparisonProse(s *study) string {
 	if missed := unreached(s.Results); missed != "" {
 		text += " " + missed
 	}
-	return text + " Time per step is measured with nothing else running, the experiments taking turns."
+	if anyTiming(s.Results) {
+		text += " Time per step is measured with nothing else running, the experiments taking turns."
+	}
+	return text
 }
 
 func dotCaption(s *study, key string) string {
@@ -389,12 +391,19 @@ func missedTarget(s *study, key string) string {
 	return "Never reached, and left out: " + join(parts) + "."
 }
 
+// anyTiming says whether some experiment was timed alone.
+func anyTiming(r *experiment.Results) bool {
+	return slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool { return e.Timing != nil })
+}
+
 func timeProse(s *study) string {
 	text := "Wall time is of one run after the other."
 	if sharedCores(s.Results) {
 		text = "Wall time is of runs that shared the cores with others, so it says little about an experiment."
 	}
-	text += " Timed alone, experiments take turns; the last of our columns is that time per step, times the steps, without the looks at the validation set."
+	if anyTiming(s.Results) {
+		text += " Timed alone, experiments take turns; the last of our columns is that time per step, times the steps, without the looks at the validation set."
+	}
 	if isReplay(s) {
 		text += " The published seconds come from another machine and another program: they stand here to be seen, not to be compared."
 	}
@@ -439,19 +448,27 @@ func times(n int) string {
 
 const mistakesProse = "Wrong answers that the network is surest of. Some are hard for people too; others show what it has not learned."
 
-func evidenceIntro(s *study, name string) string {
+func evidenceIntro(s *study, name string, faults int) string {
+	count := map[int]string{2: "Two", 3: "Three"}[faults]
 	if isReplay(s) {
-		return fmt.Sprintf("The published table says that batch norm halves the steps and costs thirteen points of accuracy. What ran there, and runs again here as %s, is something else. Three things are wrong with it:", name)
+		return fmt.Sprintf("The published table says that batch norm halves the steps and costs thirteen points of accuracy. What ran there, and runs again here as %s, is something else. %s things are wrong with it:", name, count)
 	}
-	return fmt.Sprintf("%s uses the normalisation of the published study, which is not batch normalisation. Three things are wrong with it:", name)
+	return fmt.Sprintf("%s uses the normalisation of the published study, which is not batch normalisation. %s things are wrong with it:", name, count)
 }
 
 func evidenceFaults(s *study, at int) []string {
+	c := s.Experiments[at].Config
+	derivative := "A missing derivative. The backward pass hands the gradient on as though nothing had been normalised. "
+	if c.Place == experiment.PlaceBefore || c.Activation == "relu" { // which a factor goes through
+		derivative += "Making all weights and biases of a layer larger by one factor changes nothing behind the normalisation, which divides the factor out again, so the true gradient has no part in that direction."
+	} else {
+		derivative += "What comes behind the normalisation knows neither the mean nor the size of what went in, so the true gradient has no part in these two directions."
+	}
 	faults := []string{
 		"The wrong axis. Batch normalisation takes mean and variance of one unit over the examples of a batch. Here they are taken of one example over the units of a layer, so that each example is scaled by itself. Mean and size of a layer's output are thrown away, and no scale and shift are learned that could bring them back.",
-		"A missing derivative. The backward pass hands the gradient on as though nothing had been normalised. Making all weights and biases of a layer larger by one factor changes nothing behind the normalisation, which divides the factor out again, so the true gradient has no part in that direction. The wrong one has, and each step follows it.",
+		derivative + " The wrong one has, and each step follows it.",
 	}
-	if c := s.Experiments[at].Config; c.Stop == experiment.StopPublished {
+	if c.Stop == experiment.StopPublished {
 		faults = append(faults, fmt.Sprintf("A stop rule that fires on a coincidence. Training stops when two looks in a row differ by less than %s in validation cost, in either direction. That asks for no minimum: two values that happen to agree are enough, so the number of steps says nothing about how fast a network learns.", lambdaText(c.Criterion)))
 	}
 	return faults
@@ -572,7 +589,7 @@ func stopProse(s *study) string {
 		part := fmt.Sprintf("%s stopped in epoch %s because two looks in a row differ by %s (%s and %s)", clean(e.Name),
 			fixed(float64(last.epoch), 0), scientific(math.Abs(last.valCost-r.beforeLast.valCost), 2),
 			fixed(r.beforeLast.valCost, 6), fixed(last.valCost, 6))
-		if best.epoch != last.epoch {
+		if best.step != last.step {
 			part += fmt.Sprintf("; its lowest validation cost was %s, in epoch %s", fixed(best.valCost, 3), fixed(float64(best.epoch), 0))
 		}
 		parts = append(parts, part+".")

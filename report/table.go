@@ -231,7 +231,7 @@ func tableNotes(r *experiment.Results) []string {
 	note := "Time: wall time of a run."
 	if sharedCores(r) {
 		note = "Time: wall time of a run while other runs shared the cores."
-		if slices.ContainsFunc(r.Experiments, func(e experiment.Experiment) bool { return e.Timing != nil }) {
+		if anyTiming(r) {
 			note = "Time: wall time of a run while other runs shared the cores; the report has a table of its own for what was timed alone."
 		}
 	}

@@ -141,13 +141,16 @@ const (
 )
 
 // Patience stops when the validation cost has not improved on its best by more
-// than MinImprovement for Epochs epochs in a row. It remembers what it has seen:
-// one value serves one training.
+// than MinImprovement for Epochs epochs in a row: at the look of an epoch that has the
+// place of the best one in its own. It remembers what it has seen: one value serves one
+// training.
 type Patience struct {
 	Epochs         int
 	MinImprovement float64
 	best           float64
 	bestEpoch      int
+	bestLook       int // which of its epoch, from 1
+	epoch, look    int // of the last look
 }
 
 // Name implements StopRule.
@@ -155,10 +158,15 @@ func (*Patience) Name() string { return "patience" }
 
 // Observe implements StopRule.
 func (p *Patience) Observe(l Look) bool {
-	if p.bestEpoch == 0 || math.IsNaN(p.best) || l.Validation.Cost < p.best-p.MinImprovement {
-		p.best, p.bestEpoch = l.Validation.Cost, l.Epoch
+	if l.Epoch != p.epoch {
+		p.epoch, p.look = l.Epoch, 0
 	}
-	return l.Epoch-p.bestEpoch >= p.Epochs
+	p.look++
+	if p.bestEpoch == 0 || math.IsNaN(p.best) || l.Validation.Cost < p.best-p.MinImprovement {
+		p.best, p.bestEpoch, p.bestLook = l.Validation.Cost, l.Epoch, p.look
+	}
+	epochs := l.Epoch - p.bestEpoch
+	return epochs > p.Epochs || epochs == p.Epochs && p.look >= p.bestLook
 }
 
 // PublishedCriterion is the stop rule of the published study: it stops at the
@@ -244,6 +252,15 @@ func (t *Trainer[T]) Fit(ctx context.Context, fit, validation dataset.View, o Fi
 	}
 	if o.KeepBest && result.Best.Step > 0 {
 		best.restore(t.net)
+	}
+	if failure == nil {
+		// A step looks at what is trained; running statistics may have overflowed, too.
+		for _, p := range t.net.Params() {
+			if !matrix.Finite(p.Value) {
+				result.Stopped = StoppedDiverged
+				return result, &DivergedError{Epoch: t.epoch, Step: t.steps, Rate: t.o.Rate, What: p.Name + " is not finite"}
+			}
+		}
 	}
 	return result, failure
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"glassnet/dataset"
@@ -176,6 +177,14 @@ func TestPatience(t *testing.T) {
 		rule := &train.Patience{Epochs: test.epochs, MinImprovement: test.min}
 		if got := observe(rule, test.costs...); got != test.stopped {
 			t.Errorf("%s: stops after epoch %d, want %d", test.name, got, test.stopped)
+		}
+	}
+	// With several looks an epoch, an epoch without improvement is over at the look that
+	// has the best one's place.
+	rule := &train.Patience{Epochs: 1}
+	for i, cost := range []float64{1, .9, .95, 1.2, .89, .89, .8, .9, .9, .9} {
+		if rule.Observe(train.Look{Epoch: i/3 + 1, Step: 10 * (i + 1), Validation: train.Metrics{Cost: cost}}) != (i == 9) {
+			t.Errorf("three looks an epoch, patience of one: look %d decides wrongly", i+1)
 		}
 	}
 	if name := (&train.Patience{}).Name(); name != "patience" {
@@ -360,6 +369,25 @@ func TestFitDiverged(t *testing.T) {
 	}
 	if got := train.NewEvaluator(net, nn.Loss[float32](nn.CrossEntropy[float32]{}), 1).Evaluate(all.Slice(50, 90), nil); got != result.Best.Validation {
 		t.Errorf("validation of the network left is %+v, want the best, %+v", got, result.Best.Validation)
+	}
+}
+
+// Running statistics are no part of a step's check: a training that ends with one that is
+// not finite has diverged, too.
+func TestFitEndsWithInfiniteStatistics(t *testing.T) {
+	all := dataset.All(images(90, 5, 4, 1))
+	net := network[float32](t, describe(true, 25, 16, 4), 1)
+	tr := newTrainer(t, net, options[float32](0.1, 10))
+	result, err := tr.Fit(context.Background(), all.Slice(0, 50), all.Slice(50, 90), train.FitOptions{Epochs: 2, Watch: func(l train.Look) {
+		for _, p := range net.Params() {
+			if p.Role == nn.Statistic {
+				p.Value[0] = float32(math.Inf(1))
+			}
+		}
+	}})
+	var diverged *train.DivergedError
+	if !errors.As(err, &diverged) || diverged.Epoch != 2 || diverged.Step != 10 || !strings.Contains(diverged.What, "running_mean is not finite") || result.Stopped != "diverged" {
+		t.Errorf("result %+v, error %v, want divergence in epoch 2 at step 10", result, err)
 	}
 }
 

@@ -116,7 +116,7 @@ type Cost struct {
 
 // DivergedError reports that training left the finite numbers.
 type DivergedError struct {
-	Epoch, Step int     // from 1: the step that could not be made; Epoch 0: of a step by itself
+	Epoch, Step int     // from 1: the step that could not be made, or the last, behind which something is not finite; Epoch 0: of a step by itself
 	Rate        float64 // learning rate
 	What        string  // what was not finite
 }

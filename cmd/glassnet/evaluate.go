@@ -90,7 +90,12 @@ func evaluateAs[T float32 | float64](path string, data *dataset.Data, threads in
 	if err != nil {
 		return experiment.Evaluation{}, err
 	}
-	return experiment.Evaluate(m.Net, loss, data.Name, data.Test, threads, 0), nil
+	e := experiment.Evaluate(m.Net, loss, data.Name, data.Test, threads, 0)
+	if e.Accuracy == nil {
+		return e, usererr.New("the outputs of %s overflow on the test set of %s: it tells nothing", path, data.Name).
+			Try("another model; the training of this one has most likely diverged")
+	}
+	return e, nil
 }
 
 // lossOf returns the loss that a model was trained with, cross entropy when it

@@ -61,6 +61,10 @@ func (c *predictCmd) Run(s *session) error {
 		}
 		for i, image := range images {
 			class, p := classify(image.Pixels)
+			if !matrix.Finite(p) {
+				return usererr.New("%s, image %d: the outputs of %s overflow: it has no probabilities for it", path, i, c.Model).
+					Try("another model; the training of this one has most likely diverged")
+			}
 			predictions = append(predictions, prediction{path, i, class, p, image.Steps})
 		}
 	}

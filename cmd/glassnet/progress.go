@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,7 +98,10 @@ func (m *meter) bytes(stage string, done, total int64) {
 // run shows a training: epoch, cost, accuracy and time left.
 func (m *meter) run(p experiment.Progress) {
 	status := fmt.Sprintf("epoch %d/%d  cost %.4f  accuracy %.4f", p.Epoch, p.MaxEpochs, p.Cost, p.Accuracy)
-	last := fmt.Sprintf("done after %d steps (%s): cost %.4f, accuracy %.4f", p.Step, p.Stopped, p.Cost, p.Accuracy)
+	last := fmt.Sprintf("done after %d steps (%s)", p.Step, p.Stopped)
+	if !math.IsNaN(p.Cost) {
+		last += fmt.Sprintf(": cost %.4f, accuracy %.4f", p.Cost, p.Accuracy)
+	}
 	m.show(p.Run, status, int64(p.Epoch), int64(p.MaxEpochs), p.Done, last)
 }
 

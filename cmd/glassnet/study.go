@@ -13,7 +13,6 @@ import (
 	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 	"glassnet/report"
-	"glassnet/studies"
 )
 
 // studyCmd runs studies, each into a table, all into one report.
@@ -217,10 +216,7 @@ type studiesCmd struct {
 // Run implements the command.
 func (c *studiesCmd) Run(s *session) error {
 	if c.Name != "" {
-		if !slices.Contains(studies.Names, c.Name) {
-			return usererr.New("unknown study %q, want %s", c.Name, usererr.List(studies.Names))
-		}
-		text, err := studies.Read(c.Name)
+		text, err := experiment.BuiltInText(c.Name)
 		if err != nil {
 			return err
 		}
