@@ -55,21 +55,64 @@ type outFlag struct {
 	Out string `placeholder:"DIR" help:"Folder for the results; must be new or empty. Default: glassnet-out/<what>-<UTC time>."`
 }
 
-// folder returns the folder's name, or refuses one that holds something. It makes
-// nothing: that is for when there is something to put in.
-func (f outFlag) folder(what string) (string, error) {
-	dir := f.Out
-	if dir == "" {
-		dir = filepath.Join("glassnet-out", what+"-"+time.Now().UTC().Format("20060102-150405"))
+// running is the file that stands in a folder while a command writes into it, so that
+// another one finds the folder taken.
+const running = ".running"
+
+// folder makes a folder for what a command will write, or refuses one that holds
+// something. Two commands never get the same one. release takes away what is empty.
+func (f outFlag) folder(what string) (dir string, release func(), err error) {
+	if f.Out == "" {
+		return newFolder("glassnet-out", what+"-"+time.Now().UTC().Format("20060102-150405"))
 	}
-	entries, err := os.ReadDir(dir)
-	switch {
-	case err == nil && len(entries) > 0:
-		return "", usererr.New("--out %q exists and is not empty", dir).Try("another --out")
-	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return "", usererr.New("--out %q: %w", dir, inputfile.Cause(err))
+	cannot := func(err error) (string, func(), error) {
+		return "", nil, usererr.New("--out %q: %w", f.Out, inputfile.Cause(err))
 	}
-	return dir, nil
+	if err := os.MkdirAll(f.Out, 0o777); err != nil {
+		return cannot(err)
+	}
+	entries, err := os.ReadDir(f.Out)
+	if err != nil {
+		return cannot(err)
+	}
+	mark := filepath.Join(f.Out, running)
+	if len(entries) == 0 {
+		var file *os.File
+		if file, err = os.OpenFile(mark, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666); err == nil {
+			file.Close()
+		} else if !errors.Is(err, os.ErrExist) {
+			os.Remove(f.Out)
+			return cannot(err)
+		}
+	}
+	if len(entries) > 0 || err != nil {
+		return "", nil, usererr.New("--out %q exists and is not empty", f.Out).Try("another --out")
+	}
+	return f.Out, func() {
+		os.Remove(mark)
+		os.Remove(f.Out) // only if it is empty
+	}, nil
+}
+
+// newFolder makes a folder of that name in parent, or with a number behind it where there
+// is one.
+func newFolder(parent, name string) (dir string, release func(), err error) {
+	if err = os.MkdirAll(parent, 0o777); err == nil {
+		dir = filepath.Join(parent, name)
+		for i := 2; ; i++ {
+			if err = os.Mkdir(dir, 0o777); !errors.Is(err, os.ErrExist) {
+				break
+			}
+			dir = filepath.Join(parent, fmt.Sprintf("%s-%d", name, i))
+		}
+	}
+	if err != nil {
+		return "", nil, usererr.New("no folder for the results: %q: %w", filepath.Join(parent, name), inputfile.Cause(err)).Try("--out DIR, where files can be written")
+	}
+	return dir, func() {
+		os.Remove(dir) // only if it is empty
+		os.Remove(parent)
+	}, nil
 }
 
 // commandLine is how to run the command again: the arguments without those that

@@ -62,10 +62,11 @@ func (c *studyCmd) Run(s *session) error {
 				study.Name, study.Dataset, studies[0].Name, studies[0].Dataset).Try("--dataset NAME, or one study at a time")
 		}
 	}
-	out, err := c.folder(what)
+	out, release, err := c.folder(what)
 	if err != nil {
 		return err
 	}
+	defer release()
 	data, err := c.load(s, c.datasetOf(studies[0]), c.Quiet || c.JSON)
 	if err != nil {
 		return err
@@ -247,20 +248,32 @@ func (c *reportCmd) Run(s *session) error {
 		if err != nil {
 			return err
 		}
-		dirs = append(dirs, found...)
+		for _, f := range found {
+			if !slices.ContainsFunc(dirs, func(d string) bool { return sameFolder(d, f) }) {
+				dirs = append(dirs, f)
+			}
+		}
 	}
 	out := c.Dirs[0]
 	if c.Out != "" {
+		var release func()
 		var err error
-		if out, err = (outFlag{c.Out}).folder("report"); err != nil {
+		if out, release, err = (outFlag{c.Out}).folder("report"); err != nil {
 			return err
 		}
+		defer release()
 	}
 	if err := report.Write(out, dirs); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.stdout, "report: %s\n", filepath.Join(out, "report.html"))
 	return nil
+}
+
+func sameFolder(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 // studyFolders returns dir when it holds a study, and the folders in it that do.

@@ -50,10 +50,11 @@ func (c *trainCmd) Run(s *session) error {
 		return err
 	}
 	quiet := c.Quiet || c.JSON
-	dir, err := c.folder("train")
+	dir, release, err := c.folder("train")
 	if err != nil {
 		return err
 	}
+	defer release()
 	data, err := c.load(s, settings.Dataset, quiet)
 	if err != nil {
 		return err
