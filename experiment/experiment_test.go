@@ -113,6 +113,9 @@ func TestStudyErrors(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"unknown key":          {head + "colour = 1\n" + one, `test.toml:2:1: unknown key "colour", want name, title, question,`},
 		"unknown key within":   {head + one + "hiden = [1]\n", `test.toml:4:1: unknown key "experiment.hiden", want name, hidden, activation,`},
+		"key in capitals":      {head + one + "Epochs = 1\n", `unknown key "experiment.Epochs", want name, hidden,`},
+		"table in capitals":    {head + "[Common]\nepochs = 1\n" + one, `unknown key "Common", want name,`},
+		"seed beyond TOML":     {"seeds = [9223372036854775808]\n" + one, "test.toml:1:"},
 		"unknown table":        {head + "[colour.red]\nx = 1\n" + one, `test.toml:2:2: unknown key "colour", want name, title,`},
 		"comparison's key":     {head + two + "[[comparison]]\nc = \"a\"\n", `unknown key "comparison.c", want a, b or primary`},
 		"wrong type":           {head + one + "epochs = \"many\"\n", "test.toml:4:10: experiment.epochs: got a TOML string, want a whole number"},
@@ -382,7 +385,7 @@ func TestStreamOrder(t *testing.T) {
 	for _, i := range []int{1, 2, 0} { // exp2, exp3, exp1
 		a := s.Experiments[i].Architecture(784, 10)
 		want := numpyDraw(stream, 50, a)
-		if !reflect.DeepEqual(jobs[i].draw, want) {
+		if !reflect.DeepEqual(jobs[i].drawn(data), want) {
 			t.Errorf("%s does not draw in its turn", jobs[i].name)
 		}
 		if w := want.weights[0]; len(want.weights) != 4 || len(w) != 784*20 {

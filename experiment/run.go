@@ -61,6 +61,9 @@ func (s Settings) Validate() error {
 	if s.Precision != "float32" && s.Precision != "float64" {
 		return usererr.New("precision = %q, want %q or %q", s.Precision, "float32", "float64").Of("precision")
 	}
+	if s.Seed > math.MaxInt64 {
+		return usererr.New("seed %d, want at most %d", s.Seed, math.MaxInt64).Of("seed")
+	}
 	if s.Random == RandomNumpy && s.Seed > 1<<32-1 {
 		return usererr.New("seed %d, want at most %d with random = %q", s.Seed, uint32(1<<32-1), RandomNumpy).Of("seed")
 	}
@@ -204,7 +207,8 @@ type TrainOptions struct {
 // Train makes one run from its settings and writes config.toml, history.csv,
 // model.safetensors, evaluation.json and result.json into dir, which it makes.
 // A run that diverged or was interrupted is written too, and the error is then a
-// *train.DivergedError or the context's.
+// *train.DivergedError or the context's. With any other error the Run says what came out,
+// if Stopped is not "", but its files are not all there.
 func Train(ctx context.Context, dir string, data *dataset.Data, s Settings, o TrainOptions) (Run, error) {
 	if err := s.Validate(); err != nil {
 		return Run{}, err
@@ -275,10 +279,11 @@ func runTyped[T matrix.Float](ctx context.Context, dir string, data *dataset.Dat
 		run.TrainCostOf = "last_batch"
 	}
 	measure(&run, r, data, s, result, o.Threads)
-	if err := finish(dir, data, s, r, result, history, o.Threads); err != nil {
-		return Run{}, err
-	}
+	err = finish(dir, data, s, r, result, history, o.Threads)
 	run.Seconds = time.Since(started).Seconds()
+	if err != nil {
+		return run, err
+	}
 	if o.Progress != nil {
 		p := progressOf(o.Name, s, result.Last, r.Validation.Len() > 0)
 		p.Step, p.Done, p.Stopped = run.Steps, true, run.Stopped

@@ -87,20 +87,28 @@ type job struct {
 	name       string
 	experiment string
 	settings   Settings
-	draw       draw
+	study      *Study
 }
 
 // drawn returns the numbers that the run starts from.
 func (j job) drawn(data *dataset.Data) draw {
-	if j.draw.order != nil {
-		return j.draw
+	if !j.study.usesNumpy() {
+		return streamsDraw(j.settings.Seed, data.Train.Len())
 	}
-	return streamsDraw(j.settings.Seed, data.Train.Len())
+	// The study's experiments share one stream of numpy's generator: those before this one
+	// take their numbers first.
+	stream := numpyrand.New(uint32(j.settings.Seed))
+	for _, name := range j.study.StreamOrder {
+		i := slices.IndexFunc(j.study.Experiments, func(d Definition) bool { return d.Name == name })
+		d := numpyDraw(stream, data.Train.Len(), j.study.Experiments[i].Architecture(data.Train.Features(), data.Train.Classes))
+		if name == j.experiment {
+			return d
+		}
+	}
+	panic("experiment: " + j.experiment + " is not in the stream's order") // Validate has seen that it is
 }
 
-// jobs lists all runs, experiment by experiment. Those that share one stream of
-// numpy's generator get their numbers here, in the stream's order; all others
-// draw theirs when they begin.
+// jobs lists all runs, experiment by experiment.
 func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 	jobs := make([]job, 0, len(s.Experiments)*len(s.Seeds))
 	for _, e := range s.Experiments {
@@ -109,22 +117,12 @@ func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 				name:       fmt.Sprintf("%s-seed%d", e.Name, seed),
 				experiment: e.Name,
 				settings:   Settings{Dataset: data.Name, Precision: s.Precision, Seed: seed, Config: e.Config},
+				study:      s,
 			}
 			if err := j.settings.Validate(); err != nil {
 				return nil, usererr.New("experiment %q: %w", e.Name, err)
 			}
 			jobs = append(jobs, j)
-		}
-	}
-	for k, seed := range s.Seeds {
-		if !s.usesNumpy() {
-			break
-		}
-		stream := numpyrand.New(uint32(seed))
-		for _, name := range s.StreamOrder {
-			i := slices.IndexFunc(s.Experiments, func(d Definition) bool { return d.Name == name })
-			a := s.Experiments[i].Architecture(data.Train.Features(), data.Train.Classes)
-			jobs[i*len(s.Seeds)+k].draw = numpyDraw(stream, data.Train.Len(), a)
 		}
 	}
 	return jobs, nil

@@ -1,9 +1,11 @@
 package experiment
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -126,7 +128,7 @@ func readSmall(path string) ([]byte, error) {
 	if len(text) > maxStudyBytes {
 		return nil, usererr.New("%s: more than %d bytes, want a TOML file of at most that", path, maxStudyBytes)
 	}
-	return text, nil
+	return bytes.TrimPrefix(text, []byte("\ufeff")), nil // a byte order mark, which some editors write
 }
 
 // showsForm is what to try where a study cannot be.
@@ -203,6 +205,9 @@ func (s *Study) Validate() error {
 	for i, seed := range s.Seeds {
 		if slices.Contains(s.Seeds[:i], seed) {
 			return usererr.New("seeds has %d twice", seed)
+		}
+		if seed > math.MaxInt64 {
+			return usererr.New("seed %d, want at most %d", seed, math.MaxInt64)
 		}
 		if s.usesNumpy() && seed > 1<<32-1 {
 			return usererr.New("seed %d, want at most %d with random = %q", seed, uint32(1<<32-1), RandomNumpy)

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"errors"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -22,6 +23,14 @@ func decodeStrict(name string, text []byte, into any) *usererr.Error {
 	var wrong *toml.DecodeError
 	switch {
 	case err == nil:
+		// The decoder takes Epochs for epochs, and of both the last.
+		var raw map[string]any
+		if err := toml.Unmarshal(text, &raw); err != nil {
+			return usererr.New("%s: %s", name, oneLine(err.Error()))
+		}
+		if key := inAnotherCase(reflect.TypeOf(into), nil, raw); key != nil {
+			return usererr.New("%s: unknown key %q, want %s", name, strings.Join(key, "."), usererr.List(keysOf(reflect.TypeOf(into), key[:len(key)-1])))
+		}
 		return nil
 	case errors.As(err, &unknown):
 		first := unknown.Errors[0]
@@ -59,6 +68,26 @@ func keysOf(form reflect.Type, path []string) (keys []string) {
 		}
 	}
 	return keys
+}
+
+// inAnotherCase returns the path of a key of a table that its form does not have in these
+// letters, or nil.
+func inAnotherCase(form reflect.Type, path []string, table map[string]any) []string {
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		here := append(slices.Clip(path), key)
+		if !slices.Contains(keysOf(form, path), key) {
+			return here
+		}
+		within, _ := table[key].([]any)
+		for _, value := range append(within, table[key]) {
+			if t, ok := value.(map[string]any); ok {
+				if found := inAnotherCase(form, here, t); found != nil {
+					return found
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // How the decoder reports a value of the wrong type or size.

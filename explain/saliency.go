@@ -27,8 +27,8 @@ type Saliency struct {
 	Patch     int // side of that square
 }
 
-// together is how many images go through the network at once.
-const together = 256
+// mostTogether is how many images go through the network at once, at most.
+const mostTogether = 256
 
 // Salient computes the maps of an image, width pixels wide, for a class, or for the
 // class that net predicts when class is -1. patch is the side of the square that
@@ -65,6 +65,7 @@ func Salient[T matrix.Float](ctx context.Context, net *nn.Network[T], image []by
 		s.GradientTimesInput = append(s.GradientTimesInput, float64(v)*float64(T(matrix.Intensity(image[i]))))
 	}
 
+	together := net.Together(mostTogether)
 	blanked := matrix.Pixels{Cols: in, Data: make([]byte, together*in)}
 	trace = net.NewTrace(nn.TraceOptions{Batch: together, Threads: threads})
 	for first := 0; first < in; first += together {
@@ -117,6 +118,7 @@ func MaximallyActivating[T matrix.Float](ctx context.Context, net *nn.Network[T]
 	if in, _ := net.Widths(); view.Set.Features() != in {
 		return nil, usererr.New("examples of %d features for a network that takes %d", view.Set.Features(), in)
 	}
+	together := net.Together(mostTogether)
 	trace := net.NewTrace(nn.TraceOptions{Batch: together, Threads: threads})
 	var best []Activating
 	for lo := 0; lo < view.Len(); lo += together {

@@ -40,6 +40,7 @@ const (
 	maxLayers     = 1 << 10
 	maxUnits      = 1 << 20
 	maxParameters = 1 << 27
+	maxOutputs    = 1 << 23 // of all layers together, for one example
 )
 
 // Architecture returns the description from which Build makes an untrained twin.
@@ -103,7 +104,7 @@ func (a Architecture) check() error {
 	if len(a.Layers) < 1 || len(a.Layers) > maxLayers {
 		return usererr.New("architecture: %d layers, want 1 to %d", len(a.Layers), maxLayers)
 	}
-	width, parameters := a.Input, 0
+	width, parameters, outputs := a.Input, 0, 0
 	for i, s := range a.Layers {
 		where := func(format string, args ...any) error {
 			return usererr.New("architecture: layer %d (%q): "+format, append([]any{i + 1, s.Kind}, args...)...)
@@ -136,6 +137,9 @@ func (a Architecture) check() error {
 		}
 		if parameters > maxParameters {
 			return where("brings the network to %d parameters, want at most %d", parameters, maxParameters)
+		}
+		if outputs += width; outputs > maxOutputs {
+			return where("brings the network to %d outputs in all layers, want at most %d", outputs, maxOutputs)
 		}
 	}
 	return nil

@@ -241,6 +241,9 @@ func (s *server) readSettings(r *http.Request) (*dataset.Data, experiment.Settin
 	if err := read(r, &settings); err != nil {
 		return nil, settings, err
 	}
+	if settings.Hidden == nil { // null
+		settings.Hidden = []int{}
+	}
 	data, err := s.sets.load(r.Context(), settings.Dataset)
 	return data, settings, err
 }
@@ -621,8 +624,11 @@ func (c *evaluations) keep(key moment, e *evaluated) {
 	}
 }
 
-// maxImages is how many images are sent at once.
-const maxImages = 256
+// How many images are sent at once, and how many bytes.
+const (
+	maxImages     = 256
+	maxImageBytes = 8 << 20
+)
 
 func (s *server) postImages(r *http.Request) (any, error) {
 	var body struct {
@@ -642,6 +648,9 @@ func (s *server) postImages(r *http.Request) (any, error) {
 	set, err := setOf(data, body.Set)
 	if err != nil {
 		return nil, err
+	}
+	if size := len(body.Examples) * set.Features(); size > maxImageBytes {
+		return nil, usererr.New("%d images of %d pixels, want at most %d at once", len(body.Examples), set.Features(), maxImageBytes/set.Features())
 	}
 	images := struct {
 		Width  int    `json:"width"`

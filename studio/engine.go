@@ -307,12 +307,12 @@ func fits(data *dataset.Data, c experiment.Config) error {
 	width, parameters, numbers := data.Train.Features(), int64(0), int64(0)
 	for _, units := range append(slices.Clone(c.Hidden), data.Train.Classes) {
 		parameters += int64(width+1) * int64(units)
-		numbers += int64(c.Batch) * int64(units)
+		numbers += int64(max(c.Batch, maxSeen)) * int64(units)
 		width = units
 	}
 	if numbers > maxNumbers {
-		return usererr.New("batch = %d in layers of these widths is %d numbers, want at most %d in the studio", c.Batch, numbers, maxNumbers).
-			Try("a smaller batch, or the command line, which takes larger ones")
+		return usererr.New("a batch of %d in layers of these widths is %d numbers, want at most %d in the studio", max(c.Batch, maxSeen), numbers, maxNumbers).
+			Try("narrower layers, a smaller batch, or the command line, which takes larger ones")
 	}
 	if parameters > maxParameters {
 		return usererr.New("a network of %d parameters, want at most %d in the studio", parameters, maxParameters).Try("the command line, which takes larger ones")

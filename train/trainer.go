@@ -172,18 +172,19 @@ type Evaluator[T matrix.Float] struct {
 	losses []T
 }
 
-// evaluationBatch is how many examples are evaluated together; it changes speed,
-// not bits.
+// evaluationBatch is how many examples are evaluated together, at most; it changes
+// speed, not bits.
 const evaluationBatch = 256
 
 // NewEvaluator returns an Evaluator on the given number of threads (0 means 1).
 func NewEvaluator[T matrix.Float](net *nn.Network[T], loss nn.Loss[T], threads int) *Evaluator[T] {
 	_, classes := net.Widths()
+	batch := net.Together(evaluationBatch)
 	return &Evaluator[T]{
 		net: net, loss: loss,
-		trace:  net.NewTrace(nn.TraceOptions{Batch: evaluationBatch, Threads: threads}),
-		cache:  nn.NewLossCache[T](evaluationBatch, classes),
-		labels: make([]uint8, evaluationBatch),
+		trace:  net.NewTrace(nn.TraceOptions{Batch: batch, Threads: threads}),
+		cache:  nn.NewLossCache[T](batch, classes),
+		labels: make([]uint8, batch),
 	}
 }
 
@@ -202,8 +203,8 @@ func (e *Evaluator[T]) Evaluate(view dataset.View, each func(i int, probabilitie
 	}
 	losses := e.losses[:view.Len()]
 	correct := 0
-	for lo := 0; lo < view.Len(); lo += evaluationBatch {
-		hi := min(lo+evaluationBatch, view.Len())
+	for lo := 0; lo < view.Len(); lo += len(e.labels) {
+		hi := min(lo+len(e.labels), view.Len())
 		batch := view.Slice(lo, hi)
 		e.loss.Forward(e.cache, e.net.ForwardPixels(e.trace, batch.Pixels(), nn.Eval), batch.CopyLabels(e.labels))
 		copy(losses[lo:hi], e.cache.Losses)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -62,6 +63,9 @@ func modelData(s *session, model string, facts modelfile.Facts, flags dataFlags,
 		return nil, usererr.New("%s does not say which data set it was trained on", model).Try("--dataset mnist")
 	}
 	data, err := flags.load(s, name, quiet)
+	if user, ok := usererr.Find(err); ok && flags.Dataset == "" {
+		return nil, usererr.New("%s was trained on %q: %w", model, name, err).Try("%s", cmp.Or(user.Hint, "--dataset with the folder that it was trained on"))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +112,7 @@ func lossOf[T float32 | float64](name string) (nn.Loss[T], error) {
 }
 
 func printEvaluation(w io.Writer, e experiment.Evaluation) {
-	fmt.Fprintf(w, "%s, %d test examples: accuracy %s, cost %s\n\n", e.Dataset, e.Examples, decimals(e.Accuracy), decimals(e.Cost))
+	fmt.Fprintf(w, "%s, %d test examples: accuracy %s, cost %s\n\n", printable(e.Dataset), e.Examples, decimals(e.Accuracy), decimals(e.Cost))
 	fmt.Fprintf(w, "class  precision  recall      F1  support\n")
 	for _, c := range e.PerClass {
 		fmt.Fprintf(w, "%5d  %9s  %6s  %6s  %7d\n", c.Class, decimals(c.Precision), decimals(c.Recall), decimals(c.F1), c.Support)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"unsafe"
 
@@ -158,10 +159,16 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 	if c.LR != nil {
 		rate = *c.LR
 	}
-	if rate == 0 {
+	switch {
+	case c.LR != nil && !(rate > 0 && !math.IsInf(rate, 0)):
+		return usererr.New("--lr %v, want a number > 0", rate)
+	case rate == 0:
 		return usererr.New("%s does not say its learning rate", c.Model).Try("--lr 0.009")
 	}
 	step, err := record(m.Net, m.Facts, view, rate, threads)
+	if _, ok := usererr.Find(err); ok {
+		return usererr.New("%s: %w", c.Model, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,10 @@ type predictCmd struct {
 	Quiet bool `help:"Accepted for scripts: there is no progress to keep quiet."`
 }
 
+// mostPredicted is how many images one command takes: all predictions are made before any
+// is printed.
+const mostPredicted = 1 << 20
+
 // prediction is one element of the JSON output.
 type prediction struct {
 	File          string    `json:"file"`
@@ -59,7 +63,13 @@ func (c *predictCmd) Run(s *session) error {
 		if err != nil {
 			return err
 		}
+		if total := len(predictions) + len(images); total > mostPredicted {
+			return usererr.New("%s: that makes %d images, want at most %d at once", path, total, mostPredicted)
+		}
 		for i, image := range images {
+			if err := s.ctx.Err(); err != nil {
+				return err
+			}
 			class, p := classify(image.Pixels)
 			if !matrix.Finite(p) {
 				return usererr.New("%s, image %d: the outputs of %s overflow: it has no probabilities for it", path, i, c.Model).
@@ -113,6 +123,9 @@ func readImages(path string, facts modelfile.Facts) ([]dataset.Prepared, error) 
 	}
 	if idx.Width != facts.Width || idx.Height != facts.Height {
 		return nil, usererr.New("%s: images of %dx%d, want %dx%d as the model takes", path, idx.Width, idx.Height, facts.Width, facts.Height)
+	}
+	if idx.Count > mostPredicted {
+		return nil, usererr.New("%s: %d images, want at most %d at once", path, idx.Count, mostPredicted)
 	}
 	var images []dataset.Prepared
 	features := idx.Width * idx.Height

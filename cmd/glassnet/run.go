@@ -164,7 +164,7 @@ func plainWords(err error) string {
 	}
 	words, known := map[string]string{
 		"a valid 64 bit int":  "a whole number of at most 18 digits",
-		"a valid 64 bit uint": "a whole number from 0 to 18446744073709551615", // a seed may be any of them
+		"a valid 64 bit uint": "a whole number from 0 to 9223372036854775807", // which a seed may be
 		"a float":             "a number, of at most 1.8e308 in size",
 	}[wanted]
 	if !known {

@@ -185,7 +185,7 @@ func (c *studyCmd) print(w io.Writer, all []*experiment.Results, out string) err
 		return printJSON(w, all)
 	}
 	for _, r := range all {
-		fmt.Fprintf(w, "%s\n\n%s\n%s\n", r.Title, report.TableText(r), report.SummaryText(r))
+		fmt.Fprintf(w, "%s\n\n%s\n%s\n", printable(r.Title), report.TableText(r), report.SummaryText(r))
 	}
 	fmt.Fprintf(w, "report: %s\n", filepath.Join(out, "report.html"))
 	return nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 
 	"glassnet/experiment"
 	"glassnet/internal/usererr"
-	"glassnet/train"
 )
 
 // trainCmd trains one network. Flags that were not given keep what --config says,
@@ -67,10 +65,10 @@ func (c *trainCmd) Run(s *session) error {
 		Threads: threads, Name: "train", Progress: meter.run,
 	})
 	meter.close()
-	var diverged *train.DivergedError
-	if failure != nil && !interrupted(failure) && !errors.As(failure, &diverged) {
+	if run.Stopped == "" {
 		return failure
 	}
+	// What came out is printed also where its files could not be written.
 	if err := c.print(s, run, dir); err != nil {
 		return err
 	}
@@ -107,6 +105,12 @@ func (c *trainCmd) settings() (experiment.Settings, error) {
 		if *c.Patience == 0 {
 			s.Stop = experiment.StopNone
 		}
+	}
+	if c.BatchnormPlace != nil && s.Normalisation == experiment.NormalisationNone {
+		return s, usererr.New("--batchnorm-place %s without a normalisation", *c.BatchnormPlace).Try("--batchnorm beside it")
+	}
+	if c.Patience != nil && *c.Patience > 0 && s.Validation == 0 {
+		return s, usererr.New("--patience looks at the validation cost, but there are no validation examples").Try("--validation 0.2, or no --patience")
 	}
 	if c.Hidden != nil {
 		units, err := parseUnits(*c.Hidden)
@@ -178,7 +182,7 @@ func (c *trainCmd) print(s *session, run experiment.Run, dir string) error {
 	}
 	model := filepath.Join(dir, "model.safetensors")
 	if _, err := os.Stat(model); err != nil {
-		fmt.Fprintln(s.stdout, "model: none, its numbers are not finite")
+		fmt.Fprintln(s.stdout, map[bool]string{true: "model: none, its numbers are not finite", false: "model: none, it could not be written"}[run.Diverged != ""])
 		return nil
 	}
 	fmt.Fprintf(s.stdout, "model: %s\n", model)
