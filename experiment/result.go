@@ -20,6 +20,7 @@ type Results struct {
 	Seeds       []uint64       `json:"seeds"`
 	Primary     string         `json:"primary_metric"`            // named before the runs: test_accuracy
 	Target      *float64       `json:"target_accuracy,omitempty"` // validation accuracy that "to the target" means
+	ShortenedTo int            `json:"shortened_to,omitempty"`    // epochs after which runs were cut short, for a quick look; 0: they were not
 	Notes       []string       `json:"notes,omitempty"`           // what a reader must know, as full sentences (choice of lambda, rate not tuned per arm, ...)
 	Experiments []Experiment   `json:"experiments"`
 	Comparisons []Comparison   `json:"comparisons,omitempty"`

@@ -222,7 +222,7 @@ func (s *Study) describe(data *dataset.Data, first job, o RunOptions) (*Results,
 		return nil, err
 	}
 	r := &Results{
-		Study: s.Name, Title: s.Title, Question: s.Question, Notes: s.Notes,
+		Study: s.Name, Title: s.Title, Question: s.Question, Notes: s.Notes, ShortenedTo: s.shortenedTo,
 		Dataset: DatasetInfo{
 			Name: data.Name, Origin: data.Origin, Fallback: data.Fallback, SHA256: data.SHA256,
 			Width: data.Train.Width, Height: data.Train.Height, Classes: data.Train.Classes,

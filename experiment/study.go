@@ -35,6 +35,8 @@ type Study struct {
 	ShowsPublished bool         `toml:"shows_published_table"`
 	StreamOrder    []string     `toml:"stream_order"` // random = numpy-legacy: experiments in the order in which they draw from one stream
 	Experiments    []Definition `toml:"experiment"`
+
+	shortenedTo int // epochs, where that is fewer than the file says; 0: it is not
 }
 
 // Definition is one experiment of a study.
@@ -109,6 +111,7 @@ func (s *Study) Shorten(epochs int) error {
 		s.Experiments[i].Epochs = min(s.Experiments[i].Epochs, epochs)
 	}
 	if shorter {
+		s.shortenedTo = epochs
 		s.Notes = append(s.Notes, fmt.Sprintf("Runs that would have gone on were cut short after epoch %d: these are not the study's full figures.", epochs))
 	}
 	return nil

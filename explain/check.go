@@ -19,8 +19,9 @@ type Check struct {
 	// Relative is |analytic - numeric| / max(|analytic|, |numeric|); 0 when both are 0.
 	Relative float64
 	Step     float64 // h: how far the number was moved to either side
-	// Kink is true when some ReLU changed sides however little the number was moved:
-	// there the cost has no derivative, and Numeric says nothing.
+	// Kink is true when some ReLU changed sides however little the number was moved: there
+	// the cost has no derivative. It is true also where the cost bends so sharply that no
+	// two distances measure the same slope. Numeric then says nothing.
 	Kink bool
 }
 
@@ -36,6 +37,9 @@ const (
 func (c Check) Off() bool {
 	return !c.Kink && !(math.Abs(c.Analytic-c.Numeric) <= AbsoluteTolerance+RelativeTolerance*math.Abs(c.Numeric))
 }
+
+// sameSlope is how far, in parts of it, two measurements of one slope are from each other.
+const sameSlope = 1e-3
 
 // CheckText is a Check as files and the page have it.
 type CheckText struct {
@@ -53,7 +57,8 @@ func (s *Step[T]) CheckText(c Check) CheckText {
 	return CheckText{c.Ref.String(), s.KindOf(c.Ref), c.Analytic, c.Numeric, c.Relative, c.Kink, c.Off()}
 }
 
-// steps are the distances that are tried: a smaller one when a ReLU changes sides.
+// steps are the distances that are tried: a smaller one when a ReLU changes sides, and
+// when what was measured is not the gradient, until two say the same.
 var steps = []float64{1e-4, 1e-5, 1e-6, 1e-7}
 
 // Check computes, for the number v that r names or of which it names the gradient,
@@ -160,6 +165,7 @@ func (c *checker) analytic(r Ref) float64 {
 
 func (c *checker) check(analytic float64, r Ref) Check {
 	result := Check{Ref: r, Analytic: analytic, Kink: true}
+	before := math.NaN() // what the larger distance measured
 	for _, h := range steps {
 		var sides [4][]bool
 		var costs [4]float64
@@ -170,7 +176,11 @@ func (c *checker) check(analytic float64, r Ref) Check {
 		result.Numeric = (8*(costs[0]-costs[1]) - (costs[2] - costs[3])) / (12 * h)
 		if equal(sides[2], sides[3]) && equal(sides[0], sides[2]) && equal(sides[1], sides[3]) {
 			result.Kink = false
-			break
+			same := math.Abs(result.Numeric-before) <= AbsoluteTolerance+sameSlope*math.Abs(result.Numeric)
+			if !result.Off() || same {
+				break
+			}
+			before, result.Kink = result.Numeric, true
 		}
 	}
 	if size := max(math.Abs(result.Analytic), math.Abs(result.Numeric)); size > 0 {

@@ -25,6 +25,9 @@ type Saliency struct {
 	// Convolutional Networks", 2013).
 	Occlusion []float64
 	Patch     int // side of that square
+	// LeavesOut is true of a network with the published normalisation, whose backward pass
+	// leaves its derivative out: Gradient is then what that pass gives, and not dz/dx.
+	LeavesOut bool
 }
 
 // mostTogether is how many images go through the network at once, at most.
@@ -59,7 +62,7 @@ func Salient[T matrix.Float](ctx context.Context, net *nn.Network[T], image []by
 	whole := p[class]
 	g := matrix.New[T](1, classes)
 	g.Data[class] = 1
-	s := &Saliency{Class: class, Patch: patch}
+	s := &Saliency{Class: class, Patch: patch, LeavesOut: slices.ContainsFunc(net.Layers(), func(l nn.Layer[T]) bool { return l.Spec().Kind == nn.KindPublishedNorm })}
 	for i, v := range net.Backward(trace, g).Row(0) {
 		s.Gradient = append(s.Gradient, float64(v))
 		s.GradientTimesInput = append(s.GradientTimesInput, float64(v)*float64(T(matrix.Intensity(image[i]))))

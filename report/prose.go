@@ -140,6 +140,8 @@ func replaySentence(r *experiment.Results) string {
 	case r.Dataset.Name != "mnist": // whether or not all runs came to their end
 		return fmt.Sprintf("The data is %s, not the MNIST of the published study, so the published figures cannot come out again; %d of %d are equal by chance.",
 			clean(r.Dataset.Name), equal, all)
+	case r.ShortenedTo > 0 && equal < all:
+		return fmt.Sprintf("Runs were cut short after epoch %d, so the published figures cannot come out again; %d of %d are equal.", r.ShortenedTo, equal, all)
 	case equal == all:
 		return fmt.Sprintf("All %d published figures come out again, digit for digit (the seconds aside: another machine).", all)
 	default:
@@ -169,15 +171,19 @@ func shortAnswer(studies []*study) []block {
 			lead = "What the study " + clean(s.Study) + " shows:"
 		}
 		blocks = append(blocks, block{Lead: lead})
+		if s.ShortenedTo > 0 {
+			points = append(points, cutShort(s.Results))
+		}
+		shown := len(points)
 		for _, c := range s.Comparisons {
 			if c.Primary && c.Finding != "" {
 				points = append(points, sentence(c.Finding))
 			}
 		}
-		if text := secondaryProse(s); text != "" && len(points) > 0 {
+		if text := secondaryProse(s); text != "" && len(points) > shown {
 			points = append(points, text)
 		}
-		if len(points) == 0 {
+		if len(points) == shown {
 			points = append(points, bestSentence(s))
 		}
 		if !severalSeeds(s.Results) {
@@ -186,6 +192,11 @@ func shortAnswer(studies []*study) []block {
 		blocks = append(blocks, block{List: points})
 	}
 	return blocks
+}
+
+// cutShort warns of a quick look.
+func cutShort(r *experiment.Results) string {
+	return fmt.Sprintf("A quick look: runs were cut short after epoch %d. These are not the study's full figures.", r.ShortenedTo)
 }
 
 const anecdote = "Each experiment ran once. One run has no spread, so differences between experiments show nothing yet: run the study with several seeds."

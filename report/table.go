@@ -218,11 +218,14 @@ func meanCell(key string, s experiment.Summary) figureCell {
 // tableNotes says what a reader of the table must know.
 func tableNotes(r *experiment.Results) []string {
 	var notes []string
+	if r.ShortenedTo > 0 {
+		notes = append(notes, cutShort(r))
+	}
 	if len(r.Published) > 0 {
 		notes = append(notes, "= equal to the published figure, ≠ not. The published seconds are from another machine.",
 			"Accuracies are rounded, costs are cut off after three decimals, as in the published table.")
 		if severalSeeds(r) {
-			notes[1] = "The marks are of the first seed alone, its accuracies rounded and its costs cut off after three decimals."
+			notes[len(notes)-1] = "The marks are of the first seed alone, its accuracies rounded and its costs cut off after three decimals."
 		}
 	}
 	if severalSeeds(r) {

@@ -490,7 +490,8 @@ func (s *server) postSaliency(r *http.Request) (any, error) {
 		GradientTimesInput []float64 `json:"gradient_times_input"`
 		Occlusion          []float64 `json:"occlusion"`
 		Patch              int       `json:"patch"`
-	}{found.Class, found.Gradient, found.GradientTimesInput, found.Occlusion, found.Patch}, nil
+		LeavesOut          bool      `json:"leaves_out"`
+	}{found.Class, found.Gradient, found.GradientTimesInput, found.Occlusion, found.Patch, found.LeavesOut}, nil
 }
 
 func (s *server) postActivating(r *http.Request) (any, error) {

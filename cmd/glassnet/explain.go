@@ -137,6 +137,7 @@ type salient struct {
 	GradientTimesInput []float64 `json:"gradient_times_input"`
 	Occlusion          []float64 `json:"occlusion"`
 	Patch              int       `json:"patch"`
+	LeavesOut          bool      `json:"leaves_out"` // the derivative of the published normalisation, of the gradient
 }
 
 // occlusionPatch is the side of the square that occlusion blanks.
@@ -212,7 +213,7 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 		if err != nil {
 			return err
 		}
-		e.Saliency = &salient{found.Class, found.Gradient, found.GradientTimesInput, found.Occlusion, found.Patch}
+		e.Saliency = &salient{found.Class, found.Gradient, found.GradientTimesInput, found.Occlusion, found.Patch, found.LeavesOut}
 	}
 	if c.JSON {
 		err = printJSON(s.stdout, e)

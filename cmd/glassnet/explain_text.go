@@ -7,12 +7,14 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/term"
 
 	"glassnet/explain"
+	"glassnet/nn"
 )
 
 // explainPrinter prints an explanation for people: 80 columns or as wide as the
@@ -98,6 +100,9 @@ func (p *explainPrinter) header(e *explained) {
 	p.line("Example %d of the %s set of %s: label %d, predicted %d", e.Example, e.Set, e.Dataset, e.Label, e.Predicted)
 	if e.Batch > 1 {
 		p.line("in a batch of %d: this one and those after it", e.Batch)
+	}
+	if slices.ContainsFunc(e.Layers, func(l explain.LayerOverview) bool { return l.Kind == nn.KindBatchNorm }) {
+		p.line("as in training, with mean and variance of this batch; predict takes running ones")
 	}
 	beside := []string{"", "probabilities"}
 	for class, v := range e.Probabilities {
@@ -415,7 +420,7 @@ func (p *explainPrinter) checks(e *explained) {
 		agree += fmt.Sprintf(" %d are OFF: the backward pass does not compute the derivative of the cost.", off)
 	}
 	if kinks > 0 {
-		agree += fmt.Sprintf(" %d lie at a kink, where a ReLU changes sides and there is no derivative to compare with.", kinks)
+		agree += fmt.Sprintf(" %d lie at a kink, where a ReLU changes sides, or where the cost bends too sharply: there is nothing to compare with.", kinks)
 	}
 	p.wrapped("  ", agree)
 }
@@ -432,6 +437,9 @@ func verdict(c explain.CheckText) string {
 
 func (p *explainPrinter) saliency(e *explained) {
 	s := e.Saliency
+	if s.LeavesOut {
+		defer p.wrapped("  ", "The gradient is what the backward pass gives. It leaves out the derivative of the published normalisation, so it is not how the logit changes.")
+	}
 	below := ""
 	if !p.colours {
 		below = ", against it as . : = #"

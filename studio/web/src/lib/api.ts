@@ -245,6 +245,7 @@ export interface Saliency {
   gradient_times_input: number[]
   occlusion: number[]
   patch: number
+  leaves_out: boolean // the gradient lacks the derivative of the published normalisation
 }
 
 export interface Mistakes {
@@ -310,6 +311,7 @@ export interface Results {
   seeds: number[]
   primary_metric: string
   notes?: string[]
+  shortened_to?: number // epochs after which runs were cut short
   experiments: {
     name: string
     normalisation: string

@@ -127,7 +127,7 @@ class Seeing {
 
   async reopen(): Promise<void> {
     if (this.ref) await this.fetch(this.ref)
-    else this.opened = null
+    else this.opened = this.problem = null
   }
 
   private async fetch(ref: string): Promise<Opened | null> {
