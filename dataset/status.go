@@ -98,28 +98,29 @@ func (s *SetStatus) inspect(seed uint64) {
 	}
 }
 
-// Verify reads every known data set that is here and compares it with the
-// checksums. It is an error, a usererr.Error, when one is damaged or none is here.
-func Verify(ctx context.Context, o Options) error {
+// Verify reads every known data set that is here, compares it with the checksums, and
+// returns what Status does. It is an error, a usererr.Error, when one is damaged or none is
+// here.
+func Verify(ctx context.Context, o Options) ([]SetStatus, error) {
 	for _, p := range o.places() {
 		if err := p.check(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	good := 0
-	for _, s := range Status(ctx, o) {
+	good, all := 0, Status(ctx, o)
+	for _, s := range all {
 		if reason, bad := strings.CutPrefix(s.State, damaged); bad {
-			return usererr.New("%s", reason).Try("remove it; MNIST comes again with glassnet data fetch, drawn-digits are drawn again when used")
+			return nil, usererr.New("%s", reason).Try("remove it; MNIST comes again with glassnet data fetch, drawn-digits are drawn again when used")
 		}
 		if s.State == verified {
 			good++
 		}
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 	if good == 0 {
-		return usererr.New("no data set is here").Try("glassnet data fetch")
+		return nil, usererr.New("no data set is here").Try("glassnet data fetch")
 	}
-	return nil
+	return all, nil
 }

@@ -236,6 +236,41 @@ func TestCheckSeesWrongGradients(t *testing.T) {
 	}
 }
 
+// Weights as large as a diverged training leaves make the softmax jump within the first
+// distances: a smaller one is taken, and no right gradient is called wrong.
+func TestChecksOfHugeWeights(t *testing.T) {
+	stream := random.New(5, "explain/test")
+	set := images(stream, 4, 4, 3, 3)
+	net := network[float64](t, stream, 12, "dense 5", "relu", "dense 3")
+	for _, p := range net.Params() {
+		for i := range p.Value {
+			p.Value[i] *= 3e3
+		}
+	}
+	s, err := explain.Record(net, dataset.All(set), options[float64](t, nn.LossCrossEntropy, "l2", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, undecided := 0, 0
+	for _, r := range every(s, 4) {
+		if r.Aspect != explain.Gradient {
+			continue
+		}
+		c, err := s.Check(r)
+		switch {
+		case err != nil || c.Off():
+			t.Errorf("%+v, %v", c, err)
+		case c.Kink:
+			undecided++
+		default:
+			right++
+		}
+	}
+	if right < 5*undecided {
+		t.Errorf("%d gradients are right, of %d nothing can be said", right, undecided)
+	}
+}
+
 func TestRefs(t *testing.T) {
 	for i := range cases {
 		s := step[float64](t, i)
@@ -435,6 +470,10 @@ func TestSalient(t *testing.T) {
 	p := make([]float64, 3)
 	class := predictor.Predict(p, image)
 	s, err := explain.Salient(t.Context(), net, image, 4, -1, 2, 2)
+	published := network[float64](t, stream, 12, "dense 5", nn.KindPublishedNorm, "dense 3")
+	if faulty, err := explain.Salient(t.Context(), published, image, 4, -1, 2, 2); err != nil || !faulty.LeavesOut || s.LeavesOut {
+		t.Errorf("the published normalisation's gradient leaves out: %v, %v; that of batch normalisation: %v", faulty.LeavesOut, err, s.LeavesOut)
+	}
 	if err != nil || s.Class != class {
 		t.Fatalf("class %d, %v, want %d", s.Class, err, class)
 	}

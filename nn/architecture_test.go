@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 
 	"glassnet/nn"
@@ -55,6 +56,8 @@ func TestBuildRefuses(t *testing.T) {
 		{"negative units", 4, []nn.LayerSpec{dense(-1)}, "units = -1"},
 		{"huge units", 4, []nn.LayerSpec{dense(1<<20 + 1)}, "units = 1048577"},
 		{"many parameters", 1 << 14, []nn.LayerSpec{dense(1 << 12), dense(1 << 14)}, `layer 2 ("dense"): brings the network to 134238208 parameters, want at most 134217728`},
+		{"many outputs", 4, append([]nn.LayerSpec{dense(1 << 20)}, slices.Repeat([]nn.LayerSpec{{Kind: nn.KindReLU}}, 8)...),
+			`layer 9 ("relu"): brings the network to 9437184 outputs in all layers, want at most 8388608`},
 		{"epsilon 0", 4, []nn.LayerSpec{norm(0, .9)}, "epsilon = 0, want a number in (0, 1]"},
 		{"epsilon NaN", 4, []nn.LayerSpec{norm(math.NaN(), .9)}, "epsilon = NaN"},
 		{"decay 1", 4, []nn.LayerSpec{norm(1e-5, 1)}, "decay = 1, want a number in [0, 1)"},

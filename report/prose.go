@@ -321,10 +321,11 @@ func bestLook(r *run) (best, last look, ok bool) {
 }
 
 func overlayCaption(s *study, name string) string {
+	text := name + " of all experiments"
 	if severalSeeds(s.Results) {
-		return name + " of all experiments, mean over the seeds."
+		text += ", mean over the seeds"
 	}
-	return name + " of all experiments."
+	return text + ". Where fewer curves are seen than named, some lie under others."
 }
 
 func comparisonProse(s *study) string {

@@ -311,6 +311,18 @@ func TestReportSaysWhatTheNumbersSay(t *testing.T) {
 			e.Checks = []experiment.GradientCheck{{Parameter: "p", Analytic: ptr(0), Numeric: ptr(0)}}
 			e.Failed = 0
 		}, []string{"right, to a relative difference of 1.7"}, []string{"NaN"}},
+		{"a quick look", func(f *fixture) {
+			f.results.ShortenedTo = 3
+			figure := &f.results.Published[1].Figures[2]
+			figure.Ours, figure.Equal = "0.808", false
+		}, []string{"Runs were cut short after epoch 3, so the published figures cannot come out again; 20 of 21 are equal.", "A quick look: runs were cut short after epoch 3."},
+			[]string{"Different: exp2"}},
+		{"other stop rule", func(f *fixture) { f.results.Experiments[1].Config.Stop = experiment.StopNone },
+			[]string{"Two things are wrong with it:"}, []string{"Three things", "A stop rule that fires", "The stop rule at work"}},
+		{"other activation behind which it stands", func(f *fixture) {
+			c := &f.results.Experiments[1].Config
+			c.Place, c.Activation = experiment.PlaceAfter, "tanh"
+		}, []string{"knows neither the mean nor the size of what went in"}, []string{"divides the factor out"}},
 		{"several splits", func(f *fixture) { f.results.Experiments[2].Config.Validation = 0.1 },
 			[]string{"0.2 / 0.1", "Other experiments set aside other shares for validation"}, nil},
 		{"no twin", func(f *fixture) {

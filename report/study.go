@@ -164,7 +164,8 @@ func (b *builder) curves(s *study) []block {
 			thick = []curve{
 				{label: "training, mean", xys: meanByEpoch(finished(s, i), trainingCost), paint: plain, width: 1.8},
 				{label: "validation, mean", xys: meanByEpoch(finished(s, i), validationCost), paint: full, width: 2},
-				{label: seedsLabel(len(runs)), paint: tint, width: 0.7},
+				{label: seedsLabel("training", len(runs)), paint: faint, width: 0.7},
+				{label: seedsLabel("validation", len(runs)), paint: tint, width: 0.7},
 			}
 		}
 		all = append(all, thick...)
@@ -206,11 +207,12 @@ func (b *builder) curves(s *study) []block {
 	return blocks
 }
 
-func seedsLabel(runs int) string {
+// seedsLabel names the thin curves of an experiment with so many runs.
+func seedsLabel(set string, runs int) string {
 	if runs > maxSingles {
-		return fmt.Sprintf("validation, first %d seeds", maxSingles)
+		return fmt.Sprintf("%s, first %d seeds", set, maxSingles)
 	}
-	return "validation, each seed"
+	return set + ", each seed"
 }
 
 func costLabel(logarithmic bool) string {

@@ -18,6 +18,30 @@ import (
 	"glassnet/train"
 )
 
+// A network with many outputs is evaluated few examples at a time, with the same bits.
+func TestEvaluateWideNetworks(t *testing.T) {
+	all := dataset.All(images(200, 5, 4, 1))
+	net := network[float32](t, describe(false, 25, 70000, 4), 1)
+	if n := net.Together(256); n >= 128 || n < 100 || net.Outputs() != 140004 {
+		t.Fatalf("%d examples together in a network of %d outputs", n, net.Outputs())
+	}
+	evaluator := train.NewEvaluator(net, nn.Loss[float32](nn.CrossEntropy[float32]{}), 1)
+	var probabilities [][]float32
+	whole := evaluator.Evaluate(all, func(_ int, p []float32) { probabilities = append(probabilities, slices.Clone(p)) })
+	right := 0.0
+	for i := range all.Len() {
+		one := evaluator.Evaluate(all.Slice(i, i+1), func(_ int, p []float32) {
+			if !slices.Equal(p, probabilities[i]) {
+				t.Errorf("example %d has other probabilities alone", i)
+			}
+		})
+		right += one.Accuracy
+	}
+	if len(probabilities) != 200 || whole.Accuracy != right/200 {
+		t.Errorf("%d examples, accuracy %v, one by one %v", len(probabilities), whole.Accuracy, right/200)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	plain, normed := network[float32](t, describe(false, 4, 3, 2), 1), network[float32](t, describe(true, 4, 3, 2), 1)
 	tests := []struct {

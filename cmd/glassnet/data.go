@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"glassnet/dataset"
 )
@@ -57,9 +58,20 @@ type dataVerifyCmd struct{ dataFolder }
 
 // Run implements the command.
 func (c *dataVerifyCmd) Run(s *session) error {
-	if err := dataset.Verify(s.ctx, dataset.Options{Dir: c.Data}); err != nil {
+	sets, err := dataset.Verify(s.ctx, dataset.Options{Dir: c.Data})
+	if err != nil {
 		return err
 	}
+	for _, set := range sets {
+		if len(set.Files) > 0 {
+			fmt.Fprintf(s.stdout, "%s in %s: %s\n", set.Name, set.Dir, set.State)
+		}
+	}
 	fmt.Fprintln(s.stdout, "every data set that is here is verified")
+	for _, name := range []string{"mnist", "drawn-digits"} {
+		if !slices.ContainsFunc(sets, func(set dataset.SetStatus) bool { return set.Name == name && len(set.Files) > 0 }) {
+			fmt.Fprintf(s.stdout, "%s is not here\n", name)
+		}
+	}
 	return nil
 }

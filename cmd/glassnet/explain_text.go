@@ -420,7 +420,7 @@ func (p *explainPrinter) checks(e *explained) {
 		agree += fmt.Sprintf(" %d are OFF: the backward pass does not compute the derivative of the cost.", off)
 	}
 	if kinks > 0 {
-		agree += fmt.Sprintf(" %d lie at a kink, where a ReLU changes sides, or where the cost bends too sharply: there is nothing to compare with.", kinks)
+		agree += fmt.Sprintf(" %d lie at a kink, where a ReLU changes sides, or where the cost bends too sharply or is too large: there is nothing to compare with.", kinks)
 	}
 	p.wrapped("  ", agree)
 }
