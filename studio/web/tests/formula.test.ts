@@ -206,3 +206,9 @@ test('a long sum is set in pieces that lose nothing', () => {
   assert.equal(all.length, 51)
   assert.equal(all.map(text).join(''), `(${terms.join('+')})/50`)
 })
+
+test('what a long sum leaves out is two pieces, which fit a narrow inspector', () => {
+  const [t] = parse(`${Array.from({ length: 6 }, (_, i) => `0.${i + 1}·0.25`).join(' + ')} + … 24 more, together -7.2745e-05`)
+  assert.ok(t && t.kind !== 'words')
+  assert.deepEqual(pieces(t).slice(-2).map((p) => text(p).length <= 21), [true, true])
+})

@@ -84,8 +84,10 @@ test('a cell opens its images, in either order, and one opens in See through', m
   assert.equal(await button.getAttribute('aria-pressed'), 'true')
   assert.equal(await page.getByTestId('total').innerText(), whole(cell.n))
   for (const [name, order] of [['Least sure first', 'least'], ['Most sure first', 'most']] as const) {
+    const answered = page.waitForResponse((r) => r.url().endsWith('/api/mistakes') && r.request().postDataJSON().order === order)
     await page.getByRole('button', { name }).click()
     await page.waitForURL(new RegExp(`#mistakes/${cell.label}/${cell.predicted}/${order}$`))
+    await answered
     await settled()
     const said = await ask({ label: cell.label, predicted: cell.predicted, mistaken: false, order })
     assert.deepEqual(await told(), said.shown.slice(0, 48).map(asTold))

@@ -281,6 +281,7 @@ const wide = 34
 
 /** A formula as pieces between which a line may be broken: MathML itself is not broken by browsers. */
 export function pieces(t: Term): Markup[] {
+  if (t.kind === 'rest') return [row(element('mtext', `… ${t.count} more,`)), row(element('mtext', 'together '), space, mathml(t.together))]
   if (length(t) <= wide) return [mathml(t)]
   switch (t.kind) {
     case 'relation':
