@@ -384,6 +384,7 @@ func TestTheWayThrough(t *testing.T) {
 		{"/api/configure", object{"hidden": []int{0}}, 422},
 		{"/api/configure", object{"precision": "float16"}, 422},
 		{"/api/configure", object{"precision": "float64", "hidden": []int{16384}, "batch": 16384}, 422}, // 8 GiB for a pass
+		{"/api/configure", object{"hidden": slices.Repeat([]int{1, 65536}, 3), "batch": 1}, 422},        // too much to look at 256 examples
 		{"/api/configure", object{"unknown": 1}, 400},
 		{"/api/possible", object{"hidden": []int{0}}, 422},
 		{"/api/possible", object{"precision": "float64", "hidden": []int{16384}, "batch": 16384}, 422},
@@ -702,6 +703,15 @@ func TestManyPagesAtOnce(t *testing.T) {
 	var e everything
 	if code := p.get("/api/state", &e); code != 200 || e.State.Phase == failed {
 		t.Errorf("status %d, phase %s", code, e.State.Phase)
+	}
+}
+
+// null hidden layers are none, and the page is told so.
+func TestNullHiddenLayers(t *testing.T) {
+	p := open(t)
+	var text json.RawMessage
+	if code := p.post("/api/configure", object{"dataset": "drawn-digits", "hidden": nil}, &text); code != 200 || !strings.Contains(string(text), `"hidden":[]`) {
+		t.Errorf("status %d: %.300s", code, text)
 	}
 }
 

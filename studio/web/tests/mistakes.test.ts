@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import type { Page } from 'playwright-core'
 import type { Everything, Mistakes } from '../src/lib/api.ts'
 import { number, percent, whole } from '../src/lib/show.ts'
-import { accessible, fits, Studio } from './studio.ts'
+import { accessible, counted, fits, Studio } from './studio.ts'
 
 let studio: Studio
 let page: Page
@@ -160,8 +160,13 @@ test('epochs end where they did, also on a branch whose batches are of another s
   const second = snapshots.find((s) => s.ends && s.epoch === 2)!
   await studio.post('branch', { snapshot: second.id, settings: { batch: 50 } })
   await studio.post('control', { action: 'start' })
-  await page.getByTestId('phase').getByText('done').waitFor()
-  const branched = ((await studio.get('state')) as Everything).state
+  // The page may still say that the training before it is done.
+  let branched: Everything['state']
+  do {
+    await page.waitForTimeout(50)
+    branched = ((await studio.get('state')) as Everything).state
+  } while (branched.phase !== 'done')
+  await counted(page.locator(`input[type="range"][max="${branched.settings.epochs + 1}"]`), 1)
   const steps = (branched.settings.epochs - 2) * branched.steps_per_epoch
   assert.equal(branched.step, second.step + steps)
   assert.equal(branched.last_step, branched.step)

@@ -228,10 +228,38 @@ test('batch normalisation opens', async () => {
   await counted(page.getByTestId('contributions').getByRole('listitem'), 3)
   await page.getByRole('button', { name: 'Check the gradient' }).click()
   await page.getByTestId('check').getByText(/They agree|Nothing can be said/).waitFor()
+  await page.getByTestId('as-in-training').getByText('mean and variance of these 128 examples').waitFor()
   await type(page, 'after(2.batch_norm.running_variance:5)')
   await shows(page, seen, 'after(2.batch_norm.running_variance:5)')
   assert.ok(seen.penalty > 0)
   await page.context().close()
+})
+
+test('numbers that cannot be are told, and told no more when they can', async () => {
+  const { page } = await see()
+  const batch = page.getByLabel('Examples in the step')
+  await type(page, 'loss@5')
+  await page.getByRole('alert').getByText('example 5, want 0 to 0').waitFor()
+  await batch.fill('100000')
+  await batch.press('Enter')
+  await page.getByText('A step to see through has 1 to 256 examples.').waitFor()
+  assert.equal(await batch.inputValue(), '1')
+  await batch.fill('64')
+  await recorded(page, () => batch.press('Enter'))
+  await counted(page.getByRole('alert'), 0)
+  const example = page.getByLabel(/^Example of/)
+  await example.fill('-1')
+  await example.press('Enter')
+  await page.getByText('Examples of this set are 0 to 9,999.').waitFor()
+  assert.equal(await example.inputValue(), '5')
+  assert.equal(await page.getByTestId('as-in-training').count(), 0)
+})
+
+test('a narrow window shows the name of the view that is open', async () => {
+  const { page } = await see({}, { width: 390 })
+  await page.goto(`${studio.url}#learn`)
+  const box = (await page.getByRole('link', { name: 'Learn', exact: true }).first().boundingBox())!
+  assert.ok(box.x >= 0 && box.x + box.width <= 391, JSON.stringify(box))
 })
 
 test('a large network stays legible', async () => {
