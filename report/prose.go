@@ -601,7 +601,7 @@ func stopProse(s *study) string {
 		part := fmt.Sprintf("%s stopped in epoch %s because two looks in a row differ by %s (%s and %s)", clean(e.Name),
 			fixed(float64(last.epoch), 0), scientific(math.Abs(last.valCost-r.beforeLast.valCost), 2),
 			fixed(r.beforeLast.valCost, 6), fixed(last.valCost, 6))
-		if best.step != last.step {
+		if fixed(best.valCost, 3) != fixed(last.valCost, 3) {
 			part += fmt.Sprintf("; its lowest validation cost was %s, in epoch %s", fixed(best.valCost, 3), fixed(float64(best.epoch), 0))
 		}
 		parts = append(parts, part+".")
