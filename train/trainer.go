@@ -134,9 +134,13 @@ func (e *DivergedError) Error() string {
 //
 // It returns the cost before the update. When that is not finite, nothing that is
 // trained changes (running statistics have seen the batch) and the error is a
-// *DivergedError. A Step allocates nothing, those of the first PacedAfter steps aside, and
-// the first that a thread takes part in, where other programs have kept it from those.
+// *DivergedError; an empty batch is a user error. A Step allocates nothing, those of the
+// first PacedAfter steps aside, and the first that a thread takes part in, where other
+// programs have kept it from those.
 func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
+	if batch.Len() == 0 {
+		return Cost{}, usererr.New("a batch of no examples")
+	}
 	if t.o.Threads > 1 {
 		defer func(began time.Time) {
 			alone := t.pace.made(time.Since(began))

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"glassnet/dataset"
+	"glassnet/internal/usererr"
 	"glassnet/matrix"
 	"glassnet/nn"
 	"glassnet/optim"
@@ -309,6 +310,14 @@ func TestDivergence(t *testing.T) {
 }
 
 // The cost that is not finite is seen before the update.
+func TestStepOfNoExamples(t *testing.T) {
+	tr := newTrainer(t, network[float32](t, describe(false, 25, 4), 1), options[float32](0.1, 10))
+	_, err := tr.Step(dataset.All(images(20, 5, 4, 1)).Slice(3, 3))
+	if _, ok := usererr.Find(err); !ok || err.Error() != "a batch of no examples" {
+		t.Errorf("Step of no examples: %v", err)
+	}
+}
+
 func TestDivergedStepChangesNothing(t *testing.T) {
 	set := images(8, 5, 4, 1)
 	for _, huge := range []float32{3e38, float32(math.Inf(1)), float32(math.NaN())} {

@@ -304,7 +304,9 @@ func interruptible() (ctx context.Context, caught func() int, stop func()) {
 		}
 	}()
 	return ctx, func() int { return int(code.Load()) }, func() {
-		signal.Stop(signals)
+		if code.Load() == 0 { // else the program ends now, and the same wish sent twice would end it by the signal
+			signal.Stop(signals)
+		}
 		close(done)
 		cancel()
 	}
