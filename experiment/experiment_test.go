@@ -292,6 +292,12 @@ func TestStudySideBySide(t *testing.T) {
 		t.Errorf("steps to a validation accuracy of 0.2 = %v, seconds %v", run.StepsToTarget, run.SecondsToTarget)
 	}
 
+	// Seeds 1 and 3 take the first of two timings, seed 2 the second.
+	perLook := func(k int) float64 { return *e.Runs[k].SecondsToTarget / float64(e.Runs[k].looksToTarget) }
+	if first, second, third := perLook(0), perLook(1), perLook(2); math.Abs(first-third) > 1e-12 || first == second {
+		t.Errorf("seconds to the target are %v, %v, %v a look, want the first and third of one timing", first, second, third)
+	}
+
 	// results.json reads back to what Run returned.
 	text, err := os.ReadFile(filepath.Join(dirs[0], "results.json"))
 	if err != nil {

@@ -180,18 +180,11 @@ func (l *laboratory) busy() bool {
 
 // folder makes a folder of its own for a study.
 func (l *laboratory) folder(name string) (string, error) {
-	first := filepath.Join(l.out, name+"-"+time.Now().UTC().Format("20060102-150405"))
-	err := os.MkdirAll(l.out, 0o777)
-	dir := first
-	for i := 2; err == nil; i++ {
-		if err = os.Mkdir(dir, 0o777); err == nil {
-			return dir, nil
-		}
-		if errors.Is(err, os.ErrExist) {
-			dir, err = first+"-"+strconv.Itoa(i), nil
-		}
+	dir, err := atomicfile.NewFolder(l.out, name+"-"+time.Now().UTC().Format("20060102-150405"))
+	if err != nil {
+		return "", usererr.New("no folder for the results: %q: %w", l.out, inputfile.Cause(err)).Try("glassnet studio --out DIR, with a folder that can be written")
 	}
-	return "", usererr.New("no folder for the results: %q: %w", dir, inputfile.Cause(err)).Try("glassnet studio --out DIR, with a folder that can be written")
+	return dir, nil
 }
 
 // run runs the study and writes all that the command line would.

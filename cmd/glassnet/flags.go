@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"glassnet/dataset"
+	"glassnet/internal/atomicfile"
 	"glassnet/internal/inputfile"
 	"glassnet/internal/usererr"
 )
@@ -60,14 +61,23 @@ type outFlag struct {
 const running = ".running"
 
 // folder makes a folder for what a command will write, or refuses one that holds
-// something. Two commands never get the same one. release takes away what is empty.
+// something. Two commands never get the same one. release takes away what it made and is empty.
 func (f outFlag) folder(what string) (dir string, release func(), err error) {
 	if f.Out == "" {
-		return newFolder("glassnet-out", what+"-"+time.Now().UTC().Format("20060102-150405"))
+		const parent = "glassnet-out"
+		dir, err := atomicfile.NewFolder(parent, what+"-"+time.Now().UTC().Format("20060102-150405"))
+		if err != nil {
+			return "", nil, usererr.New("no folder for the results in %q: %w", parent, inputfile.Cause(err)).Try("--out DIR, where files can be written")
+		}
+		return dir, func() {
+			os.Remove(dir) // only if it is empty
+			os.Remove(parent)
+		}, nil
 	}
 	cannot := func(err error) (string, func(), error) {
 		return "", nil, usererr.New("--out %q: %w", f.Out, inputfile.Cause(err))
 	}
+	_, missing := os.Stat(f.Out)
 	if err := os.MkdirAll(f.Out, 0o777); err != nil {
 		return cannot(err)
 	}
@@ -81,7 +91,6 @@ func (f outFlag) folder(what string) (dir string, release func(), err error) {
 		if file, err = os.OpenFile(mark, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666); err == nil {
 			file.Close()
 		} else if !errors.Is(err, os.ErrExist) {
-			os.Remove(f.Out)
 			return cannot(err)
 		}
 	}
@@ -90,28 +99,9 @@ func (f outFlag) folder(what string) (dir string, release func(), err error) {
 	}
 	return f.Out, func() {
 		os.Remove(mark)
-		os.Remove(f.Out) // only if it is empty
-	}, nil
-}
-
-// newFolder makes a folder of that name in parent, or with a number behind it where there
-// is one.
-func newFolder(parent, name string) (dir string, release func(), err error) {
-	if err = os.MkdirAll(parent, 0o777); err == nil {
-		dir = filepath.Join(parent, name)
-		for i := 2; ; i++ {
-			if err = os.Mkdir(dir, 0o777); !errors.Is(err, os.ErrExist) {
-				break
-			}
-			dir = filepath.Join(parent, fmt.Sprintf("%s-%d", name, i))
+		if missing != nil {
+			os.Remove(f.Out) // only if it is empty
 		}
-	}
-	if err != nil {
-		return "", nil, usererr.New("no folder for the results: %q: %w", filepath.Join(parent, name), inputfile.Cause(err)).Try("--out DIR, where files can be written")
-	}
-	return dir, func() {
-		os.Remove(dir) // only if it is empty
-		os.Remove(parent)
 	}, nil
 }
 

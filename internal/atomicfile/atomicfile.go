@@ -1,7 +1,8 @@
 // Package atomicfile writes files that are either whole or not there: whatever
 // happens while one is written (an error, a kill, a power cut), its path holds
 // the complete old content or the complete new one. It also holds the lock by
-// which two processes keep out of each other's folder.
+// which two processes keep out of each other's folder, and makes folders that nobody else
+// gets.
 package atomicfile
 
 import (
@@ -112,6 +113,26 @@ func Sweep(dir string) error {
 
 // ErrLocked says that somebody else holds the lock.
 var ErrLocked = errors.New("locked by another process")
+
+// NewFolder makes a folder of that name in parent, which it makes too, or one with a number
+// behind the name where there is one already: nobody else gets the same. It returns its
+// path.
+func NewFolder(parent, name string) (string, error) {
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(parent, name)
+	for i := 2; ; i++ {
+		err := os.Mkdir(dir, 0o777)
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+		dir = filepath.Join(parent, fmt.Sprintf("%s-%d", name, i))
+	}
+}
 
 // TryLock takes the lock that the file at path stands for, without waiting: the
 // error is ErrLocked when another process, or another call in this one, holds

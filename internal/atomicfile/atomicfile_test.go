@@ -445,3 +445,33 @@ func TestWriteBig(t *testing.T) {
 		t.Errorf("Write of %d bytes in small pieces: error %v, content of %d bytes", len(want), err, len(got))
 	}
 }
+
+func TestNewFolder(t *testing.T) {
+	parent := filepath.Join(t.TempDir(), "new")
+	made := make(chan string)
+	const together = 20
+	for range together {
+		go func() {
+			dir, err := NewFolder(parent, "study")
+			if err != nil {
+				t.Error(err)
+			}
+			made <- dir
+		}()
+	}
+	var all []string
+	for range together {
+		all = append(all, <-made)
+	}
+	slices.Sort(all)
+	if len(slices.Compact(all)) != together || !slices.Contains(all, filepath.Join(parent, "study")) || !slices.Contains(all, filepath.Join(parent, "study-20")) {
+		t.Errorf("folders %q, want study and study-2 to study-20", all)
+	}
+	file := filepath.Join(parent, "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if dir, err := NewFolder(file, "study"); err == nil {
+		t.Errorf("NewFolder in a file = %q", dir)
+	}
+}
