@@ -27,11 +27,15 @@ func Evaluate[T matrix.Float](net *nn.Network[T], loss nn.Loss[T], name string, 
 		label, predicted := int(set.Labels[i]), nn.Argmax(probabilities)
 		e.Confusion[label][predicted]++
 		if label != predicted {
-			p := float64(probabilities[predicted]) // NaN where the outputs overflow
+			p := float64(probabilities[predicted])
 			wrong = append(wrong, mistake{Digit{Index: i, Label: label, Predicted: &predicted, Probability: finite(p), Pixels: set.Image(i)}, p})
 		}
 	})
-	e.Cost, e.Accuracy = finite(m.Cost), accuracy(m)
+	e.Cost, e.Accuracy = finite(m.Cost), finite(m.Accuracy)
+	if e.Accuracy == nil { // outputs overflow: what was counted means nothing
+		e.Confusion, e.PerClass = [][]int{}, []ClassScore{}
+		return e
+	}
 	e.PerClass = scores(e.Confusion)
 	slices.SortStableFunc(wrong, func(a, b mistake) int { return cmp.Compare(b.probability, a.probability) })
 	for _, m := range wrong[:min(mistakes, len(wrong))] {

@@ -323,7 +323,7 @@ func measure[T matrix.Float](run *Run, r *Ready[T], data *dataset.Data, s Settin
 	e := train.NewEvaluator(r.Net, r.Loss, threads)
 	fit, test := e.Evaluate(r.Fit, nil), e.Evaluate(dataset.All(data.Test), nil)
 	validation := e.Evaluate(r.Validation, nil)
-	run.TrainAccuracy, run.ValAccuracy, run.TestAccuracy = accuracy(fit), accuracy(validation), accuracy(test)
+	run.TrainAccuracy, run.ValAccuracy, run.TestAccuracy = finite(fit.Accuracy), finite(validation.Accuracy), finite(test.Accuracy)
 	run.TrainCost, run.ValCost, run.TestCost = finite(fit.Cost), finite(validation.Cost), finite(test.Cost)
 	run.Penalty = finite(r.Penalty.Apply(r.Net.Params(), nn.Eval))
 	run.SumOfWeights = finite(sumOfWeights(r.Net))
@@ -338,15 +338,6 @@ func measure[T matrix.Float](run *Run, r *Ready[T], data *dataset.Data, s Settin
 			run.TrainCost, run.ValCost = nil, nil
 		}
 	}
-}
-
-// accuracy is undefined where the cost is no number: outputs have overflowed, and tell
-// nothing.
-func accuracy(m train.Metrics) *float64 {
-	if math.IsNaN(m.Cost) {
-		return nil
-	}
-	return finite(m.Accuracy)
 }
 
 // sumOfWeights returns the sum over all weight matrices, a fingerprint of the

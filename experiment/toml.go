@@ -13,8 +13,8 @@ import (
 	"glassnet/internal/usererr"
 )
 
-// decodeStrict decodes TOML; an unknown key or a wrong type is a user error with
-// its line and column.
+// decodeStrict decodes TOML; an unknown key or a wrong type is a user error with its line
+// and column, a key in other letters (Epochs) one without.
 func decodeStrict(name string, text []byte, into any) *usererr.Error {
 	decoder := toml.NewDecoder(strings.NewReader(string(text)))
 	decoder.DisallowUnknownFields()

@@ -34,7 +34,8 @@ const (
 )
 
 // Off reports whether the gradient is wrong: further from its finite difference than
-// rounding explains. At a kink nothing can be said.
+// rounding explains, or compared with one that is not finite. Where Kink is true nothing can
+// be said.
 func (c Check) Off() bool {
 	return !c.Kink && !(math.Abs(c.Analytic-c.Numeric) <= AbsoluteTolerance+RelativeTolerance*math.Abs(c.Numeric))
 }
@@ -181,6 +182,9 @@ func (c *checker) check(analytic float64, r Ref) Check {
 		result.Numeric = (8*(costs[0]-costs[1]) - (costs[2] - costs[3])) / (12 * h)
 		if equal(sides[2], sides[3]) && equal(sides[0], sides[2]) && equal(sides[1], sides[3]) {
 			result.Kink = false
+			if math.IsNaN(result.Numeric) || math.IsInf(result.Numeric, 0) {
+				break
+			}
 			if noise := rounding * max(math.Abs(costs[0]), math.Abs(costs[1])) / h; result.Off() && math.Abs(result.Analytic-result.Numeric) <= noise {
 				result.Kink = true
 				break

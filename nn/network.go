@@ -73,22 +73,20 @@ func (n *Network[T]) Widths() (in, out int) {
 	return n.in, out
 }
 
-// Outputs returns how many numbers the layers give for one example, all together.
-func (n *Network[T]) Outputs() int {
-	outputs := 0
+// mostActivations is how many activations, of all layers and examples, a pass should hold
+// whose number of examples is free: 64 MiB in float32.
+const mostActivations = 1 << 24
+
+// Together returns how many examples to pass through the network at once: most, or fewer
+// where the activations of all layers would take much memory, and one at least.
+func (n *Network[T]) Together(most int) int {
+	activations := 0 // of one example
 	for _, l := range n.layers {
 		_, out := l.Widths()
-		outputs += out
+		activations += out
 	}
-	return outputs
+	return max(1, min(most, mostActivations/activations))
 }
-
-// passed is how many outputs of all layers a pass holds that may be as large as it likes.
-const passed = 1 << 24
-
-// Together returns how many examples to pass through the network at once: most, or as
-// many as do not take much memory, and one at least.
-func (n *Network[T]) Together(most int) int { return max(1, min(most, passed/n.Outputs())) }
 
 // Trace holds what every layer remembers of one batch.
 type Trace[T matrix.Float] struct {

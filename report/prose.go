@@ -546,7 +546,7 @@ func gradientProse(name string, e *experiment.Evidence) string {
 		return text
 	}
 	if len(e.TwinChecks) == 0 {
-		return text + fmt.Sprintf(" With %s in its place nothing could be checked: its step left the finite numbers, or every difference lay across a kink.", kindText(e.Twin))
+		return text + fmt.Sprintf(" With %s in its place nothing could be checked: its step left the finite numbers, or no difference could be measured, across a kink or a sharp bend.", kindText(e.Twin))
 	}
 	if undefined, failed := failures(e.TwinChecks, e.TwinFailed); failed > 0 {
 		return text + fmt.Sprintf(" With %s in its place %d fail, %s.", kindText(e.Twin), failed, worstText(undefined, "", e.TwinWorst))

@@ -235,6 +235,9 @@ func confusionBlocks(s *study) []block {
 			continue
 		}
 		v := s.files[i][0].evaluation
+		if len(v.Confusion)+len(v.PerClass) == 0 { // of outputs that overflow
+			continue
+		}
 		name := fmt.Sprintf("%s, seed %d", clean(e.Name), e.Runs[0].Seed)
 		var tables []table
 		if n := len(v.Confusion); n > 0 && n <= maxConfusion {

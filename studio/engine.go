@@ -388,7 +388,7 @@ func (t *training) point(look bool) {
 	t.since = sums{}
 	if look {
 		if m := t.run.validate(); m != nil {
-			p.ValCost, p.ValAccuracy = &m.Cost, &m.Accuracy
+			p.ValCost, p.ValAccuracy = finite(m.Cost), finite(m.Accuracy)
 		}
 	}
 	t.points, t.news = append(t.points, p), append(t.news, p)

@@ -261,6 +261,15 @@ func (t *Trainer[T]) Fit(ctx context.Context, fit, validation dataset.View, o Fi
 				return result, &DivergedError{Epoch: t.epoch, Step: t.steps, Rate: t.o.Rate, What: p.Name + " is not finite"}
 			}
 		}
+		// The next step would see that outputs overflow; behind the last one is the look.
+		left := result.Last
+		if o.KeepBest {
+			left = result.Best
+		}
+		if validation.Len() > 0 && left.Step > 0 && math.IsNaN(left.Validation.Cost) {
+			result.Stopped = StoppedDiverged
+			return result, &DivergedError{Epoch: t.epoch, Step: t.steps, Rate: t.o.Rate, What: "the validation cost is NaN"}
+		}
 	}
 	return result, failure
 }

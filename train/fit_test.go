@@ -372,6 +372,20 @@ func TestFitDiverged(t *testing.T) {
 	}
 }
 
+// Outputs that overflow behind the last step are seen by its look.
+func TestFitEndsWithOverflowingOutputs(t *testing.T) {
+	all := dataset.All(images(90, 5, 4, 1))
+	for _, keep := range []bool{false, true} {
+		net := network[float32](t, describe(false, 25, 16, 16, 4), 1)
+		o := options[float32](1e30, 50)
+		result, err := newTrainer(t, net, o).Fit(context.Background(), all.Slice(0, 50), all.Slice(50, 90), train.FitOptions{Epochs: 1, KeepBest: keep})
+		var diverged *train.DivergedError
+		if !errors.As(err, &diverged) || result.Steps != 1 || !strings.Contains(diverged.What, "the validation cost is NaN") || result.Stopped != "diverged" || !math.IsNaN(result.Last.Validation.Accuracy) {
+			t.Errorf("best kept %v: result %+v, error %v, want divergence behind step 1", keep, result, err)
+		}
+	}
+}
+
 // Running statistics are no part of a step's check: a training that ends with one that is
 // not finite has diverged, too.
 func TestFitEndsWithInfiniteStatistics(t *testing.T) {

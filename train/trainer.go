@@ -195,7 +195,7 @@ func NewEvaluator[T matrix.Float](net *nn.Network[T], loss nn.Loss[T], threads i
 // Metrics is how a network does on a set of examples.
 type Metrics struct {
 	Cost     float64 // mean loss in nats, without the penalty
-	Accuracy float64 // share of examples whose label has the largest logit, in [0, 1]
+	Accuracy float64 // share of examples whose label has the largest logit, in [0, 1]; NaN where Cost is: outputs have overflowed and tell nothing
 }
 
 // Evaluate measures the network on view in Eval mode. each, when not nil, is
@@ -220,5 +220,9 @@ func (e *Evaluator[T]) Evaluate(view dataset.View, each func(i int, probabilitie
 		}
 	}
 	n := float64(view.Len())
-	return Metrics{Cost: kernel.Sum(losses) / n, Accuracy: float64(correct) / n}
+	m := Metrics{Cost: kernel.Sum(losses) / n, Accuracy: float64(correct) / n}
+	if math.IsNaN(m.Cost) {
+		m.Accuracy = math.NaN()
+	}
+	return m
 }

@@ -68,9 +68,12 @@ func (c *dataVerifyCmd) Run(s *session) error {
 		}
 	}
 	fmt.Fprintln(s.stdout, "every data set that is here is verified")
-	for _, name := range []string{"mnist", "drawn-digits"} {
-		if !slices.ContainsFunc(sets, func(set dataset.SetStatus) bool { return set.Name == name && len(set.Files) > 0 }) {
-			fmt.Fprintf(s.stdout, "%s is not here\n", name)
+	var missing []string
+	for _, set := range sets {
+		here := func(other dataset.SetStatus) bool { return other.Name == set.Name && len(other.Files) > 0 }
+		if !slices.Contains(missing, set.Name) && !slices.ContainsFunc(sets, here) {
+			missing = append(missing, set.Name)
+			fmt.Fprintf(s.stdout, "%s is not here\n", set.Name)
 		}
 	}
 	return nil

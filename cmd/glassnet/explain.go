@@ -162,7 +162,7 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 	}
 	switch {
 	case c.LR != nil && !(rate > 0 && !math.IsInf(rate, 0)):
-		return usererr.New("--lr %v, want a number > 0", rate)
+		return usererr.New("--lr %v, want a finite number > 0", rate)
 	case rate == 0:
 		return usererr.New("%s does not say its learning rate", c.Model).Try("--lr 0.009")
 	}

@@ -391,7 +391,7 @@ func (p *explainPrinter) checks(e *explained) {
 			p.line("    analytic %.12g, numeric %.12g: %s", c.Analytic, c.Numeric, verdict(c))
 		}
 	} else {
-		p.line("  %-34s %7s %5s  %s", "kind", "checked", "kinks", "largest |analytic - numeric|")
+		p.line("  %-34s %7s %5s  %s", "kind", "checked", "undec", "largest |analytic - numeric|")
 		for i := 0; i < len(e.Checks); {
 			worst, kinks, first := explain.CheckText{}, 0, i
 			for ; i < len(e.Checks) && e.Checks[i].Kind == e.Checks[first].Kind; i++ {
@@ -420,7 +420,7 @@ func (p *explainPrinter) checks(e *explained) {
 		agree += fmt.Sprintf(" %d are OFF: the backward pass does not compute the derivative of the cost.", off)
 	}
 	if kinks > 0 {
-		agree += fmt.Sprintf(" %d lie at a kink, where a ReLU changes sides, or where the cost bends too sharply or is too large: there is nothing to compare with.", kinks)
+		agree += fmt.Sprintf(" %d are undecided: at a kink, where a ReLU changes sides, or where the cost bends too sharply or is too large: there is nothing to compare with.", kinks)
 	}
 	p.wrapped("  ", agree)
 }
@@ -428,7 +428,7 @@ func (p *explainPrinter) checks(e *explained) {
 func verdict(c explain.CheckText) string {
 	switch {
 	case c.Kink:
-		return "at a kink"
+		return "undecided: a kink, a sharp bend or rounding"
 	case c.Off:
 		return "OFF"
 	}

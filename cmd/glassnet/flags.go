@@ -81,20 +81,21 @@ func (f outFlag) folder(what string) (dir string, release func(), err error) {
 	if err := os.MkdirAll(f.Out, 0o777); err != nil {
 		return cannot(err)
 	}
-	entries, err := os.ReadDir(f.Out)
+	mark := filepath.Join(f.Out, running)
+	file, err := os.OpenFile(mark, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if errors.Is(err, os.ErrExist) {
+		return "", nil, usererr.New("--out %q: another command writes there, or was killed", f.Out).Try("another --out, or remove %s and what else is there", mark)
+	}
 	if err != nil {
 		return cannot(err)
 	}
-	mark := filepath.Join(f.Out, running)
-	if len(entries) == 0 {
-		var file *os.File
-		if file, err = os.OpenFile(mark, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666); err == nil {
-			file.Close()
-		} else if !errors.Is(err, os.ErrExist) {
+	file.Close()
+	entries, err := os.ReadDir(f.Out) // now that nobody else begins to write there
+	if err != nil || len(entries) > 1 {
+		os.Remove(mark)
+		if err != nil {
 			return cannot(err)
 		}
-	}
-	if len(entries) > 0 || err != nil {
 		return "", nil, usererr.New("--out %q exists and is not empty", f.Out).Try("another --out")
 	}
 	return f.Out, func() {

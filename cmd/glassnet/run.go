@@ -85,7 +85,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exited // help or the version was asked for and printed
 	}
 	if err != nil {
-		if flag, ok := strings.CutPrefix(err.Error(), "unknown flag "); ok && parsed == nil && commandOf(err) == nil {
+		if flag, ok := strings.CutPrefix(err.Error(), "unknown flag "); ok && commandOf(err) == nil && someCommandHas(parser, flag) {
 			return fail(stderr, usererr.New("%s stands before the command", flag), "glassnet COMMAND "+flag+"; glassnet --help lists the commands")
 		}
 		return fail(stderr, usererr.New("%s", plainWords(err)), usageOf(err))
@@ -184,6 +184,13 @@ func usageOf(err error) string {
 		return "glassnet " + command.Summary()
 	}
 	return command.FullPath() + " --help"
+}
+
+// someCommandHas says whether flag, "--quick", is one of a subcommand's.
+func someCommandHas(parser *kong.Kong, flag string) bool {
+	return slices.ContainsFunc(parser.Model.Leaves(true), func(n *kong.Node) bool {
+		return slices.ContainsFunc(n.Flags, func(f *kong.Flag) bool { return "--"+f.Name == flag })
+	})
 }
 
 // commandOf returns the subcommand of a parse error, or nil.
