@@ -73,7 +73,7 @@ func BuiltIn() []string { return studies.Names }
 // BuiltInText returns the file of the built-in study of that name.
 func BuiltInText(name string) ([]byte, error) {
 	if !slices.Contains(studies.Names, name) {
-		return nil, usererr.New("unknown study %q, want %s", name, usererr.List(studies.Names))
+		return nil, usererr.New("unknown study %q, want %s", name, usererr.List(studies.Names)).Try("glassnet studies, which lists them")
 	}
 	return studies.Read(name)
 }

@@ -138,8 +138,8 @@ func replaySentence(r *experiment.Results) string {
 	case all == 0:
 		return "No published figure could be compared."
 	case r.Dataset.Name != "mnist": // whether or not all runs came to their end
-		return fmt.Sprintf("The data is %s, not the MNIST of the published study, so the published figures cannot come out again; %d of %d are equal by chance.",
-			clean(r.Dataset.Name), equal, all)
+		return fmt.Sprintf("The data is %s, not the MNIST of the published study, so the published figures cannot come out again; %s.",
+			clean(r.Dataset.Name), map[bool]string{true: "none is equal", false: fmt.Sprintf("%d of %d are equal by chance", equal, all)}[equal == 0])
 	case r.ShortenedTo > 0 && equal < all:
 		return fmt.Sprintf("Runs were cut short after epoch %d, so the published figures cannot come out again; %d of %d are equal.", r.ShortenedTo, equal, all)
 	case equal == all:
@@ -178,6 +178,14 @@ func shortAnswer(studies []*study) []block {
 		for _, c := range s.Comparisons {
 			if c.Primary && c.Finding != "" {
 				points = append(points, sentence(c.Finding))
+			}
+		}
+		// What the main question's pairs do in steps and in time belongs to the answer, too.
+		for _, p := range s.Comparisons {
+			for _, c := range s.Comparisons {
+				if p.Primary && p.A == c.A && p.B == c.B && !c.Primary && c.N > 1 && c.Finding != "" && (c.Metric == "steps" || c.Metric == "seconds_to_target") {
+					points = append(points, sentence(c.Finding))
+				}
 			}
 		}
 		if text := secondaryProse(s); text != "" && len(points) > shown {
@@ -274,7 +282,7 @@ func dataProse(d *experiment.DatasetInfo) string {
 const shapesProse = "A layer's arrays in both conventions. The outputs of the last layer become predictions by softmax: ten probabilities, say, that add up to 1."
 
 func curvesProse(s *study) string {
-	text := "Each figure shows one experiment: the cost on the training and on the validation examples, at the last look of each epoch."
+	text := "Each figure shows one experiment, or all at the end: the cost on the training and on the validation examples, at the last look of each epoch."
 	if severalSeeds(s.Results) {
 		text += " Thin lines are single seeds, thick ones their mean, which ends with the epoch that all seeds reached."
 	}
@@ -306,6 +314,9 @@ func curveCaption(s *study, i int) string {
 	}
 	if best.epoch == last.epoch {
 		return text + fmt.Sprintf(" The validation cost is lowest in the last epoch, %s: %s%s.", fixed(float64(best.epoch), 0), fixed(best.valCost, 3), seed)
+	}
+	if fixed(best.valCost, 3) == fixed(last.valCost, 3) {
+		return text + fmt.Sprintf(" The validation cost ends at %s, as low as it was in epoch %s%s.", fixed(last.valCost, 3), fixed(float64(best.epoch), 0), seed)
 	}
 	return text + fmt.Sprintf(" The validation cost is lowest in epoch %s, %s, and ends at %s%s.",
 		fixed(float64(best.epoch), 0), fixed(best.valCost, 3), fixed(last.valCost, 3), seed)
