@@ -271,6 +271,39 @@ func TestChecksOfHugeWeights(t *testing.T) {
 	}
 }
 
+// Where outputs are huge and the logits equal, the softmax turns over within the first
+// distance: that is not the slope.
+func TestChecksOfSharpBends(t *testing.T) {
+	stream := random.New(6, "explain/test")
+	net := network[float64](t, stream, 12, "dense 5", "relu", "dense 3")
+	for _, p := range net.Params() {
+		for i := range p.Value {
+			if strings.HasPrefix(p.Name, "1.") {
+				p.Value[i] *= 1e5
+			} else {
+				p.Value[i] = 0
+			}
+		}
+	}
+	s, err := explain.Record(net, dataset.All(images(stream, 4, 4, 3, 3)), options[float64](t, nn.LossCrossEntropy, "l2", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	smaller := 0
+	for i := range 5 {
+		c, err := s.Check(explain.ParameterRef("3.dense.weight", i, 1))
+		if err != nil || c.Off() || c.Kink {
+			t.Errorf("%+v, %v", c, err)
+		}
+		if c.Step < 1e-4 {
+			smaller++
+		}
+	}
+	if smaller == 0 {
+		t.Error("the first distance was small enough: this shows nothing")
+	}
+}
+
 func TestRefs(t *testing.T) {
 	for i := range cases {
 		s := step[float64](t, i)
