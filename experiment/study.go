@@ -93,6 +93,9 @@ func Load(nameOrPath string) (*Study, error) {
 			Try("glassnet studies, which lists them")
 	}
 	text, err := readSmall(nameOrPath)
+	if user, ok := usererr.Find(err); ok {
+		return nil, user.Try("glassnet studies, which lists the built-in ones")
+	}
 	if err != nil {
 		return nil, err
 	}

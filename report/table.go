@@ -275,6 +275,9 @@ func meanNote(r *experiment.Results) string {
 	for i := range r.Experiments {
 		most = max(most, meanOver(&r.Experiments[i]))
 	}
+	if most == 0 {
+		return "No run came to its end, so there are no means."
+	}
 	text := "Mean over " + plural(most, "seed")
 	for i := range r.Experiments {
 		if n := meanOver(&r.Experiments[i]); n < most {
@@ -511,13 +514,16 @@ var latexReplacer = strings.NewReplacer(
 func latexEscape(s string) string { return latexReplacer.Replace(s) }
 
 // SummaryText is what is printed after the table: how many published figures are
-// equal, and the paired comparisons in the primary measure with difference, 95 %
+// equal, that single runs have nothing to compare, and the paired comparisons in the primary measure with difference, 95 %
 // interval, p and p after Holm's correction; under those that are the study's main
 // question, the finding in words.
 func SummaryText(r *experiment.Results) string {
 	var b strings.Builder
-	if len(r.Published) > 0 {
+	switch {
+	case len(r.Published) > 0:
 		b.WriteString(wrap(replaySentence(r), 100, "  "))
+	case len(r.Experiments) > 1 && !severalSeeds(r):
+		b.WriteString(wrap(anecdote, 100, "  "))
 	}
 	var shown []experiment.Comparison
 	rest := 0

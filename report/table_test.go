@@ -69,6 +69,25 @@ func TestTableQuotesPublishedFigures(t *testing.T) {
 	want(t, "TableText", TableText(r), "exp1")
 }
 
+// Single runs are not passed off as comparable, nor nothing as a mean.
+func TestTableSaysWhereNothingCanBeCompared(t *testing.T) {
+	r := &correctedFixture().results
+	for i := range r.Experiments {
+		r.Experiments[i].Summary = nil
+	}
+	want(t, "TableText of no finished run", TableText(r), "No run came to its end, so there are no means.")
+	r = &correctedFixture().results
+	r.Comparisons = nil
+	for i := range r.Experiments {
+		r.Experiments[i].Runs = r.Experiments[i].Runs[:1]
+	}
+	want(t, "SummaryText of one seed", SummaryText(r), "Each experiment ran once.")
+	r.Experiments = r.Experiments[:1]
+	if text := SummaryText(r); strings.Contains(text, "ran once") {
+		t.Errorf("SummaryText of one experiment = %q, want nothing on comparing", text)
+	}
+}
+
 func TestTableNamesTheData(t *testing.T) {
 	r := &correctedFixture().results
 	want(t, "TableText", TableText(r), "Data: mnist; 48,000 training, 12,000 validation, 10,000 test examples\n")

@@ -63,14 +63,14 @@ func (c *explainCmd) Run(s *session) error {
 
 // refs lists what is to be opened.
 func (c *explainCmd) refs() (refs []explain.Ref, err error) {
-	add := func(text string, kinds []explain.Kind, want string, aspects ...explain.Aspect) {
+	add := func(flag, text string, kind explain.Kind, want string, aspects ...explain.Aspect) {
 		r, e := explain.ParseRef(text)
 		switch {
 		case err != nil:
 		case e != nil:
-			err = e
-		case kinds != nil && (r.Aspect != explain.Value || !slices.Contains(kinds, r.Kind)):
-			err = usererr.New("%.100q, want %s", text, want)
+			err = usererr.New("%s: %w", flag, e)
+		case r.Aspect != explain.Value || r.Kind != kind:
+			err = usererr.New("%s: %.100q, want %s", flag, text, want)
 		default:
 			for _, a := range aspects {
 				one := r
@@ -80,15 +80,15 @@ func (c *explainCmd) refs() (refs []explain.Ref, err error) {
 		}
 	}
 	for _, text := range c.Unit {
-		add(text, []explain.Kind{explain.Output}, "LAYER:UNIT, such as 2:5", explain.Value, explain.Gradient)
+		add("--unit", text, explain.Output, "LAYER:UNIT, such as 2:5", explain.Value, explain.Gradient)
 	}
 	for _, text := range c.Param {
-		add(text, []explain.Kind{explain.Parameter}, "NAME:INDEX, such as 1.dense.weight:13,4", explain.Value, explain.Gradient, explain.After)
+		add("--param", text, explain.Parameter, "NAME:INDEX, such as 1.dense.weight:13,4", explain.Value, explain.Gradient, explain.After)
 	}
 	for _, text := range c.Open {
 		r, e := explain.ParseRef(text)
 		if e != nil {
-			return nil, e
+			return nil, usererr.New("--open: %w", e)
 		}
 		refs = append(refs, r)
 	}

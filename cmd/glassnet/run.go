@@ -159,6 +159,12 @@ func plainWords(err error) string {
 	}
 	where, what, found := strings.Cut(err.Error(), ": expected ")
 	wanted, got, ok := strings.Cut(what, " but got ")
+	if found && strings.HasSuffix(got, "(<EOL>)") {
+		return where + ": nothing after it, want its value"
+	}
+	if word, ok := strings.CutPrefix(err.Error(), "unexpected argument "); ok && commandOf(err) == nil {
+		return "no command " + word
+	}
 	if !found || !ok {
 		return err.Error()
 	}

@@ -165,7 +165,7 @@ func (c *trainCmd) print(s *session, run experiment.Run, dir string) error {
 	if c.JSON {
 		return printJSON(s.stdout, run)
 	}
-	fmt.Fprintf(s.stdout, "stopped: %s after %d epochs, %d steps, %.1f s\n", run.Stopped, run.Epochs, run.Steps, run.Seconds)
+	fmt.Fprintf(s.stdout, "stopped: %s; epochs: %d, steps: %d, %.1f s\n", run.Stopped, run.Epochs, run.Steps, run.Seconds)
 	if run.BestStep > 0 {
 		fmt.Fprintf(s.stdout, "kept: the weights of epoch %d, which had the lowest validation cost\n", run.BestEpoch)
 	}
