@@ -21,6 +21,29 @@ func All(s *Set) View {
 	return View{s, index}
 }
 
+// Check returns an error unless the view's set has an image and a label below Classes for
+// each of its examples. Views of sets that this package reads or draws have them.
+func (v View) Check() error {
+	s := v.Set
+	switch {
+	case s == nil && len(v.Index) > 0:
+		return usererr.New("%d examples of no set", len(v.Index))
+	case s == nil:
+		return nil
+	case s.Width < 1 || s.Height < 1 || len(s.Pixels) != s.Len()*s.Features():
+		return usererr.New("%d labels and %d pixels, want %d x %d pixels for each label", s.Len(), len(s.Pixels), s.Width, s.Height)
+	}
+	for i, example := range v.Index {
+		if example < 0 || int(example) >= s.Len() {
+			return usererr.New("example %d of the view is number %d of a set of %d", i, example, s.Len())
+		}
+		if label := s.Labels[example]; int(label) >= s.Classes {
+			return usererr.New("example %d has the label %d, want one below %d", example, label, s.Classes)
+		}
+	}
+	return nil
+}
+
 // Len is the number of examples in the view.
 func (v View) Len() int { return len(v.Index) }
 

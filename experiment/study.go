@@ -68,7 +68,7 @@ const (
 
 // BuiltIn returns the names of the built-in studies in the order in which a
 // reader should meet them.
-func BuiltIn() []string { return studies.Names }
+func BuiltIn() []string { return slices.Clone(studies.Names) }
 
 // BuiltInText returns the file of the built-in study of that name.
 func BuiltInText(name string) ([]byte, error) {

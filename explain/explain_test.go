@@ -422,6 +422,8 @@ type strange struct{ optim.SGD[float64] }
 
 func (strange) Apply([]*nn.Param[float64], nn.Mode) float64 { return 0 }
 
+type strangeLoss struct{ nn.CrossEntropy[float64] }
+
 func FuzzParseRef(f *testing.F) {
 	for _, text := range []string{"2:5", "grad(1.dense.weight:13,4)", "after(2.batch_norm.running_mean:3)", "p:3@7", "loss@2", "2.batch_norm.x_hat:5@1"} {
 		f.Add(text)
@@ -471,6 +473,7 @@ func TestRecordRefuses(t *testing.T) {
 		func(o *explain.Options[float64]) { o.Rule = strange{} },
 		func(o *explain.Options[float64]) { o.Penalty = strange{} },
 		func(o *explain.Options[float64]) { o.Loss = nil },
+		func(o *explain.Options[float64]) { o.Loss = strangeLoss{} },
 	} {
 		other := o
 		set(&other)
@@ -581,6 +584,9 @@ func TestMaximallyActivating(t *testing.T) {
 	})
 	if !slices.Equal(got, all[:9]) {
 		t.Errorf("got %v, want %v", got, all[:9])
+	}
+	if _, err := explain.MaximallyActivating(t.Context(), net, dataset.View{}, 1, 0, 1, 1); err == nil {
+		t.Error("no error for no examples")
 	}
 	if _, err := explain.MaximallyActivating(t.Context(), net, dataset.All(set), 4, 0, 1, 1); err == nil {
 		t.Error("no error for layer 4 of 3")

@@ -118,6 +118,9 @@ func MaximallyActivating[T matrix.Float](ctx context.Context, net *nn.Network[T]
 	if _, width := net.Layers()[layer-1].Widths(); unit < 0 || unit >= width {
 		return nil, usererr.New("unit %d of layer %d, want 0 to %d", unit, layer, width-1)
 	}
+	if view.Len() == 0 {
+		return nil, usererr.New("no examples")
+	}
 	if in, _ := net.Widths(); view.Set.Features() != in {
 		return nil, usererr.New("examples of %d features for a network that takes %d", view.Set.Features(), in)
 	}

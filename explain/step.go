@@ -42,10 +42,16 @@ type Step[T matrix.Float] struct {
 
 // Record makes one training step of a copy of net on batch; net stays as it is. It
 // returns an error when batch is empty, has one example only though net has batch
-// normalisation, or does not fit net, when an option is one without a formula, and a
+// normalisation, or does not fit net, when net is not nn.Network.Buildable or an option
+// is one without a formula, and a
 // *train.DivergedError when the step leaves the finite numbers, the cost after it
 // included.
 func Record[T matrix.Float](net *nn.Network[T], batch dataset.View, o Options[T]) (*Step[T], error) {
+	switch any(o.Loss).(type) {
+	case nn.CrossEntropy[T], nn.PublishedCrossEntropy[T]:
+	default:
+		return nil, fmt.Errorf("explain.Record: no formula for a loss of type %T", o.Loss)
+	}
 	switch any(o.Penalty).(type) {
 	case optim.L2[T], optim.PublishedL2[T]:
 	default:

@@ -5,7 +5,8 @@ import "fmt"
 // Pixels is a batch of images kept as bytes, one example per row: example i is
 // Data[Index[i]*Cols : (Index[i]+1)*Cols], and a byte stands for byte/255 rounded
 // to float32, a number in [0, 1]. It copies nothing. What stands behind Index in its
-// memory, if anything, is taken for the examples that will be wanted next.
+// memory, if anything, is taken for the examples that will be wanted next: they are
+// fetched from memory early, and may be anything.
 type Pixels struct {
 	Cols  int // pixels of an example
 	Data  []byte

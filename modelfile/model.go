@@ -25,7 +25,8 @@ type Model[T matrix.Float] struct {
 }
 
 // Save writes the model to path, whole or not at all. It refuses what Load would
-// refuse: numbers that are not finite, facts that do not fit the network.
+// refuse: numbers that are not finite, facts that do not fit the network, layers that
+// nn.Build does not make.
 func Save[T matrix.Float](path string, m *Model[T]) error {
 	return atomicfile.Write(path, func(w io.Writer) error { return Encode(w, m) })
 }
@@ -61,6 +62,9 @@ const chunk = 1 << 13
 // encodeHeader checks the model and returns the bytes before its numbers.
 func encodeHeader[T matrix.Float](m *Model[T]) ([]byte, error) {
 	a := m.Net.Architecture()
+	if err := cmp.Or(m.Net.Buildable(), a.Check()); err != nil {
+		return nil, err
+	}
 	want, out, err := layout(a)
 	if err != nil {
 		return nil, err

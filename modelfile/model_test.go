@@ -341,8 +341,8 @@ func TestSaveErrors(t *testing.T) {
 		{"facts of another network", func(m *Model[float32]) { m.Facts.Width = 28 }, "28x2 pixels, but the network takes 6"},
 		{"negative", func(m *Model[float32]) { m.Facts.Steps = -1 }, "glassnet.steps is -1"},
 		{"infinite rate", func(m *Model[float32]) { m.Facts.LearningRate = math.Inf(1) }, "glassnet.learning_rate is +Inf"},
-		{"unknown layer", layer(oddLayer{nn.NewReLU[float32](1)}), `layer 1: unknown kind "odd"`},
-		{"parameters of another kind", layer(liar{nn.NewReLU[float32](1)}), `tensor "1.dense.weight" [1 1] is missing`},
+		{"unknown layer", layer(oddLayer{nn.NewReLU[float32](1)}), `layer 1 is a modelfile.oddLayer ("odd")`},
+		{"parameters of another kind", layer(liar{nn.NewReLU[float32](1)}), `layer 1 is a modelfile.liar ("dense")`},
 	}
 	for _, test := range tests {
 		m := smallModel[float32](t)

@@ -77,19 +77,19 @@ func (a *Activation[T]) Widths() (in, out int) { return a.width, a.width }
 func (a *Activation[T]) Params() []*Param[T] { return nil }
 
 // NewCache implements Layer.
-func (a *Activation[T]) NewCache(o CacheOptions) *Cache[T] { return newCache[T](o, a.width, a.width) }
+func (a *Activation[T]) NewCache(o CacheOptions) *Cache[T] { return NewCache[T](o, a.width, a.width) }
 
 // Forward computes y[i, j] = f(x[i, j]); shapes x, y [batch, width].
 func (a *Activation[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
-	y := c.begin(a, x, mode)
+	y := c.Begin(a, x, mode)
 	a.value(c.engine, y.Data, x.Data, a.width)
 	return y
 }
 
 // Backward computes dCost/dx[i, j] = dCost/dy[i, j]·f'(x[i, j]).
 func (a *Activation[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
-	c.beginBackward(a, gradOut)
-	if c.wantsGradIn() {
+	c.BeginBackward(a, gradOut)
+	if c.WantsGradIn() {
 		a.slope(c.engine, c.GradIn.Data, gradOut.Data, c.In.Data, c.Out.Data, a.width)
 	}
 	return c.GradIn

@@ -43,7 +43,20 @@ const (
 	maxOutputs    = 1 << 23 // of all layers together, for one example
 )
 
-// Architecture returns the description from which Build makes an untrained twin.
+// Buildable returns an error that names the first layer that is not of this package, nil
+// where there is none. Build does not make such a layer: a network with one can be trained
+// and evaluated, but not copied, stored or explained.
+func (n *Network[T]) Buildable() error {
+	for i, l := range n.layers {
+		if !ours(l) {
+			return usererr.New("network: layer %d is a %T (%q), which package nn does not make: such a network trains and predicts, but cannot be copied, stored or explained", i+1, l, l.Spec().Kind)
+		}
+	}
+	return nil
+}
+
+// Architecture returns the description from which Build makes an untrained twin, if the
+// network is Buildable.
 func (n *Network[T]) Architecture() Architecture {
 	a := Architecture{Input: n.in}
 	for _, l := range n.layers {
@@ -55,7 +68,7 @@ func (n *Network[T]) Architecture() Architecture {
 // Build makes a network from its description, weights and biases 0. Descriptions
 // come from files: every field is checked before anything is allocated.
 func Build[T matrix.Float](a Architecture) (*Network[T], error) {
-	if err := a.check(); err != nil {
+	if err := a.Check(); err != nil {
 		return nil, err
 	}
 	width := a.Input
@@ -85,19 +98,27 @@ func Build[T matrix.Float](a Architecture) (*Network[T], error) {
 }
 
 // Copy returns a network of numbers of type To with the layers and parameters of net;
-// its gradients are 0. It returns an error when Build cannot make a layer of net.
+// its gradients are 0. It returns an error when net is not Buildable, or has a number that
+// is too large for To.
 func Copy[To, From matrix.Float](net *Network[From]) (*Network[To], error) {
+	if err := net.Buildable(); err != nil {
+		return nil, err
+	}
 	twin, err := Build[To](net.Architecture())
 	if err != nil {
 		return nil, err
 	}
 	for i, p := range net.Params() {
 		copy(twin.params[i].Value, matrix.Convert[To](p.Value))
+		if matrix.Finite(p.Value) && !matrix.Finite(twin.params[i].Value) {
+			return nil, usererr.New("network: %s has numbers too large for the type wanted", p.Name)
+		}
 	}
 	return twin, nil
 }
 
-func (a Architecture) check() error {
+// Check returns an error that says what Build would not make, nil if it would.
+func (a Architecture) Check() error {
 	if a.Input < 1 || a.Input > maxUnits {
 		return usererr.New("architecture: input of %d features, want 1 to %d", a.Input, maxUnits)
 	}

@@ -55,10 +55,10 @@ func NewBatchNorm[T matrix.Float](width int, o BatchNormOptions) *BatchNorm[T] {
 	}
 	b := &BatchNorm[T]{
 		width: width, options: o,
-		gamma:       newParam[T]("gamma", Scale, width),
-		beta:        newParam[T]("beta", Shift, width),
-		runningMean: newParam[T]("running_mean", Statistic, width),
-		runningVar:  newParam[T]("running_variance", Statistic, width),
+		gamma:       NewParam[T]("gamma", Scale, width),
+		beta:        NewParam[T]("beta", Shift, width),
+		runningMean: NewParam[T]("running_mean", Statistic, width),
+		runningVar:  NewParam[T]("running_variance", Statistic, width),
 	}
 	for j := range width {
 		b.gamma.Value[j], b.runningVar.Value[j] = 1, 1
@@ -80,11 +80,11 @@ func (b *BatchNorm[T]) Params() []*Param[T] { return b.params }
 
 // NewCache implements Layer.
 func (b *BatchNorm[T]) NewCache(o CacheOptions) *Cache[T] {
-	c := newCache[T](o, b.width, b.width)
-	c.keep("mean", b.width)
-	c.keep("variance", b.width)
-	c.keep("inverse_std", b.width)
-	c.keepPerExample("x_hat", b.width)
+	c := NewCache[T](o, b.width, b.width)
+	c.Keep("mean", b.width)
+	c.Keep("variance", b.width)
+	c.Keep("inverse_std", b.width)
+	c.KeepPerExample("x_hat", b.width)
 	if o.Backward {
 		c.scratch = make([]T, 3*b.width)
 	}
@@ -100,7 +100,7 @@ func (b *BatchNorm[T]) NewCache(o CacheOptions) *Cache[T] {
 //
 // In Eval mode mean and variance are the running ones. Shapes: x, y [batch, width].
 func (b *BatchNorm[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
-	y := c.begin(b, x, mode)
+	y := c.Begin(b, x, mode)
 	mean, variance := c.Kept[keptMean].Value.Data, c.Kept[keptVariance].Value.Data
 	inverse, xHat := c.Kept[keptInverse].Value.Data, c.Kept[keptXHat].Value
 
@@ -158,14 +158,14 @@ func (b *BatchNorm[T]) moveRunning(mean, variance []T, n int) {
 // path through the variance. After an Eval pass, where both are constants, only
 // the direct one is there.
 func (b *BatchNorm[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
-	c.beginBackward(b, gradOut)
+	c.BeginBackward(b, gradOut)
 	inverse, xHat := c.Kept[keptInverse].Value.Data, c.Kept[keptXHat].Value
 	gradGamma, gradBeta := b.gamma.Grad, b.beta.Grad
 	clear(gradGamma)
 	clear(gradBeta)
 	c.engine.AddColumns(gradBeta, gradOut.Data)
 	c.engine.AddProducts(gradGamma, gradOut.Data, xHat.Data)
-	if !c.wantsGradIn() {
+	if !c.WantsGradIn() {
 		return c.GradIn
 	}
 	n := T(gradOut.Rows)

@@ -18,7 +18,7 @@ type Dense[T matrix.Float] struct {
 // transpose, [out, in].
 func NewDense[T matrix.Float](in, out int) *Dense[T] {
 	d := NewDenseWithoutBias[T](in, out)
-	d.bias = newParam[T]("bias", Bias, out)
+	d.bias = NewParam[T]("bias", Bias, out)
 	d.params = append(d.params, d.bias)
 	return d
 }
@@ -26,7 +26,7 @@ func NewDense[T matrix.Float](in, out int) *Dense[T] {
 // NewDenseWithoutBias returns the layer y = x·W. It is what goes before a batch
 // normalisation, which subtracts the mean and with it any bias.
 func NewDenseWithoutBias[T matrix.Float](in, out int) *Dense[T] {
-	d := &Dense[T]{in: in, out: out, weight: newParam[T]("weight", Weight, in, out)}
+	d := &Dense[T]{in: in, out: out, weight: NewParam[T]("weight", Weight, in, out)}
 	d.params = []*Param[T]{d.weight}
 	return d
 }
@@ -43,7 +43,7 @@ func (d *Dense[T]) Widths() (in, out int) { return d.in, d.out }
 func (d *Dense[T]) Params() []*Param[T] { return d.params }
 
 // NewCache implements Layer.
-func (d *Dense[T]) NewCache(o CacheOptions) *Cache[T] { return newCache[T](o, d.in, d.out) }
+func (d *Dense[T]) NewCache(o CacheOptions) *Cache[T] { return NewCache[T](o, d.in, d.out) }
 
 // Forward computes the pre-activations
 //
@@ -51,7 +51,7 @@ func (d *Dense[T]) NewCache(o CacheOptions) *Cache[T] { return newCache[T](o, d.
 //
 // Shapes: x [batch, in], W [in, out], b [out], y [batch, out].
 func (d *Dense[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
-	y := c.begin(d, x, mode)
+	y := c.Begin(d, x, mode)
 	c.engine.MatMul(y.Data, x.Data, d.weight.Value, d.biases(), x.Rows, d.in, d.out)
 	return y
 }
@@ -68,7 +68,7 @@ func (d *Dense[T]) ForwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) m
 
 // beginPixels prepares ForwardPixels and returns where its result will be.
 func (d *Dense[T]) beginPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
-	y := c.begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
+	y := c.Begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
 	c.In, c.Pixels = matrix.Matrix[T]{}, pixels
 	return y
 }
@@ -98,7 +98,7 @@ func (d *Dense[T]) biases() []T {
 //
 // Within Network.Backward, dW and db are there when that returns.
 func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
-	c.beginBackward(d, gradOut)
+	c.BeginBackward(d, gradOut)
 	batch := gradOut.Rows
 	if c.wantsGrads() {
 		if c.Pixels.Cols > 0 && c.mode == Train {
@@ -112,7 +112,7 @@ func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix
 			c.engine.SumColumns(d.bias.Grad, gradOut.Data)
 		}
 	}
-	if c.wantsGradIn() {
+	if c.WantsGradIn() {
 		c.engine.MatMulByTransposed(c.GradIn.Data, gradOut.Data, d.weight.Value, batch, d.in, d.out)
 	}
 	return c.GradIn

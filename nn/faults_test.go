@@ -304,6 +304,18 @@ var faults = []struct {
 		return nntest.CheckPenalty(optim.L2[float64]{Lambda: 0.1})
 	}},
 
+	{"a layer that goes by another's name", "spec", func(faulty bool) nntest.Result {
+		l := dense()
+		l.New32 = nil
+		l.New = func() nn.Layer[float64] {
+			if faulty {
+				return alias{dense().New()}
+			}
+			return &layerTwin{layer: dense().New()}
+		}
+		return nntest.CheckLayer(l)
+	}},
+
 	{"sgd: wrong sign", "steps", ruleFault(func(value, grad []float64, rate float64, _ int) { step(value, grad, 2*rate) })},
 	{"sgd: rate applied twice", "steps", ruleFault(func(value, grad []float64, rate float64, _ int) { step(value, grad, rate-rate*rate) })},
 	{"sgd: step made twice", "steps", ruleFault(func(value, grad []float64, rate float64, _ int) { step(value, grad, -rate) })},
@@ -311,6 +323,14 @@ var faults = []struct {
 	{"sgd: gradient scaled by its norm", "elements", ruleFault(func(value, grad []float64, rate float64, _ int) {
 		if len(grad) > 1 {
 			step(value, grad, rate/2)
+		}
+	})},
+	{"sgd: an overflow not told", "finite", ruleFault(func(value, _ []float64, _ float64, _ int) { value[0] = math.Inf(1) })},
+	{"sgd: -0 stored", "zero", ruleFault(func(value, _ []float64, _ float64, _ int) {
+		for i, v := range value {
+			if v == 0 {
+				value[i] = math.Copysign(0, -1)
+			}
 		}
 	})},
 	{"sgd: gradient cleared", "writes", ruleFault(func(_, grad []float64, _ float64, _ int) { clear(grad) })},
@@ -344,6 +364,8 @@ type layerTwin struct {
 	fault
 }
 
+func (l *layerTwin) Spec() nn.LayerSpec { return nn.LayerSpec{Kind: "twin of " + l.layer.Spec().Kind} }
+
 func (l *layerTwin) Forward(c cache, x mat, mode nn.Mode) mat {
 	if l.forward != nil {
 		return l.forward(l.layer, c, x, mode)
@@ -371,6 +393,9 @@ func layerFault(right nntest.Layer, f fault) func(faulty bool) nntest.Result {
 		return nntest.CheckLayer(l)
 	}
 }
+
+// alias is a layer of another package that goes by the name of one of nn's.
+type alias struct{ layer }
 
 func squareDense() nntest.Layer {
 	return nntest.Layer{New: func() nn.Layer[float64] { return nn.NewDense[float64](4, 4) }}

@@ -9,7 +9,7 @@ import (
 )
 
 // Initialiser draws one initial weight of a Dense layer with in features in and
-// out features out.
+// out features out. Initialisers has them all.
 type Initialiser struct {
 	Name string
 	draw func(s *random.Stream, in, out float64) float64
@@ -58,9 +58,18 @@ func FindInitialiser(name string) (Initialiser, error) {
 // Initialise draws the weights of all Dense layers, first layer first, row by
 // row, from s, and sets biases to 0, scales to 1, shifts to 0, running means to 0
 // and running variances to 1. Networks of the same dense layers get the same
-// weights from equal streams, whatever normalisation stands between them.
+// weights from equal streams, whatever normalisation stands between them. Layers of
+// another package keep their numbers. For a rule of your own, write to Param.Value.
 func Initialise[T matrix.Float](n *Network[T], rule Initialiser, s *random.Stream) {
-	for _, p := range n.params {
+	for _, l := range n.layers {
+		if ours(l) {
+			initialise(l.Params(), rule, s)
+		}
+	}
+}
+
+func initialise[T matrix.Float](params []*Param[T], rule Initialiser, s *random.Stream) {
+	for _, p := range params {
 		for i := range p.Value {
 			switch {
 			case p.Role == Weight:

@@ -38,7 +38,9 @@ type Param[T matrix.Float] struct {
 	Grad  []T // dCost/dValue; nil for a Statistic. Network.Backward overwrites it.
 }
 
-func newParam[T matrix.Float](part string, role Role, shape ...int) *Param[T] {
+// NewParam returns a parameter of a layer, its values 0. The part, such as "weight", is the
+// last part of its name; New puts position and kind before it.
+func NewParam[T matrix.Float](part string, role Role, shape ...int) *Param[T] {
 	size := 1
 	for _, s := range shape {
 		size *= s
@@ -55,9 +57,15 @@ func newParam[T matrix.Float](part string, role Role, shape ...int) *Param[T] {
 //
 // A Layer owns parameters and hyperparameters only. All that belongs to one batch
 // lives in the Cache, so different goroutines may run Eval passes of one layer
-// through caches of their own.
+// through caches of their own. A layer belongs to one network.
+//
+// To write one of your own, begin NewCache with the function NewCache, Forward with
+// Cache.Begin and Backward with Cache.BeginBackward, and test it with
+// nntest.TestLayer: see the example. Its Kind must be a name of its own. Networks with
+// such a layer train, evaluate and predict; they cannot be copied, stored or explained,
+// as Build does not make it (Network.Buildable).
 type Layer[T matrix.Float] interface {
-	// Spec describes the layer; Build makes an untrained twin of it.
+	// Spec describes the layer. Of a layer of this package Build makes an untrained twin.
 	Spec() LayerSpec
 
 	// Widths returns the features per example that go in and come out.
@@ -123,7 +131,8 @@ type keptRoom[T matrix.Float] struct {
 	perExample bool // whether its rows are those of the batch
 }
 
-func newCache[T matrix.Float](o CacheOptions, in, out int) *Cache[T] {
+// NewCache returns room for a layer of so many features in and out.
+func NewCache[T matrix.Float](o CacheOptions, in, out int) *Cache[T] {
 	c := &Cache[T]{engine: kernel.NewEngine[T](nil), out: matrix.New[T](o.Batch, out)}
 	if o.GradIn {
 		c.gradIn = matrix.New[T](o.Batch, in)
@@ -131,11 +140,11 @@ func newCache[T matrix.Float](o CacheOptions, in, out int) *Cache[T] {
 	return c
 }
 
-// keep adds an intermediate value [1, cols].
-func (c *Cache[T]) keep(name string, cols int) { c.keepRows(name, 1, cols, false) }
+// Keep adds room for an intermediate value [1, cols], which the layer fills in each pass.
+func (c *Cache[T]) Keep(name string, cols int) { c.keepRows(name, 1, cols, false) }
 
-// keepPerExample adds an intermediate value [batch, cols].
-func (c *Cache[T]) keepPerExample(name string, cols int) { c.keepRows(name, c.out.Rows, cols, true) }
+// KeepPerExample adds room for an intermediate value [batch, cols].
+func (c *Cache[T]) KeepPerExample(name string, cols int) { c.keepRows(name, c.out.Rows, cols, true) }
 
 func (c *Cache[T]) keepRows(name string, rows, cols int, perExample bool) {
 	value := matrix.New[T](rows, cols)
@@ -143,8 +152,9 @@ func (c *Cache[T]) keepRows(name string, rows, cols int, perExample bool) {
 	c.Kept = append(c.Kept, Kept[T]{name, value})
 }
 
-// begin prepares a forward pass of x through a layer of the given width.
-func (c *Cache[T]) begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
+// Begin prepares a forward pass of x [batch, in] through layer and returns where its
+// output [batch, out] goes, not cleared. It panics when the shape of x does not fit.
+func (c *Cache[T]) Begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
 	in, _ := layer.Widths()
 	if x.Cols != in || x.Rows > c.out.Rows {
 		panicShape(layer.Spec().Kind+".Forward", x, c.out.Rows, in)
@@ -168,8 +178,9 @@ func (c *Cache[T]) begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.M
 	return c.Out
 }
 
-// beginBackward prepares a backward pass; GradIn stays empty without room for it.
-func (c *Cache[T]) beginBackward(layer Layer[T], gradOut matrix.Matrix[T]) {
+// BeginBackward prepares a backward pass; GradIn, not cleared, stays empty without room
+// for it. It panics unless gradOut has the shape of Out.
+func (c *Cache[T]) BeginBackward(layer Layer[T], gradOut matrix.Matrix[T]) {
 	if gradOut.Rows != c.Out.Rows || gradOut.Cols != c.Out.Cols {
 		panicShape(layer.Spec().Kind+".Backward", gradOut, c.Out.Rows, c.Out.Cols)
 	}
@@ -179,8 +190,11 @@ func (c *Cache[T]) beginBackward(layer Layer[T], gradOut matrix.Matrix[T]) {
 	}
 }
 
-// wantsGradIn reports whether this backward pass computes dCost/dIn.
-func (c *Cache[T]) wantsGradIn() bool { return c.GradIn.Data != nil && !c.gradInDone }
+// Mode returns what the pass that began last is for.
+func (c *Cache[T]) Mode() Mode { return c.mode }
+
+// WantsGradIn reports whether this backward pass computes dCost/dIn.
+func (c *Cache[T]) WantsGradIn() bool { return c.GradIn.Data != nil && !c.gradInDone }
 
 // wantsGrads reports whether this backward pass computes the gradients of the parameters.
 func (c *Cache[T]) wantsGrads() bool { return !c.gradInOnly }

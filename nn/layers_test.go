@@ -147,6 +147,8 @@ func onlyGradientsFail(t *testing.T, r nntest.Result) {
 //	dCost/dx[i, j] = (g[i, j] - mean_j(g) - y[i, j]·mean_j(g·y)) / √(variance[i] + 1e-8)
 type truePublishedNorm[T matrix.Float] struct{ *nn.PublishedNorm[T] }
 
+func (truePublishedNorm[T]) Spec() nn.LayerSpec { return nn.LayerSpec{Kind: "true_published_norm"} }
+
 func (p truePublishedNorm[T]) Backward(c *nn.Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
 	dx := p.PublishedNorm.Backward(c, gradOut)
 	for i := range dx.Rows {

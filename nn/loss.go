@@ -8,13 +8,16 @@ import (
 	"glassnet/matrix"
 )
 
-// Loss compares logits with labels. Its cost is the mean over the examples.
+// Loss compares logits with labels. Its cost is the mean over the examples. To write one of
+// your own, begin Forward with LossCache.Begin and Backward with LossCache.BeginBackward,
+// and test it with nntest.TestLoss: see the example. Probabilities are the softmax of the
+// logits whatever the loss; evaluation and predictions show them.
 type Loss[T matrix.Float] interface {
 	// Name is the loss's name in files.
 	Name() string
 
-	// Forward fills c for logits [batch, classes] and one label per example,
-	// each < classes, and returns the mean loss in nats.
+	// Forward fills c, GradLogits aside, for logits [batch, classes] and one label per
+	// example, each < classes, and returns the mean loss in nats.
 	Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) (cost float64)
 
 	// Backward returns c.GradLogits = dCost/dLogits [batch, classes] of the
@@ -49,7 +52,10 @@ func NewLossCache[T matrix.Float](batch, classes int) *LossCache[T] {
 	}
 }
 
-func (c *LossCache[T]) begin(logits matrix.Matrix[T], labels []uint8) {
+// Begin prepares the loss of logits [batch, classes]: every field but GradLogits has the
+// batch's shape, and all but Logits and Labels are to be filled, two of them by Softmax. It panics when there is no
+// room for the logits, or not a label for each.
+func (c *LossCache[T]) Begin(logits matrix.Matrix[T], labels []uint8) {
 	if logits.Cols != c.probabilities.Cols || logits.Rows > len(c.losses) || len(labels) != logits.Rows {
 		panic(fmt.Sprintf("nn: loss of logits %v and %d labels, want at most [%d, %d] and a label for each row",
 			logits, len(labels), len(c.losses), c.probabilities.Cols))
@@ -61,8 +67,22 @@ func (c *LossCache[T]) begin(logits matrix.Matrix[T], labels []uint8) {
 	c.batch = logits.Rows
 }
 
-// mean returns the mean loss.
-func (c *LossCache[T]) mean() float64 { return kernel.Sum(c.Losses) / float64(len(c.Losses)) }
+// Softmax fills Probabilities and Predicted and returns Σ_k e^(z[i, k] - top) of each row,
+// [batch], top being its largest logit.
+func (c *LossCache[T]) Softmax() (sums []T) {
+	sums = c.sums[:c.Logits.Rows]
+	kernel.Of[T]().Softmax(c.Probabilities.Data, c.Logits.Data, sums, c.Predicted)
+	return sums
+}
+
+// BeginBackward returns where dCost/dLogits [batch, classes] goes, not cleared.
+func (c *LossCache[T]) BeginBackward() matrix.Matrix[T] {
+	c.GradLogits = c.gradLogits.Head(len(c.Labels))
+	return c.GradLogits
+}
+
+// Mean returns the mean of Losses.
+func (c *LossCache[T]) Mean() float64 { return kernel.Sum(c.Losses) / float64(len(c.Losses)) }
 
 // Correct returns how many examples have their label as the largest logit.
 func (c *LossCache[T]) Correct() int {
@@ -110,20 +130,20 @@ func (CrossEntropy[T]) Name() string { return LossCrossEntropy }
 
 // Forward implements Loss.
 func (CrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
-	c.begin(logits, labels)
-	kernel.Of[T]().Softmax(c.Probabilities.Data, logits.Data, c.sums[:len(labels)], c.Predicted)
+	c.Begin(logits, labels)
+	sums := c.Softmax()
 	for i, label := range labels {
 		z := logits.Row(i)
-		c.Losses[i] = elementary.Log(c.sums[i]) - (z[label] - z[c.Predicted[i]])
+		c.Losses[i] = elementary.Log(sums[i]) - (z[label] - z[c.Predicted[i]])
 	}
-	return c.mean()
+	return c.Mean()
 }
 
 // Backward computes, for a batch of n,
 //
 //	dCost/dz[i, j] = (p[i, j] - [j = label[i]]) / n
 func (CrossEntropy[T]) Backward(c *LossCache[T]) matrix.Matrix[T] {
-	c.GradLogits = c.gradLogits.Head(len(c.Labels))
+	c.BeginBackward()
 	n := T(c.batch)
 	kernel.Of[T]().Divide(c.GradLogits.Data, c.Probabilities.Data, n)
 	for i, label := range c.Labels {
@@ -149,10 +169,10 @@ func (PublishedCrossEntropy[T]) Name() string { return LossPublishedCrossEntropy
 
 // Forward implements Loss.
 func (PublishedCrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
-	c.begin(logits, labels)
-	kernel.Of[T]().Softmax(c.Probabilities.Data, logits.Data, c.sums[:len(labels)], c.Predicted)
+	c.Begin(logits, labels)
+	c.Softmax()
 	for i, label := range labels {
 		c.Losses[i] = -elementary.Log(c.Probabilities.Row(i)[label] + PublishedLossEpsilon)
 	}
-	return c.mean()
+	return c.Mean()
 }

@@ -18,20 +18,24 @@ type Network[T matrix.Float] struct {
 
 // New connects layers into a network for examples of in features, names their
 // parameters ("1.dense.weight": position from 1, kind, part), and returns an
-// error when a width does not fit the layer before or a layer occurs twice.
+// error when a width does not fit the layer before or layers share a parameter, one
+// that occurs twice with itself.
 func New[T matrix.Float](in int, layers ...Layer[T]) (*Network[T], error) {
 	if in < 1 {
 		return nil, usererr.New("network: input has %d features, want 1 or more", in)
 	}
+	if len(layers) == 0 {
+		return nil, usererr.New("network: no layers")
+	}
 	n := &Network[T]{in: in, layers: layers}
 	width := in
-	seen := map[Layer[T]]int{}
+	owner := map[*Param[T]]int{}
+	var names []string
 	for i, l := range layers {
-		kind := l.Spec().Kind
-		if first, twice := seen[l]; twice {
-			return nil, usererr.New("network: layer %d (%s) is layer %d again; each layer may occur once", i+1, kind, first)
+		if l == nil {
+			return nil, usererr.New("network: layer %d is nil", i+1)
 		}
-		seen[l] = i + 1
+		kind := l.Spec().Kind
 		lin, lout := l.Widths()
 		if lin != width {
 			return nil, usererr.New("network: layer %d (%s) takes %d features, but the one before gives %d", i+1, kind, lin, width)
@@ -41,12 +45,16 @@ func New[T matrix.Float](in int, layers ...Layer[T]) (*Network[T], error) {
 		}
 		width = lout
 		for _, p := range l.Params() {
-			p.Name = fmt.Sprintf("%d.%s.%s", i+1, kind, partOf(p.Name))
+			if first, taken := owner[p]; taken {
+				return nil, usererr.New("network: layer %d (%s) has the parameters of layer %d; each layer may occur once", i+1, kind, first)
+			}
+			owner[p] = i + 1
 			n.params = append(n.params, p)
+			names = append(names, fmt.Sprintf("%d.%s.%s", i+1, kind, partOf(p.Name)))
 		}
 	}
-	if len(layers) == 0 {
-		return nil, usererr.New("network: no layers")
+	for i, p := range n.params { // now that nothing is wrong
+		p.Name = names[i]
 	}
 	return n, nil
 }
@@ -118,8 +126,7 @@ func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
 	for i, l := range n.layers {
 		// A layer of somebody else may look at another's gradients, or write where Dense is
 		// still to read.
-		_, batchNorm := l.(*BatchNorm[T])
-		t.collects = t.collects && (batchNorm || alongRows(l))
+		t.collects = t.collects && ours(l)
 		c := l.NewCache(CacheOptions{Batch: o.Batch, Backward: o.Backward, GradIn: o.GradIn || o.Backward && i > 0})
 		c.engine = engine
 		t.Caches[i] = c

@@ -334,12 +334,46 @@ func TestNewRefuses(t *testing.T) {
 		{"first width", 4, layers{dense}, "network: layer 1 (dense) takes 3 features, but the one before gives 4"},
 		{"later width", 3, layers{dense, nn.NewReLU[float32](2)}, "network: layer 2 (relu) takes 2 features, but the one before gives 3"},
 		{"no output", 3, layers{nn.NewDense[float32](3, 0)}, "network: layer 1 (dense) gives 0 features, want 1 or more"},
-		{"a layer twice", 3, layers{dense, nn.NewReLU[float32](3), dense}, "network: layer 3 (dense) is layer 1 again; each layer may occur once"},
+		{"nil", 3, layers{dense, nil}, "network: layer 2 is nil"},
+		{"a layer twice", 3, layers{dense, nn.NewReLU[float32](3), dense}, "network: layer 3 (dense) has the parameters of layer 1; each layer may occur once"},
 	}
 	for _, test := range tests {
 		_, err := nn.New(test.in, test.layers...)
 		wantUserError(t, test.name, err, test.want)
 	}
+	net, err := nn.New(3, layers{dense}...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nn.New(3, nn.NewReLU[float32](3), dense, nn.NewReLU[float32](2)); err == nil || net.Params()[0].Name != "1.dense.weight" {
+		t.Errorf("a network that was not made (%v) named a parameter %s", err, net.Params()[0].Name)
+	}
+}
+
+// halved is a layer of another package that goes by the name of one of this.
+type halved struct{ *nn.Dense[float64] }
+
+func (h halved) Forward(c *nn.Cache[float64], x matrix.Matrix[float64], mode nn.Mode) matrix.Matrix[float64] {
+	y := h.Dense.Forward(c, x, mode)
+	for i := range y.Data {
+		y.Data[i] /= 2
+	}
+	return y
+}
+
+// A layer that Build does not make is not replaced by one that it makes.
+func TestCopyRefuses(t *testing.T) {
+	net, err := nn.New(3, nn.Layer[float64](halved{nn.NewDense[float64](3, 2)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = nn.Copy[float64](net)
+	wantUserError(t, "a layer of another package", err, `layer 1 is a nn_test.halved ("dense"), which package nn does not make`)
+
+	large := build[float64](t, chain(false, nn.KindReLU, 3, 2))
+	large.Params()[0].Value[1] = 1e300
+	_, err = nn.Copy[float32](large)
+	wantUserError(t, "a number too large", err, "1.dense.weight has numbers too large")
 }
 
 func TestParametersAreNamed(t *testing.T) {

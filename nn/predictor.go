@@ -101,6 +101,9 @@ func (p *Predictor[T]) Predict(probabilities []T, image []byte) (class int) {
 // PredictBatch is Predict for many images: probabilities is [images, classes]. It panics
 // when a shape does not fit the network, or an image is not in images.Data.
 func (p *Predictor[T]) PredictBatch(probabilities matrix.Matrix[T], images matrix.Pixels) {
+	if _, classes := p.net.Widths(); probabilities.Rows != images.Rows() || probabilities.Cols != classes {
+		panic(fmt.Sprintf("nn: room for probabilities %v of %d images, want [%d, %d]", probabilities, images.Rows(), images.Rows(), classes))
+	}
 	one := p.take()
 	for lo := 0; lo < images.Rows(); lo += p.batch {
 		hi := min(lo+p.batch, images.Rows())

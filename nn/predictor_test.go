@@ -107,6 +107,11 @@ func TestPredictorPanicsOnMisuse(t *testing.T) {
 		"batch 0":       func() { nn.NewPredictor(net, 0) },
 		"short image":   func() { nn.NewPredictor(net, 1).Predict(make([]float32, 2), make([]byte, 2)) },
 		"probabilities": func() { nn.NewPredictor(net, 1).Predict(make([]float32, 3), make([]byte, 3)) },
+		"rows": func() {
+			images, _ := pixels(10)
+			images.Cols = 3
+			nn.NewPredictor(net, 4).PredictBatch(matrix.New[float32](20, 2), images)
+		},
 		"no such image": func() {
 			net := build[float32](t, chain(false, nn.KindReLU, 784, 40, 10))
 			images, _ := pixels(64)

@@ -35,9 +35,9 @@ func (p *PublishedNorm[T]) Params() []*Param[T] { return nil }
 
 // NewCache implements Layer.
 func (p *PublishedNorm[T]) NewCache(o CacheOptions) *Cache[T] {
-	c := newCache[T](o, p.width, p.width)
-	c.keepPerExample("mean", 1)
-	c.keepPerExample("variance", 1)
+	c := NewCache[T](o, p.width, p.width)
+	c.KeepPerExample("mean", 1)
+	c.KeepPerExample("variance", 1)
 	return c
 }
 
@@ -49,7 +49,7 @@ func (p *PublishedNorm[T]) NewCache(o CacheOptions) *Cache[T] {
 //
 // Shapes: x, y [batch, width].
 func (p *PublishedNorm[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
-	y := c.begin(p, x, mode)
+	y := c.Begin(p, x, mode)
 	d := T(p.width)
 	for i := range x.Rows {
 		xi, yi := x.Row(i), y.Row(i)
@@ -76,8 +76,8 @@ func (p *PublishedNorm[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) m
 //
 //	dCost/dx[i, j] = (g[i, j] - mean_j(g) - y[i, j]·mean_j(g·y)) / √(variance[i] + 1e-8)
 func (p *PublishedNorm[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
-	c.beginBackward(p, gradOut)
-	if c.wantsGradIn() {
+	c.BeginBackward(p, gradOut)
+	if c.WantsGradIn() {
 		copy(c.GradIn.Data, gradOut.Data)
 	}
 	return c.GradIn

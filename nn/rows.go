@@ -31,20 +31,20 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	first := n.layers[0].(*Dense[T])
 	x := first.beginPixels(t.Caches[0], pixels, Train)
 	for i, l := range n.layers[1:] {
-		x = t.Caches[i+1].begin(l, x, Train)
+		x = t.Caches[i+1].Begin(l, x, Train)
 	}
-	c.begin(x, labels)
+	c.Begin(x, labels)
 	if largest := slices.Max(labels); int(largest) >= x.Cols { // here, where who called can recover
 		panic(fmt.Sprintf("nn: label %d of %d classes", largest, x.Cols))
 	}
-	c.GradLogits = c.gradLogits.Head(x.Rows)
+	c.BeginBackward()
 
 	t.rows.layers, t.rows.loss, t.rows.whole = n.layers[1:], loss, c
 	first.multiplyPixels(t.Caches[0], t.rows)
 	t.rows.layers, t.rows.loss, t.rows.whole = nil, nil, nil
 
 	n.backward(t, c.GradLogits, true)
-	return c.mean()
+	return c.Mean()
 }
 
 // byRows is the way of a batch from behind the first layer to the loss and back, by
@@ -98,6 +98,12 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 		}
 	}
 	return r
+}
+
+// ours says whether l is a layer of this package.
+func ours[T matrix.Float](l Layer[T]) bool {
+	_, batchNorm := l.(*BatchNorm[T])
+	return batchNorm || alongRows(l)
 }
 
 // alongRows says whether l is a layer of this package through which every example goes its

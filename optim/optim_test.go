@@ -100,6 +100,12 @@ func TestByName(t *testing.T) {
 	if _, ok := usererr.Find(err); !ok || err.Error() != `unknown form of L2 penalty "l1", want "l2" or "published"` {
 		t.Errorf("NewPenalty(l1): error %v", err)
 	}
+	for _, lambda := range []float64{-1, math.NaN(), math.Inf(1)} {
+		_, err = optim.NewPenalty[float64]("l2", lambda)
+		if _, ok := usererr.Find(err); !ok || !strings.Contains(err.Error(), "want a finite number of 0 or more") {
+			t.Errorf("NewPenalty(l2, %v): error %v", lambda, err)
+		}
+	}
 }
 
 // counting is a rule with two slots: it counts its updates of each element in the

@@ -1,6 +1,8 @@
 package optim
 
 import (
+	"math"
+
 	"glassnet/internal/kernel"
 	"glassnet/internal/usererr"
 	"glassnet/matrix"
@@ -64,7 +66,7 @@ func (l PublishedL2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
 	var entries float64
 	for _, p := range params {
 		if p.Role == nn.Weight {
-			out := p.Shape[1]
+			out := p.Shape[len(p.Shape)-1]
 			const some = 8 // columns at a time: they lie side by side
 			for first := 0; first < out; first += some {
 				var columns [some]float64
@@ -84,8 +86,12 @@ func (l PublishedL2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
 	return l.Lambda * entries
 }
 
-// NewPenalty returns the penalty of that form, "l2" or "published".
+// NewPenalty returns the penalty of that form, "l2" or "published". It is an error when
+// lambda is not a finite number of 0 or more.
 func NewPenalty[T matrix.Float](form string, lambda float64) (Penalty[T], error) {
+	if !(lambda >= 0) || math.IsInf(lambda, 0) {
+		return nil, usererr.New("lambda %v of the L2 penalty, want a finite number of 0 or more", lambda)
+	}
 	switch form {
 	case "l2":
 		return L2[T]{lambda}, nil

@@ -93,18 +93,25 @@ func (t *Trainer[T]) pass(ctx context.Context, order, validation dataset.View, y
 // under batch normalisation, which finds no variance in it.
 func (t *Trainer[T]) StepsPerEpoch(n int) int {
 	steps := (n + t.o.Batch - 1) / t.o.Batch
-	if n%t.o.Batch == 1 && hasBatchNorm(t.net) {
+	if n%t.o.Batch == 1 && t.batchNorm {
 		steps--
 	}
 	return steps
 }
 
 // Check refuses data that cannot train the network: no examples, other features,
-// more classes, a validation set of another kind, looks that never come. Epochs
-// and Fit call it; a caller may do so before it writes anything.
+// more classes, images or labels that are not there, a validation set of another kind,
+// looks that never come. Epochs and Fit call it; a caller may do so before it writes
+// anything.
 func (t *Trainer[T]) Check(fit, validation dataset.View) error {
 	if fit.Set == nil {
 		return usererr.New("no training examples")
+	}
+	if err := fit.Check(); err != nil {
+		return usererr.New("training examples: %w", err)
+	}
+	if err := validation.Check(); err != nil {
+		return usererr.New("validation examples: %w", err)
 	}
 	in, classes := t.net.Widths()
 	steps := t.StepsPerEpoch(fit.Len())
@@ -145,7 +152,7 @@ const (
 // place of the best one in its own. It remembers what it has seen: one value serves one
 // training.
 type Patience struct {
-	Epochs         int
+	Epochs         int // >= 1
 	MinImprovement float64
 	best           float64
 	bestEpoch      int
@@ -201,16 +208,16 @@ type FitOptions struct {
 
 // Result is what a training came to.
 type Result struct {
-	Epochs, Steps int    // begun, made
-	Stopped       string // the stop rule's name or one of the Stopped constants
-	Last          Look   // the last look; zero when there was none
+	Epochs, Steps int    // begun, made, by all trainings of the Trainer
+	Stopped       string // the stop rule's name or one of the Stopped constants; "" of data that Check refuses
+	Last          Look   // the last look, behind which steps may have followed; zero when there was none
 	Best          Look   // the look with the lowest validation cost so far
 }
 
 // Fit trains until the stop rule, the number of epochs, ctx or divergence ends
 // it. In the last two cases the Result holds what was reached and the error is
 // ctx's or a *DivergedError; with KeepBest the best weights are restored even
-// then.
+// then. Another Fit goes on from there and counts on.
 func (t *Trainer[T]) Fit(ctx context.Context, fit, validation dataset.View, o FitOptions) (Result, error) {
 	if o.Epochs < 1 {
 		return Result{}, usererr.New("%d epochs, want 1 or more", o.Epochs)
@@ -249,6 +256,8 @@ func (t *Trainer[T]) Fit(ctx context.Context, fit, validation dataset.View, o Fi
 		result.Stopped = StoppedDiverged
 	case failure != nil && ctx.Err() != nil:
 		result.Stopped = StoppedInterrupted
+	case failure != nil: // the data: nothing was trained
+		result.Stopped = ""
 	}
 	if o.KeepBest && result.Best.Step > 0 {
 		best.restore(t.net)

@@ -88,6 +88,8 @@ func TestLook(t *testing.T) {
 
 func TestEpochsRefuses(t *testing.T) {
 	good := dataset.All(images(20, 3, 3, 1))
+	mislabelled := images(20, 3, 3, 1)
+	mislabelled.Labels[7] = 3
 	for _, test := range []struct {
 		name            string
 		fit, validation dataset.View
@@ -101,6 +103,10 @@ func TestEpochsRefuses(t *testing.T) {
 		{"one example with batch norm", good.Slice(0, 1), good, 0, true, "1 training examples make no batch"},
 		{"look never comes", good, good, 6, false, "a look every 6 steps never comes: an epoch has 5"},
 		{"validation features", good, dataset.All(images(20, 4, 3, 1)), 0, false, "validation examples have 16 features, but the network takes 9"},
+		{"a label that is no class", dataset.All(mislabelled), good, 0, false, "training examples: example 7 has the label 3, want one below 3"},
+		{"validation label", good, dataset.All(mislabelled), 0, false, "validation examples: example 7 has the label 3"},
+		{"an example that is not there", dataset.View{Set: good.Set, Index: []int32{0, 20}}, good, 0, false, "training examples: example 1 of the view is number 20 of a set of 20"},
+		{"validation examples of no set", good, dataset.View{Index: []int32{0}}, 0, false, "validation examples: 1 examples of no set"},
 		{"validation classes", good, dataset.All(images(20, 3, 4, 1)), 0, false, "validation examples have 4 classes, but the network tells 3 apart"},
 	} {
 		o := options[float32](0.1, 4)
@@ -141,8 +147,11 @@ func TestFitRefuses(t *testing.T) {
 		}
 	}
 	tr := newTrainer(t, network[float32](t, describe(false, 16, 3), 1), options[float32](0.1, 4))
-	_, err := tr.Fit(context.Background(), all, all, train.FitOptions{Epochs: 1})
+	result, err := tr.Fit(context.Background(), all, all, train.FitOptions{Epochs: 1})
 	wantUserError(t, "wrong features", err, "examples have 9 features")
+	if result.Stopped != "" {
+		t.Errorf("a training that did not begin stopped by %q", result.Stopped)
+	}
 }
 
 // observe feeds validation costs, epoch by epoch, and returns the number of looks

@@ -21,7 +21,7 @@ import (
 // have no default: a nil is an error.
 type Options[T matrix.Float] struct {
 	Loss    nn.Loss[T]
-	Penalty optim.Penalty[T]
+	Penalty optim.Penalty[T] // optim.L2[T]{} for none
 	Rule    optim.Rule[T]
 	Rate    float64 // learning rate, > 0
 	Batch   int     // examples per step, >= 1; 2 or more with batch normalisation
@@ -46,6 +46,7 @@ type Trainer[T matrix.Float] struct {
 	labels    []uint8
 	evaluator *Evaluator[T]
 	pace      pace
+	batchNorm bool
 	epoch     int // epochs begun
 	steps     int // updates made
 }
@@ -68,7 +69,7 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 		return nil, usererr.New("%d threads, want 0 or more", o.Threads)
 	}
 	return &Trainer[T]{
-		net: net, o: o,
+		net: net, o: o, batchNorm: hasBatchNorm(net),
 		optimizer: optim.New(o.Rule, net.Params(), o.Threads),
 		trace:     net.NewTrace(nn.TraceOptions{Batch: o.Batch, Backward: true, Threads: o.Threads}),
 		loss:      nn.NewLossCache[T](o.Batch, classes),
@@ -134,12 +135,20 @@ func (e *DivergedError) Error() string {
 //
 // It returns the cost before the update. When that is not finite, nothing that is
 // trained changes (running statistics have seen the batch) and the error is a
-// *DivergedError; an empty batch is a user error. A Step allocates nothing, those of the
+// *DivergedError; it is one, too, when a parameter is not finite after the update: then
+// the network is lost. A batch that is empty or too large is a user error. Step trusts its
+// examples (Check has looked at those of Epochs and Fit) and panics where they do not
+// fit the network. A Step allocates nothing, those of the
 // first PacedAfter steps aside, and the first that a thread takes part in, where other
 // programs have kept it from those.
 func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
-	if batch.Len() == 0 {
+	switch n := batch.Len(); {
+	case n == 0:
 		return Cost{}, usererr.New("a batch of no examples")
+	case n > t.o.Batch:
+		return Cost{}, usererr.New("a batch of %d examples, want at most %d", n, t.o.Batch)
+	case n == 1 && t.batchNorm:
+		return Cost{}, usererr.New("a batch of 1 example has no variance to normalise with, want 2 or more with batch normalisation")
 	}
 	if t.o.Threads > 1 {
 		defer func(began time.Time) {

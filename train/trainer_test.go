@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"glassnet/dataset"
-	"glassnet/internal/usererr"
 	"glassnet/matrix"
 	"glassnet/nn"
 	"glassnet/optim"
@@ -309,11 +308,20 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
-func TestStepOfNoExamples(t *testing.T) {
-	tr := newTrainer(t, network[float32](t, describe(false, 25, 4), 1), options[float32](0.1, 10))
-	_, err := tr.Step(dataset.All(images(20, 5, 4, 1)).Slice(3, 3))
-	if _, ok := usererr.Find(err); !ok || err.Error() != "a batch of no examples" {
-		t.Errorf("Step of no examples: %v", err)
+func TestStepRefuses(t *testing.T) {
+	all := dataset.All(images(20, 5, 4, 1))
+	for _, test := range []struct {
+		batchNorm bool
+		examples  int
+		want      string
+	}{
+		{false, 0, "a batch of no examples"},
+		{false, 11, "a batch of 11 examples, want at most 10"},
+		{true, 1, "a batch of 1 example has no variance"},
+	} {
+		tr := newTrainer(t, network[float32](t, describe(test.batchNorm, 25, 6, 4), 1), options[float32](0.1, 10))
+		_, err := tr.Step(all.Slice(3, 3+test.examples))
+		wantUserError(t, "Step", err, test.want)
 	}
 }
 

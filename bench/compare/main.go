@@ -47,7 +47,7 @@ func run() error {
 	data := flag.String("data", "", "`DIR`ectory of data sets, with MNIST's .gz files in its folder mnist/")
 	python := flag.String("python", "/usr/bin/python3", "`PROGRAM` that runs the peers in Python")
 	quick := flag.Bool("quick", false, "measure little, to see that all works")
-	only := flag.String("only", "steps,predictions,products,scaling,runs,commands,studies,profile", "`PARTS` to measure")
+	only := flag.String("only", "steps,predictions,products,scaling,runs,commands,studies,profiles", "`PARTS` to measure")
 	name := flag.String("worker", "", "be the worker of this `PEER` (the program starts these itself)")
 	threads := flag.Int("threads", 1, "of the worker")
 	work := flag.String("work", "", "folder the workers share")
@@ -115,9 +115,15 @@ func measure(data, python string, quick bool, only []string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	nonZero := 0
+	for _, pixel := range loaded.Train.Pixels {
+		if pixel != 0 {
+			nonZero++
+		}
+	}
 	m := meter{
 		place: place{python: python, script: script, data: data, mnist: mnist, work: work},
-		quick: quick, run: &Run{Date: time.Now().UTC().Format(time.DateOnly)}, workers: map[string]*worker{},
+		quick: quick, run: &Run{Date: time.Now().UTC().Format(time.DateOnly), NonZero: float64(nonZero) / float64(len(loaded.Train.Pixels))}, workers: map[string]*worker{},
 	}
 	if err := m.prepare(shuffled(loaded.Train.Len())); err != nil {
 		return nil, err
@@ -139,8 +145,8 @@ func measure(data, python string, quick bool, only []string) (*Run, error) {
 			err = m.commands()
 		case "studies":
 			err = m.studies()
-		case "profile":
-			err = m.profile()
+		case "profiles":
+			err = m.profiles()
 		default:
 			err = fmt.Errorf("-only %s: no such part", part)
 		}
@@ -152,43 +158,63 @@ func measure(data, python string, quick bool, only []string) (*Run, error) {
 	return m.run, nil
 }
 
-// profile samples where a step of net A spends its time, on one thread.
-func (m *meter) profile() error {
-	if err := writeFloats(filepath.Join(m.place.work, nets[0].Net+".weights"), initial([]int{784, 20, 7, 5, 10})); err != nil {
-		return err
+// profiles samples where steps of A and B spend their time, on one thread and on two.
+func (m *meter) profiles() error {
+	for _, net := range nets[:2] {
+		for threads := 1; threads <= 2; threads++ {
+			spent, err := m.profile(net, threads)
+			if err != nil {
+				return err
+			}
+			m.run.Profiles = append(m.run.Profiles, Profile{net.Name, threads, spent})
+		}
 	}
-	t, err := loadTask(m.place.data, m.place.work, nets[0].Net, nets[0].Batch)
+	return nil
+}
+
+func (m *meter) profile(net Race, threads int) ([]Spent, error) {
+	widths, err := parseNet(net.Net)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p := &ours{threads: 1}
+	if err := writeFloats(filepath.Join(m.place.work, net.Net+".weights"), initial(widths)); err != nil {
+		return nil, err
+	}
+	t, err := loadTask(m.place.data, m.place.work, net.Net, net.Batch)
+	if err != nil {
+		return nil, err
+	}
+	p := &ours{threads: threads}
 	if _, err := p.prepare(t); err != nil {
-		return err
+		return nil, err
 	}
 	var sampled bytes.Buffer
 	if err := pprof.StartCPUProfile(&sampled); err != nil {
-		return err
+		return nil, err
 	}
-	for start := time.Now(); time.Since(start) < time.Duration(m.rounds(10))*time.Second; {
-		if _, err := p.step(1000); err != nil {
-			return err
+	const together = 1000
+	steps := 0
+	for start := time.Now(); time.Since(start) < time.Duration(m.rounds(10))*time.Second; steps += together {
+		if _, err := p.step(together); err != nil {
+			return nil, err
 		}
 	}
 	pprof.StopCPUProfile()
 	parsed, err := profile.Parse(&sampled)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	total, by := 0.0, map[string]float64{}
+	by := map[string]float64{}
 	for _, s := range parsed.Sample {
 		// The innermost function, not counting inlined calls of it.
 		lines := s.Location[0].Line
-		by[lines[len(lines)-1].Function.Name] += float64(s.Value[0])
-		total += float64(s.Value[0])
+		const nanoseconds = 1 // of a sample's values
+		by[strings.TrimPrefix(lines[len(lines)-1].Function.Name, "glassnet/")] += float64(s.Value[nanoseconds]) / 1e3 / float64(steps)
 	}
+	var spent []Spent
 	for _, name := range slices.Sorted(maps.Keys(by)) {
-		m.run.Profile = append(m.run.Profile, Share{strings.TrimPrefix(name, "glassnet/"), by[name] / total})
+		spent = append(spent, Spent{name, by[name]})
 	}
-	slices.SortStableFunc(m.run.Profile, func(a, b Share) int { return cmp.Compare(b.Share, a.Share) })
-	return nil
+	slices.SortStableFunc(spent, func(a, b Spent) int { return cmp.Compare(b.Micros, a.Micros) })
+	return spent, nil
 }

@@ -32,7 +32,8 @@ type Run struct {
 	Runs     []Parallel   `json:"runs"`
 	Study    Study        `json:"study"`
 	Commands []Command    `json:"commands"`
-	Profile  []Share      `json:"profile"`
+	NonZero  float64      `json:"nonzero"` // share of the pixels of MNIST's training images
+	Profiles []Profile    `json:"profiles"`
 }
 
 // Race is one piece of work done by all peers.
@@ -79,10 +80,17 @@ type Study struct {
 	CorrectedPeakMB float64
 }
 
-// Share is a function's part of the time of a step, one thread.
-type Share struct {
+// Profile says where a step of a network spends its time.
+type Profile struct {
+	Name    string  `json:"name"` // "A"
+	Threads int     `json:"threads"`
+	Spent   []Spent `json:"spent"`
+}
+
+// Spent is the time of all threads in a function, without what it calls.
+type Spent struct {
 	Function string  `json:"function"`
-	Share    float64 `json:"share"`
+	Micros   float64 `json:"us"` // of a step
 }
 
 // nets of the issue's table. go-deep has an object per synapse: D does not fit.

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,6 +109,7 @@ func (r *Run) Peak(threads int) float64 {
 type Floor struct {
 	Race
 	MFLOP, Compute float64 // operations, and µs for them at the peak of all cores
+	Needed         float64 // µs at that peak for those of pixels that are not 0, and of all other layers
 	MB, Memory     float64 // bytes that pass once, and µs for them at full bandwidth
 	Ours, Share    float64 // µs, and Compute over Ours
 }
@@ -127,7 +129,12 @@ func (r *Run) Floors() (floors []Floor) {
 			if i == 0 {
 				products = 2 // nobody asks for the gradient of the pixels
 			}
-			f.MFLOP += float64(2*products*race.Batch*widths[i]*n) / 1e6
+			operations := float64(2*products*race.Batch*widths[i]*n) / 1e6
+			f.MFLOP += operations
+			if i == 0 {
+				operations *= r.NonZero
+			}
+			f.Needed += operations * 1e3 / r.Peak(cores)
 			parameters += widths[i]*n + n
 		}
 		// Each parameter is read and written, each pixel read, at least once.
@@ -310,17 +317,16 @@ func names(races []Race, order []string) (found []string) {
 func render(r *Run) (map[string][]byte, error) {
 	functions := template.FuncMap{
 		"number": number, "median": median,
-		"percent":    func(v float64) string { return strconv.FormatFloat(100*v, 'f', 0, 64) },
-		"steps":      func() string { return table(r.Steps, names(r.Steps, trainers)) },
-		"predict":    func() string { return table(r.Predict, names(r.Predict, predictors)) },
-		"title":      func(peer string) string { return titles[peer] },
-		"div":        func(a, b float64) float64 { return a / b },
-		"float":      func(n int) float64 { return float64(n) },
-		"differs":    func() string { return strconv.FormatFloat(r.largestDifference(), 'g', 1, 64) },
-		"what":       r.versions,
-		"best":       func(race Race, peer string) float64 { t, _ := race.Best(peer); return t.Micros },
-		"thousands":  func(n int) string { return number2(n) },
-		"ofFunction": function,
+		"percent":   func(v float64) string { return strconv.FormatFloat(100*v, 'f', 0, 64) },
+		"steps":     func() string { return table(r.Steps, names(r.Steps, trainers)) },
+		"predict":   func() string { return table(r.Predict, names(r.Predict, predictors)) },
+		"title":     func(peer string) string { return titles[peer] },
+		"div":       func(a, b float64) float64 { return a / b },
+		"float":     func(n int) float64 { return float64(n) },
+		"differs":   func() string { return strconv.FormatFloat(r.largestDifference(), 'g', 1, 64) },
+		"what":      r.versions,
+		"best":      func(race Race, peer string) float64 { t, _ := race.Best(peer); return t.Micros },
+		"thousands": func(n int) string { return number2(n) },
 	}
 	page, err := template.New("page").Funcs(functions).Parse(pageTemplate)
 	if err != nil {
@@ -391,8 +397,47 @@ var doing = [][2]string{
 	{"tile", "products of the small layers"},
 	{"dense", "products of the small layers"},
 	{"addcolumns", "gradients of the biases"},
+	{"relu", "ReLU and its slope"},
+	{"pause", "a thread waits for the other"},
 	{"memclr", "memory set to 0"},
 }
+
+// spent is a row of the table of profiles.
+type spent struct {
+	Function, What string
+	Micros         []float64 // in each profile
+}
+
+// SpentByFunction puts the profiles side by side, functions for other shapes together,
+// without those that nowhere take one part in a hundred.
+func (r *Run) SpentByFunction() (rows []spent) {
+	shape := regexp.MustCompile(`\[go\.shape\.\w+\]|(\d+x)*\d+$`)
+	all := make([]float64, len(r.Profiles))
+	for i, p := range r.Profiles {
+		for _, s := range p.Spent {
+			name := shape.ReplaceAllString(s.Function, "")
+			at := slices.IndexFunc(rows, func(row spent) bool { return row.Function == name })
+			if at < 0 {
+				at = len(rows)
+				rows = append(rows, spent{name, function(s.Function), make([]float64, len(r.Profiles))})
+			}
+			rows[at].Micros[i] += s.Micros
+			all[i] += s.Micros
+		}
+	}
+	rows = slices.DeleteFunc(rows, func(row spent) bool {
+		for i, micros := range row.Micros {
+			if micros >= all[i]/100 {
+				return false
+			}
+		}
+		return true
+	})
+	return rows
+}
+
+// Zeros is the share of pixels that are 0.
+func (r *Run) Zeros() float64 { return 1 - r.NonZero }
 
 // function returns what a profiled function does, "" when it is not known.
 func function(name string) string {

@@ -467,16 +467,26 @@ func (l Layer) checkShapes() error {
 
 func shape(rows, cols int) string { return fmt.Sprintf("[%d, %d]", rows, cols) }
 
-// checkSpec: a twin built from the layer's description has the same widths and
-// parameters.
+// checkSpec: a twin built from the description of a layer of package nn has the same widths
+// and parameters; another layer does not go by a name of those.
 func (l Layer) checkSpec() error {
 	layer := l.New()
 	in, out := layer.Widths()
-	net, err := nn.Build[float64](nn.Architecture{Input: in, Layers: []nn.LayerSpec{layer.Spec()}})
+	own, err := nn.New(in, layer)
 	if err != nil {
 		return err
 	}
-	twin := net.Layers()[0]
+	twins, err := nn.Build[float64](nn.Architecture{Input: in, Layers: []nn.LayerSpec{layer.Spec()}})
+	if own.Buildable() != nil {
+		if kind := layer.Spec().Kind; kind == "" || err == nil {
+			return fmt.Errorf("kind %q, want a name that no layer of package nn has", kind)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	twin := twins.Layers()[0]
 	if twinIn, twinOut := twin.Widths(); twinIn != in || twinOut != out || twin.Spec() != layer.Spec() {
 		return fmt.Errorf("built from %+v: widths %d and %d, want %d and %d", layer.Spec(), twinIn, twinOut, in, out)
 	}

@@ -169,7 +169,7 @@ func (l Loss) checkMean() error {
 	logits, labels := drawLogits(1, 5, 4)
 	c, one := nn.NewLossCache[float64](5, 4), nn.NewLossCache[float64](1, 4)
 	cost := l.Loss.Forward(c, logits, labels)
-	if mean := kernel.Sum(c.Losses) / 5; len(c.Losses) != 5 || math.Abs(cost-mean) > 1e-12*mean {
+	if mean := kernel.Sum(c.Losses) / 5; len(c.Losses) != 5 || !(math.Abs(cost-mean) <= 1e-12*math.Abs(mean)) {
 		return fmt.Errorf("cost %v, want the mean of %v, %v", cost, c.Losses, mean)
 	}
 	for i := range labels {

@@ -1,10 +1,12 @@
 package nntest
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"testing"
 
+	"glassnet/matrix"
 	"glassnet/nn"
 	"glassnet/optim"
 	"glassnet/random"
@@ -93,8 +95,8 @@ func TestRule(t testing.TB, rule optim.Rule[float64], want []float64) {
 // CheckRule runs the suite that every update rule must pass. want holds w after
 // each of the first steps, worked out by hand, on the cost w²/2 (whose gradient is
 // w) from w = 1 with learning rate 0.1. The rule must also leave the gradient
-// alone, update each element as if it were alone, keep no state outside its slots,
-// and allocate nothing.
+// alone, update each element as if it were alone, keep no state outside its slots, say
+// when a result is not finite, store +0 for -0, and allocate nothing.
 func CheckRule(rule optim.Rule[float64], want []float64) Result {
 	var r Result
 	got := descend(rule, []float64{1}, len(want), nil)
@@ -127,6 +129,17 @@ func CheckRule(rule optim.Rule[float64], want []float64) Result {
 	rule.Update(value, grad, slots, 0.1, 1)
 	r.fail("writes", sameBits("gradient", grad, []float64{3, 4}))
 	r.fail("allocations", allocations(func() { rule.Update(value, grad, slots, 0.1, 2) }))
+
+	for _, w := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.Copysign(0, -1), 1} {
+		value := []float64{1, w}
+		finite := rule.Update(value, []float64{0, 0}, newSlots(rule, 2), 0.1, 1)
+		if want := matrix.Finite(value); finite != want {
+			r.fail("finite", fmt.Errorf("of %v after the step it says %v, want %v", value, finite, want))
+		}
+		if value[1] == 0 && math.Signbit(value[1]) {
+			r.fail("zero", errors.New("-0 stays as it is, want +0"))
+		}
+	}
 	return r
 }
 
