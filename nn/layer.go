@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	"glassnet/internal/kernel"
 	"glassnet/matrix"
 )
@@ -157,7 +159,7 @@ func (c *Cache[T]) keepRows(name string, rows, cols int, perExample bool) {
 func (c *Cache[T]) Begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
 	in, _ := layer.Widths()
 	if x.Cols != in || x.Rows > c.out.Rows {
-		panicShape(layer.Spec().Kind+".Forward", x, c.out.Rows, in)
+		panic(fmt.Sprintf("nn: %s.Forward: got shape %v, want [%d, %d] or fewer rows", layer.Spec().Kind, x, c.out.Rows, in))
 	}
 	// Word by word, and nothing that is empty already: a matrix copied as a whole waits for
 	// its words to be written, which took a tenth of the time of one prediction.
@@ -182,7 +184,7 @@ func (c *Cache[T]) Begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.M
 // for it. It panics unless gradOut has the shape of Out.
 func (c *Cache[T]) BeginBackward(layer Layer[T], gradOut matrix.Matrix[T]) {
 	if gradOut.Rows != c.Out.Rows || gradOut.Cols != c.Out.Cols {
-		panicShape(layer.Spec().Kind+".Backward", gradOut, c.Out.Rows, c.Out.Cols)
+		panic(fmt.Sprintf("nn: %s.Backward: got shape %v, want %v, as Forward gave", layer.Spec().Kind, gradOut, c.Out))
 	}
 	c.GradOut = gradOut
 	if c.gradIn.Rows > 0 {

@@ -101,6 +101,7 @@ type Trace[T matrix.Float] struct {
 	Caches []*Cache[T] // one per layer
 
 	engine   *kernel.Engine[T]
+	backward bool             // whether there is room for a backward pass
 	collects bool             // whether a backward pass computes the gradients of Dense layers at its end
 	rows     *byRows[T]       // how threads share the rows of a batch; nil: they do not
 	unpacked matrix.Matrix[T] // images as numbers, for a first layer that is not Dense
@@ -122,7 +123,7 @@ type TraceOptions struct {
 // caller at a time; any number of Traces may run Eval passes at once.
 func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
 	engine := kernel.NewEngine[T](kernel.PoolOf(max(o.Threads, 1)))
-	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers)), engine: engine, collects: true}
+	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers)), engine: engine, backward: o.Backward, collects: true}
 	for i, l := range n.layers {
 		// A layer of somebody else may look at another's gradients, or write where Dense is
 		// still to read.
@@ -166,7 +167,7 @@ func (n *Network[T]) ForwardPixels(t *Trace[T], pixels matrix.Pixels, mode Mode)
 // Backward takes dCost/dLogits [batch, out] of the batch that t last saw, goes through the
 // layers, last one first, and overwrites the gradients of all parameters; those of Dense
 // layers are there when it returns. The result is dCost/dIn [batch, in], empty unless the
-// trace has room for it.
+// trace has room for it. It panics when the trace was not made for it.
 func (n *Network[T]) Backward(t *Trace[T], gradLogits matrix.Matrix[T]) matrix.Matrix[T] {
 	return n.backward(t, gradLogits, false)
 }
@@ -174,6 +175,9 @@ func (n *Network[T]) Backward(t *Trace[T], gradLogits matrix.Matrix[T]) matrix.M
 // backward is Backward; if gradInDone is true, without the gradients between layers,
 // which are there.
 func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], gradInDone bool) matrix.Matrix[T] {
+	if !t.backward {
+		panic("nn: Backward through a trace that has no room for it: want TraceOptions.Backward")
+	}
 	if t.collects {
 		t.engine.Collect()
 		defer t.engine.Finish()
@@ -185,8 +189,4 @@ func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], gradInDone bool) 
 		cache.gradInDone = false
 	}
 	return g
-}
-
-func panicShape[T matrix.Float](operation string, got matrix.Matrix[T], rows, cols int) {
-	panic(fmt.Sprintf("nn: %s: got shape %v, want at most [%d, %d]", operation, got, rows, cols))
 }
