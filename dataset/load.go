@@ -144,7 +144,7 @@ func loadMNIST(ctx context.Context, o Options) (*Data, error) {
 
 func noMNIST(format string, args ...any) error {
 	return usererr.New("%w "+format, append([]any{ErrNoMNIST}, args...)...).
-		Try("put its four files into data/mnist, or use --dataset drawn-digits")
+		Try("put its four files into data/mnist, name the folder that holds mnist with --data, or use --dataset drawn-digits")
 }
 
 func readMNIST(ctx context.Context, paths [4]string, origin string) (*Data, error) {

@@ -41,6 +41,8 @@ const (
 	NormalisationBatch     = "batch"
 	NormalisationPublished = "published-per-example"
 
+	L2Published = "published"
+
 	PlaceBefore = "before"
 	PlaceAfter  = "after"
 
@@ -92,7 +94,7 @@ func (c Config) Validate() error {
 		{"place", c.Place, []string{PlaceBefore, PlaceAfter}},
 		{"init", c.Init, initialisers},
 		{"loss", c.Loss, []string{nn.LossCrossEntropy, nn.LossPublishedCrossEntropy}},
-		{"l2_form", c.L2Form, []string{"l2", "published"}},
+		{"l2_form", c.L2Form, []string{"l2", L2Published}},
 		{"rule", c.Rule, []string{"sgd"}},
 		{"stop", c.Stop, []string{StopNone, StopPatience, StopPublished}},
 		{"random", c.Random, []string{RandomStreams, RandomNumpy}},

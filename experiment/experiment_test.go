@@ -793,7 +793,7 @@ func TestHolm(t *testing.T) {
 
 func TestFindingsFollowFromTheNumbers(t *testing.T) {
 	m := metrics[0]
-	p, low, high, difference, lower := 0.01, 0.002, 0.02, 0.011, -0.011
+	p, low, high, difference, lower, none := 0.01, 0.002, 0.02, 0.011, -0.011, 0.0
 	for name, test := range map[string]struct {
 		c    Comparison
 		p    float64
@@ -819,9 +819,11 @@ func TestFindingsFollowFromTheNumbers(t *testing.T) {
 		{Comparison{N: 3, Difference: &difference, CI95: [2]*float64{&low, &high}}, "",
 			"Test accuracy: y differs from x by the same amount with every one of 3 seeds, +0.011: there is no spread to test it against."},
 		{Comparison{N: 5, Difference: &lower, CI95: [2]*float64{&low, &high}, P: &p, PHolm: new(1e-5)}, "",
-			"Test accuracy is lower for y than for x (mean difference -0.0110, 95 % interval +0.0020 to +0.0200, p < 0.0001 after correction, 5 seeds)."},
+			"Test accuracy is lower for y than for x (mean difference -0.0110, 95 % interval +0.0020 to +0.0200 before, p < 0.0001 after correction, 5 seeds)."},
 		{Comparison{N: 5, Difference: &difference, CI95: [2]*float64{&low, &high}, P: &p, PHolm: new(0.3)}, "",
-			"Test accuracy: no difference between x and y that 5 seeds can show (mean difference +0.0110, 95 % interval +0.0020 to +0.0200, p = 0.3000 after correction)."},
+			"Test accuracy: no difference between x and y that 5 seeds can show (mean difference +0.0110, 95 % interval +0.0020 to +0.0200 before, p = 0.3000 after correction)."},
+		{Comparison{N: 5, Difference: &none, CI95: [2]*float64{&none, &none}, P: new(1.0), PHolm: new(1.0)}, "",
+			"Test accuracy: the same for x and y with every one of 5 seeds."},
 		{Comparison{N: 5}, "", "Test accuracy: the difference between x and y is beyond what a number holds."},
 		{Comparison{N: 5, Difference: &difference, CI95: [2]*float64{&low, &high}}, "they failed", "Test accuracy: mean difference +0.0110 between y and x, not tested: they failed."},
 	} {

@@ -131,7 +131,7 @@ type Run struct {
 	Fallback bool   `json:"fallback,omitempty"` // MNIST was wanted and could not be had
 }
 
-// Timing is an experiment's speed with nothing else running: medians over
+// Timing is an experiment's speed with no other run beside it: medians over
 // interleaved repeats.
 type Timing struct {
 	Repeats       int       `json:"repeats"`

@@ -108,6 +108,14 @@ func (j job) drawn(data *dataset.Data) draw {
 	panic("experiment: " + j.experiment + " is not in the stream's order") // Validate has seen that it is
 }
 
+// datasetOf is what the settings of a run call the data: where it is, if that is a folder.
+func (s *Study) datasetOf(data *dataset.Data) string {
+	if filepath.Base(s.Dataset) == data.Name {
+		return s.Dataset
+	}
+	return data.Name
+}
+
 // jobs lists all runs, experiment by experiment.
 func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 	jobs := make([]job, 0, len(s.Experiments)*len(s.Seeds))
@@ -116,7 +124,7 @@ func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 			j := job{
 				name:       fmt.Sprintf("%s-seed%d", e.Name, seed),
 				experiment: e.Name,
-				settings:   Settings{Dataset: data.Name, Precision: s.Precision, Seed: seed, Config: e.Config},
+				settings:   Settings{Dataset: s.datasetOf(data), Precision: s.Precision, Seed: seed, Config: e.Config},
 				study:      s,
 			}
 			if err := j.settings.Validate(); err != nil {
@@ -286,7 +294,7 @@ func samples(s *dataset.Set, perClass int) []Digit {
 	return digits
 }
 
-// time measures each experiment with nothing else running: a fresh network makes
+// time measures each experiment with no other run beside it: a fresh network makes
 // a few steps and one look at the validation set. Experiments take turns, so that
 // a machine that changes its speed spoils none of them alone. One that diverges
 // within those steps has no timing.

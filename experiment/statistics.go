@@ -244,7 +244,10 @@ func finding(c *Comparison, m metric, untested string) string {
 		return fmt.Sprintf("%s: %s differs from %s by the same amount with every one of %s, %+.4g%s: there is no spread to test it against.",
 			what, c.B, c.A, seeds(c.N), *c.Difference, m.unit)
 	}
-	figures := fmt.Sprintf("mean difference %s%s, 95 %% interval %s to %s, p %s after correction",
+	if *c.Difference == 0 && *c.CI95[0] == 0 && *c.CI95[1] == 0 {
+		return fmt.Sprintf("%s: the same for %s and %s with every one of %s.", what, c.A, c.B, seeds(c.N))
+	}
+	figures := fmt.Sprintf("mean difference %s%s, 95 %% interval %s to %s before, p %s after correction",
 		number(*c.Difference, m), m.unit, number(*c.CI95[0], m), number(*c.CI95[1], m), pValue(*c.PHolm))
 	if *c.PHolm >= 0.05 {
 		return fmt.Sprintf("%s: no difference between %s and %s that %s can show (%s).", what, c.A, c.B, seeds(c.N), figures)

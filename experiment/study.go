@@ -31,7 +31,7 @@ type Study struct {
 	Primary        string       `toml:"primary_metric"`  // of the comparisons, named before the runs
 	Target         float64      `toml:"target_accuracy"` // validation accuracy that "to the target" means; 0: none
 	Comparisons    []Pair       `toml:"comparison"`
-	TimingRepeats  int          `toml:"timing_repeats"` // of the timing with nothing else running; 0: none
+	TimingRepeats  int          `toml:"timing_repeats"` // of the timing with no other run beside it; 0: none
 	ShowsPublished bool         `toml:"shows_published_table"`
 	StreamOrder    []string     `toml:"stream_order"` // random = numpy-legacy: experiments in the order in which they draw from one stream
 	Experiments    []Definition `toml:"experiment"`

@@ -91,6 +91,9 @@ func testFormulas[T matrix.Float](t *testing.T, i, bits int, tolerance float64) 
 		total, size := 0.0, math.Abs(f.Value)
 		for _, c := range f.Expr.Contributions() {
 			total += c.Value
+			if v := c.Term.Eval(); v != c.Value {
+				t.Fatalf("a contribution to %s is called %s, which is %v, and %v", r, c.Term.Text(explain.Brief), v, c.Value)
+			}
 			size = max(size, math.Abs(c.Value))
 		}
 		if math.Abs(total-f.Expr.Eval()) > 1e-12*max(size, 1e-3) {
@@ -485,7 +488,7 @@ func TestRecordRefuses(t *testing.T) {
 	for i := range net.Params()[0].Value {
 		net.Params()[0].Value[i] = 1e308
 	}
-	if _, err := explain.Record(net, dataset.All(examples), o); err == nil || !strings.Contains(err.Error(), "diverged") {
+	if _, err := explain.Record(net, dataset.All(examples), o); err == nil || !strings.Contains(err.Error(), "this step diverges (learning rate") {
 		t.Errorf("a step from infinite logits: %v", err)
 	}
 	// A step that is finite and whose update is not.

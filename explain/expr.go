@@ -263,34 +263,40 @@ func (e Expr) ranked() []int {
 
 // Contribution is one term of the sum that a number is.
 type Contribution struct {
-	Term  Expr
-	Value float64 // what the term adds to the number, factors before the sum included
+	Term  Expr    // with the factors and the divisor of the sum
+	Value float64 // of Term: what it adds to the number
 }
 
 // Contributions returns the terms of the sum that e is, by magnitude, the largest
 // first; their values add up to e. A sum may have a factor or a divisor, as a mean has.
 // An e that is no sum has one contribution: itself.
 func (e Expr) Contributions() []Contribution {
-	inner, factor := e, 1.0
+	inner := e
+	whole := func(term Expr) Expr { return term } // e with one term in place of the sum
+	within := func(at int) {
+		outer, before := inner, whole
+		whole = func(term Expr) Expr {
+			one := outer
+			one.Args = slices.Clone(outer.Args)
+			one.Args[at] = term
+			return before(one)
+		}
+		inner = inner.Args[at]
+	}
 	for {
 		switch at := slices.IndexFunc(inner.Args, func(a Expr) bool { return a.Op == Sum && !a.hasConstant() }); {
 		case inner.Op == Quotient:
-			factor /= inner.Args[1].Eval()
-			inner = inner.Args[0]
+			within(0)
 		case inner.Op == Product && at >= 0 && slices.IndexFunc(inner.Args[at+1:], func(a Expr) bool { return a.Op == Sum }) < 0:
-			for i, a := range inner.Args {
-				if i != at {
-					factor *= a.Eval()
-				}
-			}
-			inner = inner.Args[at]
+			within(at)
 		default:
 			if inner.Op != Sum {
 				return []Contribution{{e, e.Eval()}}
 			}
 			var all []Contribution
 			for _, i := range inner.ranked() {
-				all = append(all, Contribution{inner.Args[i], factor * inner.Args[i].Eval()})
+				term := whole(inner.Args[i])
+				all = append(all, Contribution{term, term.Eval()})
 			}
 			return all
 		}

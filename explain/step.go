@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -81,6 +82,10 @@ func Record[T matrix.Float](net *nn.Network[T], batch dataset.View, o Options[T]
 		s.params[p.Name] = i
 	}
 	if s.Cost, err = trainer.Step(batch); err != nil {
+		var diverged *train.DivergedError
+		if errors.As(err, &diverged) {
+			diverged.Step = 0 // the clone's first, which is none of the training's
+		}
 		return nil, err
 	}
 	s.Loss = trainer.LossCache()
@@ -88,7 +93,7 @@ func Record[T matrix.Float](net *nn.Network[T], batch dataset.View, o Options[T]
 		return nil, err
 	}
 	if total := s.After.Data + s.After.Penalty; math.IsNaN(total) || math.IsInf(total, 0) {
-		return nil, &train.DivergedError{Step: 1, Rate: o.Rate, What: fmt.Sprintf("the cost of the batch after the update is %v", total)}
+		return nil, &train.DivergedError{Rate: o.Rate, What: fmt.Sprintf("the cost of the batch after the update is %v", total)}
 	}
 	return s, nil
 }

@@ -352,7 +352,7 @@ func comparisonProse(s *study) string {
 		text += " " + missed
 	}
 	if anyTiming(s.Results) {
-		text += " Time per step is measured with nothing else running, the experiments taking turns."
+		text += " Time per step is measured with no other run beside it, the experiments taking turns."
 	}
 	return text
 }
@@ -546,7 +546,7 @@ func gradientProse(name string, e *experiment.Evidence) string {
 	}
 	var text string
 	if undefined, failed := failures(e.Checks, e.Failed); failed > 0 {
-		text = fmt.Sprintf("Its gradient is wrong: of %s of %s checked against finite differences %d fail, %s.",
+		text = fmt.Sprintf("Its gradient is wrong: of %s of %s, the largest of each layer but the last, checked against finite differences %d fail, %s.",
 			plural(n, "gradient"), name, failed, worstText(undefined, "a relative difference of ", e.WorstRelative))
 		far := slices.MaxFunc(e.Checks, func(a, b experiment.GradientCheck) int { return cmp.Compare(distance(a), distance(b)) })
 		text += fmt.Sprintf(" For %s Backward says %s where the measured slope is %s.", clean(far.Parameter), scientificOr(far.Analytic, 3), scientificOr(far.Numeric, 3))
@@ -636,8 +636,12 @@ func smallPrint(s *study) []string {
 		if !okPenalty || !okCost {
 			continue
 		}
-		text := fmt.Sprintf("%s has an L2 penalty with lambda %s (the published study calls it L2 normalization). It ends at %s beside a validation cost of %s",
-			clean(e.Name), lambdaText(e.L2), scientific(penalty, 2), fixed(cost, 3))
+		form := "the published study calls it L2 normalization"
+		if e.Config.L2Form == experiment.L2Published {
+			form += "; it adds lambda times the sum of all entries of WᵀW, of which lambda·w, by which it changes the gradient, is not the derivative"
+		}
+		text := fmt.Sprintf("%s has an L2 penalty with lambda %s (%s). It ends at %s beside a validation cost of %s",
+			clean(e.Name), lambdaText(e.L2), form, scientific(penalty, 2), fixed(cost, 3))
 		if math.Abs(penalty) < 0.0005 {
 			text += ": it changes nothing that can be measured. What sets this row apart is its own random split and weights."
 		} else {
@@ -667,15 +671,15 @@ var glossary = []term{
 	{"batch", "The examples that one step looks at together."},
 	{"batch normalisation", "A layer that brings each unit to mean 0 and variance 1 over the examples of a batch, then scales and shifts it by two learned numbers; for predictions it uses running averages (Ioffe and Szegedy, 2015)."},
 	{"confusion matrix", "How often each label (row) was predicted as each class (column)."},
-	{"cost", "The mean over examples of -ln(probability given to the label), in nats; 2.303 is guessing among ten classes. A penalty, where there is one, is said apart; only the costs of the published study include it."},
+	{"cost", "The mean over examples of -ln(probability given to the label), in nats; 2.303 is guessing among ten classes. The published cross entropy adds 1e-8 to that probability. A penalty, where there is one, is said apart; only the costs of the published study include it."},
 	{"epoch", "One pass over all training examples."},
 	{"gradient check", "Comparing a derivative from the backward pass with the slope measured by moving a weight a little up and down."},
 	{"Holm's correction", "Makes p values larger when several comparisons of a family are made at once, so that chance alone is not taken for a finding."},
-	{"L2 penalty", "Lambda/2 times the sum of the squared weights, added to the cost (the published study calls it L2 normalization)."},
+	{"L2 penalty", "Lambda/2 times the sum of the squared weights, added to the cost (the published study calls it L2 normalization, and adds lambda times the sum of all entries of WᵀW instead)."},
 	{"look", "A moment in training at which cost and accuracy on the validation set are taken."},
 	{"paired by seed", "Two experiments are compared seed by seed: same split, and the same initial weights where shapes allow."},
 	{"precision, recall, F1", "Of the examples predicted as a class, the share that is right; of the examples of a class, the share that is found; the harmonic mean of both."},
 	{"seed", "The number from which all random choices of a run follow."},
 	{"step", "One update of the weights. The published table calls it iteration."},
-	{"95 % interval", "Where the mean over very many seeds would lie, judged by these few (Student's t)."},
+	{"95 % interval", "Made in this way from other seeds again and again, it would hold the mean over very many seeds 95 times in 100 (Student's t)."},
 }

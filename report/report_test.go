@@ -300,7 +300,7 @@ func TestReportSaysWhatTheNumbersSay(t *testing.T) {
 			e := f.evidence["runs/exp2-seed42"]
 			e.Failed, e.WorstRelative = 0, nil
 			e.Checks[0].Analytic, e.Checks[1].Numeric, e.TwinChecks[3].Numeric = nil, nil, nil
-		}, []string{"36 gradients of exp2 checked against finite differences 2 fail, 2 of them without a finite number. For 1.dense.weight[380, 0] Backward says – where",
+		}, []string{"36 gradients of exp2, the largest of each layer but the last, checked against finite differences 2 fail, 2 of them without a finite number. For 1.dense.weight[380, 0] Backward says – where",
 			"in its place 1 fail, 1 of them without a finite number", `<th scope="row">1.dense.weight[380, 0]</th><td class="n">–</td>`}, []string{"differences are right", "none fails"}},
 		{"no worst gradient", func(f *fixture) {
 			e := f.evidence["runs/exp2-seed42"]

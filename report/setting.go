@@ -99,7 +99,12 @@ func settingsTable(studies []*study) *table {
 		}
 		return c.Normalisation + ", " + c.Place + " the activation"
 	})
-	each("L2 penalty, lambda", func(c *experiment.Config) string { return lambdaText(c.L2) })
+	each("L2 penalty, lambda", func(c *experiment.Config) string {
+		if c.L2 > 0 && c.L2Form == experiment.L2Published {
+			return lambdaText(c.L2) + ", in the published form"
+		}
+		return lambdaText(c.L2)
+	})
 	each("Initial weights", func(c *experiment.Config) string { return c.Init })
 	each("Cost", func(c *experiment.Config) string { return strings.ReplaceAll(c.Loss, "_", " ") })
 	each("Update rule, learning rate", func(c *experiment.Config) string { return c.Rule + ", " + lambdaText(c.LearningRate) })

@@ -235,7 +235,7 @@ func tableNotes(r *experiment.Results) []string {
 	if sharedCores(r) {
 		note = "Time: wall time of a run while other runs shared the cores."
 		if anyTiming(r) {
-			note = "Time: wall time of a run while other runs shared the cores; the report has a table of its own for what was timed alone."
+			note = "Time: wall time of a run while other runs shared the cores; what was timed alone is in the report's table of seconds."
 		}
 	}
 	notes = append(notes, note)

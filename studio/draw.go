@@ -105,7 +105,8 @@ func (b *buffers) Get() *png.EncoderBuffer {
 
 func (b *buffers) Put(buffer *png.EncoderBuffer) { b.pool.Put(buffer) }
 
-// prepared turns a PNG into an image such as those of set, with the stages of that work.
+// prepared turns a PNG into an image of the size of set's, with the stages of that work:
+// what one draws is prepared as a digit whatever the set shows.
 // Its size is looked at before it is decoded.
 func prepared(file []byte, set *dataset.Set) ([]byte, []stage, error) {
 	config, err := png.DecodeConfig(bytes.NewReader(file))

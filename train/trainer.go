@@ -117,13 +117,16 @@ type Cost struct {
 
 // DivergedError reports that training left the finite numbers.
 type DivergedError struct {
-	Epoch, Step int     // from 1: the step that could not be made, or the last, behind which something is not finite; Epoch 0: of a step by itself
+	Epoch, Step int     // from 1: the step that could not be made, or the last, behind which something is not finite; Epoch 0: of a step by itself; Step 0 too: of one that nobody counts
 	Rate        float64 // learning rate
 	What        string  // what was not finite
 }
 
 func (e *DivergedError) Error() string {
-	if e.Epoch == 0 {
+	switch {
+	case e.Epoch == 0 && e.Step == 0:
+		return fmt.Sprintf("this step diverges (learning rate %v): %s", e.Rate, e.What)
+	case e.Epoch == 0:
 		return fmt.Sprintf("training diverged at step %d (learning rate %v): %s", e.Step, e.Rate, e.What)
 	}
 	return fmt.Sprintf("training diverged in epoch %d at step %d (learning rate %v): %s", e.Epoch, e.Step, e.Rate, e.What)

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"glassnet/dataset"
+	"glassnet/experiment"
 	"glassnet/explain"
 	"glassnet/internal/usererr"
 	"glassnet/matrix"
@@ -109,8 +110,10 @@ type explained struct {
 	Checks   []explain.CheckText `json:"checks,omitempty"`
 	Saliency *salient            `json:"saliency,omitempty"`
 
-	image []byte
-	width int
+	image         []byte
+	width         int
+	publishedLoss bool
+	known         string // why gradients are off where that is known, beginning with a space
 }
 
 // opened is one number with its formula.
@@ -180,7 +183,8 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 	e := &explained{
 		Model: c.Model, Dataset: data.Name, Set: c.Set, Example: c.Example, Batch: step.Rows(), Convention: c.Convention,
 		Precision: fmt.Sprintf("float%d", 8*unsafe.Sizeof(T(0))), Overview: step.Overview(0, convention),
-		image: set.Image(c.Example), width: set.Width,
+		image: set.Image(c.Example), width: set.Width, known: knownFaults(m),
+		publishedLoss: m.Facts.Loss == nn.LossPublishedCrossEntropy,
 	}
 	style := explain.Brief
 	if c.Full {
@@ -225,6 +229,17 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 		return errCheckFailed
 	}
 	return err
+}
+
+// knownFaults says which gradients of a published model are wrong by themselves.
+func knownFaults[T matrix.Float](m *modelfile.Model[T]) (text string) {
+	if slices.ContainsFunc(m.Net.Layers(), func(l nn.Layer[T]) bool { return l.Spec().Kind == nn.KindPublishedNorm }) {
+		text += " The published normalisation leaves its own derivative out."
+	}
+	if m.Facts.L2Form == experiment.L2Published && m.Facts.L2 > 0 {
+		text += " The published L2 penalty, λ times the sum of all entries of WᵀW, changes gradients by λ·w, which is not its derivative."
+	}
+	return text
 }
 
 // batch selects the example and those after it, round the end of the set.

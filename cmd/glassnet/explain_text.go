@@ -219,7 +219,11 @@ func (p *explainPrinter) forward(e *explained) {
 	}
 	p.line("\n  softmax: p[j] = exp(z[j]) / Σ_k exp(z[k])")
 	p.numbers(e.Probabilities)
-	p.line("\n  loss = -ln p[%d] = %s", e.Label, p.format(e.Loss))
+	law := fmt.Sprintf("-ln p[%d]", e.Label)
+	if e.publishedLoss {
+		law = fmt.Sprintf("-ln(p[%d] + %g)", e.Label, nn.PublishedLossEpsilon)
+	}
+	p.line("\n  loss = %s = %s", law, p.format(e.Loss))
 	p.line("  cost of the batch, the mean loss: %s; penalty on the weights: %s", p.format(e.Cost), p.format(e.Penalty))
 }
 
@@ -418,6 +422,7 @@ func (p *explainPrinter) checks(e *explained) {
 	agree := fmt.Sprintf("%d of %d gradients agree with their finite differences to %g + %g·|numeric|.", len(e.Checks)-off-kinks, len(e.Checks), explain.AbsoluteTolerance, explain.RelativeTolerance)
 	if off > 0 {
 		agree += fmt.Sprintf(" %d are OFF: the backward pass does not compute the derivative of the cost.", off)
+		agree += e.known
 	}
 	if kinks > 0 {
 		agree += fmt.Sprintf(" %d are undecided: at a kink, where a ReLU changes sides, or where the cost bends too sharply or is too large: there is nothing to compare with.", kinks)
