@@ -318,6 +318,15 @@ func TestPreparePNGScaleOnly(t *testing.T) {
 		}
 	}
 
+	// Colours become their luma: red, green, blue.
+	colours := image.NewNRGBA(image.Rect(0, 0, 3, 1))
+	for x, c := range []color.NRGBA{{R: 255, A: 255}, {G: 255, A: 255}, {B: 255, A: 255}} {
+		colours.Set(x, 0, c)
+	}
+	if got, err := PreparePNG(bytes.NewReader(encode(t, colours)), "x", 3, 1, false); err != nil || !bytes.Equal(got.Pixels, []byte{76, 150, 29}) {
+		t.Errorf("PreparePNG of red, green, blue = %v, %v; want 76, 150, 29", got.Pixels, err)
+	}
+
 	// Transparent is black, and nothing is inverted.
 	half := image.NewNRGBA(image.Rect(0, 0, 2, 1))
 	half.Set(1, 0, color.NRGBA{255, 255, 255, 128})

@@ -350,6 +350,19 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// Wide networks pass fewer examples at once.
+func TestTogether(t *testing.T) {
+	for width, want := range map[int]int{10: 500, 1 << 20: 8, 1 << 24: 1} { // 2²⁴ activations
+		net, err := nn.New(width, nn.Layer[float32](nn.NewReLU[float32](width)), nn.NewReLU[float32](width))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := net.Together(500); got != want {
+			t.Errorf("Together(500) of two layers of %d is %d, want %d", width, got, want)
+		}
+	}
+}
+
 // halved is a layer of another package that goes by the name of one of this.
 type halved struct{ *nn.Dense[float64] }
 

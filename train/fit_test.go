@@ -181,6 +181,7 @@ func TestPatience(t *testing.T) {
 		{"improvement of exactly the minimum does not count", 2, .5, []float64{2, 1.5, 1.5, 1}, 3},
 		{"improvement above the minimum counts", 2, .5, []float64{2, 1.4, 1.3, .8, .8, .8}, 6},
 		{"many small improvements add up", 3, .5, []float64{2, 1.8, 1.6, 1.4, 1.2, 1}, 0},
+		{"better than no number", 1, .5, []float64{math.NaN(), 1, .4, .4}, 4},
 		{"many small improvements do not add up in time", 2, .5, []float64{2, 1.8, 1.6, 1.4}, 3},
 	} {
 		rule := &train.Patience{Epochs: test.epochs, MinImprovement: test.min}
