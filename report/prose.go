@@ -213,12 +213,13 @@ const anecdote = "Each experiment ran once. One run has no spread, so difference
 // for.
 func bestSentence(s *study) string {
 	m := metricOf("test_accuracy")
-	best, worst := -1, -1
+	best, worst, finished := -1, -1, 0
 	value := func(i int) float64 { v, _ := number(s.Experiments[i].Summary[m.key].Mean); return v }
 	for i := range s.Experiments {
 		if _, ok := number(s.Experiments[i].Summary[m.key].Mean); !ok {
 			continue
 		}
+		finished++
 		if best < 0 || value(i) > value(best) {
 			best = i
 		}
@@ -229,8 +230,10 @@ func bestSentence(s *study) string {
 	switch {
 	case best < 0:
 		return "No run was finished, so there is no answer yet."
-	case len(s.Experiments) == 1 || best == worst:
+	case finished == 1:
 		return fmt.Sprintf("%s reaches a test accuracy of %s.", clean(s.Experiments[best].Name), m.print(value(best)))
+	case m.print(value(best)) == m.print(value(worst)):
+		return fmt.Sprintf("Every experiment that has a finished run reaches a test accuracy of %s.", m.print(value(best)))
 	}
 	return fmt.Sprintf("Test accuracy goes from %s (%s) to %s (%s).", m.print(value(worst)), clean(s.Experiments[worst].Name),
 		m.print(value(best)), clean(s.Experiments[best].Name))

@@ -160,7 +160,8 @@ func doubt(p *prediction) string {
 	case sure < unsure:
 		return fmt.Sprintf("The network is unsure: its likeliest class has a probability of %.0f %%.", 100*sure)
 	case 2*labels[p.Predicted] < len(p.Nearest):
-		return fmt.Sprintf("Of the %d nearest training examples only %d have the label %d.", len(p.Nearest), labels[p.Predicted], p.Predicted)
+		have := map[bool]string{true: "has", false: "have"}[labels[p.Predicted] == 1]
+		return fmt.Sprintf("Of the %d nearest training examples only %d %s the label %d.", len(p.Nearest), labels[p.Predicted], have, p.Predicted)
 	}
 	return ""
 }

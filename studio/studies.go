@@ -305,7 +305,7 @@ func (s *server) getStudies(*http.Request) (any, error) {
 	return all, nil
 }
 
-// runHistory is what history.csv says of a run, at most mostLooks of its looks.
+// runHistory is what history.csv says of a run, at most mostLooks of its looks and the last.
 type runHistory struct {
 	Run          string     `json:"run"`
 	Epoch        []int      `json:"epoch"`
