@@ -37,7 +37,8 @@ const (
 // rounding explains, or compared with one that is not finite. Where Kink is true nothing can
 // be said.
 func (c Check) Off() bool {
-	return !c.Kink && !(math.Abs(c.Analytic-c.Numeric) <= AbsoluteTolerance+RelativeTolerance*math.Abs(c.Numeric))
+	allowed := AbsoluteTolerance + RelativeTolerance*math.Abs(c.Numeric)
+	return !c.Kink && !(math.Abs(c.Analytic-c.Numeric) <= allowed && allowed <= math.MaxFloat64)
 }
 
 // sameSlope is how far, in parts of it, two measurements of one slope are from each other.

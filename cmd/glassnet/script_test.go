@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -12,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +49,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":       exits,
+			"figures":     figures,
 			"fitscolumns": fitsColumns,
 			"mkdata":      mkdata,
 			"mkpng":       mkpng,
@@ -125,6 +129,35 @@ func fitsColumns(ts *testscript.TestScript, _ bool, args []string) {
 		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > most {
 			ts.Fatalf("a line of %d characters, want at most %d:\n%s", n, most, line)
 		}
+	}
+}
+
+// figures FILE PATTERN PATH... puts numbers of a JSON file, each named by its keys and
+// indices as in per_class.3.recall, into the pattern, as Sprintf does, and demands that
+// the last output matches it.
+func figures(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: figures file pattern path...")
+	}
+	var all any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &all))
+	var values []any
+	for _, path := range args[2:] {
+		v := all
+		for key := range strings.SplitSeq(path, ".") {
+			if list, ok := v.([]any); ok {
+				i, err := strconv.Atoi(key)
+				ts.Check(err)
+				v = list[i]
+			} else {
+				v = v.(map[string]any)[key]
+			}
+		}
+		values = append(values, v)
+	}
+	pattern := fmt.Sprintf(args[1], values...)
+	if !regexp.MustCompile("(?m)" + pattern).MatchString(ts.ReadFile("stdout")) {
+		ts.Fatalf("no match for %s in\n%s", pattern, ts.ReadFile("stdout"))
 	}
 }
 
