@@ -175,6 +175,9 @@ func number(v float64) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return "–"
 	}
+	if v == 0 {
+		return "0"
+	}
 	if v < 100 {
 		digits := max(0, 2-int(math.Floor(math.Log10(max(v, 1e-3)))))
 		return strconv.FormatFloat(v, 'f', digits, 64)
@@ -399,6 +402,8 @@ var doing = [][2]string{
 	{"addcolumns", "gradients of the biases"},
 	{"relu", "ReLU and its slope"},
 	{"pause", "a thread waits for the other"},
+	{"byrows", "each thread's rows of the batch, from layer to layer"},
+	{"network).gradients", "the batch handed to the threads"},
 	{"memclr", "memory set to 0"},
 }
 
