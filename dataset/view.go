@@ -30,7 +30,9 @@ func (v View) Check() error {
 		return usererr.New("%d examples of no set", len(v.Index))
 	case s == nil:
 		return nil
-	case s.Width < 1 || s.Height < 1 || len(s.Pixels) != s.Len()*s.Features():
+	case s.Width < 1 || s.Height < 1:
+		return usererr.New("images of %d x %d pixels, want 1 x 1 or more", s.Width, s.Height)
+	case len(s.Pixels) != s.Len()*s.Features():
 		return usererr.New("%d labels and %d pixels, want %d x %d pixels for each label", s.Len(), len(s.Pixels), s.Width, s.Height)
 	}
 	for i, example := range v.Index {

@@ -108,12 +108,13 @@ func (j job) drawn(data *dataset.Data) draw {
 	panic("experiment: " + j.experiment + " is not in the stream's order") // Validate has seen that it is
 }
 
-// datasetOf is what the settings of a run call the data: where it is, if that is a folder.
-func (s *Study) datasetOf(data *dataset.Data) string {
-	if filepath.Base(s.Dataset) == data.Name {
-		return s.Dataset
+// dataIn is what the settings of a run call the data: what the study does, unless another
+// stands in for that.
+func (s *Study) dataIn(data *dataset.Data) string {
+	if data.Fallback {
+		return data.Name
 	}
-	return data.Name
+	return s.Dataset
 }
 
 // jobs lists all runs, experiment by experiment.
@@ -124,7 +125,7 @@ func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 			j := job{
 				name:       fmt.Sprintf("%s-seed%d", e.Name, seed),
 				experiment: e.Name,
-				settings:   Settings{Dataset: s.datasetOf(data), Precision: s.Precision, Seed: seed, Config: e.Config},
+				settings:   Settings{Dataset: s.dataIn(data), Precision: s.Precision, Seed: seed, Config: e.Config},
 				study:      s,
 			}
 			if err := j.settings.Validate(); err != nil {

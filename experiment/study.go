@@ -3,8 +3,10 @@ package experiment
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
@@ -93,7 +95,7 @@ func Load(nameOrPath string) (*Study, error) {
 			Try("glassnet studies, which lists them")
 	}
 	text, err := readSmall(nameOrPath)
-	if user, ok := usererr.Find(err); ok {
+	if user, ok := usererr.Find(err); ok && errors.Is(err, fs.ErrNotExist) {
 		return nil, user.Try("glassnet studies, which lists the built-in ones")
 	}
 	if err != nil {

@@ -37,8 +37,8 @@ const (
 // rounding explains, or compared with one that is not finite. Where Kink is true nothing can
 // be said.
 func (c Check) Off() bool {
-	allowed := AbsoluteTolerance + RelativeTolerance*math.Abs(c.Numeric)
-	return !c.Kink && !(math.Abs(c.Analytic-c.Numeric) <= allowed && allowed <= math.MaxFloat64)
+	agrees := math.Abs(c.Analytic-c.Numeric) <= AbsoluteTolerance+RelativeTolerance*math.Abs(c.Numeric) // false of NaN
+	return !c.Kink && (math.IsInf(c.Numeric, 0) || !agrees)
 }
 
 // sameSlope is how far, in parts of it, two measurements of one slope are from each other.

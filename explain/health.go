@@ -53,7 +53,7 @@ func (s *Step[T]) Health() Health {
 		h.Findings = append(h.Findings, Finding{layer, what, cause, remedy})
 	}
 	var dense []LayerHealth
-	blocked := false // a ReLU passes nothing at all
+	blocked := false // a ReLU passes nothing at all, and that has been found
 	for l := 1; l <= len(s.Net.Layers()); l++ {
 		layer, cache := s.layer(l)
 		_, out := layer.Widths()
@@ -61,8 +61,8 @@ func (s *Step[T]) Health() Health {
 		switch lh.Kind {
 		case nn.KindReLU:
 			lh.Dead = unitsWhere(cache.Out, 1, func(a float64) bool { return a == 0 })
-			blocked = blocked || len(lh.Dead) == out
 			if n := len(lh.Dead); n > 0 && s.Rows() >= enoughExamples {
+				blocked = blocked || n == out
 				find(l, fmt.Sprintf("%d of %d units of layer %d are 0 for all %d examples", n, out, l, s.Rows()),
 					"A ReLU whose pre-activation is never above 0 passes no gradient, so the weights before it stay as they are.",
 					"Units that were 0 from the start: he-normal initial weights. Units that died in training: a smaller learning rate. Both: batch normalisation before it.")
@@ -97,7 +97,7 @@ func (s *Step[T]) Health() Health {
 	if len(dense) > 1 {
 		first, last := dense[0], dense[len(dense)-1]
 		switch ratio := first.Gradient / last.Gradient; {
-		case ratio < vanishing && last.Gradient > 0 && !blocked: // by a ReLU, it has been told of
+		case ratio < vanishing && last.Gradient > 0 && !blocked:
 			find(first.Layer, fmt.Sprintf("the gradient at layer %d is %.2g of that at layer %d: it vanishes on its way", first.Layer, ratio, last.Layer),
 				"Each layer scales the gradient by its weights and its slope; below 1, many layers leave nothing.",
 				"Where the activation is sigmoid or tanh, ReLU; he-normal initial weights, or batch normalisation.")

@@ -18,6 +18,11 @@ const (
 	LossPublishedCrossEntropy = "published_cross_entropy"
 )
 
+// Kinds returns the kinds of layers that Build makes.
+func Kinds() []string {
+	return []string{KindDense, KindReLU, KindSigmoid, KindTanh, KindBatchNorm, KindPublishedNorm}
+}
+
 // Architecture describes a network without its numbers: what a model file holds
 // beside the parameters.
 type Architecture struct {
@@ -42,6 +47,12 @@ const (
 	maxParameters = 1 << 27
 	maxOutputs    = 1 << 23 // of all layers together, for one example
 )
+
+// ours says whether l is a layer of this package.
+func ours[T matrix.Float](l Layer[T]) bool {
+	_, batchNorm := l.(*BatchNorm[T])
+	return batchNorm || alongRows(l)
+}
 
 // Buildable returns an error that names the first layer that is not of this package, nil
 // where there is none. Build does not make such a layer: a network with one can be trained
@@ -150,8 +161,7 @@ func (a Architecture) Check() error {
 			allowed.Epsilon, allowed.Decay = s.Epsilon, s.Decay
 		case KindReLU, KindSigmoid, KindTanh, KindPublishedNorm:
 		default:
-			return where("unknown kind of layer, want %s, %s, %s, %s, %s or %s",
-				KindDense, KindReLU, KindSigmoid, KindTanh, KindBatchNorm, KindPublishedNorm)
+			return where("unknown kind of layer, want %s", usererr.List(Kinds()))
 		}
 		if s != allowed {
 			return where("has a field that this kind of layer does not have: %+v", s)

@@ -173,7 +173,7 @@ func (b *BatchNorm[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Ma
 	for j := range factor {
 		factor[j] = b.gamma.Value[j] * inverse[j]
 		meanG[j], meanGX[j] = 0, 0
-		if c.mode == Train {
+		if c.Mode() == Train {
 			meanG[j], meanGX[j] = gradBeta[j]/n, gradGamma[j]/n
 		}
 	}

@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"log"
 	"math"
-	"testing"
 
 	"glassnet/matrix"
 	"glassnet/nn"
-	"glassnet/nn/nntest"
 	"glassnet/optim"
 	"glassnet/random"
 )
@@ -102,20 +100,6 @@ func (s smoothed[T]) Backward(c *nn.LossCache[T]) matrix.Matrix[T] {
 	return g
 }
 
-// A layer and a loss of one's own are tested as those of this package are.
-func TestExtensions(t *testing.T) {
-	t.Run("layer", func(t *testing.T) {
-		nntest.TestLayer(t, nntest.Layer{
-			New:    func() nn.Layer[float64] { return newPReLU[float64](4) },
-			New32:  func() nn.Layer[float32] { return newPReLU[float32](4) },
-			Redraw: nntest.NearCorner,
-		})
-	})
-	t.Run("loss", func(t *testing.T) {
-		nntest.TestLoss(t, nntest.Loss{Loss: smoothed[float64]{0.1}, Loss32: smoothed[float32]{0.1}})
-	})
-}
-
 // A layer and a loss of one's own: "exclusive or" again. Both take part like those of this
 // package; the methods of Cache and LossCache do what all have in common.
 func Example_extended() {
@@ -126,7 +110,11 @@ func Example_extended() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	nn.Initialise(net, nn.Initialisers[0], random.New(1, random.Init)) // leaves the slopes alone
+	initialiser, err := nn.FindInitialiser("he-normal")
+	if err != nil {
+		log.Fatal(err)
+	}
+	nn.Initialise(net, initialiser, random.New(1, random.Init)) // leaves the slopes alone
 
 	trace := net.NewTrace(nn.TraceOptions{Batch: 4, Backward: true})
 	loss, cache := smoothed[float64]{0.1}, nn.NewLossCache[float64](4, 2)

@@ -397,6 +397,8 @@ func layerFault(right nntest.Layer, f fault) func(faulty bool) nntest.Result {
 // alias is a layer of another package that goes by the name of one of nn's.
 type alias struct{ layer }
 
+func (alias) Spec() nn.LayerSpec { return nn.LayerSpec{Kind: nn.KindDense} } // Build would want units
+
 func squareDense() nntest.Layer {
 	return nntest.Layer{New: func() nn.Layer[float64] { return nn.NewDense[float64](4, 4) }}
 }

@@ -40,8 +40,9 @@ type Param[T matrix.Float] struct {
 	Grad  []T // dCost/dValue; nil for a Statistic. Network.Backward overwrites it.
 }
 
-// NewParam returns a parameter of a layer, its values 0. The part, such as "weight", is the
-// last part of its name; New puts position and kind before it.
+// NewParam returns a parameter of a layer, its values 0, with room for a gradient unless it
+// is a Statistic. The part, such as "weight", is the last part of its name; New puts
+// position and kind before it. A Weight is [in, out].
 func NewParam[T matrix.Float](part string, role Role, shape ...int) *Param[T] {
 	size := 1
 	for _, s := range shape {
@@ -63,7 +64,7 @@ func NewParam[T matrix.Float](part string, role Role, shape ...int) *Param[T] {
 //
 // To write one of your own, begin NewCache with the function NewCache, Forward with
 // Cache.Begin and Backward with Cache.BeginBackward, and test it with
-// nntest.TestLayer: see the example. Its Kind must be a name of its own. Networks with
+// nntest.TestLayer: see Example (extended). Its Kind must be a name of its own. Networks with
 // such a layer train, evaluate and predict; they cannot be copied, stored or explained,
 // as Build does not make it (Network.Buildable).
 type Layer[T matrix.Float] interface {
@@ -142,7 +143,8 @@ func NewCache[T matrix.Float](o CacheOptions, in, out int) *Cache[T] {
 	return c
 }
 
-// Keep adds room for an intermediate value [1, cols], which the layer fills in each pass.
+// Keep adds room for an intermediate value [1, cols], which the layer fills in each pass:
+// the next of c.Kept, in the order of these calls.
 func (c *Cache[T]) Keep(name string, cols int) { c.keepRows(name, 1, cols, false) }
 
 // KeepPerExample adds room for an intermediate value [batch, cols].

@@ -180,3 +180,17 @@ func TestPublishedNormGradient(t *testing.T) {
 		nntest.TestLayer(t, l)
 	})
 }
+
+// A layer and a loss of one's own are tested as those of this package are.
+func TestExtensions(t *testing.T) {
+	t.Run("layer", func(t *testing.T) {
+		nntest.TestLayer(t, nntest.Layer{
+			New:    func() nn.Layer[float64] { return newPReLU[float64](4) },
+			New32:  func() nn.Layer[float32] { return newPReLU[float32](4) },
+			Redraw: nntest.NearCorner,
+		})
+	})
+	t.Run("loss", func(t *testing.T) {
+		nntest.TestLoss(t, nntest.Loss{Loss: smoothed[float64]{0.1}, Loss32: smoothed[float32]{0.1}})
+	})
+}

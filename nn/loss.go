@@ -10,7 +10,7 @@ import (
 
 // Loss compares logits with labels. Its cost is the mean over the examples. To write one of
 // your own, begin Forward with LossCache.Begin and Backward with LossCache.BeginBackward,
-// and test it with nntest.TestLoss: see the example. Probabilities are the softmax of the
+// and test it with nntest.TestLoss: see Example (extended). Probabilities are the softmax of the
 // logits whatever the loss; evaluation and predictions show them.
 type Loss[T matrix.Float] interface {
 	// Name is the loss's name in files.
@@ -53,8 +53,8 @@ func NewLossCache[T matrix.Float](batch, classes int) *LossCache[T] {
 }
 
 // Begin prepares the loss of logits [batch, classes]: every field but GradLogits has the
-// batch's shape, and all but Logits and Labels are to be filled, two of them by Softmax. It panics when there is no
-// room for the logits, or not a label for each.
+// batch's shape then. Losses are to be filled, and Probabilities and Predicted, which Softmax
+// does. It panics when there is no room for the logits, or not a label for each.
 func (c *LossCache[T]) Begin(logits matrix.Matrix[T], labels []uint8) {
 	if logits.Cols != c.probabilities.Cols || logits.Rows > len(c.losses) || len(labels) != logits.Rows {
 		panic(fmt.Sprintf("nn: loss of logits %v and %d labels, want at most [%d, %d] and a label for each row",

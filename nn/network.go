@@ -18,8 +18,8 @@ type Network[T matrix.Float] struct {
 
 // New connects layers into a network for examples of in features, names their
 // parameters ("1.dense.weight": position from 1, kind, part), and returns an
-// error when a width does not fit the layer before or layers share a parameter, one
-// that occurs twice with itself.
+// error when a width does not fit the layer before or a parameter occurs twice. A layer
+// without parameters may stand in several places.
 func New[T matrix.Float](in int, layers ...Layer[T]) (*Network[T], error) {
 	if in < 1 {
 		return nil, usererr.New("network: input has %d features, want 1 or more", in)

@@ -100,12 +100,6 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 	return r
 }
 
-// ours says whether l is a layer of this package.
-func ours[T matrix.Float](l Layer[T]) bool {
-	_, batchNorm := l.(*BatchNorm[T])
-	return batchNorm || alongRows(l)
-}
-
 // alongRows says whether l is a layer of this package through which every example goes its
 // own way.
 func alongRows[T matrix.Float](l Layer[T]) bool {

@@ -66,7 +66,7 @@ func (l PublishedL2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
 	var entries float64
 	for _, p := range params {
 		if p.Role == nn.Weight {
-			out := p.Shape[len(p.Shape)-1]
+			out := p.Shape[1]
 			const some = 8 // columns at a time: they lie side by side
 			for first := 0; first < out; first += some {
 				var columns [some]float64

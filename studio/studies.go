@@ -116,6 +116,7 @@ func (s *server) postStudy(r *http.Request) (any, error) {
 	}
 	if name != study.Dataset {
 		command += " --dataset " + name
+		study.Dataset = name
 	}
 	return s.lab.begin(study, text, data, command)
 }

@@ -115,9 +115,12 @@ type Cost struct {
 	Correct int     // examples whose label had the largest logit
 }
 
-// DivergedError reports that training left the finite numbers.
+// DivergedError reports that training left the finite numbers. Epoch and Step, from 1, name
+// the step that could not be made, or the last, behind which something is not finite. Epoch
+// is 0 of a step by itself, and Step too of one that stands in no training, as
+// explain.Record makes it.
 type DivergedError struct {
-	Epoch, Step int     // from 1: the step that could not be made, or the last, behind which something is not finite; Epoch 0: of a step by itself; Step 0 too: of one that nobody counts
+	Epoch, Step int
 	Rate        float64 // learning rate
 	What        string  // what was not finite
 }
@@ -139,7 +142,8 @@ func (e *DivergedError) Error() string {
 // It returns the cost before the update. When that is not finite, nothing that is
 // trained changes (running statistics have seen the batch) and the error is a
 // *DivergedError; it is one, too, when a parameter is not finite after the update: then
-// the network is lost. A batch that is empty or too large is a user error. Step trusts its
+// the network is lost. A batch that is empty or too large, or one example under batch
+// normalisation, is a user error. Step trusts its
 // examples (Check has looked at those of Epochs and Fit) and panics where they do not
 // fit the network. A Step allocates nothing, those of the
 // first PacedAfter steps aside, and the first that a thread takes part in, where other

@@ -401,6 +401,7 @@ var doing = [][2]string{
 	{"dense", "products of the small layers"},
 	{"addcolumns", "gradients of the biases"},
 	{"relu", "ReLU and its slope"},
+	{"claim", "the other thread's lists claimed"},
 	{"pause", "a thread waits for the other"},
 	{"byrows", "each thread's rows of the batch, from layer to layer"},
 	{"network).gradients", "the batch handed to the threads"},

@@ -362,7 +362,7 @@ var errFull = errors.New("no space left")
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
-// A result that could not be written is a failure, of every command.
+// A result that could not be written is a failure.
 func TestWriteErrors(t *testing.T) {
 	for _, args := range []string{"version", "studies", "studies published"} {
 		var stderr bytes.Buffer

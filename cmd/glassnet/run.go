@@ -151,16 +151,22 @@ func terminal(w io.Writer) *os.File {
 	return nil
 }
 
+// nothingAfter is said of a flag without its value.
+const nothingAfter = ": nothing after it, want its value"
+
 // plainWords puts the parser's words for what it wanted, but not what it got, into a
 // person's.
 func plainWords(err error) string {
 	if missing, ok := strings.CutPrefix(err.Error(), "expected \"<"); ok {
 		return "missing <" + strings.TrimSuffix(missing, "\"")
 	}
+	if flag, ok := strings.CutSuffix(err.Error(), ": missing value, expecting \"<arg>\""); ok {
+		return flag + nothingAfter
+	}
 	where, what, found := strings.Cut(err.Error(), ": expected ")
 	wanted, got, ok := strings.Cut(what, " but got ")
 	if found && strings.HasSuffix(got, "(<EOL>)") {
-		return where + ": nothing after it, want its value"
+		return where + nothingAfter
 	}
 	if word, ok := strings.CutPrefix(err.Error(), "unexpected argument "); ok && commandOf(err) == nil {
 		return "no command " + word

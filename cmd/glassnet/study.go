@@ -30,12 +30,8 @@ type studyCmd struct {
 
 // Run implements the command.
 func (c *studyCmd) Run(s *session) error {
-	names := c.Studies
-	if len(names) == 0 {
-		names = defaultStudies
-	}
 	var studies []*experiment.Study
-	for _, name := range names {
+	for _, name := range c.names() {
 		study, err := experiment.Load(name)
 		if err != nil {
 			return err
@@ -77,6 +73,14 @@ func (c *studyCmd) Run(s *session) error {
 // defaultStudies is what runs without a name: the published table, and its
 // question answered properly.
 var defaultStudies = []string{"published", "corrected"}
+
+// names are those of the studies to run, as typed.
+func (c *studyCmd) names() []string {
+	if len(c.Studies) == 0 {
+		return defaultStudies
+	}
+	return c.Studies
+}
 
 // alone reports whether one study was named, whose folder is then --out itself.
 func (c *studyCmd) alone() bool { return len(c.Studies) == 1 }
@@ -201,12 +205,7 @@ func (c *studyCmd) checkPublished(stderr io.Writer, all []*experiment.Results) e
 		return nil
 	}
 	for i, r := range all {
-		name := "published"
-		if len(c.Studies) > 0 {
-			name = c.Studies[i]
-		}
-		// A file of the user's may have other settings.
-		builtIn := slices.Contains(experiment.BuiltIn(), name)
+		builtIn := slices.Contains(experiment.BuiltIn(), c.names()[i]) // a file may have other settings
 		if equal, figures := r.EqualFigures(); builtIn && r.Dataset.Name == "mnist" && equal != figures {
 			fmt.Fprintf(stderr, "error: %d of %d published figures came out equal, want all\n", equal, figures)
 			return errCheckFailed
