@@ -8,6 +8,7 @@ import (
 
 	"glassnet/internal/usererr"
 	"glassnet/nn"
+	"glassnet/optim"
 )
 
 // Config is one training's settings: what a study file, the flags of `train` and
@@ -41,7 +42,7 @@ const (
 	NormalisationBatch     = "batch"
 	NormalisationPublished = "published-per-example"
 
-	L2Published = "published"
+	L2Published = optim.FormPublished
 
 	PlaceBefore = "before"
 	PlaceAfter  = "after"
@@ -59,7 +60,7 @@ func Default() Config {
 	return Config{
 		Hidden: []int{20, 7, 5}, Activation: nn.KindReLU,
 		Normalisation: NormalisationNone, Place: PlaceBefore,
-		Init: "he-normal", Loss: nn.LossCrossEntropy, L2Form: "l2",
+		Init: "he-normal", Loss: nn.LossCrossEntropy, L2Form: optim.FormL2,
 		Rule: "sgd", LearningRate: 0.009, Batch: 128, Epochs: 20,
 		Validation: 0.2, Shuffle: true, Stop: StopNone, Patience: 20,
 		Criterion: 1e-5, Random: RandomStreams,
@@ -94,7 +95,7 @@ func (c Config) Validate() error {
 		{"place", c.Place, []string{PlaceBefore, PlaceAfter}},
 		{"init", c.Init, initialisers},
 		{"loss", c.Loss, []string{nn.LossCrossEntropy, nn.LossPublishedCrossEntropy}},
-		{"l2_form", c.L2Form, []string{"l2", L2Published}},
+		{"l2_form", c.L2Form, []string{optim.FormL2, optim.FormPublished}},
 		{"rule", c.Rule, []string{"sgd"}},
 		{"stop", c.Stop, []string{StopNone, StopPatience, StopPublished}},
 		{"random", c.Random, []string{RandomStreams, RandomNumpy}},

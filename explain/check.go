@@ -2,6 +2,7 @@ package explain
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"glassnet/internal/usererr"
@@ -310,4 +311,21 @@ func (s *Step[T]) SampleGradients(stream *random.Stream, perKind int) []Ref {
 		}
 	}
 	return refs
+}
+
+// KnownFaults says in sentences which gradients of the step are wrong by themselves: those
+// of the published normalisation and of the published penalty.
+func (s *Step[T]) KnownFaults() (faults []string) {
+	if leavesOut(s.Net) {
+		faults = append(faults, "The published normalisation leaves its own derivative out.")
+	}
+	if penalty, published := any(s.Options.Penalty).(optim.PublishedL2[T]); published && penalty.Lambda > 0 {
+		faults = append(faults, "The published L2 penalty, λ times the sum of all entries of WᵀW, changes gradients by λ·w, which is not its derivative.")
+	}
+	return faults
+}
+
+// leavesOut says whether a network has the published normalisation.
+func leavesOut[T matrix.Float](net *nn.Network[T]) bool {
+	return slices.ContainsFunc(net.Layers(), func(l nn.Layer[T]) bool { return l.Spec().Kind == nn.KindPublishedNorm })
 }

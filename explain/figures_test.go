@@ -1,6 +1,7 @@
 package explain_test
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -383,7 +384,7 @@ func TestHealthLimits(t *testing.T) {
 		{"hardly exploding", 2, gradient(990), 0, ""},
 		{"no gradient at all", 2, func(s step) { gradient(0)(s); fill(s.Trace.Caches[6].GradOut.Data, 0) }, 0, ""},
 		{"blocked", 40, blocked, 2, "4 of 4 units of layer 2 are 0 for all 40 examples"},
-		{"blocked, few examples", 31, blocked, 1, "it vanishes on its way"},
+		{"blocked, few examples", 31, blocked, 1, "the gradient at layer 1 is 0 of that at layer 7: it vanishes on its way"},
 	} {
 		s := ill(t, test.rows)
 		test.spoil(s)
@@ -465,7 +466,7 @@ func TestMaximallyActivatingOfEqualOnes(t *testing.T) {
 		all = append(all, explain.Activating{Example: int(example), Value: trace.Caches[1].Out.At(i, 3)})
 	}
 	slices.SortStableFunc(all, func(a, b explain.Activating) int {
-		return map[bool]int{a.Value > b.Value: -1, a.Value < b.Value: 1}[true]
+		return cmp.Compare(b.Value, a.Value)
 	})
 	for _, n := range []int{0, 1, 9, 250, 601, 1000} {
 		got, err := explain.MaximallyActivating(t.Context(), net, view, 2, 3, n, 2)

@@ -62,7 +62,7 @@ func Salient[T matrix.Float](ctx context.Context, net *nn.Network[T], image []by
 	whole := p[class]
 	g := matrix.New[T](1, classes)
 	g.Data[class] = 1
-	s := &Saliency{Class: class, Patch: patch, LeavesOut: slices.ContainsFunc(net.Layers(), func(l nn.Layer[T]) bool { return l.Spec().Kind == nn.KindPublishedNorm })}
+	s := &Saliency{Class: class, Patch: patch, LeavesOut: leavesOut(net)}
 	for i, v := range net.Backward(trace, g).Row(0) {
 		s.Gradient = append(s.Gradient, float64(v))
 		s.GradientTimesInput = append(s.GradientTimesInput, float64(v)*float64(T(matrix.Intensity(image[i]))))

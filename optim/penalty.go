@@ -86,17 +86,23 @@ func (l PublishedL2[T]) Apply(params []*nn.Param[T], mode nn.Mode) float64 {
 	return l.Lambda * entries
 }
 
-// NewPenalty returns the penalty of that form, "l2" or "published". It is an error when
+// The forms of the L2 penalty, as files name them.
+const (
+	FormL2        = "l2"        // L2
+	FormPublished = "published" // PublishedL2
+)
+
+// NewPenalty returns the penalty of that form, FormL2 or FormPublished. It is an error when
 // lambda is not a finite number of 0 or more.
 func NewPenalty[T matrix.Float](form string, lambda float64) (Penalty[T], error) {
 	if !(lambda >= 0) || math.IsInf(lambda, 0) {
 		return nil, usererr.New("lambda %v of the L2 penalty, want a finite number of 0 or more", lambda)
 	}
 	switch form {
-	case "l2":
+	case FormL2:
 		return L2[T]{lambda}, nil
-	case "published":
+	case FormPublished:
 		return PublishedL2[T]{lambda}, nil
 	}
-	return nil, usererr.New("unknown form of L2 penalty %q, want %q or %q", form, "l2", "published")
+	return nil, usererr.New("unknown form of L2 penalty %q, want %q or %q", form, FormL2, FormPublished)
 }

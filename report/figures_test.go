@@ -280,8 +280,8 @@ func TestLimitOfEpochs(t *testing.T) {
 	wantNot(t, "notes", text, "plain: ")
 }
 
-// One run has the cores for itself, however many there are.
-func TestOneRunSharesNothing(t *testing.T) {
+// Only runs that went side by side shared the cores: one has them for itself.
+func TestSharedCores(t *testing.T) {
 	for _, test := range []struct {
 		threads, experiments, seeds int
 		want                        bool

@@ -208,14 +208,3 @@ func TestMetricsAreDescribed(t *testing.T) {
 		}
 	}
 }
-
-// Only runs that went side by side shared the cores.
-func TestTimeIsSharedOnlySideBySide(t *testing.T) {
-	r := &publishedFixture().results
-	for threads, want := range map[int]bool{1: false, 2: true} {
-		r.Threads = threads
-		if got := strings.Contains(TableText(r), "shared the cores"); got != want {
-			t.Errorf("TableText of a study on %d threads says that runs shared the cores: %v, want %v", threads, got, want)
-		}
-	}
-}

@@ -534,8 +534,9 @@ func TestWorkWaits(t *testing.T) {
 	}
 	for name, ask := range map[string]struct {
 		f    func(*http.Request) (any, error)
-		body object
+		body any
 	}{
+		"possible":   {s.postPossible, settings()},
 		"look":       {s.postLook, object{"at": -1}},
 		"see":        {s.postSee, object{"at": -1, "set": "test", "example": 1, "batch": 1}},
 		"check":      {s.postCheck, object{"id": seen.ID, "ref": "1.dense.bias:0", "convention": "rows"}},

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -412,31 +411,6 @@ func TestStandIn(t *testing.T) {
 		if got := o.state().Fallback; got != fallback {
 			t.Errorf("with a training: fallback %v, want %v", got, fallback)
 		}
-	}
-}
-
-// What asks whether settings are possible makes a network, and waits for a place like all
-// that computes much.
-func TestPossibleWaits(t *testing.T) {
-	data := digits(t)
-	log := slog.New(slog.DiscardHandler)
-	s := &server{owner: newOwner(data, []string{data.Name}, 1, log), sets: newSets(data, nil), working: make(chan struct{}, maxWorking)}
-	ask := func(ctx context.Context) error {
-		r := httptest.NewRequestWithContext(ctx, "POST", "/api/possible", strings.NewReader(`{"hidden": [3]}`))
-		r.Header.Set("Content-Type", "application/json")
-		_, err := s.postPossible(r)
-		return err
-	}
-	if err := ask(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for range maxWorking {
-		s.working <- struct{}{}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if err := ask(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("without a free place: %v, want the request to wait", err)
 	}
 }
 

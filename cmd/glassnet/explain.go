@@ -8,7 +8,6 @@ import (
 	"unsafe"
 
 	"glassnet/dataset"
-	"glassnet/experiment"
 	"glassnet/explain"
 	"glassnet/internal/usererr"
 	"glassnet/matrix"
@@ -108,12 +107,12 @@ type explained struct {
 	explain.Overview
 	Opened   []opened            `json:"opened,omitempty"`
 	Checks   []explain.CheckText `json:"checks,omitempty"`
+	Known    []string            `json:"known_faults,omitempty"` // why gradients are off, where that is known
 	Saliency *salient            `json:"saliency,omitempty"`
 
 	image         []byte
 	width         int
 	publishedLoss bool
-	known         string // why gradients are off where that is known, beginning with a space
 }
 
 // opened is one number with its formula.
@@ -183,7 +182,7 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 	e := &explained{
 		Model: c.Model, Dataset: data.Name, Set: c.Set, Example: c.Example, Batch: step.Rows(), Convention: c.Convention,
 		Precision: fmt.Sprintf("float%d", 8*unsafe.Sizeof(T(0))), Overview: step.Overview(0, convention),
-		image: set.Image(c.Example), width: set.Width, known: knownFaults(m),
+		image: set.Image(c.Example), width: set.Width,
 		publishedLoss: m.Facts.Loss == nn.LossPublishedCrossEntropy,
 	}
 	style := explain.Brief
@@ -211,6 +210,7 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 		if e.Checks, err = checks(s.ctx, step, refs); err != nil {
 			return err
 		}
+		e.Known = step.KnownFaults()
 	}
 	if c.Saliency {
 		found, err := explain.Salient(s.ctx, m.Net, e.image, e.width, -1, min(occlusionPatch, e.width), threads)
@@ -229,17 +229,6 @@ func explainAs[T matrix.Float](s *session, c *explainCmd, data *dataset.Data, re
 		return errCheckFailed
 	}
 	return err
-}
-
-// knownFaults says which gradients of a published model are wrong by themselves.
-func knownFaults[T matrix.Float](m *modelfile.Model[T]) (text string) {
-	if slices.ContainsFunc(m.Net.Layers(), func(l nn.Layer[T]) bool { return l.Spec().Kind == nn.KindPublishedNorm }) {
-		text += " The published normalisation leaves its own derivative out."
-	}
-	if m.Facts.L2Form == experiment.L2Published && m.Facts.L2 > 0 {
-		text += " The published L2 penalty, λ times the sum of all entries of WᵀW, changes gradients by λ·w, which is not its derivative."
-	}
-	return text
 }
 
 // batch selects the example and those after it, round the end of the set.
@@ -266,7 +255,7 @@ func record[T matrix.Float](net *nn.Network[T], facts modelfile.Facts, view data
 	}
 	form := facts.L2Form
 	if form == "" {
-		form = "l2"
+		form = optim.FormL2
 	}
 	penalty, err := optim.NewPenalty[T](form, facts.L2)
 	if err != nil {

@@ -422,7 +422,7 @@ func (p *explainPrinter) checks(e *explained) {
 	agree := fmt.Sprintf("%d of %d gradients agree with their finite differences to %g + %g·|numeric|.", len(e.Checks)-off-kinks, len(e.Checks), explain.AbsoluteTolerance, explain.RelativeTolerance)
 	if off > 0 {
 		agree += fmt.Sprintf(" %d are OFF: the backward pass does not compute the derivative of the cost.", off)
-		agree += e.known
+		agree += " " + strings.Join(e.Known, " ")
 	}
 	if kinks > 0 {
 		agree += fmt.Sprintf(" %d are undecided: at a kink, where a ReLU changes sides, or where the cost bends too sharply or is too large: there is nothing to compare with.", kinks)

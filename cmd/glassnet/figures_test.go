@@ -219,8 +219,6 @@ func TestProgressIsTold(t *testing.T) {
 
 // On MNIST, as the study is, all published figures must come out equal.
 func TestPublishedPromise(t *testing.T) {
-	number := func(v int) *int { return &v }
-	seed := func(v uint64) *uint64 { return &v }
 	results := func(name string, equal ...bool) *experiment.Results {
 		r := &experiment.Results{Dataset: experiment.DatasetInfo{Name: name}}
 		for _, e := range equal {
@@ -239,11 +237,11 @@ func TestPublishedPromise(t *testing.T) {
 		{"kept", studyCmd{}, []*experiment.Results{kept, results("mnist")}, ""},
 		{"broken", studyCmd{}, []*experiment.Results{broken}, told},
 		{"broken by the second", studyCmd{}, []*experiment.Results{kept, broken}, told},
-		{"broken with its own seed", studyCmd{Seed: seed(42)}, []*experiment.Results{broken}, told},
+		{"broken with its own seed", studyCmd{Seed: new(uint64(42))}, []*experiment.Results{broken}, told},
 		{"other data", studyCmd{}, []*experiment.Results{other}, ""},
-		{"another seed", studyCmd{Seed: seed(43)}, []*experiment.Results{broken}, ""},
+		{"another seed", studyCmd{Seed: new(uint64(43))}, []*experiment.Results{broken}, ""},
 		{"another precision", studyCmd{Precision: "float32"}, []*experiment.Results{broken}, ""},
-		{"a quick look", studyCmd{Epochs: number(300)}, []*experiment.Results{broken}, ""},
+		{"a quick look", studyCmd{Epochs: new(300)}, []*experiment.Results{broken}, ""},
 	} {
 		var b bytes.Buffer
 		err := test.c.checkPublished(&b, test.results)
