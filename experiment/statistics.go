@@ -247,7 +247,7 @@ func finding(c *Comparison, m metric, untested string) string {
 	if *c.Difference == 0 && *c.CI95[0] == 0 && *c.CI95[1] == 0 {
 		return fmt.Sprintf("%s: the same for %s and %s with every one of %s.", what, c.A, c.B, seeds(c.N))
 	}
-	figures := fmt.Sprintf("mean difference %s%s, 95 %% interval %s to %s before, p %s after correction",
+	figures := fmt.Sprintf("mean difference %s%s, 95 %% interval %s to %s before correction, p %s after it",
 		number(*c.Difference, m), m.unit, number(*c.CI95[0], m), number(*c.CI95[1], m), pValue(*c.PHolm))
 	if *c.PHolm >= 0.05 {
 		return fmt.Sprintf("%s: no difference between %s and %s that %s can show (%s).", what, c.A, c.B, seeds(c.N), figures)

@@ -319,7 +319,7 @@ func (s *Step[T]) KnownFaults() (faults []string) {
 	if leavesOut(s.Net) {
 		faults = append(faults, "The published normalisation leaves its own derivative out.")
 	}
-	if penalty, published := any(s.Options.Penalty).(optim.PublishedL2[T]); published && penalty.Lambda > 0 {
+	if lambda, published := s.lambda(); published && lambda > 0 {
 		faults = append(faults, "The published L2 penalty, λ times the sum of all entries of WᵀW, changes gradients by λ·w, which is not its derivative.")
 	}
 	return faults

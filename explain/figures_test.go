@@ -13,6 +13,7 @@ import (
 	"glassnet/explain"
 	"glassnet/matrix"
 	"glassnet/nn"
+	"glassnet/optim"
 	"glassnet/random"
 )
 
@@ -397,6 +398,15 @@ func TestHealthLimits(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: findings %q, want %q", test.name, got, want)
+		}
+	}
+	// A large update that is mostly the penalty's is told as that.
+	for lambda, want := range map[float64]string{0: "learning rate is large", 0.029: "learning rate is large", 0.031: "The penalty's λ·w, with λ 0.031,"} {
+		s := ill(t, 32)
+		update(0.0301)(s)
+		s.Options.Penalty = optim.L2[float64]{Lambda: lambda}
+		if f := s.Health().Findings; len(f) != 1 || !strings.Contains(f[0].Cause, want) {
+			t.Errorf("λ %v: findings %+v, want one with the cause %q", lambda, f, want)
 		}
 	}
 }

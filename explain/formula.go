@@ -194,7 +194,7 @@ func (s *Step[T]) check(r Ref) error {
 		return nil
 	case Loss, Cost, Penalty, Total:
 		if r.Aspect != Value {
-			return none("want its value: the gradients are of total")
+			return none("want its value: gradients are those of the total cost, of outputs and parameters")
 		}
 		return nil
 	}

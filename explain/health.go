@@ -53,6 +53,7 @@ func (s *Step[T]) Health() Health {
 		h.Findings = append(h.Findings, Finding{layer, what, cause, remedy})
 	}
 	var dense []LayerHealth
+	lambda, _ := s.lambda()
 	blocked := false // a ReLU passes nothing at all, and that has been found
 	for l := 1; l <= len(s.Net.Layers()); l++ {
 		layer, cache := s.layer(l)
@@ -78,6 +79,9 @@ func (s *Step[T]) Health() Health {
 			dense = append(dense, lh)
 			switch {
 			case s.Rows() < enoughExamples: // the gradient of a few is larger than the mean of many
+			case lh.Update > fast && lambda*rootMeanSquare(s.Before[s.params[w.Name]]) > rootMeanSquare(w.Grad)/2:
+				find(l, fmt.Sprintf("one update moves the weights of layer %d by %.2g of their length", l, lh.Update),
+					fmt.Sprintf("The penalty's λ·w, with λ %v, is most of the gradient that arrives here: the weights are pulled to 0.", lambda), "A smaller λ.")
 			case lh.Update > fast:
 				find(l, fmt.Sprintf("one update moves the weights of layer %d by %.2g of their length", l, lh.Update),
 					"The learning rate is large for the gradients that arrive here.", "A learning rate some ten times smaller.")

@@ -63,14 +63,15 @@ func (c *explainCmd) Run(s *session) error {
 
 // refs lists what is to be opened.
 func (c *explainCmd) refs() (refs []explain.Ref, err error) {
+	const other = "; --open takes any number of a step"
 	add := func(flag, text string, kind explain.Kind, want string, aspects ...explain.Aspect) {
 		r, e := explain.ParseRef(text)
 		switch {
 		case err != nil:
 		case e != nil:
-			err = usererr.New("%s: %w", flag, e)
+			err = usererr.New("%s: %w", flag, e).Try("%s", want+other)
 		case r.Aspect != explain.Value || r.Kind != kind:
-			err = usererr.New("%s: %.100q, want %s", flag, text, want)
+			err = usererr.New("%s: %.100q, want %s", flag, text, want).Try("%s", want+other)
 		default:
 			for _, a := range aspects {
 				one := r

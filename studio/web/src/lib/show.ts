@@ -28,6 +28,10 @@ const thousands = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 })
 export const percent = (share: number | null | undefined, digits = 1): string =>
   share === null || share === undefined || !Number.isFinite(share) ? '–' : `${(100 * share).toFixed(digits)} %`
 
+/** A probability: one that is not 1 is not shown as 100 %. */
+export const surely = (p: number | null | undefined): string =>
+  p !== null && p !== undefined && p < 1 && p >= 0.9995 ? 'over 99.9 %' : percent(p)
+
 /** A time in words. */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '–'
