@@ -14,6 +14,7 @@ type pace struct {
 	keep   time.Duration // until both ways are tried again; not above 0 while they are
 	kept   time.Duration // what keep was the last time
 	steps  int           // that have been made this way in a trial
+	tried  time.Duration // that these took
 	second bool          // whether the other way has been tried before
 	first  time.Duration // the median of that
 	times  [timed]time.Duration
@@ -22,10 +23,12 @@ type pace struct {
 const (
 	settling = 2  // steps of a trial that are not timed: data moves to the core that needs it
 	timed    = 16 // steps of a trial that are; even, so that full and short batches in turn count alike
-	// PacedAfter is how many steps a Trainer with several threads makes until it has
-	// tried both ways, all threads and one, and goes on in the faster one.
+	fewTimed = 4  // as many are enough once a trial has taken longTrial: a long step has its own mean
+	// PacedAfter is how many steps a Trainer with several threads makes, at most, until it
+	// has tried both ways, all threads and one, and goes on in the faster one.
 	PacedAfter = 2 * (settling + timed)
 
+	longTrial = 100 * time.Millisecond
 	seldom    = 20                    // a trial takes one part of the time in so many, at most
 	leastKept = 10 * time.Millisecond // whatever a coarse clock says
 	mostKept  = time.Second           // its result is kept no longer, but for that: what else cores do comes and goes
@@ -40,12 +43,16 @@ func (p *pace) made(took time.Duration) (alone bool) {
 	if p.steps >= settling {
 		p.times[p.steps-settling] = took
 	}
-	if p.steps++; p.steps < settling+timed {
+	p.steps++
+	p.tried += took
+	n := p.steps - settling
+	if n < timed && (n < fewTimed || n%2 == 1 || p.tried < longTrial) {
 		return p.alone
 	}
-	p.steps = 0
-	slices.Sort(p.times[:])
-	median := p.times[timed/2]
+	p.steps, p.tried = 0, 0
+	times := p.times[:n]
+	slices.Sort(times)
+	median := times[n/2]
 	if !p.second {
 		p.second, p.first, p.alone = true, median, !p.alone
 		return p.alone
@@ -56,7 +63,7 @@ func (p *pace) made(took time.Duration) (alone bool) {
 	} else {
 		p.kept = 0
 	}
-	p.kept = max(p.kept, seldom*(settling+timed)*(p.first+median), leastKept) // by medians: the program may have been stopped meanwhile
+	p.kept = max(p.kept, seldom*time.Duration(settling+n)*(p.first+median), leastKept) // by medians: the program may have been stopped meanwhile
 	p.keep, p.second = p.kept, false
 	return p.alone
 }

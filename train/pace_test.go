@@ -71,6 +71,22 @@ func TestPaceIsNotLedAstray(t *testing.T) {
 	}
 }
 
+// Long steps are tried in few.
+func TestPaceOfLongSteps(t *testing.T) {
+	const alone, together = 100 * time.Millisecond, 60 * time.Millisecond
+	var p pace
+	steps := 0
+	for ; p.keep <= 0; steps++ {
+		paced(&p, 1, alone, together)
+	}
+	if want := 2 * (settling + fewTimed); steps != want || p.alone {
+		t.Errorf("%d steps were needed, alone is %t; want %d and false", steps, p.alone, want)
+	}
+	if n := paced(&p, 2_000, alone, together); n == 0 || n > 2_000/40 {
+		t.Errorf("%d of 2,000 steps were made alone, which takes longer", n)
+	}
+}
+
 // A clock that stands still leads to no trial after the other.
 func TestPaceWithoutAClock(t *testing.T) {
 	var p pace

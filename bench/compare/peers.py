@@ -254,7 +254,7 @@ class NumpyBest:
     """float32, every buffer made once."""
 
     def __init__(self, threads):
-        pass
+        self.factors = {}
 
     def prepare(self, t):
         self.t = t
@@ -262,7 +262,6 @@ class NumpyBest:
         self.a = [empty(n) for n in t.widths]
         self.g = [empty(n) for n in t.widths]
         self.dw = [np.empty_like(w) for w in t.w]
-        self.factors = {}
         return f"numpy {np.__version__}, float32, buffers made once"
 
     def step(self, n):
