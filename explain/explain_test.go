@@ -106,6 +106,50 @@ func testFormulas[T matrix.Float](t *testing.T, i, bits int, tolerance float64) 
 	}
 }
 
+// Terms of pixels that are 0 are left out and counted, but where no other is there: those
+// say why a gradient is 0.
+func TestZerosAreCounted(t *testing.T) {
+	stream := random.New(5, "zeros")
+	set := images(stream, 4, 3, 2, 3)
+	for i := range 4 {
+		set.Pixels[i*6] = 0 // in every image
+		set.Pixels[i*6+1] = byte(i / 2 * 90)
+	}
+	s, err := explain.Record(network[float64](t, stream, 6, "dense 2", "relu", "dense 3"), dataset.All(set), options[float64](t, nn.LossCrossEntropy, optim.FormL2, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(text string) explain.Formula {
+		r, err := explain.ParseRef(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := s.Open(r, explain.Rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	for _, test := range []struct {
+		ref          string
+		zeros, terms int
+	}{{"grad(1.dense.weight:0,1)", 0, 4}, {"grad(1.dense.weight:1,1)", 2, 2}} {
+		f := open(test.ref)
+		if f.Zeros != test.zeros || len(f.Expr.Args) != test.terms || f.Text(explain.Brief).Zeros != test.zeros {
+			t.Errorf("%s has %d terms and leaves out %d, want %d and %d", test.ref, len(f.Expr.Args), f.Zeros, test.terms, test.zeros)
+		}
+	}
+	dark := 0
+	for _, b := range set.Pixels[:6] {
+		if b == 0 {
+			dark++
+		}
+	}
+	if f := open("1:0"); f.Zeros != dark || len(f.Expr.Args) != 6-dark+1 {
+		t.Errorf("a unit has %d terms and leaves out %d, want %d and %d", len(f.Expr.Args), f.Zeros, 6-dark+1, dark)
+	}
+}
+
 // What a number goes into has it among its parts.
 func TestFromAndTo(t *testing.T) {
 	for i, c := range cases {

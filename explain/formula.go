@@ -15,6 +15,7 @@ type Formula struct {
 	Value float64 // as the step has it
 	Law   string  // the formula in general
 	Expr  Expr    // the same with the numbers put in
+	Zeros int     // terms that Expr leaves out because their pixel is 0
 	To    []Ref   // what it goes into next: of values in the forward pass, of gradients in the backward pass
 }
 
@@ -221,7 +222,8 @@ func (s *Step[T]) openOutput(f *Formula, c Convention) {
 		for p := range in {
 			x := s.input(l, i, p)
 			if l == 1 && x.Value == 0 {
-				continue // adds nothing, and is skipped
+				f.Zeros++
+				continue
 			}
 			if c == Columns {
 				terms = append(terms, product(s.before(w, p, j), x))
@@ -623,13 +625,23 @@ func (s *Step[T]) openParameterGradient(f *Formula, c Convention) {
 	f.What = "gradient of the " + describe(p.Role, f.Ref)
 	f.To = []Ref{f.Ref.of(After)}
 	var terms []Expr
+	if p.Role == nn.Weight && l == 1 {
+		for i := range s.Rows() {
+			if s.pixel(i, at[0]) == 0 {
+				f.Zeros++
+			}
+		}
+		if f.Zeros == s.Rows() { // all say why the gradient is 0
+			f.Zeros = 0
+		}
+	}
 	for i := range s.Rows() {
 		g := s.gradOut(l, i, j)
 		switch p.Role {
 		case nn.Weight:
 			x := s.input(l, i, at[0])
-			if l == 1 && x.Value == 0 {
-				continue // adds nothing, and is skipped
+			if f.Zeros > 0 && x.Value == 0 {
+				continue
 			}
 			if c == Columns {
 				terms = append(terms, product(g, x))

@@ -82,7 +82,8 @@ type Opened struct {
 	Value         float64            `json:"value"`
 	Law           string             `json:"law"`
 	Formula       string             `json:"formula"`
-	Contributions []ContributionText `json:"contributions"` // the largest first
+	Zeros         int                `json:"zeros,omitempty"` // terms that it leaves out because their pixel is 0
+	Contributions []ContributionText `json:"contributions"`   // the largest first
 	To            []string           `json:"to"`
 }
 
@@ -95,7 +96,7 @@ type ContributionText struct {
 
 // Text puts the formula into words.
 func (f Formula) Text(style Style) Opened {
-	o := Opened{Ref: f.Ref.String(), What: f.What, Value: f.Value, Law: f.Law, Formula: f.Expr.Text(style), Contributions: []ContributionText{}, To: []string{}}
+	o := Opened{Ref: f.Ref.String(), What: f.What, Value: f.Value, Law: f.Law, Formula: f.Expr.Text(style), Zeros: f.Zeros, Contributions: []ContributionText{}, To: []string{}}
 	for _, c := range f.Expr.Contributions() {
 		one := ContributionText{Term: c.Term.Text(style), Value: c.Value, Of: []string{}}
 		for _, r := range c.Term.Refs() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,12 +37,12 @@ func (c *evaluateCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	var e experiment.Evaluation
-	if precision == "float64" {
-		e, err = evaluateAs[float64](c.Model, data, threads)
-	} else {
-		e, err = evaluateAs[float32](c.Model, data, threads)
-	}
+	e, err := unlessEnded(s.ctx, func() (experiment.Evaluation, error) {
+		if precision == "float64" {
+			return evaluateAs[float64](c.Model, data, threads)
+		}
+		return evaluateAs[float32](c.Model, data, threads)
+	})
 	if err != nil {
 		return err
 	}
@@ -50,6 +51,21 @@ func (c *evaluateCmd) Run(s *session) error {
 	}
 	printEvaluation(s.stdout, e)
 	return nil
+}
+
+// unlessEnded does work that writes nothing, and so may be left where it is when ctx ends.
+func unlessEnded[V any](ctx context.Context, work func() (V, error)) (v V, err error) {
+	done := make(chan func() (V, error), 1)
+	go func() {
+		v, err := work()
+		done <- func() (V, error) { return v, err }
+	}()
+	select {
+	case <-ctx.Done():
+		return v, ctx.Err()
+	case result := <-done:
+		return result()
+	}
 }
 
 // modelData loads the data set that a model was trained on, or the one that --dataset

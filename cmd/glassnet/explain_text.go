@@ -294,6 +294,13 @@ func (p *explainPrinter) opened(o opened, e *explained) {
 		p.wrapped("  = ", o.Formula)
 		p.line("  = %s", p.style.Format(o.Value))
 	}
+	switch o.Zeros {
+	case 0:
+	case 1:
+		p.line("  1 term is left out: its pixel is 0")
+	default:
+		p.line("  %d terms are left out: their pixels are 0", o.Zeros)
+	}
 	if len(o.Contributions) > 1 {
 		p.contributions(o)
 	}

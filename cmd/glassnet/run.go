@@ -79,7 +79,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		panic(err) // the struct above is wrong: every test would fail
 	}
-	args = joinNegative(args)
+	args = joinNegative(asked(args))
 	parsed, err := parser.Parse(args)
 	if exited >= 0 {
 		return exited // help or the version was asked for and printed
@@ -104,6 +104,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	return fail(stderr, err, parsed.Selected().FullPath()+" --help")
+}
+
+// asked makes of "help" and "help train", as other programs have it, --help and train --help.
+func asked(args []string) []string {
+	if args[0] != "help" {
+		return args
+	}
+	return append(args[1:len(args):len(args)], "--help")
 }
 
 // joinNegative joins a flag and the negative number after it, which the parser would
@@ -177,7 +185,7 @@ func plainWords(err error) string {
 	words, known := map[string]string{
 		"a valid 64 bit int":  "a whole number of at most 18 digits",
 		"a valid 64 bit uint": "a whole number from 0 to 9223372036854775807", // which a seed may be
-		"a float":             "a number, of at most 1.8e308 in size",
+		"a float":             "a number (at most 1.8e308 in size)",
 	}[wanted]
 	if !known {
 		words = wanted

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"testing"
 
 	"glassnet/experiment"
@@ -14,6 +16,20 @@ func TestFaultIsPrintedWithItsStack(t *testing.T) {
 	code := fail(&out, fmt.Errorf("exp-seed1: %w", &experiment.FaultError{Value: "index", Stack: []byte("goroutine 7\n")}), "glassnet study --help")
 	if want := "error: exp-seed1: a fault of glassnet: index\ngoroutine 7\n"; code != exitFailed || out.String() != want {
 		t.Errorf("fail = %d, %q, want %d, %q", code, out.String(), exitFailed, want)
+	}
+}
+
+// What writes nothing is left when the user wants to go, and else gives its result.
+func TestUnlessEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	if v, err := unlessEnded(ctx, func() (int, error) { return 7, io.EOF }); v != 7 || err != io.EOF {
+		t.Errorf("got %d, %v, want what the work gives", v, err)
+	}
+	hold := make(chan struct{})
+	defer close(hold)
+	cancel()
+	if v, err := unlessEnded(ctx, func() (int, error) { <-hold; return 7, nil }); v != 0 || err != context.Canceled {
+		t.Errorf("got %d, %v, want 0 and that it was left", v, err)
 	}
 }
 

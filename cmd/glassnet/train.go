@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -71,6 +72,12 @@ func (c *trainCmd) Run(s *session) error {
 	// What came out is printed also where its files could not be written.
 	if err := c.print(s, run, dir); err != nil {
 		return err
+	}
+	// The cross entropy of the same probability for each class. From zeros, a network begins with it.
+	nothing := math.Log(float64(data.Train.Classes))
+	if !c.JSON && run.TrainCost != nil && *run.TrainCost > 1.001*nothing {
+		fmt.Fprintf(s.stderr, "note: the cost of the training examples, %.4g, is above %.4g, that of the same probability for each of %d classes; a smaller --lr or more --epochs may help\n",
+			*run.TrainCost, nothing, data.Train.Classes)
 	}
 	return failure
 }

@@ -186,6 +186,7 @@ export interface Opened {
   value: number
   law: string // "z[i, j] = Σ_p x[i, p]·W[p, j] + b[j]"
   formula: string // the law with its numbers put in
+  zeros?: number // terms that it leaves out because their pixel is 0
   contributions: { term: string; value: number; of: string[] }[] // the largest first
   to: string[] // refs of what it goes into
 }
