@@ -209,6 +209,12 @@ test('columns as examples, all digits and terms', async () => {
   assert.ok(terms > 20, `${terms} terms`)
   // The value has all its digits at once; the formula comes with the server's answer.
   await counted(page.getByTestId('formula').locator('math'), terms)
+  // One for each pixel that is not 0, and the bias.
+  assert.equal(await page.getByTestId('zeros').textContent(), `${784 + 1 - terms} terms are left out: their pixels are 0`)
+  // Where all pixels are 0, their terms say so.
+  await type(page, 'grad(1.dense.weight:0,3)')
+  assert.match((await shows(page, seen, 'grad(1.dense.weight:0,3)', 'columns', true)).formula, /·0$/)
+  await counted(page.getByTestId('zeros'), 0)
   await page.context().close()
 })
 

@@ -225,6 +225,30 @@ test('start, pause, one batch, one epoch, stop', async () => {
   await phase(page, 'done')
 })
 
+test('the buttons keep the focus when a batch or a training ends, and do nothing more', async () => {
+  const page = await studio.page()
+  await studio.fresh(page, 'train', { epochs: 1 })
+  const focused = () => page.evaluate(() => document.activeElement?.textContent)
+  await button(page, 'One batch').focus()
+  for (const step of [1, 2]) {
+    await page.keyboard.press('Enter')
+    await looksAt(page, step)
+    assert.equal(await focused(), 'One batch')
+  }
+  await button(page, 'Start').focus()
+  await page.keyboard.press('Enter')
+  await phase(page, 'done')
+  assert.equal(await focused(), 'Start')
+  assert.equal(await button(page, 'Start').getAttribute('aria-disabled'), 'true')
+  const { step } = (await everything()).state
+  const asked: string[] = []
+  page.on('request', (r) => asked.push(r.url()))
+  await page.keyboard.press('Enter')
+  await page.waitForTimeout(300)
+  assert.deepEqual(asked.filter((u) => u.endsWith('/control')), [])
+  assert.equal((await everything()).state.step, step)
+})
+
 test('plots wait for what can be seen in them, and are whole as soon as the training rests', async () => {
   const page = await studio.page()
   await page.addInitScript({
