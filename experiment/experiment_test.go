@@ -834,6 +834,21 @@ func TestFindingsFollowFromTheNumbers(t *testing.T) {
 	}
 }
 
+func TestDifferencesInSentences(t *testing.T) {
+	for _, test := range []struct {
+		v      float64
+		digits int
+		want   string
+	}{
+		{25049.6, 0, "+25,050"}, {-9450, 0, "-9,450"}, {-999.4, 0, "-999"}, {1234567, 0, "+1,234,567"}, {-0.4, 0, "0"}, {2.5, 0, "+2"},
+		{1e300, 0, fmt.Sprintf("%+.0f", 1e300)}, {-12345.678, 3, "-12345.678"}, {0.00004, 4, "0.0000"},
+	} {
+		if got := number(test.v, metric{digits: test.digits}); got != test.want {
+			t.Errorf("number(%v) with %d digits = %s, want %s", test.v, test.digits, got, test.want)
+		}
+	}
+}
+
 func TestPublishedFiguresAreCutOffAndRounded(t *testing.T) {
 	v := 0.07489
 	if got := cutOff(&v); got != "0.074" {

@@ -70,7 +70,7 @@ func (b *builder) evidence(s *study) []block {
 		figures = append(figures, b.figure(s.slug+"-sum-of-weights",
 			&chart{title: "Sum of all weights", yLabel: "absolute value, logarithmic", xLabel: "epoch", curves: sums, logY: true, wholeX: true},
 			fmt.Sprintf("Absolute value of the sum of all weights by epoch, %s beside the other experiments", name),
-			"Absolute value of the sum of all weights at the last look of each epoch. Each step up of the axis is ten times as much."))
+			"Absolute value of the sum of all weights at the last look of each epoch. Equal distances up the axis are equal factors."))
 	}
 	if anyDrawable(norms, true) {
 		figures = append(figures, b.figure(fmt.Sprintf("%s-weight-norms-%s", s.slug, slugOf(s, at)),

@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -424,43 +425,47 @@ func split(v float64) (mantissa float64, power int) {
 	return mantissa, power
 }
 
-// logAxis gives a range from one power of ten to another that covers the values,
-// which are positive, and its ticks.
+// logAxis gives a range that covers the values, which are positive, and its ticks: at
+// 1, 2 and 5 times powers of ten, or at powers of ten where those are too many.
 func logAxis(values []float64) (lo, hi float64, marker plot.Ticker) {
-	first, last := 0, 1
-	for i, v := range values {
-		mantissa, power := split(v)
-		above := power
-		if mantissa > 1 {
-			above++
-		}
-		if i == 0 {
-			first, last = power, above
-		}
-		first, last = min(first, power), max(last, above)
+	if len(values) == 0 {
+		values = []float64{1, 10}
 	}
-	if first == last {
+	least, most := slices.Min(values), slices.Max(values)
+	_, first := split(least)
+	mantissa, last := split(most)
+	if mantissa > 1 || first == last {
 		last++
 	}
-	every := (last-first)/7 + 1
-	var ticks plot.ConstantTicks
-	for p := first; p <= last; p++ {
-		label := ""
-		if (p-first)%every == 0 {
-			label = "1e" + strconv.Itoa(p)
-			if p >= -3 && p <= 6 {
-				label = fixed(math.Pow10(p), max(-p, 0))
-			}
-			ticks = append(ticks, plot.Tick{Value: math.Pow10(p), Label: label})
+	tick := func(m, p int) plot.Tick {
+		power := "e" + strconv.Itoa(p)
+		v, _ := strconv.ParseFloat(strconv.Itoa(m)+power, 64)
+		label := strconv.Itoa(m) + power
+		if p >= -3 && p <= 6 {
+			label = fixed(v, max(-p, 0))
 		}
-		if last-first <= 2 && p < last {
-			for _, m := range []float64{2, 5} {
-				v := m * math.Pow10(p)
-				ticks = append(ticks, plot.Tick{Value: v, Label: fixed(v, max(-p, 0))})
-			}
+		return plot.Tick{Value: v, Label: label}
+	}
+	var ticks plot.ConstantTicks
+	if last-first <= 4 {
+		for p := first; p <= last; p++ {
+			ticks = append(ticks, tick(1, p), tick(2, p), tick(5, p))
+		}
+		for len(ticks) > 2 && ticks[1].Value <= least {
+			ticks = ticks[1:]
+		}
+		for n := len(ticks); n > 2 && ticks[n-2].Value >= most; n-- {
+			ticks = ticks[:n-1]
 		}
 	}
-	return math.Pow10(first), math.Pow10(last), ticks
+	if len(ticks) == 0 || len(ticks) > 9 {
+		ticks = nil
+		for p := first; p <= last; p += (last-first)/7 + 1 {
+			ticks = append(ticks, tick(1, p))
+		}
+		return math.Pow10(first), math.Pow10(last), ticks
+	}
+	return ticks[0].Value, ticks[len(ticks)-1].Value, ticks
 }
 
 // shorten cuts a name to n characters for a place that has no more room.

@@ -3,6 +3,8 @@ package report
 import (
 	"io"
 	"math"
+	"strconv"
+	"strings"
 	"testing"
 
 	"gonum.org/v1/plot"
@@ -32,6 +34,35 @@ func TestAxes(t *testing.T) {
 		}
 		lo, hi, marker := logAxis(positive)
 		checkAxis(t, "logAxis "+test.name, positive, lo, hi, marker)
+	}
+}
+
+// A logarithmic axis begins and ends near its values, and is labelled where it is read.
+func TestLogAxis(t *testing.T) {
+	for _, test := range []struct {
+		values []float64
+		lo, hi float64
+		labels string
+	}{
+		{[]float64{0.07, 2.4}, 0.05, 5, "0.05 0.1 0.2 0.5 1 2 5"},
+		{[]float64{0.5, 0.2}, 0.2, 0.5, "0.2 0.5"},
+		{[]float64{3}, 2, 5, "2 5"},
+		{[]float64{100}, 100, 200, "100 200"},
+		{[]float64{0.0004, 30}, 0.0001, 100, "1e-4 0.001 0.01 0.1 1 10 100"},
+		{[]float64{2e-9, 6e-9}, 2e-9, 1e-8, "2e-9 5e-9 1e-8"},
+		{nil, 1, 10, "1 2 5 10"},
+	} {
+		lo, hi, marker := logAxis(test.values)
+		var labels []string
+		for _, tick := range marker.Ticks(lo, hi) {
+			labels = append(labels, tick.Label)
+			if v, err := strconv.ParseFloat(tick.Label, 64); err != nil || v != tick.Value {
+				t.Errorf("%v: the tick at %g is labelled %s", test.values, tick.Value, tick.Label)
+			}
+		}
+		if got := strings.Join(labels, " "); lo != test.lo || hi != test.hi || got != test.labels {
+			t.Errorf("%v: from %g to %g, %s; want %g to %g, %s", test.values, lo, hi, got, test.lo, test.hi, test.labels)
+		}
 	}
 }
 

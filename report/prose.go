@@ -284,10 +284,13 @@ func dataProse(d *experiment.DatasetInfo) string {
 
 const shapesProse = "A layer's arrays in both conventions. The outputs of the last layer become predictions by softmax: ten probabilities, say, that add up to 1."
 
-func curvesProse(s *study) string {
+func curvesProse(s *study, logarithmic bool) string {
 	text := "Each figure shows one experiment, or all at the end: the cost on the training and on the validation examples, at the last look of each epoch."
 	if severalSeeds(s.Results) {
 		text += " Thin lines are single seeds, thick ones their mean, which ends with the epoch that all seeds reached."
+	}
+	if logarithmic {
+		text += " Where the axis is logarithmic, equal distances on it are equal factors."
 	}
 	return text
 }

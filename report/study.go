@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -130,18 +131,25 @@ func anyDrawable(curves []curve, logarithmic bool) bool {
 	return slices.ContainsFunc(curves, func(c curve) bool { return len(segments(c.xys, logarithmic)) > 0 })
 }
 
-// steep says whether costs range so widely that only a logarithmic axis shows
-// them.
+// steep says whether costs range so widely that only a logarithmic axis shows them: they
+// end at less than an eighth of what they begin with, or grow beyond 20.
 func steep(curves []curve) bool {
-	return slices.ContainsFunc(curves, func(c curve) bool {
-		return slices.ContainsFunc(c.xys, func(p xy) bool { return p.Y > 20 && drawable(p.Y, true) })
-	})
+	least, most := math.Inf(1), 0.0
+	for _, c := range curves {
+		for _, p := range c.xys {
+			if drawable(p.Y, false) {
+				least, most = min(least, p.Y), max(most, p.Y)
+			}
+		}
+	}
+	return most > 20 || least > 0 && most > 8*least
 }
 
 // curves shows training and validation cost by epoch, per experiment and all
 // over each other.
 func (b *builder) curves(s *study) []block {
 	var figures, overlays []figure
+	anyLogarithmic := false
 	var validation, training []curve
 	for i := range s.Experiments {
 		e, runs := &s.Experiments[i], s.files[i]
@@ -173,6 +181,7 @@ func (b *builder) curves(s *study) []block {
 			continue
 		}
 		logarithmic := steep(all)
+		anyLogarithmic = anyLogarithmic || logarithmic
 		figures = append(figures, b.figure(fmt.Sprintf("%s-cost-%s", s.slug, slugOf(s, i)),
 			&chart{title: clean(e.Name), yLabel: costLabel(logarithmic), xLabel: "epoch", curves: all, logY: logarithmic, fromZero: true, wholeX: true},
 			curveAlt(s, i), curveCaption(s, i)))
@@ -188,7 +197,7 @@ func (b *builder) curves(s *study) []block {
 	if len(figures) == 0 {
 		return nil
 	}
-	blocks := []block{{Text: curvesProse(s)}, {Figures: figures}}
+	blocks := []block{{Text: curvesProse(s, anyLogarithmic)}, {Figures: figures}}
 	for _, o := range []struct {
 		id, name string
 		curves   []curve
