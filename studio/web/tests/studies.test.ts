@@ -250,6 +250,18 @@ test('the results of earlier studies are there, also those of another session', 
       }
     }
     await accessible(page, 'the tour on an earlier study')
+
+    // Of two corrected studies the tour shows the one that was not stopped, though it is older.
+    const tiny = before.find((f) => f.study === 'tiny')!
+    const figures = (await other.get(`study/results?folder=${tiny.folder}`)) as StudyResults
+    const kept = (folder: string, started: string): Finished => ({ ...tiny, study: 'corrected', folder, started })
+    const p = await other.page()
+    await p.route('**/api/finished', (r) => r.fulfill({ json: [kept('later', '2026-03-02T10:00:00Z'), kept('earlier', '2025-04-05T10:00:00Z')] }))
+    await p.route('**/api/study/results?folder=*', (r) =>
+      r.fulfill({ json: { ...figures, results: { ...figures.results, interrupted: r.request().url().endsWith('later') } } }),
+    )
+    await p.goto(`${other.url}#studies/tour/8`)
+    await p.getByTestId('kept').getByText('2025').waitFor()
   } finally {
     await other.close()
   }
