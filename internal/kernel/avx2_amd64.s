@@ -1404,7 +1404,7 @@ done:
 	RET
 
 // func avx2Tile6x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile6x16x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1438,6 +1438,7 @@ TEXT ·avx2Tile6x16x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
+	PREFETCHT0   768(DI)
 	VBROADCASTSS (DX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -1499,7 +1500,7 @@ done:
 	RET
 
 // func avx2Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile4x16x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1529,6 +1530,7 @@ TEXT ·avx2Tile4x16x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Y8
 	VMOVUPS      32(DI), Y9
+	PREFETCHT0   768(DI)
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
@@ -1574,7 +1576,7 @@ done:
 	RET
 
 // func avx2Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile2x16x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1598,6 +1600,7 @@ TEXT ·avx2Tile2x16x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Y4
 	VMOVUPS      32(DI), Y5
+	PREFETCHT0   768(DI)
 	VBROADCASTSS (DX), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y1
@@ -1626,7 +1629,7 @@ done:
 	RET
 
 // func avx2Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile1x16x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1648,6 +1651,7 @@ TEXT ·avx2Tile1x16x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Y2
 	VMOVUPS      32(DI), Y3
+	PREFETCHT0   768(DI)
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
@@ -1841,7 +1845,7 @@ done:
 	RET
 
 // func avx2Tile4x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile4x20x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1876,6 +1880,8 @@ loop:
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
 	VMOVUPS      64(DI), X14
+	PREFETCHT0   960(DI)
+	PREFETCHT0   1024(DI)
 	VBROADCASTSS (DX), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
@@ -1934,7 +1940,7 @@ done:
 	RET
 
 // func avx2Tile2x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile2x20x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1961,6 +1967,8 @@ loop:
 	VMOVUPS      (DI), Y6
 	VMOVUPS      32(DI), Y7
 	VMOVUPS      64(DI), X8
+	PREFETCHT0   960(DI)
+	PREFETCHT0   1024(DI)
 	VBROADCASTSS (DX), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
@@ -1996,7 +2004,7 @@ done:
 	RET
 
 // func avx2Tile1x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile1x20x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2020,6 +2028,8 @@ loop:
 	VMOVUPS      (DI), Y3
 	VMOVUPS      32(DI), Y4
 	VMOVUPS      64(DI), X5
+	PREFETCHT0   960(DI)
+	PREFETCHT0   1024(DI)
 	VBROADCASTSS (DX), Y6
 	VFMADD231PS  Y3, Y6, Y0
 	VFMADD231PS  Y4, Y6, Y1
@@ -2250,7 +2260,7 @@ done:
 	RET
 
 // func avx2Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile4x24x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2285,6 +2295,8 @@ loop:
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
 	VMOVUPS      64(DI), Y14
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSS (DX), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
@@ -2343,7 +2355,7 @@ done:
 	RET
 
 // func avx2Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile2x24x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2370,6 +2382,8 @@ loop:
 	VMOVUPS      (DI), Y6
 	VMOVUPS      32(DI), Y7
 	VMOVUPS      64(DI), Y8
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSS (DX), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
@@ -2405,7 +2419,7 @@ done:
 	RET
 
 // func avx2Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile1x24x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2429,6 +2443,8 @@ loop:
 	VMOVUPS      (DI), Y3
 	VMOVUPS      32(DI), Y4
 	VMOVUPS      64(DI), Y5
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSS (DX), Y6
 	VFMADD231PS  Y3, Y6, Y0
 	VFMADD231PS  Y4, Y6, Y1
@@ -6441,7 +6457,7 @@ done:
 	RET
 
 // func avx2Tile6x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile6x8x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -6475,6 +6491,7 @@ TEXT ·avx2Tile6x8x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Y12
 	VMOVUPD      32(DI), Y13
+	PREFETCHT0   768(DI)
 	VBROADCASTSD (DX), Y14
 	VFMADD231PD  Y12, Y14, Y0
 	VFMADD231PD  Y13, Y14, Y1
@@ -6536,7 +6553,7 @@ done:
 	RET
 
 // func avx2Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile4x8x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -6566,6 +6583,7 @@ TEXT ·avx2Tile4x8x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Y8
 	VMOVUPD      32(DI), Y9
+	PREFETCHT0   768(DI)
 	VBROADCASTSD (DX), Y10
 	VFMADD231PD  Y8, Y10, Y0
 	VFMADD231PD  Y9, Y10, Y1
@@ -6611,7 +6629,7 @@ done:
 	RET
 
 // func avx2Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile2x8x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -6635,6 +6653,7 @@ TEXT ·avx2Tile2x8x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Y4
 	VMOVUPD      32(DI), Y5
+	PREFETCHT0   768(DI)
 	VBROADCASTSD (DX), Y6
 	VFMADD231PD  Y4, Y6, Y0
 	VFMADD231PD  Y5, Y6, Y1
@@ -6663,7 +6682,7 @@ done:
 	RET
 
 // func avx2Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile1x8x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -6685,6 +6704,7 @@ TEXT ·avx2Tile1x8x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Y2
 	VMOVUPD      32(DI), Y3
+	PREFETCHT0   768(DI)
 	VBROADCASTSD (DX), Y4
 	VFMADD231PD  Y2, Y4, Y0
 	VFMADD231PD  Y3, Y4, Y1
@@ -6878,7 +6898,7 @@ done:
 	RET
 
 // func avx2Tile4x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile4x10x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -6913,6 +6933,8 @@ loop:
 	VMOVUPD      (DI), Y12
 	VMOVUPD      32(DI), Y13
 	VMOVUPD      64(DI), X14
+	PREFETCHT0   960(DI)
+	PREFETCHT0   1024(DI)
 	VBROADCASTSD (DX), Y15
 	VFMADD231PD  Y12, Y15, Y0
 	VFMADD231PD  Y13, Y15, Y1
@@ -6971,7 +6993,7 @@ done:
 	RET
 
 // func avx2Tile2x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile2x10x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -6998,6 +7020,8 @@ loop:
 	VMOVUPD      (DI), Y6
 	VMOVUPD      32(DI), Y7
 	VMOVUPD      64(DI), X8
+	PREFETCHT0   960(DI)
+	PREFETCHT0   1024(DI)
 	VBROADCASTSD (DX), Y9
 	VFMADD231PD  Y6, Y9, Y0
 	VFMADD231PD  Y7, Y9, Y1
@@ -7033,7 +7057,7 @@ done:
 	RET
 
 // func avx2Tile1x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile1x10x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7057,6 +7081,8 @@ loop:
 	VMOVUPD      (DI), Y3
 	VMOVUPD      32(DI), Y4
 	VMOVUPD      64(DI), X5
+	PREFETCHT0   960(DI)
+	PREFETCHT0   1024(DI)
 	VBROADCASTSD (DX), Y6
 	VFMADD231PD  Y3, Y6, Y0
 	VFMADD231PD  Y4, Y6, Y1
@@ -7287,7 +7313,7 @@ done:
 	RET
 
 // func avx2Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile4x12x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7322,6 +7348,8 @@ loop:
 	VMOVUPD      (DI), Y12
 	VMOVUPD      32(DI), Y13
 	VMOVUPD      64(DI), Y14
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSD (DX), Y15
 	VFMADD231PD  Y12, Y15, Y0
 	VFMADD231PD  Y13, Y15, Y1
@@ -7380,7 +7408,7 @@ done:
 	RET
 
 // func avx2Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile2x12x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7407,6 +7435,8 @@ loop:
 	VMOVUPD      (DI), Y6
 	VMOVUPD      32(DI), Y7
 	VMOVUPD      64(DI), Y8
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSD (DX), Y9
 	VFMADD231PD  Y6, Y9, Y0
 	VFMADD231PD  Y7, Y9, Y1
@@ -7442,7 +7472,7 @@ done:
 	RET
 
 // func avx2Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·avx2Tile1x12x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7466,6 +7496,8 @@ loop:
 	VMOVUPD      (DI), Y3
 	VMOVUPD      32(DI), Y4
 	VMOVUPD      64(DI), Y5
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSD (DX), Y6
 	VFMADD231PD  Y3, Y6, Y0
 	VFMADD231PD  Y4, Y6, Y1

@@ -255,6 +255,9 @@ func total(widths []int) (bytes int) {
 	return bytes
 }
 
+// panelAhead is how many rows ahead a tile fetches its panel.
+const panelAhead = 12
+
 // tile writes the register tile of a dense product: rows x (total of widths)
 // numbers of y are summed in registers over the whole inner index.
 func (g generator) tile(rows int, widths []int) {
@@ -296,6 +299,11 @@ func (g generator) tile(rows int, widths []int) {
 	JZ(done.ref())
 	loop.here()
 	g.loadRow(panel, mem(b), mask)
+	if !g.masked && total(widths) >= line {
+		for at := 0; at < total(widths); at += line {
+			PREFETCHT0(mem(b).Offset(panelAhead*total(widths) + at))
+		}
+	}
 	for r := range rows {
 		value := vector(widths[0])
 		g.broadcast(at(r), value)
