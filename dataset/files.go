@@ -83,7 +83,9 @@ func readFile(path string, i, classes int) (f idxFile, err error) {
 			err = WriteLabels(h, f.labels)
 		}
 	}
-	f.sum = h.Sum(nil)
+	if err == nil {
+		f.sum = h.Sum(nil)
+	}
 	return f, err
 }
 

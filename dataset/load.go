@@ -125,7 +125,11 @@ func loadMNIST(ctx context.Context, o Options) (*Data, error) {
 		case found < 4:
 			return nil, incomplete(dir, paths)
 		default:
-			return readMNIST(ctx, paths, "found in "+dir)
+			hint := "replace the damaged file, or take away the folder: glassnet data fetch brings MNIST to another"
+			if p.cache {
+				hint = again
+			}
+			return readMNIST(ctx, paths, "found in "+dir, hint)
 		}
 	}
 	if o.Offline {
@@ -139,7 +143,7 @@ func loadMNIST(ctx context.Context, o Options) (*Data, error) {
 		return nil, noMNIST("and could not be downloaded: %w", err)
 	}
 	paths, _ := locate(dir)
-	return readMNIST(ctx, paths, "downloaded to "+dir)
+	return readMNIST(ctx, paths, "downloaded to "+dir, again)
 }
 
 func noMNIST(format string, args ...any) error {
@@ -147,11 +151,15 @@ func noMNIST(format string, args ...any) error {
 		Try("put its four files into data/mnist, name the folder that holds mnist with --data, or use --dataset drawn-digits")
 }
 
-func readMNIST(ctx context.Context, paths [4]string, origin string) (*Data, error) {
+// again is what to do about a damaged file in the cache.
+const again = "remove the damaged file; glassnet data fetch brings it again"
+
+// readMNIST reads the four files; hint is what to do when one is damaged.
+func readMNIST(ctx context.Context, paths [4]string, origin, hint string) (*Data, error) {
 	data, err := readSet(ctx, paths, mnistClasses, &mnistSums)
 	if err != nil {
 		if e, ok := usererr.Find(err); ok {
-			return nil, e.Try("remove the damaged file; glassnet data fetch brings MNIST again")
+			return nil, e.Try("%s", hint)
 		}
 		return nil, err
 	}
@@ -186,7 +194,8 @@ func loadFolder(ctx context.Context, dir string) (*Data, error) {
 		data.Name = filepath.Base(abs) // "." has a name, too
 	}
 	// The names of the known sets mean those sets and no others.
-	if known := data.Name == "mnist" || data.Name == "drawn-digits"; known && data.SHA256 != mnistFingerprint() {
+	// Digits that were drawn are in a folder below drawn-digits.
+	if data.Name == "drawn-digits" || data.Name == "mnist" && data.SHA256 != mnistFingerprint() {
 		data.Name = "folder-" + data.Name
 	}
 	return data, nil

@@ -214,6 +214,13 @@ func TestLoadFolder(t *testing.T) {
 	if err != nil || got.Name != "letters" || got.Origin != "found in my/letters/" || got.Train.Classes != 10 || got.Test.Classes != 10 {
 		t.Errorf("Load of a folder = %+v, %v; want letters with 10 classes", got, err)
 	}
+	// Known names are of the known sets.
+	for _, name := range []string{"mnist", "drawn-digits"} {
+		saveAll(t, "my/"+name, files)
+		if got, err := Load(ctx, "my/"+name, Options{}); err != nil || got.Name != "folder-"+name {
+			t.Errorf("Load of other data in %s = %+v, %v", name, got, err)
+		}
+	}
 	t.Chdir("my/letters")
 	if got, err := Load(ctx, ".", Options{}); err != nil || got.Name != "letters" {
 		t.Errorf(`Load(".") = %+v, %v; want the name letters`, got, err)

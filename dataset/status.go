@@ -110,7 +110,7 @@ func Verify(ctx context.Context, o Options) ([]SetStatus, error) {
 	good, all := 0, Status(ctx, o)
 	for _, s := range all {
 		if reason, bad := strings.CutPrefix(s.State, damaged); bad {
-			return nil, usererr.New("%s", reason).Try("remove it; MNIST comes again with glassnet data fetch, drawn-digits are drawn again when used")
+			return nil, usererr.New("%s", reason).Try("replace it, or take away its folder; MNIST comes again with glassnet data fetch, drawn-digits are drawn again when used")
 		}
 		if s.State == verified {
 			good++

@@ -2,6 +2,8 @@ package dataset
 
 import (
 	"context"
+	"errors"
+	"glassnet/internal/usererr"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,6 +98,32 @@ func TestStatusAndVerify(t *testing.T) {
 	check("mnist", "working folder", "SHA-256 of the decompressed content is", 1)
 	save(t, filepath.Join("data", "mnist", fileNames[0]), files[0][:20])
 	check("mnist", "working folder", "byte 16: the file has 4 bytes of data", 1)
+	if f := state("mnist", "working folder").Files[0]; f.SHA256 != "" {
+		t.Errorf("the content of a file that cannot be read has the SHA-256 %s", f.SHA256)
+	}
+	// What is damaged in a folder of one's own does not come back into it.
+	hint := func() string {
+		_, err := Load(ctx, "mnist", o)
+		e, _ := usererr.Find(err)
+		if e == nil {
+			t.Fatal(err)
+		}
+		return e.Hint
+	}
+	if got := hint(); !strings.HasPrefix(got, "replace the damaged file, or take away the folder") {
+		t.Errorf("hint in the working folder: %q", got)
+	}
+	saveAll(t, cached(t, "mnist"), files)
+	save(t, cached(t, "mnist", fileNames[0]), files[0][:20])
+	if err := os.Rename("data", "away"); err != nil {
+		t.Fatal(err)
+	}
+	if got := hint(); got != "remove the damaged file; glassnet data fetch brings it again" {
+		t.Errorf("hint in the cache: %q", got)
+	}
+	if err := errors.Join(os.Rename("away", "data"), os.RemoveAll(cached(t, "mnist"))); err != nil {
+		t.Fatal(err)
+	}
 	os.Remove(filepath.Join("data", "mnist", fileNames[0]))
 	check("mnist", "working folder", "no file train-images-idx3-ubyte", 0)
 

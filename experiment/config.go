@@ -73,6 +73,7 @@ const (
 	maxUnits        = 1 << 16
 	maxBatch        = 1 << 16
 	maxEpochs       = 1_000_000
+	minRate         = 1e-30 // not 0 in float32
 	maxRate         = 1e3
 	maxLambda       = 1e3
 	maxPatience     = maxEpochs
@@ -119,7 +120,7 @@ func (c Config) Validate() error {
 		wantText string
 	}{
 		{"l2", c.L2, c.L2 >= 0 && c.L2 <= maxLambda, fmt.Sprintf("a number from 0 to %v", maxLambda)},
-		{"learning_rate", c.LearningRate, c.LearningRate > 0 && c.LearningRate <= maxRate, fmt.Sprintf("a number > 0, at most %v", maxRate)},
+		{"learning_rate", c.LearningRate, c.LearningRate >= minRate && c.LearningRate <= maxRate, fmt.Sprintf("a number from %v to %v", minRate, maxRate)},
 		{"batch", float64(c.Batch), c.Batch >= 1 && c.Batch <= maxBatch, fmt.Sprintf("1 to %d", maxBatch)},
 		{"epochs", float64(c.Epochs), c.Epochs >= 1 && c.Epochs <= maxEpochs, fmt.Sprintf("1 to %d", maxEpochs)},
 		{"validation", c.Validation, c.Validation >= 0 && c.Validation <= 0.9, "a share from 0 to 0.9"},

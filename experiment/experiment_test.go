@@ -161,7 +161,7 @@ func TestStudyErrors(t *testing.T) {
 		"random":               {head + one + "random = \"dice\"\n", `random = "dice"`},
 		"l2":                   {head + one + "l2 = -1.0\n", "l2 = -1, want"},
 		"l2 NaN":               {head + one + "l2 = nan\n", "l2 = NaN, want"},
-		"rate 0":               {head + one + "learning_rate = 0.0\n", "learning_rate = 0, want a number > 0"},
+		"rate 0":               {head + one + "learning_rate = 0.0\n", "learning_rate = 0, want a number from 1e-30"},
 		"rate huge":            {head + one + "learning_rate = 1e9\n", "learning_rate = 1e+09, want"},
 		"rate inf":             {head + one + "learning_rate = inf\n", "learning_rate = +Inf, want"},
 		"batch":                {head + one + "batch = 0\n", "batch = 0, want 1 to"},

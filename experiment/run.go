@@ -62,7 +62,7 @@ func (s Settings) Validate() error {
 		return usererr.New("precision = %q, want %q or %q", s.Precision, "float32", "float64").Of("precision")
 	}
 	if s.Seed > math.MaxInt64 {
-		return usererr.New("seed %d, want at most %d", s.Seed, math.MaxInt64).Of("seed")
+		return usererr.New("seed %d, want at most %d", s.Seed, int64(math.MaxInt64)).Of("seed")
 	}
 	if s.Random == RandomNumpy && s.Seed > 1<<32-1 {
 		return usererr.New("seed %d, want at most %d with random = %q", s.Seed, uint32(1<<32-1), RandomNumpy).Of("seed")
@@ -132,6 +132,9 @@ type Ready[T matrix.Float] struct {
 func Prepare[T matrix.Float](data *dataset.Data, s Settings, threads int) (*Ready[T], error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
+	}
+	if err := s.Architecture(data.Train.Features(), data.Train.Classes).Check(); err != nil {
+		return nil, err // before its weights are drawn
 	}
 	return prepare[T](data, s, drawOf(data, s), threads)
 }
@@ -205,13 +208,22 @@ type TrainOptions struct {
 }
 
 // Train makes one run from its settings and writes config.toml, history.csv,
-// model.safetensors, evaluation.json and result.json into dir, which it makes.
+// model.safetensors, evaluation.json and result.json into dir, which it makes, and which
+// must not hold any of them.
 // A run that diverged or was interrupted is written too, and the error is then a
 // *train.DivergedError or the context's. With any other error the Run says what came out,
 // if Stopped is not "", but its files are not all there.
 func Train(ctx context.Context, dir string, data *dataset.Data, s Settings, o TrainOptions) (Run, error) {
 	if err := s.Validate(); err != nil {
 		return Run{}, err
+	}
+	if err := s.Architecture(data.Train.Features(), data.Train.Classes).Check(); err != nil {
+		return Run{}, err // before its weights are drawn
+	}
+	for _, name := range []string{"config.toml", "history.csv", "model.safetensors", "evaluation.json", "result.json"} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return Run{}, usererr.New("%s has a %s already, of another run", dir, name).Try("another folder")
+		}
 	}
 	run, err := runOne(ctx, dir, data, s, drawOf(data, s), 0, o)
 	run.Dataset, run.Fallback = data.Name, data.Fallback
@@ -365,7 +377,7 @@ func finish[T matrix.Float](dir string, data *dataset.Data, s Settings, r *Ready
 		Width: data.Train.Width, Height: data.Train.Height, Classes: data.Train.Classes,
 		Digits: data.Name == "mnist" || data.Name == "drawn-digits",
 		Loss:   s.Loss, L2: s.L2, L2Form: s.L2Form, Rule: s.Rule, LearningRate: s.LearningRate,
-		Batch: s.Batch, Epochs: result.Epochs, Steps: result.Steps, Seed: s.Seed, Random: s.Random, Init: s.Init,
+		Batch: r.Batch, Epochs: result.Epochs, Steps: result.Steps, Seed: s.Seed, Random: s.Random, Init: s.Init,
 	}
 	if err := modelfile.Save(filepath.Join(dir, "model.safetensors"), &modelfile.Model[T]{Net: r.Net, Facts: facts}); err != nil {
 		return err

@@ -35,6 +35,9 @@ type RunOptions struct {
 // all with a *FaultError; in the kernels' helping goroutines a panic ends the program.
 func (s *Study) Run(ctx context.Context, dir string, data *dataset.Data, o RunOptions) (*Results, error) {
 	started := time.Now()
+	if o.Threads < 1 {
+		return nil, usererr.New("a study on %d threads, want 1 or more", o.Threads)
+	}
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -129,6 +132,9 @@ func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 				study:      s,
 			}
 			if err := j.settings.Validate(); err != nil {
+				return nil, usererr.New("experiment %q: %w", e.Name, err)
+			}
+			if err := j.settings.Architecture(data.Train.Features(), data.Train.Classes).Check(); err != nil {
 				return nil, usererr.New("experiment %q: %w", e.Name, err)
 			}
 			jobs = append(jobs, j)

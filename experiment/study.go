@@ -215,7 +215,7 @@ func (s *Study) Validate() error {
 			return usererr.New("seeds has %d twice", seed)
 		}
 		if seed > math.MaxInt64 {
-			return usererr.New("seed %d, want at most %d", seed, math.MaxInt64)
+			return usererr.New("seed %d, want at most %d", seed, int64(math.MaxInt64))
 		}
 		if s.usesNumpy() && seed > 1<<32-1 {
 			return usererr.New("seed %d, want at most %d with random = %q", seed, uint32(1<<32-1), RandomNumpy)

@@ -145,6 +145,11 @@ func TestZerosAreCounted(t *testing.T) {
 			dark++
 		}
 	}
+	// The slope of a ReLU at exactly 0 is 0.
+	s.Trace.Caches[1].Out.Row(0)[1], s.Trace.Caches[0].Out.Row(0)[1] = 0, 0
+	if f := open("grad(1:1)"); f.Expr.Eval() != 0 || len(f.Expr.Args) != 2 || f.Expr.Args[1].Value != 0 {
+		t.Errorf("the gradient behind a ReLU of 0 is %s", f.Expr.Text(explain.Brief))
+	}
 	if f := open("1:0"); f.Zeros != dark || len(f.Expr.Args) != 6-dark+1 {
 		t.Errorf("a unit has %d terms and leaves out %d, want %d and %d", len(f.Expr.Args), f.Zeros, 6-dark+1, dark)
 	}
@@ -503,6 +508,20 @@ func TestRecordRefuses(t *testing.T) {
 			_, err := explain.Record(network[float64](t, stream, 12, "dense 3", "batch_norm", "dense 3"), dataset.All(examples).Slice(0, 1), o)
 			return err
 		},
+		"an example that is not there": func() error {
+			_, err := explain.Record(network[float64](t, stream, 12, "dense 3"), dataset.View{Set: examples, Index: []int32{1, 9}}, o)
+			return err
+		},
+		"examples of no set": func() error {
+			_, err := explain.Record(network[float64](t, stream, 12, "dense 3"), dataset.View{Index: []int32{0}}, o)
+			return err
+		},
+		"a label that is none": func() error {
+			wrong := *examples
+			wrong.Labels = []uint8{0, 1, 200, 2}
+			_, err := explain.Record(network[float64](t, stream, 12, "dense 3"), dataset.All(&wrong), o)
+			return err
+		},
 		"another size of image": func() error {
 			_, err := explain.Record(network[float64](t, stream, 13, "dense 3"), dataset.All(examples), o)
 			return err
@@ -634,6 +653,11 @@ func TestMaximallyActivating(t *testing.T) {
 	}
 	if _, err := explain.MaximallyActivating(t.Context(), net, dataset.View{}, 1, 0, 1, 1); err == nil {
 		t.Error("no error for no examples")
+	}
+	for _, wrong := range []dataset.View{{Set: set, Index: []int32{0, 700}}, {Index: []int32{0}}} {
+		if _, err := explain.MaximallyActivating(t.Context(), net, wrong, 1, 0, 1, 1); err == nil {
+			t.Errorf("no error for examples %v of %v", wrong.Index, wrong.Set != nil)
+		}
 	}
 	if _, err := explain.MaximallyActivating(t.Context(), net, dataset.All(set), 4, 0, 1, 1); err == nil {
 		t.Error("no error for layer 4 of 3")

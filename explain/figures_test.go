@@ -400,14 +400,34 @@ func TestHealthLimits(t *testing.T) {
 			t.Errorf("%s: findings %q, want %q", test.name, got, want)
 		}
 	}
-	// A large update that is mostly the penalty's is told as that.
-	for lambda, want := range map[float64]string{0: "learning rate is large", 0.029: "learning rate is large", 0.031: "The penalty's λ·w, with λ 0.031,"} {
+	// What a strong penalty has done is told as that. The rate is 0.5.
+	for _, test := range []struct {
+		spoil         func(s step)
+		lambda        float64
+		cause, remedy string
+	}{
+		{update(0.0301), 0, "learning rate is large", "A learning rate some ten times smaller."},
+		{update(0.0301), 0.0019, "learning rate is large", "A learning rate some ten times smaller."},
+		{update(0.0301), 0.0021, "The weights are short: with λ 0.0021 the penalty takes 0.001 of each away in every update.", "A smaller λ."},
+		{update(0.0301), 0.031, "The penalty's λ·w, with λ 0.031,", "A smaller λ."},
+		{gradient(0.99e-3), 0.0019, "many layers leave nothing", "Where the activation is sigmoid or tanh, ReLU; he-normal initial weights, or batch normalisation."},
+		{gradient(0.99e-3), 0.0021, "with λ 0.0021 the penalty takes 0.001 of each away in every update.", "A smaller λ."},
+		{unit(2, just(0), 32), 0, "so the cost does not change the weights before it.", "a smaller learning rate"},
+		{unit(2, just(0), 32), 1e-5, "so nothing but the penalty changes the weights before it, towards 0.", "a smaller learning rate"},
+	} {
 		s := ill(t, 32)
-		update(0.0301)(s)
-		s.Options.Penalty = optim.L2[float64]{Lambda: lambda}
-		if f := s.Health().Findings; len(f) != 1 || !strings.Contains(f[0].Cause, want) {
-			t.Errorf("λ %v: findings %+v, want one with the cause %q", lambda, f, want)
+		test.spoil(s)
+		s.Options.Penalty = optim.L2[float64]{Lambda: test.lambda}
+		if f := s.Health().Findings; len(f) != 1 || !strings.Contains(f[0].Cause, test.cause) || !strings.Contains(f[0].Remedy, test.remedy) {
+			t.Errorf("λ %v: findings %+v, want one with the cause %q and the remedy %q", test.lambda, f, test.cause, test.remedy)
 		}
+	}
+	// Of weights that are all 0 no update is a share.
+	s := ill(t, 32)
+	update(1)(s)
+	fill(s.Before[2], 0)
+	if h := s.Health(); len(h.Findings) != 0 || !math.IsNaN(h.Layers[2].Update) {
+		t.Errorf("weights of 0: update %v, findings %+v", h.Layers[2].Update, h.Findings)
 	}
 }
 

@@ -23,7 +23,7 @@ type LayerHealth struct {
 	Saturated []int   // units of a sigmoid or tanh that hardly pass a gradient for nearly all examples
 	Gradient  float64 // root mean square of dC/d(pre-activation) of a dense layer
 	// Update is the length of the update of the layer's weights over theirs; NaN for
-	// layers without weights. About 1e-3 is usual.
+	// layers without weights and where all are 0. About 1e-3 is usual.
 	Update float64
 }
 
@@ -44,6 +44,7 @@ const (
 	vanishing      = 1e-3 // of the last layer's gradient
 	exploding      = 1e3
 	slow, fast     = 1e-6, 3e-2 // update over weight
+	strong         = 1e-3       // share of each weight that the penalty takes away in one update
 )
 
 // Health judges the step by its batch: units and updates from 32 examples on.
@@ -54,7 +55,8 @@ func (s *Step[T]) Health() Health {
 	}
 	var dense []LayerHealth
 	lambda, _ := s.lambda()
-	blocked := false // a ReLU passes nothing at all, and that has been found
+	pulled := s.Rate*lambda > strong // to 0, in some hundred steps
+	blocked := false                 // a ReLU passes nothing at all, and that has been found
 	for l := 1; l <= len(s.Net.Layers()); l++ {
 		layer, cache := s.layer(l)
 		_, out := layer.Widths()
@@ -64,9 +66,12 @@ func (s *Step[T]) Health() Health {
 			lh.Dead = unitsWhere(cache.Out, 1, func(a float64) bool { return a == 0 })
 			if n := len(lh.Dead); n > 0 && s.Rows() >= enoughExamples {
 				blocked = blocked || n == out
-				find(l, fmt.Sprintf("%d of %d units of layer %d are 0 for all %d examples", n, out, l, s.Rows()),
-					"A ReLU whose pre-activation is never above 0 passes no gradient, so the weights before it stay as they are.",
-					"Units that were 0 from the start: he-normal initial weights. Units that died in training: a smaller learning rate. Both: batch normalisation before it.")
+				cause := "A ReLU whose pre-activation is never above 0 passes no gradient, so the cost does not change the weights before it."
+				if lambda > 0 {
+					cause = "A ReLU whose pre-activation is never above 0 passes no gradient, so nothing but the penalty changes the weights before it, towards 0."
+				}
+				find(l, fmt.Sprintf("%d of %d units of layer %d are 0 for all %d examples", n, out, l, s.Rows()), cause,
+					"Units that were 0 from the start: other initial weights (he-normal, another seed). Units that died in training: a smaller learning rate. Both: batch normalisation before it.")
 			}
 		case nn.KindSigmoid:
 			lh.Saturated = unitsWhere(cache.Out, nearlyAll, func(a float64) bool { return 4*a*(1-a) < passes })
@@ -75,13 +80,18 @@ func (s *Step[T]) Health() Health {
 		case nn.KindDense:
 			lh.Gradient = rootMeanSquare(cache.GradOut.Data)
 			w := s.part(l, "weight")
-			lh.Update = s.Rate * rootMeanSquare(w.Grad) / rootMeanSquare(s.Before[s.params[w.Name]])
+			if length := rootMeanSquare(s.Before[s.params[w.Name]]); length > 0 {
+				lh.Update = s.Rate * rootMeanSquare(w.Grad) / length
+			}
 			dense = append(dense, lh)
 			switch {
 			case s.Rows() < enoughExamples: // the gradient of a few is larger than the mean of many
 			case lh.Update > fast && lambda*rootMeanSquare(s.Before[s.params[w.Name]]) > rootMeanSquare(w.Grad)/2:
 				find(l, fmt.Sprintf("one update moves the weights of layer %d by %.2g of their length", l, lh.Update),
 					fmt.Sprintf("The penalty's λ·w, with λ %v, is most of the gradient that arrives here: the weights are pulled to 0.", lambda), "A smaller λ.")
+			case lh.Update > fast && pulled:
+				find(l, fmt.Sprintf("one update moves the weights of layer %d by %.2g of their length", l, lh.Update),
+					fmt.Sprintf("The weights are short: with λ %v the penalty takes %.2g of each away in every update.", lambda, s.Rate*lambda), "A smaller λ.")
 			case lh.Update > fast:
 				find(l, fmt.Sprintf("one update moves the weights of layer %d by %.2g of their length", l, lh.Update),
 					"The learning rate is large for the gradients that arrive here.", "A learning rate some ten times smaller.")
@@ -101,6 +111,10 @@ func (s *Step[T]) Health() Health {
 	if len(dense) > 1 {
 		first, last := dense[0], dense[len(dense)-1]
 		switch ratio := first.Gradient / last.Gradient; {
+		case ratio < vanishing && last.Gradient > 0 && !blocked && pulled:
+			find(first.Layer, fmt.Sprintf("the gradient at layer %d is %.2g of that at layer %d: it vanishes on its way", first.Layer, ratio, last.Layer),
+				fmt.Sprintf("Each layer scales the gradient by its weights, and with λ %v the penalty takes %.2g of each away in every update.", lambda, s.Rate*lambda),
+				"A smaller λ.")
 		case ratio < vanishing && last.Gradient > 0 && !blocked:
 			find(first.Layer, fmt.Sprintf("the gradient at layer %d is %.2g of that at layer %d: it vanishes on its way", first.Layer, ratio, last.Layer),
 				"Each layer scales the gradient by its weights and its slope; below 1, many layers leave nothing.",

@@ -121,6 +121,9 @@ func MaximallyActivating[T matrix.Float](ctx context.Context, net *nn.Network[T]
 	if view.Len() == 0 {
 		return nil, usererr.New("no examples")
 	}
+	if err := view.Check(); err != nil {
+		return nil, err
+	}
 	if in, _ := net.Widths(); view.Set.Features() != in {
 		return nil, usererr.New("examples of %d features for a network that takes %d", view.Set.Features(), in)
 	}

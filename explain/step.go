@@ -61,6 +61,9 @@ func Record[T matrix.Float](net *nn.Network[T], batch dataset.View, o Options[T]
 	if _, sgd := any(o.Rule).(optim.SGD[T]); !sgd {
 		return nil, fmt.Errorf("explain.Record: no formula for a rule of type %T", o.Rule)
 	}
+	if err := batch.Check(); err != nil {
+		return nil, err
+	}
 	in, classes := net.Widths()
 	if batch.Len() > 0 && (in != batch.Set.Features() || classes < batch.Set.Classes) {
 		return nil, usererr.New("the network takes %d features and tells %d classes apart, but the examples have %d and %d",

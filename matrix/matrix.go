@@ -2,7 +2,10 @@
 // bytes. In a batch a row is an example and a column a feature.
 package matrix
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Float is the number type of a network. float32 is the default of the command
 // line; float64 replays the published study and checks gradients.
@@ -14,10 +17,11 @@ type Matrix[T Float] struct {
 	Data       []T
 }
 
-// New returns a rows x cols matrix of zeros. It panics when a size is negative.
+// New returns a rows x cols matrix of zeros. It panics when a size is negative, or
+// rows·cols more than an int holds.
 func New[T Float](rows, cols int) Matrix[T] {
-	if rows < 0 || cols < 0 {
-		panic(fmt.Sprintf("matrix.New: shape [%d, %d], want sizes >= 0", rows, cols))
+	if rows < 0 || cols < 0 || cols > 0 && rows > math.MaxInt/cols {
+		panic(fmt.Sprintf("matrix.New: shape [%d, %d], want sizes >= 0 whose product is an int", rows, cols))
 	}
 	return Matrix[T]{Rows: rows, Cols: cols, Data: make([]T, rows*cols)}
 }

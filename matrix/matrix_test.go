@@ -2,6 +2,8 @@ package matrix_test
 
 import (
 	"fmt"
+	"math"
+	"math/bits"
 	"slices"
 	"testing"
 
@@ -54,11 +56,14 @@ func TestEmpty(t *testing.T) {
 
 func TestMisusePanics(t *testing.T) {
 	tests := map[string]func(){
-		"New(-1, 2)":      func() { matrix.New[float32](-1, 2) },
-		"New(2, -1)":      func() { matrix.New[float32](2, -1) },
-		"ragged FromRows": func() { matrix.FromRows([]float64{1}, []float64{1, 2}) },
-		"Head(3) of 2":    func() { matrix.New[float32](2, 2).Head(3) },
-		"Head(-1)":        func() { matrix.New[float32](2, 2).Head(-1) },
+		"New(-1, 2)":                   func() { matrix.New[float32](-1, 2) },
+		"New(2, -1)":                   func() { matrix.New[float32](2, -1) },
+		"New of more than an int":      func() { matrix.New[float32](math.MaxInt/2, 3) },
+		"New that would wrap to 0":     func() { matrix.New[float32](1<<(bits.UintSize/2), 1<<(bits.UintSize/2)) },
+		"Head(2) of 1 with room for 2": func() { matrix.New[float32](2, 2).Head(1).Head(2) },
+		"ragged FromRows":              func() { matrix.FromRows([]float64{1}, []float64{1, 2}) },
+		"Head(3) of 2":                 func() { matrix.New[float32](2, 2).Head(3) },
+		"Head(-1)":                     func() { matrix.New[float32](2, 2).Head(-1) },
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -185,8 +185,8 @@ func Decode[T matrix.Float](r io.ReaderAt, size int64, name string) (*Model[T], 
 	return m, nil
 }
 
-// Inspect reads the header of a model file only. Precision is the narrowest
-// number type that holds the model exactly, "float32" or "float64". Tensors,
+// Inspect reads the header of a model file only. Precision is the widest number type
+// in it, "float32" or "float64". Tensors,
 // architecture and facts agree with each other; what else is wrong with the
 // architecture or the numbers shows when the model is loaded.
 func Inspect(path string) (precision string, a nn.Architecture, f Facts, err error) {

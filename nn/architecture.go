@@ -136,7 +136,7 @@ func (a Architecture) Check() error {
 	if len(a.Layers) < 1 || len(a.Layers) > maxLayers {
 		return usererr.New("architecture: %d layers, want 1 to %d", len(a.Layers), maxLayers)
 	}
-	width, parameters, outputs := a.Input, 0, 0
+	width, parameters, outputs := a.Input, int64(0), int64(0)
 	for i, s := range a.Layers {
 		where := func(format string, args ...any) error {
 			return usererr.New("architecture: layer %d (%q): "+format, append([]any{i + 1, s.Kind}, args...)...)
@@ -147,17 +147,17 @@ func (a Architecture) Check() error {
 			if s.Units < 1 || s.Units > maxUnits {
 				return where("units = %d, want 1 to %d", s.Units, maxUnits)
 			}
-			parameters += (width + 1) * s.Units
+			parameters += int64(width+1) * int64(s.Units)
 			width = s.Units
 			allowed.Units, allowed.NoBias = s.Units, s.NoBias
 		case KindBatchNorm:
-			if !(s.Epsilon > 0 && s.Epsilon <= 1) {
-				return where("epsilon = %v, want a number in (0, 1]", s.Epsilon)
+			if !(s.Epsilon >= leastEpsilon && s.Epsilon <= 1) {
+				return where("epsilon = %v, want a number in [%v, 1]", s.Epsilon, leastEpsilon)
 			}
 			if !(s.Decay >= 0 && s.Decay < 1) {
 				return where("decay = %v, want a number in [0, 1)", s.Decay)
 			}
-			parameters += 4 * width
+			parameters += 4 * int64(width)
 			allowed.Epsilon, allowed.Decay = s.Epsilon, s.Decay
 		case KindReLU, KindSigmoid, KindTanh, KindPublishedNorm:
 		default:
@@ -169,7 +169,7 @@ func (a Architecture) Check() error {
 		if parameters > maxParameters {
 			return where("brings the network to %d parameters, want at most %d", parameters, maxParameters)
 		}
-		if outputs += width; outputs > maxOutputs {
+		if outputs += int64(width); outputs > maxOutputs {
 			return where("brings the network to %d outputs in all layers, want at most %d", outputs, maxOutputs)
 		}
 	}

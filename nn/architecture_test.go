@@ -2,6 +2,7 @@ package nn_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -49,16 +50,17 @@ func TestBuildRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no input", 0, []nn.LayerSpec{dense(1)}, "input of 0 features, want 1 to 1048576"},
-		{"huge input", 1 << 40, []nn.LayerSpec{dense(1)}, "input of 1099511627776 features"},
+		{"huge input", math.MaxInt, []nn.LayerSpec{dense(1)}, fmt.Sprintf("input of %d features", math.MaxInt)},
 		{"no layers", 4, nil, "0 layers, want 1 to 1024"},
 		{"many layers", 4, make([]nn.LayerSpec, 1025), "1025 layers"},
 		{"no units", 4, []nn.LayerSpec{dense(3), dense(0)}, `layer 2 ("dense"): units = 0, want 1 to 1048576`},
 		{"negative units", 4, []nn.LayerSpec{dense(-1)}, "units = -1"},
 		{"huge units", 4, []nn.LayerSpec{dense(1<<20 + 1)}, "units = 1048577"},
 		{"many parameters", 1 << 14, []nn.LayerSpec{dense(1 << 12), dense(1 << 14)}, `layer 2 ("dense"): brings the network to 134238208 parameters, want at most 134217728`},
+		{"many parameters by batch norm", 1 << 14, []nn.LayerSpec{dense(1<<13 - 1), norm(1e-5, .9)}, `layer 2 ("batch_norm"): brings the network to 134242299 parameters, want at most 134217728`},
 		{"many outputs", 4, append([]nn.LayerSpec{dense(1 << 20)}, slices.Repeat([]nn.LayerSpec{{Kind: nn.KindReLU}}, 8)...),
 			`layer 9 ("relu"): brings the network to 9437184 outputs in all layers, want at most 8388608`},
-		{"epsilon 0", 4, []nn.LayerSpec{norm(0, .9)}, "epsilon = 0, want a number in (0, 1]"},
+		{"epsilon 0", 4, []nn.LayerSpec{norm(0, .9)}, "epsilon = 0, want a number in [1e-30, 1]"},
 		{"epsilon NaN", 4, []nn.LayerSpec{norm(math.NaN(), .9)}, "epsilon = NaN"},
 		{"decay 1", 4, []nn.LayerSpec{norm(1e-5, 1)}, "decay = 1, want a number in [0, 1)"},
 		{"decay NaN", 4, []nn.LayerSpec{norm(1e-5, math.NaN())}, "decay = NaN"},

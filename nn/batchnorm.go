@@ -17,6 +17,10 @@ import (
 // variance move towards the batch's, the variance in its unbiased form (n/(n-1)),
 // as the paper uses for inference. In Eval mode the running ones are used, and
 // nothing is written.
+//
+// A mean is one sum in the network's number type: of float32 inputs that differ by less
+// than about n·1e-7 of their size, n the examples of the batch, mean 0 and variance 1 are
+// rounding errors.
 type BatchNorm[T matrix.Float] struct {
 	width                   int
 	options                 BatchNormOptions
@@ -27,12 +31,15 @@ type BatchNorm[T matrix.Float] struct {
 
 // BatchNormOptions are the hyperparameters of a BatchNorm.
 type BatchNormOptions struct {
-	// Epsilon is added to the variance inside the root. In (0, 1].
+	// Epsilon is added to the variance inside the root. From 1e-30, which float32 holds, to 1.
 	Epsilon float64
 	// Decay is the share of the old value that a running statistic keeps:
 	// running = Decay·running + (1 - Decay)·batch. In [0, 1).
 	Decay float64
 }
+
+// leastEpsilon is one that is not 0 in float32, nor the reciprocal of its root infinite.
+const leastEpsilon = 1e-30
 
 // DefaultBatchNorm returns the usual options, epsilon 1e-5 and decay 0.9.
 func DefaultBatchNorm() BatchNormOptions { return BatchNormOptions{Epsilon: 1e-5, Decay: 0.9} }
@@ -50,8 +57,8 @@ const (
 // NewBatchNorm returns a BatchNorm over width features with gamma 1, beta 0,
 // running mean 0 and running variance 1. It panics when an option is out of range.
 func NewBatchNorm[T matrix.Float](width int, o BatchNormOptions) *BatchNorm[T] {
-	if !(o.Epsilon > 0 && o.Epsilon <= 1) || !(o.Decay >= 0 && o.Decay < 1) {
-		panic(fmt.Sprintf("nn.NewBatchNorm: %+v, want epsilon in (0, 1] and decay in [0, 1)", o))
+	if !(o.Epsilon >= leastEpsilon && o.Epsilon <= 1) || !(o.Decay >= 0 && o.Decay < 1) {
+		panic(fmt.Sprintf("nn.NewBatchNorm: %+v, want epsilon in [%v, 1] and decay in [0, 1)", o, leastEpsilon))
 	}
 	b := &BatchNorm[T]{
 		width: width, options: o,

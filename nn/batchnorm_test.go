@@ -77,7 +77,7 @@ func TestBatchNormRefuses(t *testing.T) {
 	}
 	for _, o := range []nn.BatchNormOptions{{0, .9}, {-1, .9}, {2, .9}, {math.NaN(), .9}, {1e-5, 1}, {1e-5, -.1}, {1e-5, math.NaN()}} {
 		text := panicText(func() { nn.NewBatchNorm[float64](2, o) })
-		if !strings.Contains(text, "want epsilon in (0, 1] and decay in [0, 1)") {
+		if !strings.Contains(text, "want epsilon in [1e-30, 1] and decay in [0, 1)") {
 			t.Errorf("NewBatchNorm(%+v): panic %q", o, text)
 		}
 	}

@@ -68,7 +68,7 @@ func (d *Dense[T]) ForwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) m
 
 // beginPixels prepares ForwardPixels and returns where its result will be.
 func (d *Dense[T]) beginPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
-	y := c.Begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
+	y := c.begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
 	c.In, c.Pixels = matrix.Matrix[T]{}, pixels
 	return y
 }

@@ -157,10 +157,19 @@ func (c *Cache[T]) keepRows(name string, rows, cols int, perExample bool) {
 }
 
 // Begin prepares a forward pass of x [batch, in] through layer and returns where its
-// output [batch, out] goes, not cleared. It panics when the shape of x does not fit.
+// output [batch, out] goes, not cleared. It panics when the shape of x does not fit, or
+// its Data.
 func (c *Cache[T]) Begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
+	if len(x.Data) != x.Rows*x.Cols {
+		panic(fmt.Sprintf("nn: %s.Forward: got shape %v of %d numbers", layer.Spec().Kind, x, len(x.Data)))
+	}
+	return c.begin(layer, x, mode)
+}
+
+// begin is Begin; the Data of x may be elsewhere.
+func (c *Cache[T]) begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
 	in, _ := layer.Widths()
-	if x.Cols != in || x.Rows > c.out.Rows {
+	if x.Cols != in || x.Rows < 0 || x.Rows > c.out.Rows {
 		panic(fmt.Sprintf("nn: %s.Forward: got shape %v, want [%d, %d] or fewer rows", layer.Spec().Kind, x, c.out.Rows, in))
 	}
 	// Word by word, and nothing that is empty already: a matrix copied as a whole waits for
@@ -183,10 +192,10 @@ func (c *Cache[T]) Begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.M
 }
 
 // BeginBackward prepares a backward pass; GradIn, not cleared, stays empty without room
-// for it. It panics unless gradOut has the shape of Out.
+// for it. It panics unless gradOut has the shape of Out, and its Data fits that.
 func (c *Cache[T]) BeginBackward(layer Layer[T], gradOut matrix.Matrix[T]) {
-	if gradOut.Rows != c.Out.Rows || gradOut.Cols != c.Out.Cols {
-		panic(fmt.Sprintf("nn: %s.Backward: got shape %v, want %v, as Forward gave", layer.Spec().Kind, gradOut, c.Out))
+	if gradOut.Rows != c.Out.Rows || gradOut.Cols != c.Out.Cols || len(gradOut.Data) != len(c.Out.Data) {
+		panic(fmt.Sprintf("nn: %s.Backward: got shape %v of %d numbers, want %v, as Forward gave", layer.Spec().Kind, gradOut, len(gradOut.Data), c.Out))
 	}
 	c.GradOut = gradOut
 	if c.gradIn.Rows > 0 {

@@ -56,9 +56,9 @@ func NewLossCache[T matrix.Float](batch, classes int) *LossCache[T] {
 // batch's shape then. Losses are to be filled, and Probabilities and Predicted, which Softmax
 // does. It panics when there is no room for the logits, or not a label for each.
 func (c *LossCache[T]) Begin(logits matrix.Matrix[T], labels []uint8) {
-	if logits.Cols != c.probabilities.Cols || logits.Rows > len(c.losses) || len(labels) != logits.Rows {
-		panic(fmt.Sprintf("nn: loss of logits %v and %d labels, want at most [%d, %d] and a label for each row",
-			logits, len(labels), len(c.losses), c.probabilities.Cols))
+	if logits.Cols != c.probabilities.Cols || logits.Rows > len(c.losses) || len(labels) != logits.Rows || len(logits.Data) != logits.Rows*logits.Cols {
+		panic(fmt.Sprintf("nn: loss of logits %v, %d numbers, and %d labels, want at most [%d, %d] and a label for each row",
+			logits, len(logits.Data), len(labels), len(c.losses), c.probabilities.Cols))
 	}
 	c.Logits, c.Labels = logits, labels
 	c.Probabilities, c.Losses = c.probabilities.Head(logits.Rows), c.losses[:logits.Rows]

@@ -3,6 +3,7 @@ package random
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"strings"
 	"testing"
@@ -145,11 +146,11 @@ func TestIntN(t *testing.T) {
 		}
 	}
 
-	// For n = 3·2^61, taking the high word of a product without rejecting any
+	// For n = 3·2^61 (with ints of 32 bits 3·2^29), taking the high word of a product without rejecting any
 	// would give v mod 3 = 0 and 1 three times in eight each, and 2 twice.
 	var counts [3]float64
 	for range n {
-		counts[s.IntN(3<<61)%3]++
+		counts[s.IntN(3<<(bits.UintSize-3))%3]++
 	}
 	for v, count := range counts {
 		within(t, fmt.Sprintf("share of IntN(3<<61) mod 3 = %d", v), count/n, 1.0/3, math.Sqrt(2.0/9/n))

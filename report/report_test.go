@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"io"
 	"io/fs"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -622,7 +623,9 @@ func TestWriteErrors(t *testing.T) {
 		{"twice the same name", change(func(f *fixture) { f.results.Experiments[2].Name = "exp1" }), []string{`experiments[2].name: got "exp1" twice`}},
 		{"folder outside", change(func(f *fixture) { f.results.Experiments[0].Runs[0].Dir = "../../etc" }), []string{`got "../../etc", want a folder inside`}},
 		{"sample of another size", change(func(f *fixture) { f.results.Dataset.Samples[0].Pixels = []byte{1} }), []string{"dataset.samples", "got 1 pixels, want width x height = 28 x 28"}},
-		{"absurd size", change(func(f *fixture) { f.results.Dataset.Width, f.results.Dataset.Height = 1<<32, 1<<32 }), []string{"dataset.samples", "want width x height"}},
+		{"absurd size", change(func(f *fixture) {
+			f.results.Dataset.Width, f.results.Dataset.Height = 1<<(bits.UintSize/2), 1<<(bits.UintSize/2)
+		}), []string{"dataset.samples", "want width x height"}},
 		{"mistake of another size", change(func(f *fixture) { f.evals["runs/exp1-seed42"].Mistakes[3].Pixels = nil }), []string{"evaluation.json", "mistakes: example 103: got 0 pixels"}},
 		{"ragged confusion", change(func(f *fixture) { e := f.evals["runs/exp1-seed42"]; e.Confusion[4] = e.Confusion[4][:7] }), []string{"evaluation.json", "confusion[4]: got 7 columns, want 10"}},
 		{"broken evidence", overwrite("runs/exp2-seed42/evidence.json", "["), []string{"evidence.json", "byte 1"}},

@@ -220,11 +220,13 @@ type snapshot struct {
 	since    sums
 }
 
-// sums are those over the examples since the last point of the curves.
+// sums are those over the examples since the last point of the curves, all of steps with
+// the same learning rate.
 type sums struct {
 	cost    float64
 	correct int
 	seen    int
+	rate    float64
 }
 
 // run is a training at either number type.
@@ -346,6 +348,10 @@ func (o *owner) state() state {
 
 // advance makes one step.
 func (t *training) advance() {
+	if t.since.seen > 0 && t.since.rate != t.run.rate() { // so the curves say where it changed
+		t.point(false)
+	}
+	t.since.rate = t.run.rate()
 	cost, n, err := t.run.step()
 	if err != nil {
 		t.phase, t.message = diverged, err.Error()
@@ -382,7 +388,7 @@ func (t *training) advance() {
 // point adds to the curves; at the end of an epoch with a look at the validation set.
 func (t *training) point(look bool) {
 	p := point{
-		Branch: t.branch, Step: t.run.steps(), Rate: t.run.rate(), Epoch: t.run.epoch(), Ends: t.run.epochOver(),
+		Branch: t.branch, Step: t.run.steps(), Rate: t.since.rate, Epoch: t.run.epoch(), Ends: t.run.epochOver(),
 		TrainCost: t.since.cost / float64(t.since.seen), TrainAccuracy: float64(t.since.correct) / float64(t.since.seen),
 	}
 	t.since = sums{}

@@ -403,6 +403,59 @@ func TestFar(t *testing.T) {
 	}
 }
 
+// The curves have a point where the learning rate changes, so that no mean is over steps of
+// two rates.
+func TestPointWhereTheRateChanges(t *testing.T) {
+	s, ctx := serve(t, Options{Data: digits(t)}), t.Context()
+	// points returns those of eight steps, with another rate after the fifth, and then of a
+	// branch from step 5 with a third.
+	points := func(every int) []point {
+		c := settings()
+		s.wants("/api/configure", c, nil)
+		if err := s.owner.do(ctx, func() error { s.owner.training.pointEvery, s.owner.training.every = every, 1; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		steps := func(n int) {
+			for range n {
+				s.wants("/api/control", object{"action": "batch"}, nil)
+			}
+		}
+		steps(5)
+		s.wants("/api/rate", object{"learning_rate": 0.4}, nil)
+		s.wants("/api/rate", object{"learning_rate": 0.3}, nil)
+		steps(3)
+		var e everything
+		s.ask(httptest.NewRequest("GET", "/api/state", nil), &e)
+		s.wants("/api/branch", object{"snapshot": e.Snapshots[5].ID, "settings": object{"learning_rate": 0.2}}, nil)
+		steps(3)
+		s.ask(httptest.NewRequest("GET", "/api/state", nil), &e)
+		return e.Points
+	}
+	each, some := points(1), points(4)
+	rate := settings().LearningRate
+	mean := func(of []point) (sum float64) {
+		for _, p := range of {
+			sum += p.TrainCost / float64(len(of))
+		}
+		return sum
+	}
+	want := []struct {
+		branch, step int
+		rate, cost   float64
+	}{
+		{0, 4, rate, mean(each[:4])}, {0, 5, rate, each[4].TrainCost}, {0, 8, 0.3, mean(each[5:8])},
+		{1, 5, rate, each[4].TrainCost}, {1, 8, 0.2, mean(each[8:11])},
+	}
+	if len(some) != len(want) {
+		t.Fatalf("%d points, want %d: %+v", len(some), len(want), some)
+	}
+	for i, w := range want {
+		if p := some[i]; p.Branch != w.branch || p.Step != w.step || p.Rate != w.rate || math.Abs(p.TrainCost-w.cost) > 1e-12 {
+			t.Errorf("point %d is %+v, want %+v", i, p, w)
+		}
+	}
+}
+
 // A look says of which training and branch it is: that of now, or that of the snapshot.
 func TestLookNamesItsBranch(t *testing.T) {
 	s := serve(t, Options{Data: digits(t)})
@@ -494,7 +547,10 @@ func TestEvaluationsAreNotStale(t *testing.T) {
 	step()
 	check("step 2 of a branch", -1)
 	check("step 2 of its parent", e.Snapshots[2].ID)
-	if err := s.owner.do(ctx, func() error { s.owner.training.run.setRate(1e300); return nil }); err != nil { // more than settings may have
+	if err := s.owner.do(ctx, func() error {
+		s.owner.training.run.(*typedRun[float32]).ready.Net.Params()[0].Value[0] = float32(math.NaN()) // as a rate too high would
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	step() // the parameters are not finite

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math"
 	"slices"
@@ -254,7 +255,7 @@ func (t *Trainer[T]) Fit(ctx context.Context, fit, validation dataset.View, o Fi
 	switch {
 	case errors.As(failure, &diverged):
 		result.Stopped = StoppedDiverged
-	case failure != nil && ctx.Err() != nil:
+	case failure != nil && errors.Is(failure, ctx.Err()):
 		result.Stopped = StoppedInterrupted
 	case failure != nil: // the data: nothing was trained
 		result.Stopped = ""
@@ -275,9 +276,9 @@ func (t *Trainer[T]) Fit(ctx context.Context, fit, validation dataset.View, o Fi
 		if o.KeepBest {
 			left = result.Best
 		}
-		if validation.Len() > 0 && left.Step > 0 && math.IsNaN(left.Validation.Cost) {
+		if cost := left.Validation.Cost; validation.Len() > 0 && left.Step > 0 && (math.IsNaN(cost) || math.IsInf(cost, 0)) {
 			result.Stopped = StoppedDiverged
-			return result, &DivergedError{Epoch: t.epoch, Step: t.steps, Rate: t.o.Rate, What: "the validation cost is NaN"}
+			return result, &DivergedError{Epoch: t.epoch, Step: t.steps, Rate: t.o.Rate, What: fmt.Sprintf("the validation cost is %v", cost)}
 		}
 	}
 	return result, failure

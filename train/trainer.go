@@ -57,10 +57,10 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 	switch {
 	case o.Loss == nil || o.Penalty == nil || o.Rule == nil:
 		return nil, fmt.Errorf("train.New: Loss, Penalty and Rule must all be given")
-	case !(o.Rate > 0) || math.IsInf(o.Rate, 0):
-		return nil, usererr.New("learning rate %v, want a finite number > 0", o.Rate)
-	case o.Batch < 1:
-		return nil, usererr.New("batch of %d examples, want 1 or more", o.Batch)
+	case !possibleRate[T](o.Rate):
+		return nil, usererr.New("learning rate %v, want a finite number > 0, as %T too", o.Rate, T(0))
+	case o.Batch < 1 || o.Batch > mostExamples:
+		return nil, usererr.New("batch of %d examples, want 1 to %d", o.Batch, mostExamples)
 	case o.Batch < 2 && hasBatchNorm(net):
 		return nil, usererr.New("batch of 1 example has no variance to normalise with, want 2 or more with batch normalisation")
 	case o.LookEvery < 0:
@@ -76,6 +76,14 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 		labels:    make([]uint8, o.Batch),
 		evaluator: NewEvaluator(net, o.Loss, o.Threads),
 	}, nil
+}
+
+// mostExamples is how many examples a batch may have.
+const mostExamples = 1 << 24
+
+// possibleRate says whether a step with that rate moves anything, and keeps it finite.
+func possibleRate[T matrix.Float](rate float64) bool {
+	return T(rate) > 0 && !math.IsInf(float64(T(rate)), 0)
 }
 
 func hasBatchNorm[T matrix.Float](net *nn.Network[T]) bool {
@@ -97,10 +105,10 @@ func (t *Trainer[T]) LossCache() *nn.LossCache[T] { return t.loss }
 func (t *Trainer[T]) Rate() float64 { return t.o.Rate }
 
 // SetRate changes the learning rate of the steps to come. It panics when rate is not a
-// finite number > 0.
+// finite number > 0, in T too.
 func (t *Trainer[T]) SetRate(rate float64) {
-	if !(rate > 0) || math.IsInf(rate, 0) {
-		panic(fmt.Sprintf("train: learning rate %v, want a finite number > 0", rate))
+	if !possibleRate[T](rate) {
+		panic(fmt.Sprintf("train: learning rate %v, want a finite number > 0, as %T too", rate, T(0)))
 	}
 	t.o.Rate = rate
 }

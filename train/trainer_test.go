@@ -54,7 +54,7 @@ func TestNewRefuses(t *testing.T) {
 		{"negative rate", plain, func(o *train.Options[float32]) { o.Rate = -1 }, "learning rate -1"},
 		{"rate NaN", plain, func(o *train.Options[float32]) { o.Rate = math.NaN() }, "learning rate NaN"},
 		{"infinite rate", plain, func(o *train.Options[float32]) { o.Rate = math.Inf(1) }, "learning rate +Inf"},
-		{"batch 0", plain, func(o *train.Options[float32]) { o.Batch = 0 }, "batch of 0 examples, want 1 or more"},
+		{"batch 0", plain, func(o *train.Options[float32]) { o.Batch = 0 }, "batch of 0 examples, want 1 to 16777216"},
 		{"batch 1 with batch norm", normed, func(o *train.Options[float32]) { o.Batch = 1 }, "batch of 1 example has no variance to normalise with, want 2 or more with batch normalisation"},
 		{"looks", plain, func(o *train.Options[float32]) { o.LookEvery = -1 }, "a look every -1 steps, want 0 or more"},
 		{"threads", plain, func(o *train.Options[float32]) { o.Threads = -1 }, "-1 threads, want 0 or more"},

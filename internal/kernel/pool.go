@@ -10,7 +10,8 @@ import (
 
 // Pool is a fixed set of goroutines that help the caller. Between two tasks of a
 // training step they wait awake, some 50 µs of looking at one variable;
-// after a longer pause they sleep. They end when the Pool is no longer reachable.
+// after a longer pause they sleep. They end when the Pool is no longer reachable, which
+// one of PoolOf always is.
 type Pool struct {
 	threads int
 	shared  *shared
@@ -189,7 +190,7 @@ var (
 
 // PoolOf returns the pool that all callers with that many threads share, so that
 // what follows each other, the step, the update, a look at the validation set,
-// finds the same workers awake.
+// finds the same workers awake. It is kept for ever: one for each number of threads.
 func PoolOf(threads int) *Pool {
 	poolsMu.Lock()
 	defer poolsMu.Unlock()
