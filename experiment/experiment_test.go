@@ -19,6 +19,7 @@ import (
 	"glassnet/dataset/drawn"
 	"glassnet/internal/numpyrand"
 	"glassnet/internal/usererr"
+	"glassnet/modelfile"
 	"glassnet/nn"
 	"glassnet/studies"
 	"glassnet/train"
@@ -678,6 +679,46 @@ func TestTinyData(t *testing.T) {
 	}
 }
 
+// A network that is too large is refused before its weights are drawn, and a folder that
+// holds a run before anything is written.
+func TestRefusedBeforehand(t *testing.T) {
+	data := digits(t, 100, 20)
+	c := Default()
+	c.Random, c.Hidden, c.Batch = RandomNumpy, []int{1 << 16, 1 << 16}, 1
+	large := Settings{Precision: "float32", Seed: 42, Config: c}
+	const want = "parameters, want at most"
+	if _, err := Prepare[float32](data, large, 1); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Prepare: %v, want %q", err, want)
+	}
+	dir := t.TempDir()
+	if _, err := Train(context.Background(), dir, data, large, TrainOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Train: %v, want %q", err, want)
+	}
+	s := parse(t, strings.NewReplacer("hidden = [8]", "hidden = [65536, 65536]", "batch = 32", "batch = 2").Replace(small))
+	if _, err := s.Run(context.Background(), dir, data, RunOptions{Threads: 1}); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Run: %v, want %q", err, want)
+	}
+	if _, err := parse(t, small).Run(context.Background(), dir, data, RunOptions{}); err == nil || !strings.Contains(err.Error(), "on 0 threads") {
+		t.Errorf("Run on 0 threads: %v", err)
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
+		t.Errorf("%v was written (%v)", names, err)
+	}
+	few := Settings{Precision: "float32", Seed: 1, Config: Default()}
+	few.Epochs = 1
+	if _, err := Train(context.Background(), dir, data, few, TrainOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Train(context.Background(), dir, data, few, TrainOptions{}); err == nil || !strings.Contains(err.Error(), "of another run") {
+		t.Errorf("Train into the folder of another run: %v", err)
+	}
+	// The model says how many examples its steps had: here all 80 that there are, not 128.
+	m, err := modelfile.Load[float32](filepath.Join(dir, "model.safetensors"))
+	if err != nil || m.Facts.Batch != 80 {
+		t.Errorf("the model says steps of %+v (%v), want 80 examples", m, err)
+	}
+}
+
 func TestTrainWithNumpyNumbers(t *testing.T) {
 	data := digits(t, 100, 20)
 	c := Default()
@@ -856,6 +897,10 @@ func TestPublishedFiguresAreCutOffAndRounded(t *testing.T) {
 	}
 	if got := rounded(&v); got != "0.075" {
 		t.Errorf("rounded(%v) = %s, want 0.075", v, got)
+	}
+	even := 0.9285 // times 1000 a tie exactly: to even
+	if got := rounded(&even); got != "0.928" {
+		t.Errorf("rounded(%v) = %s, want 0.928", even, got)
 	}
 	tie := 0.9295 // 11154 of 12000, as in the published table's first row
 	if got := rounded(&tie); got != "0.930" {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"glassnet/dataset"
+	"glassnet/matrix"
 	"glassnet/nn"
 	"glassnet/optim"
 	"glassnet/random"
@@ -392,6 +393,55 @@ func TestFitEndsWithOverflowingOutputs(t *testing.T) {
 		var diverged *train.DivergedError
 		if !errors.As(err, &diverged) || result.Steps != 1 || !strings.Contains(diverged.What, "the validation cost is NaN") || result.Stopped != "diverged" || !math.IsNaN(result.Last.Validation.Accuracy) {
 			t.Errorf("best kept %v: result %+v, error %v, want divergence behind step 1", keep, result, err)
+		}
+	}
+}
+
+// spoilt is cross entropy but for looks at 40 examples, the n-th of which, from 1, costs
+// what spoils says.
+type spoilt struct {
+	nn.CrossEntropy[float32]
+	spoils map[int]float64
+	looks  *int
+}
+
+func (s spoilt) Forward(c *nn.LossCache[float32], logits matrix.Matrix[float32], labels []uint8) float64 {
+	cost := s.CrossEntropy.Forward(c, logits, labels)
+	if len(labels) != 40 {
+		return cost
+	}
+	*s.looks++
+	if v, ok := s.spoils[*s.looks]; ok {
+		c.Losses[3] = float32(v)
+	}
+	return cost
+}
+
+// A look that shows nothing is neither the best, once there is another, nor, where the best
+// weights are kept, what a training ends with.
+func TestFitWithLooksThatShowNothing(t *testing.T) {
+	all := dataset.All(images(90, 5, 4, 1))
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, test := range []struct {
+		name   string
+		spoils map[int]float64
+		keep   bool
+		best   func(epoch int) bool
+		what   string // of the divergence
+	}{
+		{"the first is NaN", map[int]float64{1: nan}, true, func(e int) bool { return e > 1 }, ""},
+		{"the last is NaN, the best is kept", map[int]float64{4: nan}, true, func(e int) bool { return e < 4 }, ""},
+		{"the last is NaN", map[int]float64{4: nan}, false, func(e int) bool { return e < 4 }, "the validation cost is NaN"},
+		{"the last is infinite", map[int]float64{4: inf}, false, func(e int) bool { return e < 4 }, "the validation cost is +Inf"},
+		{"all are infinite", map[int]float64{1: inf, 2: inf, 3: inf, 4: inf}, true, func(e int) bool { return e == 1 }, "the validation cost is +Inf"},
+	} {
+		net := network[float32](t, describe(false, 25, 8, 4), 1)
+		o := options[float32](0.1, 10)
+		o.Loss = spoilt{spoils: test.spoils, looks: new(int)}
+		result, err := newTrainer(t, net, o).Fit(context.Background(), all.Slice(0, 50), all.Slice(50, 90), train.FitOptions{Epochs: 4, KeepBest: test.keep})
+		var diverged *train.DivergedError
+		if !test.best(result.Best.Epoch) || errors.As(err, &diverged) != (test.what != "") || diverged != nil && diverged.What != test.what {
+			t.Errorf("%s: best in epoch %d, error %v, want divergence %q", test.name, result.Best.Epoch, err, test.what)
 		}
 	}
 }
