@@ -133,10 +133,18 @@ test('a digit drawn with the mouse is read, one request at a time, and goes to S
   assert.equal((await asked).postDataJSON().pixels, prediction.pixels)
   await page.getByRole('img', { name: /^Occlusion for class 7/ }).waitFor()
 
+  // Where the person has not said what was meant, nothing is right or wrong. See through finds the drawing by itself, too.
+  await page.goto(`${studio.url}#see/drawn`)
+  await page.getByTestId('label').getByText('1, what the network said: say under Draw what you meant').waitFor()
+  assert.match(await page.getByTestId('says').innerText(), /^1, [\d.]+ %$|^1, over 99.9 %$/)
+  await page.goBack()
+
   await page.getByRole('group', { name: 'What did you mean?' }).getByRole('button', { name: '7' }).click()
   await answer().getByText('Wrong: you meant 7.').waitFor()
   await page.getByRole('button', { name: 'See through it' }).click()
   await page.waitForURL(/#see\/drawn$/)
+  await page.getByTestId('label').getByText('7', { exact: true }).waitFor()
+  await page.getByTestId('says').getByText(', wrong').waitFor()
   // Who comes back finds the drawing.
   await page.goBack()
   assert.equal((await showsWhatTheServerSays()).predicted, 1)
@@ -247,7 +255,7 @@ test('while it trains, the drawing is read again, at most twice a second; so it 
   assert.ok(Math.min(...apart) > 400, `predictions ${apart.join(', ')} ms apart`)
   assert.equal(predictions.most, 1)
   await studio.post('control', { action: 'stop' })
-  await page.getByTestId('phase').getByText('done').waitFor()
+  await page.getByTestId('phase').getByText('stopped').waitFor()
   await showsWhatTheServerSays()
 
   const asked = page.waitForRequest((r) => r.url().endsWith('/api/predict') && r.postDataJSON().at !== -1)

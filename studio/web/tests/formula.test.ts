@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { mathml, parse, pieces, type Markup, type Part, type Term } from '../src/lib/formula.ts'
+import { prose } from '../src/lib/show.ts'
 
 const minus = '−'
 
@@ -163,6 +164,12 @@ const formulas: [string, number][] = [
   ['0.9·0.4 + 0.1·0.3·(8 / 7)', 0.36 + 0.03 * (8 / 7)],
   ['0.0001 / 2·(3.5 + 2.25)', 0.00005 * 5.75],
 ]
+
+test('the server’s sentences have the page’s numbers', () => {
+  assert.equal(prose('one update moves the weights of layer 1 by 6.8e-07 of their length'), 'one update moves the weights of layer 1 by 6.8·10⁻⁷ of their length')
+  assert.equal(prose('mean difference -0.0044 to +0.0099, p = 1e-05 (-3 to 2), l2-norm, batch-norm - plain'), 'mean difference −0.0044 to +0.0099, p = 10⁻⁵ (−3 to 2), l2-norm, batch-norm - plain')
+  assert.equal(prose('1e+03 times, exp2 and 1.5e3x'), '10³ times, exp2 and 1.5e3x')
+})
 
 test('a formula of numbers comes to what it says', () => {
   for (const [text, want] of formulas) {

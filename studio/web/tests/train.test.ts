@@ -222,7 +222,7 @@ test('start, pause, one batch, one epoch, stop', async () => {
   await looksAt(page, next)
   await becomes(page, 'step', whole(next))
   await button(page, 'Stop').click()
-  await phase(page, 'done')
+  await phase(page, 'stopped')
 })
 
 test('the buttons keep the focus when a batch or a training ends, and do nothing more', async () => {
@@ -328,6 +328,17 @@ test('the learning rate can be changed while it trains, and the curves say where
   await button(page, 'Change').click()
   await page.getByRole('form', { name: 'Change the learning rate' }).getByRole('alert').waitFor()
   assert.equal((await everything()).state.learning_rate, 0.025)
+})
+
+test('a rate that is changed between two points of the curves is told with its step', async () => {
+  const page = await studio.page()
+  await studio.fresh(page, 'train', { epochs: 3, learning_rate: 0.1 })
+  for (let i = 0; i < 5; i++) await studio.post('control', { action: 'batch' })
+  await page.getByLabel('or change it to').fill('0.5')
+  await button(page, 'Change').click()
+  await becomes(page, 'rate-now', '0.5')
+  await button(page, 'One epoch').click()
+  await becomes(page, 'rate-changes', 'after step 5')
 })
 
 test('curves, weights, histograms and findings are those of the training, at every time', async () => {

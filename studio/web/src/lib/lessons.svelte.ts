@@ -51,6 +51,16 @@ const ended = ({ state, points }: Moment): number => {
   const last = points.at(-1)
   return last?.ends && last.epoch === state.epoch ? state.epoch : Math.max(0, state.epoch - 1)
 }
+/** The points of the epoch that ended last, the last of them with its look. */
+const lastEpoch = ({ points }: Moment): Point[] => {
+  const end = points.findLastIndex((p) => p.ends)
+  return points.slice(0, end + 1).filter((p) => p.epoch === points[end]?.epoch)
+}
+/** The validation cost after an epoch all of whose steps had a rate that fits; NaN when it had not. */
+const costAt = (m: Moment, fits: (rate: number) => boolean): number => {
+  const epoch = lastEpoch(m)
+  return epoch.every((p) => fits(p.learning_rate)) ? (epoch.at(-1)?.val_cost ?? NaN) : NaN
+}
 const guessing = (m: Moment): number => Math.log(m.state.classes)
 
 const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
@@ -96,12 +106,12 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
     steps: [
       {
         text: 'Too small: an epoch at 0.001 or less, cost still near guessing',
-        done: (m) => m.grown && m.state.learning_rate <= 0.001 && looks(m).length > 0 && looks(m).at(-1)! > 0.8 * guessing(m),
+        done: (m) => m.grown && costAt(m, (rate) => rate <= 0.001) > 0.8 * guessing(m),
       },
       { text: 'Good: 90 % validation accuracy within three epochs', done: (m) => m.grown && m.state.epoch <= 3 && (m.points.at(-1)?.val_accuracy ?? 0) >= 0.9 },
       {
         text: 'Too large: an epoch at 1 or more, no better than guessing',
-        done: (m) => m.grown && m.state.learning_rate >= 1 && (m.state.phase === 'diverged' || (looks(m).at(-1) ?? 0) >= guessing(m)),
+        done: (m) => m.grown && ((m.state.phase === 'diverged' && m.state.learning_rate >= 1) || costAt(m, (rate) => rate >= 1) >= guessing(m)),
       },
     ],
     ways: [
@@ -114,7 +124,7 @@ const tasks: Omit<Lesson, 'id' | 'title' | 'html'>[] = [
     task: 'Train on few examples until the two curves part; then again with a penalty. Most of the training examples are set aside here: the few that are left are soon learned by heart.',
     steps: [
       {
-        text: 'No penalty: validation cost past its lowest, training cost below a quarter of it',
+        text: 'No penalty: validation cost past its lowest, training cost below a quarter of the validation cost',
         done: (m) => {
           const costs = looks(m)
           const last = costs.at(-1) ?? 0

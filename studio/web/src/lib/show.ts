@@ -19,6 +19,12 @@ function superscript(n: number): string {
   return String(n).replace(/./g, (c) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)] ?? '⁻')
 }
 
+/** A sentence of the server with its numbers as the page writes them. */
+export const prose = (text: string): string =>
+  text
+    .replace(/(\d(?:\.\d+)?)e([+-]\d+)/g, (_, mantissa: string, power: string) => `${mantissa === '1' ? '' : `${mantissa}·`}10${superscript(Number(power))}`)
+    .replace(/(^|[\s([])-(?=\d)/g, '$1−')
+
 /** A whole number with its thousands apart. */
 export const whole = (n: number): string => thousands.format(n)
 
