@@ -39,6 +39,11 @@ func Write(out string, dirs []string) error {
 	if err := os.MkdirAll(filepath.Join(out, "plots"), 0o777); err != nil {
 		return fmt.Errorf("make folder %q: %w", filepath.Join(out, "plots"), err)
 	}
+	for _, dir := range []string{out, filepath.Join(out, "plots")} {
+		if err := atomicfile.Sweep(dir); err != nil { // of a report that was killed
+			return err
+		}
+	}
 	for _, f := range files {
 		if err := atomicfile.Write(filepath.Join(out, filepath.FromSlash(f.path)), f.write); err != nil {
 			return err

@@ -671,6 +671,28 @@ func TestWriteErrors(t *testing.T) {
 	}
 }
 
+// What a report that was killed has left is gone after the next one.
+func TestLeftoversAreSwept(t *testing.T) {
+	dir := publishedFixture().write(t, filepath.Join(t.TempDir(), "published"))
+	left := []string{filepath.Join(dir, ".report.md.tmp-ABCDEFGHIJKLMNOPQRSTUVWXYZ"), filepath.Join(dir, "plots", ".a.png.tmp-ABCDEFGHIJKLMNOPQRSTUVWXYZ")}
+	if err := os.MkdirAll(filepath.Join(dir, "plots"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range left {
+		if err := os.WriteFile(path, []byte("half"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Write(dir, []string{dir}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range left {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s is still there", path)
+		}
+	}
+}
+
 func TestWriteNeedsAPlace(t *testing.T) {
 	if err := Write(t.TempDir(), nil); err == nil {
 		t.Error("Write without folders: got no error")

@@ -75,6 +75,8 @@ func (e statusError) Unwrap() error { return e.error }
 // {"error", "try"} with a status. What went wrong inside is logged, not sent.
 func (s *server) answer(f func(r *http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The time for the answer begins with it, not while its numbers are computed.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		if r.Method == http.MethodPost {
 			if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 				s.send(w, http.StatusUnsupportedMediaType, map[string]string{"error": "want Content-Type: application/json"})
@@ -95,6 +97,9 @@ func (s *server) answer(f func(r *http.Request) (any, error)) http.Handler {
 		case errors.As(err, &diverged):
 			s.send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": "a smaller learning rate"})
 		case errors.As(err, &status):
+			if status.status == http.StatusServiceUnavailable {
+				w.Header().Set("Retry-After", "5")
+			}
 			s.send(w, status.status, map[string]string{"error": err.Error()})
 		case r.Context().Err() != nil: // who asked has gone
 		case isUser:
@@ -118,6 +123,7 @@ func (s *server) send(w http.ResponseWriter, status int, value any) {
 		s.log.Error("answer failed", "error", err)
 		status, data = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerWithin))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(data) // who has gone away needs no answer
@@ -669,12 +675,23 @@ func (s *server) postImages(r *http.Request) (any, error) {
 	return images, nil
 }
 
+// queueWithin is how long a request waits for its turn to compute.
+const queueWithin = 20 * time.Second
+
 // mayWork waits until one of the few places is free for a request that computes much;
 // release gives it back.
 func (s *server) mayWork(ctx context.Context) (release func(), err error) {
+	waited := time.NewTimer(s.waits)
+	defer waited.Stop()
 	select {
 	case s.working <- struct{}{}:
+		if ctx.Err() != nil { // nobody waits for it
+			<-s.working
+			return nil, ctx.Err()
+		}
 		return func() { <-s.working }, nil
+	case <-waited.C:
+		return nil, statusError{http.StatusServiceUnavailable, errors.New("other requests are being computed: ask again in a moment")}
 	case <-s.closing:
 		return nil, statusError{http.StatusServiceUnavailable, errors.New("the studio is ending")}
 	case <-ctx.Done():

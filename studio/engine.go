@@ -259,8 +259,8 @@ const (
 	maxSnapshotBytes = 512 << 20
 	maxPoints        = 4096
 	maxBranches      = 256
-	maxParameters    = 1 << 24
-	maxNumbers       = 1 << 25 // of a batch in all layers; a pass there and back holds four to seven times as many
+	maxParameters    = 1 << 23
+	maxNumbers       = 1 << 24 // of a batch in all layers; a pass there and back holds four to seven times as many
 )
 
 // tellEvery is the time between two messages to the watchers: who reads numbers wants
@@ -387,9 +387,9 @@ func (t *training) advance() {
 
 // point adds to the curves; at the end of an epoch with a look at the validation set.
 func (t *training) point(look bool) {
-	p := point{
+	p := point{ // of huge costs even the mean may be beyond what a number holds, but for this
 		Branch: t.branch, Step: t.run.steps(), Rate: t.since.rate, Epoch: t.run.epoch(), Ends: t.run.epochOver(),
-		TrainCost: t.since.cost / float64(t.since.seen), TrainAccuracy: float64(t.since.correct) / float64(t.since.seen),
+		TrainCost: min(t.since.cost/float64(t.since.seen), math.MaxFloat64), TrainAccuracy: float64(t.since.correct) / float64(t.since.seen),
 	}
 	t.since = sums{}
 	if look {

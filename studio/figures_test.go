@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -453,6 +454,77 @@ func TestPointWhereTheRateChanges(t *testing.T) {
 		if p := some[i]; p.Branch != w.branch || p.Step != w.step || p.Rate != w.rate || math.Abs(p.TrainCost-w.cost) > 1e-12 {
 			t.Errorf("point %d is %+v, want %+v", i, p, w)
 		}
+	}
+}
+
+// The curves have no number that JSON has not, whatever the costs were.
+func TestPointOfHugeCosts(t *testing.T) {
+	s := serve(t, Options{Data: digits(t)})
+	s.wants("/api/configure", settings(), nil)
+	if err := s.owner.do(t.Context(), func() error {
+		s.owner.training.since = sums{cost: math.Inf(1), seen: 3}
+		s.owner.training.point(false)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var e everything
+	if code := s.ask(httptest.NewRequest("GET", "/api/state", nil), &e); code != 200 || len(e.Points) != 1 || e.Points[0].TrainCost != math.MaxFloat64 {
+		t.Errorf("status %d, points %+v", code, e.Points)
+	}
+}
+
+// A request that computes much waits for its turn, and not for ever; nothing is computed for
+// one who has gone.
+func TestTurns(t *testing.T) {
+	s := serve(t, Options{Data: digits(t)})
+	s.wants("/api/configure", settings(), nil)
+	s.waits = 20 * time.Millisecond
+	for range maxWorking {
+		s.working <- struct{}{}
+	}
+	ask := func() *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "/api/look", strings.NewReader(`{"at": -1}`))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, r)
+		return w
+	}
+	if w := ask(); w.Code != 503 || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "ask again") {
+		t.Errorf("status %d, %v, %s", w.Code, w.Header(), w.Body)
+	}
+	for range maxWorking {
+		<-s.working
+	}
+	if w := ask(); w.Code != 200 {
+		t.Errorf("a free place: status %d, %s", w.Code, w.Body)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range 20 { // a free place, and nobody who waits
+		if _, err := s.mayWork(gone); !errors.Is(err, context.Canceled) || len(s.working) > 0 {
+			t.Fatalf("%v, %d places taken", err, len(s.working))
+		}
+	}
+}
+
+// An answer may take longer to compute than to be sent.
+func TestSlowAnswers(t *testing.T) {
+	s := serve(t, Options{Data: digits(t)})
+	server := httptest.NewUnstartedServer(s.answer(func(*http.Request) (any, error) {
+		time.Sleep(300 * time.Millisecond)
+		return "late", nil
+	}))
+	server.Config.WriteTimeout = 50 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	r, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if text, err := io.ReadAll(r.Body); err != nil || string(text) != `"late"` {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

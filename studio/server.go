@@ -143,6 +143,7 @@ type server struct {
 	steps       stepCache
 	evaluations evaluations
 	working     chan struct{} // a place for each request that computes much
+	waits       time.Duration // how long one waits for it
 	log         *slog.Logger
 	closing     chan struct{} // closed when the server ends
 
@@ -160,7 +161,7 @@ func newServer(ctx context.Context, o Options, log *slog.Logger) *server {
 			out: o.Out, dataset: cmp.Or(o.Dataset, o.Data.Name), threads: threads, hub: owner.hub, log: log, stopAll: ctx,
 			state: studyState{Phase: studyNone, Runs: []runProgress{}},
 		},
-		working: make(chan struct{}, maxWorking), log: log, closing: make(chan struct{}),
+		working: make(chan struct{}, maxWorking), waits: queueWithin, log: log, closing: make(chan struct{}),
 		neighbours: map[string]*neighbours{},
 	}
 }

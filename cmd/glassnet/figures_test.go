@@ -314,6 +314,35 @@ func TestStudyThatBreaksThePromise(t *testing.T) {
 	}
 }
 
+// A study whose report cannot be written prints what came out, and fails.
+func TestStudyWithoutItsReport(t *testing.T) {
+	study, err := experiment.Parse("replay.toml", []byte(replay))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, inTheWay := range []string{"results.csv", "report.html"} {
+		var to, beside bytes.Buffer
+		s, out := &session{ctx: t.Context(), stdout: &to, stderr: &beside, args: []string{"study", "replay.toml"}}, t.TempDir()
+		if err := os.Mkdir(filepath.Join(out, inTheWay), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		c := studyCmd{Studies: []string{"replay.toml"}, Quiet: true}
+		err := c.runAll(s, []*experiment.Study{study}, fewDigits(t, "mnist", 100, 50), out, 2)
+		if err == nil || !strings.Contains(err.Error(), inTheWay) || !strings.Contains(to.String(), "exp3") || strings.Contains(to.String(), "report: ") {
+			t.Errorf("without %s: %v, printed %q", inTheWay, err, to.String())
+		}
+	}
+}
+
+// An argument that is not UTF-8 would name another file.
+func TestArgumentsAreUTF8(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	code := run([]string{"evaluate", "a\xe9/model.safetensors"}, &stdout, &stderr)
+	if code != exitUsage || !strings.Contains(stderr.String(), `the argument "a\xe9/model.safetensors" is not UTF-8`) {
+		t.Errorf("exit code %d, %q", code, stderr.String())
+	}
+}
+
 // An interrupted session says what of it is missing; one on digits that stand in for MNIST,
 // how to have them again.
 func TestUnfinishedIsTold(t *testing.T) {
@@ -362,7 +391,7 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
 // A result that could not be written is a failure.
 func TestWriteErrors(t *testing.T) {
-	for _, args := range []string{"version", "studies", "studies published"} {
+	for _, args := range []string{"version", "studies", "studies published", "--version", "--help", "train --help", "help study"} {
 		var stderr bytes.Buffer
 		code := run(strings.Fields(args), fullDisk{}, &stderr)
 		if code != exitFailed || !strings.HasPrefix(stderr.String(), "error: ") || !strings.Contains(stderr.String(), "no space left") {

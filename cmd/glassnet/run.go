@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -66,12 +67,24 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	for _, a := range args {
+		if !utf8.ValidString(a) { // the parser would put another character in the place of what is not
+			return fail(stderr, usererr.New("the argument %q is not UTF-8", a), "another name for the file or folder; glassnet --help")
+		}
+	}
 	var c commands
 	exited := -1
+	out := &watchedWriter{w: stdout}
+	written := func(code int) int {
+		if out.err != nil {
+			return fail(stderr, fmt.Errorf("the result could not be written: %w", out.err), "")
+		}
+		return code
+	}
 	parser, err := kong.New(&c,
 		kong.Name("glassnet"),
 		kong.Description("Neural networks written from scratch, in a glass case."),
-		kong.Writers(stdout, stderr),
+		kong.Writers(out, stderr),
 		kong.Exit(func(code int) { exited = code }),
 		kong.Vars{"version": versionLine()},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
@@ -81,8 +94,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	args = joinNegative(asked(args))
 	parsed, err := parser.Parse(args)
-	if exited >= 0 {
-		return exited // help or the version was asked for and printed
+	if exited >= 0 || out.err != nil {
+		return written(exited) // help or the version was asked for and printed
 	}
 	if err != nil {
 		if flag, ok := strings.CutPrefix(err.Error(), "unknown flag "); ok && commandOf(err) == nil && someCommandHas(parser, flag) {
@@ -92,7 +105,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, caught, stop := interruptible()
 	defer stop()
-	out := &watchedWriter{w: stdout}
 	err = parsed.Run(&session{ctx: ctx, stdout: out, stderr: stderr, args: args})
 	if err == nil && out.err != nil {
 		err = fmt.Errorf("the result could not be written: %w", out.err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 
 	"glassnet/dataset"
 	"glassnet/internal/usererr"
@@ -64,6 +65,10 @@ func (c *studioCmd) Run(s *session) error {
 	o.Log = slog.New(slog.NewTextHandler(s.stderr, &slog.HandlerOptions{Level: level}))
 	o.Find = func(ctx context.Context, name string) (*dataset.Data, error) {
 		return dataset.Load(ctx, name, dataset.Options{Dir: c.Data, Offline: true})
+	}
+	// From there on what is let go is collected at once, not when as much again is in use.
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(2 << 30)
 	}
 	return studio.Serve(s.ctx, o, func(url string) {
 		fmt.Fprintf(s.stdout, "glassnet studio: %s\n", url)

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"glassnet/dataset"
 	"glassnet/experiment"
@@ -126,7 +130,7 @@ func (c *studyCmd) runAll(s *session, studies []*experiment.Study, data *dataset
 	}
 	var all []*experiment.Results
 	var dirs []string
-	var failure error
+	var failure, unwritten error
 	for _, study := range studies {
 		dir := out
 		if !c.alone() {
@@ -138,9 +142,7 @@ func (c *studyCmd) runAll(s *session, studies []*experiment.Study, data *dataset
 		})
 		if results != nil {
 			all, dirs = append(all, results), append(dirs, dir)
-			if err := report.WriteTables(dir, results); err != nil {
-				return err
-			}
+			unwritten = cmp.Or(unwritten, report.WriteTables(dir, results))
 		}
 		if err != nil {
 			failure = err
@@ -154,15 +156,20 @@ func (c *studyCmd) runAll(s *session, studies []*experiment.Study, data *dataset
 	if failure != nil && !interrupted(failure) {
 		return failure
 	}
-	if err := report.Write(out, dirs); err != nil {
+	// What came out is printed also where its report could not be written.
+	unwritten = cmp.Or(unwritten, report.Write(out, dirs))
+	if err := c.print(s.stdout, all); err != nil {
 		return err
 	}
-	if err := c.print(s.stdout, all, out); err != nil {
-		return err
+	if unwritten == nil && !c.JSON {
+		fmt.Fprintf(s.stdout, "report: %s\n", printable(filepath.Join(out, "report.html")))
 	}
 	if failure != nil {
 		fmt.Fprintln(s.stderr, "interrupted: "+unfinished(studies, all))
-		return failure
+		return cmp.Or(unwritten, failure)
+	}
+	if unwritten != nil {
+		return unwritten
 	}
 	return c.checkPublished(s.stderr, all)
 }
@@ -181,7 +188,7 @@ func unfinished(studies []*experiment.Study, done []*experiment.Results) string 
 	return strings.Join(text, ", ")
 }
 
-func (c *studyCmd) print(w io.Writer, all []*experiment.Results, out string) error {
+func (c *studyCmd) print(w io.Writer, all []*experiment.Results) error {
 	switch {
 	case c.JSON && c.alone():
 		return printJSON(w, all[0])
@@ -191,7 +198,6 @@ func (c *studyCmd) print(w io.Writer, all []*experiment.Results, out string) err
 	for _, r := range all {
 		fmt.Fprintf(w, "%s\n\n%s\n%s\n", printable(r.Title), report.TableText(r), report.SummaryText(r))
 	}
-	fmt.Fprintf(w, "report: %s\n", filepath.Join(out, "report.html"))
 	return nil
 }
 
@@ -268,10 +274,14 @@ func (c *reportCmd) Run(s *session) error {
 		}
 		defer release()
 	}
-	if err := report.Write(out, dirs); err != nil {
+	err := report.Write(out, dirs)
+	if c.Out == "" && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		return usererr.New("%w", err).Try("--out DIR, to write it elsewhere")
+	}
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.stdout, "report: %s\n", filepath.Join(out, "report.html"))
+	fmt.Fprintf(s.stdout, "report: %s\n", printable(filepath.Join(out, "report.html")))
 	return nil
 }
 
@@ -294,7 +304,13 @@ func studyFolders(dir string) ([]string, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, usererr.New("%q: no results.json there, want the folder of a finished study", dir)
+		err := usererr.New("%q: no results.json there, want the folder of a finished study", dir)
+		for _, below := range []string{"", "*"} {
+			if models, _ := filepath.Glob(filepath.Join(dir, below, "runs", "*", "model.safetensors")); len(models) > 0 {
+				return nil, err.Try("the study again: it did not end, but %d of its runs did: evaluate and explain take their models, such as %s", len(models), models[0])
+			}
+		}
+		return nil, err
 	}
 	return found, nil
 }

@@ -192,7 +192,7 @@ func (c *trainCmd) print(s *session, run experiment.Run, dir string) error {
 		fmt.Fprintln(s.stdout, map[bool]string{true: "model: none, its numbers are not finite", false: "model: none, it could not be written"}[run.Diverged != ""])
 		return nil
 	}
-	fmt.Fprintf(s.stdout, "model: %s\n", model)
+	fmt.Fprintf(s.stdout, "model: %s\n", printable(model))
 	return nil
 }
 
