@@ -277,6 +277,8 @@ func TestPreparePNGModes(t *testing.T) {
 		{"dark ink on nothing", paint(image.NewNRGBA(r), none, navy), "filled transparent parts with grey level 255"},
 		{"light ink on nothing", paint(image.NewNRGBA(r), none, cream), "filled transparent parts with grey level 0"},
 		{"dark ink on nothing, 16 bit", paint(image.NewNRGBA64(r), none, color.Black), "filled transparent parts with grey level 255"},
+		{"ink a little darker than grey on nothing", paint(image.NewNRGBA(r), none, color.Gray{127}), "filled transparent parts with grey level 255"},
+		{"ink a little lighter than grey on nothing", paint(image.NewNRGBA(r), none, color.Gray{128}), "filled transparent parts with grey level 0"},
 		{"half transparent ink", paint(image.NewNRGBA(r), none, color.NRGBA{0, 0, 0, 128}), "filled transparent parts with grey level 255"},
 		{"a card with a transparent edge", card, "filled transparent parts with grey level 250"},
 	}

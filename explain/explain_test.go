@@ -554,6 +554,12 @@ func TestRecordRefuses(t *testing.T) {
 	if _, err := explain.Record(net, dataset.All(examples), o); err == nil || !strings.Contains(err.Error(), "this step diverges (learning rate") {
 		t.Errorf("a step from infinite logits: %v", err)
 	}
+	// A cost after the update that is finite beside a penalty that is not.
+	steep := options[float64](t, nn.LossCrossEntropy, "l2", 1e-3)
+	steep.Rate = 1e200
+	if _, err := explain.Record(network[float64](t, stream, 12, "dense 3"), dataset.All(examples), steep); err == nil || !strings.Contains(err.Error(), "the cost of the batch after the update is +Inf") {
+		t.Errorf("a penalty after the update that is infinite: %v", err)
+	}
 	// A step that is finite and whose update is not.
 	o.Rate = 1e200
 	_, err := explain.Record(network[float64](t, stream, 12, "dense 5", "relu", "dense 3"), dataset.All(examples), o)
