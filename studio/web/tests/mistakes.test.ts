@@ -199,7 +199,7 @@ test('while it trains, the matrix follows, one request at a time', minutes, asyn
     assert.ok(start >= asked[i]![1], 'it asks before it was answered')
   }
   await studio.post('control', { action: 'stop' })
-  await page.getByTestId('phase').getByText('done').waitFor()
+  await page.getByTestId('phase').getByText('stopped').waitFor()
   const { state } = (await studio.get('state')) as Everything
   await page.getByTestId('matrix-step').getByText(whole(state.step), { exact: true }).waitFor()
   assert.deepEqual(await counts(), (await ask()).confusion)
