@@ -1,7 +1,6 @@
 package nn_test
 
 import (
-	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -206,29 +205,18 @@ func TestNumbersThatDoNotFitTheirShape(t *testing.T) {
 		c := layer.NewCache(nn.CacheOptions{Batch: 2, Backward: true, GradIn: true})
 		for _, n := range []int{0, 3, 7, 9, 4000} {
 			wrong := matrix.Matrix[float32]{Rows: 2, Cols: 4, Data: make([]float32, n)}
-			if got := panicOf(func() { layer.Forward(c, wrong, nn.Train) }); !strings.Contains(got, "got shape [2, 4] of ") {
+			if got := panicText(func() { layer.Forward(c, wrong, nn.Train) }); !strings.Contains(got, "got shape [2, 4] of ") {
 				t.Errorf("%s.Forward of [2, 4] in %d numbers: panic %q", layer.Spec().Kind, n, got)
 			}
 			layer.Forward(c, matrix.New[float32](2, 4), nn.Train)
-			if got := panicOf(func() { layer.Backward(c, wrong) }); !strings.Contains(got, "got shape [2, 4] of ") {
+			if got := panicText(func() { layer.Backward(c, wrong) }); !strings.Contains(got, "got shape [2, 4] of ") {
 				t.Errorf("%s.Backward of [2, 4] in %d numbers: panic %q", layer.Spec().Kind, n, got)
 			}
-			if got := panicOf(func() { nn.CrossEntropy[float32]{}.Forward(nn.NewLossCache[float32](2, 4), wrong, []uint8{0, 1}) }); !strings.Contains(got, "logits [2, 4]") {
+			if got := panicText(func() { nn.CrossEntropy[float32]{}.Forward(nn.NewLossCache[float32](2, 4), wrong, []uint8{0, 1}) }); !strings.Contains(got, "logits [2, 4]") {
 				t.Errorf("a loss of [2, 4] in %d numbers: panic %q", n, got)
 			}
 		}
 	}
-}
-
-// panicOf returns what f panics with.
-func panicOf(f func()) (text string) {
-	defer func() {
-		if v := recover(); v != nil {
-			text = fmt.Sprint(v)
-		}
-	}()
-	f()
-	return ""
 }
 
 // An epsilon that float32 does not hold would divide by 0.
@@ -236,7 +224,7 @@ func TestLeastEpsilon(t *testing.T) {
 	for epsilon, ok := range map[float64]bool{1e-31: false, 1e-50: false, 0: false, 1e-30: true, 1: true, 1.1: false} {
 		o := nn.BatchNormOptions{Epsilon: epsilon, Decay: 0.9}
 		a := nn.Architecture{Input: 2, Layers: []nn.LayerSpec{{Kind: nn.KindBatchNorm, Epsilon: epsilon, Decay: 0.9}}}
-		if got := panicOf(func() { nn.NewBatchNorm[float32](2, o) }); (got == "") != ok || (a.Check() == nil) != ok {
+		if got := panicText(func() { nn.NewBatchNorm[float32](2, o) }); (got == "") != ok || (a.Check() == nil) != ok {
 			t.Errorf("epsilon %v: panic %q, error %v", epsilon, got, a.Check())
 		}
 	}
