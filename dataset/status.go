@@ -98,14 +98,23 @@ func (s *SetStatus) inspect(seed uint64) {
 	}
 }
 
+// Check returns a user error where a folder that was named, by Dir or by the variable
+// GLASSNET_DATA, is none.
+func (o Options) Check() error {
+	for _, p := range o.places() {
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Verify reads every known data set that is here, compares it with the checksums, and
 // returns what Status does. It is an error, a usererr.Error, when one is damaged or none is
 // here.
 func Verify(ctx context.Context, o Options) ([]SetStatus, error) {
-	for _, p := range o.places() {
-		if err := p.check(); err != nil {
-			return nil, err
-		}
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
 	good, all := 0, Status(ctx, o)
 	for _, s := range all {

@@ -3,12 +3,13 @@ package dataset
 import (
 	"context"
 	"errors"
-	"glassnet/internal/usererr"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"glassnet/internal/usererr"
 )
 
 func TestStatusAndVerify(t *testing.T) {

@@ -70,6 +70,14 @@ func (s Settings) Validate() error {
 	return s.Config.Validate()
 }
 
+// validateFor checks them for the data too, and so before weights are drawn for the network.
+func (s Settings) validateFor(data *dataset.Data) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	return s.Architecture(data.Train.Features(), data.Train.Classes).Check()
+}
+
 // Progress is how far one run has come.
 type Progress struct {
 	Run       string // experiment and seed, "exp1-seed42"
@@ -130,11 +138,8 @@ type Ready[T matrix.Float] struct {
 // what trains it; data is divided as the settings say. Steps made one by one give the
 // bits of Train when each epoch's order is shuffled by the stream random.Shuffle.
 func Prepare[T matrix.Float](data *dataset.Data, s Settings, threads int) (*Ready[T], error) {
-	if err := s.Validate(); err != nil {
+	if err := s.validateFor(data); err != nil {
 		return nil, err
-	}
-	if err := s.Architecture(data.Train.Features(), data.Train.Classes).Check(); err != nil {
-		return nil, err // before its weights are drawn
 	}
 	return prepare[T](data, s, drawOf(data, s), threads)
 }
@@ -214,11 +219,8 @@ type TrainOptions struct {
 // *train.DivergedError or the context's. With any other error the Run says what came out,
 // if Stopped is not "", but its files are not all there.
 func Train(ctx context.Context, dir string, data *dataset.Data, s Settings, o TrainOptions) (Run, error) {
-	if err := s.Validate(); err != nil {
+	if err := s.validateFor(data); err != nil {
 		return Run{}, err
-	}
-	if err := s.Architecture(data.Train.Features(), data.Train.Classes).Check(); err != nil {
-		return Run{}, err // before its weights are drawn
 	}
 	for _, name := range []string{"config.toml", "history.csv", "model.safetensors", "evaluation.json", "result.json"} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {

@@ -131,10 +131,7 @@ func (s *Study) jobs(data *dataset.Data) ([]job, error) {
 				settings:   Settings{Dataset: s.dataIn(data), Precision: s.Precision, Seed: seed, Config: e.Config},
 				study:      s,
 			}
-			if err := j.settings.Validate(); err != nil {
-				return nil, usererr.New("experiment %q: %w", e.Name, err)
-			}
-			if err := j.settings.Architecture(data.Train.Features(), data.Train.Classes).Check(); err != nil {
+			if err := j.settings.validateFor(data); err != nil {
 				return nil, usererr.New("experiment %q: %w", e.Name, err)
 			}
 			jobs = append(jobs, j)

@@ -269,7 +269,7 @@ func number(v float64, m metric) string {
 	if strings.Trim(s, "+-0.") == "" {
 		return s[1:]
 	}
-	if whole := math.RoundToEven(v); m.digits == 0 && math.Abs(whole) < 1<<53 {
+	if whole := math.RoundToEven(v); m.digits == 0 && math.Abs(whole) <= math.MaxInt32 {
 		return s[:1] + thousands(int(math.Abs(whole)))
 	}
 	return s

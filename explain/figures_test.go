@@ -400,6 +400,17 @@ func TestHealthLimits(t *testing.T) {
 			t.Errorf("%s: findings %q, want %q", test.name, got, want)
 		}
 	}
+	// shrunk is what spoil does with weights of layer 3, [4, 4], of that length; those of
+	// glorot-normal have 0.5.
+	shrunk := func(length float64, spoil func(s step)) func(s step) {
+		return func(s step) {
+			spoil(s)
+			fill(s.Before[2], length)
+			for i := range s.Net.Params()[2].Grad {
+				s.Net.Params()[2].Grad[i] *= length / 2
+			}
+		}
+	}
 	// What a strong penalty has done is told as that. The rate is 0.5.
 	for _, test := range []struct {
 		spoil         func(s step)
@@ -408,10 +419,14 @@ func TestHealthLimits(t *testing.T) {
 	}{
 		{update(0.0301), 0, "learning rate is large", "A learning rate some ten times smaller."},
 		{update(0.0301), 0.0019, "learning rate is large", "A learning rate some ten times smaller."},
-		{update(0.0301), 0.0021, "The weights are short: with λ 0.0021 the penalty takes 0.001 of each away in every update.", "A smaller λ."},
+		{update(0.0301), 0.0021, "learning rate is large", "A learning rate some ten times smaller."}, // of weights that have their length
+		{shrunk(0.26, update(0.0301)), 0.0021, "learning rate is large", "A learning rate some ten times smaller."},
+		{shrunk(0.24, update(0.0301)), 0.0019, "learning rate is large", "A learning rate some ten times smaller."},
+		{shrunk(0.24, update(0.0301)), 0.0021, "The weights are short: with λ 0.0021 the penalty takes 0.001 of each away in every update.", "A smaller λ."},
 		{update(0.0301), 0.031, "The penalty's λ·w, with λ 0.031,", "A smaller λ."},
 		{gradient(0.99e-3), 0.0019, "many layers leave nothing", "Where the activation is sigmoid or tanh, ReLU; he-normal initial weights, or batch normalisation."},
-		{gradient(0.99e-3), 0.0021, "with λ 0.0021 the penalty takes 0.001 of each away in every update.", "A smaller λ."},
+		{gradient(0.99e-3), 0.0021, "many layers leave nothing", "Where the activation is sigmoid or tanh, ReLU; he-normal initial weights, or batch normalisation."},
+		{shrunk(0.24, gradient(0.99e-3)), 0.0021, "with λ 0.0021 the penalty takes 0.001 of each away in every update.", "A smaller λ."},
 		{unit(2, just(0), 32), 0, "so the cost does not change the weights before it.", "a smaller learning rate"},
 		{unit(2, just(0), 32), 1e-5, "so nothing but the penalty changes the weights before it, towards 0.", "a smaller learning rate"},
 	} {

@@ -45,6 +45,7 @@ const (
 	exploding      = 1e3
 	slow, fast     = 1e-6, 3e-2 // update over weight
 	strong         = 1e-3       // share of each weight that the penalty takes away in one update
+	short          = 0.5        // of the length that glorot-normal gives a layer's weights
 )
 
 // Health judges the step by its batch: units and updates from 32 examples on.
@@ -56,6 +57,7 @@ func (s *Step[T]) Health() Health {
 	var dense []LayerHealth
 	lambda, _ := s.lambda()
 	pulled := s.Rate*lambda > strong // to 0, in some hundred steps
+	shortened := 0                   // layers whose weights are so short that this has been seen
 	blocked := false                 // a ReLU passes nothing at all, and that has been found
 	for l := 1; l <= len(s.Net.Layers()); l++ {
 		layer, cache := s.layer(l)
@@ -80,16 +82,21 @@ func (s *Step[T]) Health() Health {
 		case nn.KindDense:
 			lh.Gradient = rootMeanSquare(cache.GradOut.Data)
 			w := s.part(l, "weight")
-			if length := rootMeanSquare(s.Before[s.params[w.Name]]); length > 0 {
+			length := rootMeanSquare(s.Before[s.params[w.Name]])
+			if length > 0 {
 				lh.Update = s.Rate * rootMeanSquare(w.Grad) / length
+			}
+			shrunk := pulled && length < short*math.Sqrt(2/float64(w.Shape[0]+w.Shape[1]))
+			if shrunk {
+				shortened++
 			}
 			dense = append(dense, lh)
 			switch {
 			case s.Rows() < enoughExamples: // the gradient of a few is larger than the mean of many
-			case lh.Update > fast && lambda*rootMeanSquare(s.Before[s.params[w.Name]]) > rootMeanSquare(w.Grad)/2:
+			case lh.Update > fast && lambda*length > rootMeanSquare(w.Grad)/2:
 				find(l, fmt.Sprintf("one update moves the weights of layer %d by %.2g of their length", l, lh.Update),
 					fmt.Sprintf("The penalty's λ·w, with λ %v, is most of the gradient that arrives here: the weights are pulled to 0.", lambda), "A smaller λ.")
-			case lh.Update > fast && pulled:
+			case lh.Update > fast && shrunk:
 				find(l, fmt.Sprintf("one update moves the weights of layer %d by %.2g of their length", l, lh.Update),
 					fmt.Sprintf("The weights are short: with λ %v the penalty takes %.2g of each away in every update.", lambda, s.Rate*lambda), "A smaller λ.")
 			case lh.Update > fast:
@@ -111,7 +118,7 @@ func (s *Step[T]) Health() Health {
 	if len(dense) > 1 {
 		first, last := dense[0], dense[len(dense)-1]
 		switch ratio := first.Gradient / last.Gradient; {
-		case ratio < vanishing && last.Gradient > 0 && !blocked && pulled:
+		case ratio < vanishing && last.Gradient > 0 && !blocked && shortened > 0:
 			find(first.Layer, fmt.Sprintf("the gradient at layer %d is %.2g of that at layer %d: it vanishes on its way", first.Layer, ratio, last.Layer),
 				fmt.Sprintf("Each layer scales the gradient by its weights, and with λ %v the penalty takes %.2g of each away in every update.", lambda, s.Rate*lambda),
 				"A smaller λ.")

@@ -212,8 +212,13 @@ func TestNumbersThatDoNotFitTheirShape(t *testing.T) {
 			if got := panicText(func() { layer.Backward(c, wrong) }); !strings.Contains(got, "got shape [2, 4] of ") {
 				t.Errorf("%s.Backward of [2, 4] in %d numbers: panic %q", layer.Spec().Kind, n, got)
 			}
-			if got := panicText(func() { nn.CrossEntropy[float32]{}.Forward(nn.NewLossCache[float32](2, 4), wrong, []uint8{0, 1}) }); !strings.Contains(got, "logits [2, 4]") {
-				t.Errorf("a loss of [2, 4] in %d numbers: panic %q", n, got)
+		}
+	}
+	for _, loss := range []nn.Loss[float32]{nn.CrossEntropy[float32]{}, nn.PublishedCrossEntropy[float32]{}} {
+		for _, n := range []int{0, 3, 7, 9, 4000} {
+			wrong := matrix.Matrix[float32]{Rows: 2, Cols: 4, Data: make([]float32, n)}
+			if got := panicText(func() { loss.Forward(nn.NewLossCache[float32](2, 4), wrong, []uint8{0, 1}) }); !strings.Contains(got, "logits [2, 4]") {
+				t.Errorf("%s of [2, 4] in %d numbers: panic %q", loss.Name(), n, got)
 			}
 		}
 	}

@@ -54,7 +54,8 @@ func NewLossCache[T matrix.Float](batch, classes int) *LossCache[T] {
 
 // Begin prepares the loss of logits [batch, classes]: every field but GradLogits has the
 // batch's shape then. Losses are to be filled, and Probabilities and Predicted, which Softmax
-// does. It panics when there is no room for the logits, or not a label for each.
+// does. It panics when there is no room for the logits, their Data does not fit their
+// shape, or there is not a label for each row.
 func (c *LossCache[T]) Begin(logits matrix.Matrix[T], labels []uint8) {
 	if logits.Cols != c.probabilities.Cols || logits.Rows > len(c.losses) || len(labels) != logits.Rows || len(logits.Data) != logits.Rows*logits.Cols {
 		panic(fmt.Sprintf("nn: loss of logits %v, %d numbers, and %d labels, want at most [%d, %d] and a label for each row",

@@ -131,8 +131,8 @@ func anyDrawable(curves []curve, logarithmic bool) bool {
 	return slices.ContainsFunc(curves, func(c curve) bool { return len(segments(c.xys, logarithmic)) > 0 })
 }
 
-// steep says whether costs range so widely that only a logarithmic axis shows them: they
-// end at less than an eighth of what they begin with, or grow beyond 20.
+// steep says whether costs range so widely that only a logarithmic axis shows them: over
+// all curves the largest is more than eight times the smallest, or beyond 20.
 func steep(curves []curve) bool {
 	least, most := math.Inf(1), 0.0
 	for _, c := range curves {
@@ -197,6 +197,7 @@ func (b *builder) curves(s *study) []block {
 	if len(figures) == 0 {
 		return nil
 	}
+	anyLogarithmic = anyLogarithmic || steep(validation) || steep(training)
 	blocks := []block{{Text: curvesProse(s, anyLogarithmic)}, {Figures: figures}}
 	for _, o := range []struct {
 		id, name string

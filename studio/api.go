@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -67,6 +68,7 @@ func (s *server) mux() http.Handler {
 type statusError struct {
 	status int
 	error
+	retry time.Duration // after which to ask again; 0: not at all
 }
 
 func (e statusError) Unwrap() error { return e.error }
@@ -97,8 +99,8 @@ func (s *server) answer(f func(r *http.Request) (any, error)) http.Handler {
 		case errors.As(err, &diverged):
 			s.send(w, http.StatusUnprocessableEntity, map[string]string{"error": err.Error(), "try": "a smaller learning rate"})
 		case errors.As(err, &status):
-			if status.status == http.StatusServiceUnavailable {
-				w.Header().Set("Retry-After", "5")
+			if status.retry > 0 {
+				w.Header().Set("Retry-After", strconv.Itoa(int(status.retry.Seconds())))
 			}
 			s.send(w, status.status, map[string]string{"error": err.Error()})
 		case r.Context().Err() != nil: // who asked has gone
@@ -143,7 +145,7 @@ func decode(text io.Reader, into any) error {
 	}
 	var tooLong *http.MaxBytesError
 	if err != nil && !errors.As(err, &tooLong) {
-		return statusError{http.StatusBadRequest, errors.New("the request is not the JSON that is wanted here: " + err.Error())}
+		return statusError{status: http.StatusBadRequest, error: errors.New("the request is not the JSON that is wanted here: " + err.Error())}
 	}
 	return err
 }
@@ -691,9 +693,9 @@ func (s *server) mayWork(ctx context.Context) (release func(), err error) {
 		}
 		return func() { <-s.working }, nil
 	case <-waited.C:
-		return nil, statusError{http.StatusServiceUnavailable, errors.New("other requests are being computed: ask again in a moment")}
+		return nil, statusError{http.StatusServiceUnavailable, errors.New("other requests are being computed: ask again in a moment"), 5 * time.Second}
 	case <-s.closing:
-		return nil, statusError{http.StatusServiceUnavailable, errors.New("the studio is ending")}
+		return nil, statusError{status: http.StatusServiceUnavailable, error: errors.New("the studio is ending")}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -745,7 +747,7 @@ func (c *stepCache) find(id int) (explained, error) {
 	if s := c.steps[id]; s != nil {
 		return s, nil
 	}
-	return nil, statusError{http.StatusNotFound, errors.New("this step is not kept any more: look at the example again")}
+	return nil, statusError{status: http.StatusNotFound, error: errors.New("this step is not kept any more: look at the example again")}
 }
 
 // opening names a number of a recorded step.

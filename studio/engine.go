@@ -177,7 +177,7 @@ func (o *owner) do(ctx context.Context, f func() error) error {
 	case o.commands <- func() { result <- caught(o.log, f) }:
 		return <-result
 	case <-o.ended:
-		return statusError{http.StatusServiceUnavailable, errors.New("the studio is ending")}
+		return statusError{status: http.StatusServiceUnavailable, error: errors.New("the studio is ending")}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -349,7 +349,7 @@ func (o *owner) state() state {
 // advance makes one step.
 func (t *training) advance() {
 	if t.since.seen > 0 && t.since.rate != t.run.rate() { // so the curves say where it changed
-		t.point(false)
+		t.point(t.run.epochOver())
 	}
 	t.since.rate = t.run.rate()
 	cost, n, err := t.run.step()
@@ -548,7 +548,7 @@ func (t *training) find(id int) (*snapshot, error) {
 	}
 	i := slices.IndexFunc(t.snapshots, func(s snapshot) bool { return s.ID == id })
 	if i < 0 {
-		return nil, statusError{http.StatusNotFound, fmt.Errorf("snapshot %d is not kept", id)}
+		return nil, statusError{status: http.StatusNotFound, error: fmt.Errorf("snapshot %d is not kept", id)}
 	}
 	return &t.snapshots[i], nil
 }

@@ -457,6 +457,27 @@ func TestPointWhereTheRateChanges(t *testing.T) {
 	}
 }
 
+// Where points are further apart than epochs, the one where the rate changes at an epoch's
+// end has a look, as all have that end one.
+func TestRateChangesAtTheEndOfAnEpoch(t *testing.T) {
+	s := serve(t, Options{Data: digits(t)})
+	var now state
+	s.wants("/api/configure", settings(), &now)
+	if err := s.owner.do(t.Context(), func() error { s.owner.training.pointEvery = 2 * now.PerEpoch; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for range now.PerEpoch {
+		s.wants("/api/control", object{"action": "batch"}, nil)
+	}
+	s.wants("/api/rate", object{"learning_rate": 0.3}, nil)
+	s.wants("/api/control", object{"action": "batch"}, nil)
+	var e everything
+	s.ask(httptest.NewRequest("GET", "/api/state", nil), &e)
+	if len(e.Points) != 1 || e.Points[0].Step != now.PerEpoch || !e.Points[0].Ends || e.Points[0].ValCost == nil {
+		t.Errorf("points %+v, want one at step %d with a look", e.Points, now.PerEpoch)
+	}
+}
+
 // The curves have no number that JSON has not, whatever the costs were.
 func TestPointOfHugeCosts(t *testing.T) {
 	s := serve(t, Options{Data: digits(t)})

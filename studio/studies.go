@@ -471,7 +471,7 @@ func (l *laboratory) results(folder string) (*os.Root, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state.Phase != studyDone && l.state.Phase != studyStopped {
-		return nil, statusError{http.StatusNotFound, errors.New("no study has been finished here")}
+		return nil, statusError{status: http.StatusNotFound, error: errors.New("no study has been finished here")}
 	}
 	return os.OpenRoot(l.state.Folder)
 }
@@ -511,7 +511,7 @@ func (l *laboratory) open(folder string) (*os.Root, error) {
 	return below, nil
 }
 
-var errNothingThere = statusError{http.StatusNotFound, errors.New("no study has been finished there")}
+var errNothingThere = statusError{status: http.StatusNotFound, error: errors.New("no study has been finished there")}
 
 // root opens the folder of the studies, to find a folder in it that cannot be elsewhere.
 func (l *laboratory) root(folder string) (*os.Root, error) {

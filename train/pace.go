@@ -17,6 +17,7 @@ type pace struct {
 	tried  time.Duration // that these took
 	second bool          // whether the other way has been tried before
 	first  time.Duration // the median of that
+	length int           // steps of that
 	times  [timed]time.Duration
 }
 
@@ -54,7 +55,7 @@ func (p *pace) made(took time.Duration) (alone bool) {
 	slices.Sort(times)
 	median := times[n/2]
 	if !p.second {
-		p.second, p.first, p.alone = true, median, !p.alone
+		p.second, p.first, p.length, p.alone = true, median, settling+n, !p.alone
 		return p.alone
 	}
 	if median >= p.first { // the way before the trial was faster, again
@@ -63,7 +64,8 @@ func (p *pace) made(took time.Duration) (alone bool) {
 	} else {
 		p.kept = 0
 	}
-	p.kept = max(p.kept, seldom*time.Duration(settling+n)*(p.first+median), leastKept) // by medians: the program may have been stopped meanwhile
+	both := time.Duration(p.length)*p.first + time.Duration(settling+n)*median
+	p.kept = max(p.kept, seldom*both, leastKept) // by medians: the program may have been stopped meanwhile
 	p.keep, p.second = p.kept, false
 	return p.alone
 }

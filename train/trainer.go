@@ -23,8 +23,8 @@ type Options[T matrix.Float] struct {
 	Loss    nn.Loss[T]
 	Penalty optim.Penalty[T] // optim.L2[T]{} for none
 	Rule    optim.Rule[T]
-	Rate    float64 // learning rate, > 0
-	Batch   int     // examples per step, >= 1; 2 or more with batch normalisation
+	Rate    float64 // learning rate, > 0 and finite, as T too
+	Batch   int     // examples per step, 1 to 2^24; 2 or more with batch normalisation
 	Threads int     // cores to use where more than one helps; 0 means 1
 
 	// Shuffle, when not nil, puts the training examples into a new order before
@@ -51,7 +51,8 @@ type Trainer[T matrix.Float] struct {
 	steps     int // updates made
 }
 
-// New returns a Trainer for net.
+// New returns a Trainer for net. The error is a user error where a number of o is out of
+// its range.
 func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) {
 	_, classes := net.Widths()
 	switch {

@@ -1,13 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"glassnet/dataset"
-	"glassnet/internal/usererr"
 )
 
 // dataCmd shows, fetches or verifies data sets.
@@ -25,19 +24,14 @@ type dataListCmd struct{ dataFolder }
 
 // Run implements the command.
 func (c *dataListCmd) Run(s *session) error {
-	sets := dataset.Status(s.ctx, dataset.Options{Dir: c.Data})
-	for _, set := range sets {
+	o := dataset.Options{Dir: c.Data}
+	for _, set := range dataset.Status(s.ctx, o) {
 		fmt.Fprintf(s.stdout, "%-13s %s (%s): %s\n", set.Name, set.Dir, set.Place, set.State)
 		for _, f := range set.Files {
 			fmt.Fprintf(s.stdout, "    %s  %d bytes  %s\n      sha256 of the content: %s\n", f.Path, f.Size, f.State, f.SHA256)
 		}
 	}
-	for _, set := range sets {
-		if reason, wrong := strings.CutPrefix(set.State, "missing: "); wrong && set.Place == "--data" {
-			return usererr.New("%s", reason)
-		}
-	}
-	return s.ctx.Err()
+	return cmp.Or(o.Check(), s.ctx.Err())
 }
 
 type dataFetchCmd struct {

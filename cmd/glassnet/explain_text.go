@@ -303,6 +303,8 @@ func (p *explainPrinter) opened(o opened, e *explained) {
 	}
 	if len(o.Contributions) > 1 {
 		p.contributions(o)
+	} else if len(o.Contributions) == 1 && len(o.Contributions[0].Of) > 0 {
+		p.wrapped("  made of: ", strings.Join(o.Contributions[0].Of, "  "))
 	}
 	if pixels := p.contributionsOfPixels(o, len(e.image)); pixels != nil {
 		p.line("  what each pixel adds%s:", map[bool]string{false: ", below 0 as . : = #"}[p.colours])

@@ -120,6 +120,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // asked makes of "help" and "help train", as other programs have it, --help and train --help.
 func asked(args []string) []string {
+	if args[0] == "-help" {
+		return []string{"--help"}
+	}
 	if args[0] != "help" {
 		return args
 	}

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { mathml, parse, pieces, type Markup, type Part, type Term } from '../src/lib/formula.ts'
-import { prose } from '../src/lib/show.ts'
+import { prose, signed } from '../src/lib/show.ts'
 
 const minus = '−'
 
@@ -169,6 +169,13 @@ test('the server’s sentences have the page’s numbers', () => {
   assert.equal(prose('one update moves the weights of layer 1 by 6.8e-07 of their length'), 'one update moves the weights of layer 1 by 6.8·10⁻⁷ of their length')
   assert.equal(prose('mean difference -0.0044 to +0.0099, p = 1e-05 (-3 to 2), l2-norm, batch-norm - plain'), 'mean difference −0.0044 to +0.0099, p = 10⁻⁵ (−3 to 2), l2-norm, batch-norm - plain')
   assert.equal(prose('1e+03 times, exp2 and 1.5e3x'), '10³ times, exp2 and 1.5e3x')
+})
+
+test('what a study shows keeps the names of its experiments', () => {
+  assert.equal(
+    signed('Test accuracy is higher for l2-1e-5 than for -1 (mean difference -0.0044, 95 % interval -0.0099 to -0.0010 before correction)'),
+    'Test accuracy is higher for l2-1e-5 than for -1 (mean difference −0.0044, 95 % interval −0.0099 to −0.0010 before correction)',
+  )
 })
 
 test('a formula of numbers comes to what it says', () => {

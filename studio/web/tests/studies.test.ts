@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { Page } from 'playwright-core'
 import type { Finished, State, StudyInfo, StudyResults } from '../src/lib/api.ts'
-import { prose } from '../src/lib/show.ts'
+import { signed } from '../src/lib/show.ts'
 import { fixed, interval } from '../src/views/studies/figures.ts'
 import { equalRows, perExample, perUnit } from '../src/views/studies/tour/normalise.ts'
 import { accessible, counted, fits, Studio } from './studio.ts'
@@ -92,9 +92,9 @@ test('a study of one’s own runs, and what is shown is what the server has', mi
     }
   }
   const primary = r.comparisons!.find((c) => c.primary)!
-  await page.getByText(prose(primary.finding)).waitFor()
+  await page.getByText(signed(primary.finding)).waitFor()
   await page.getByLabel('What is compared').selectOption('steps')
-  await page.getByText(prose(r.comparisons!.find((c) => c.metric === 'steps')!.finding)).waitFor()
+  await page.getByText(signed(r.comparisons!.find((c) => c.metric === 'steps')!.finding)).waitFor()
   await page.getByText('Its runs, side by side').click()
   for (const h of histories) await page.getByText(h.run, { exact: true }).waitFor()
   const curves = page.getByRole('img', { name: /^Validation cost by step/ })

@@ -409,13 +409,23 @@ export class ApiError extends Error {
   }
 }
 
+/** How often a request is made of a studio that is busy. */
+const mostAsked = 3
+
 async function call<T>(path: string, init?: RequestInit): Promise<T> {
   let response: Response
-  try {
-    response = await fetch(`/api/${path}`, init)
-  } catch (e) {
-    if (e instanceof DOMException && e.name === 'AbortError') throw e
-    throw new ApiError(0, 'glassnet studio does not answer', 'Is it still running?')
+  for (let asked = 1; ; asked++) {
+    try {
+      response = await fetch(`/api/${path}`, init)
+    } catch (e) {
+      if (e instanceof DOMException && e.name === 'AbortError') throw e
+      throw new ApiError(0, 'glassnet studio does not answer', 'Is it still running?')
+    }
+    // A studio that computes for others says when to ask again.
+    const seconds = Number(response.headers.get('Retry-After'))
+    if (response.status !== 503 || !seconds || asked === mostAsked) break
+    await new Promise((r) => setTimeout(r, 1000 * seconds))
+    init?.signal?.throwIfAborted()
   }
   const body: unknown = await response.json().catch(() => null)
   if (response.ok) return body as T

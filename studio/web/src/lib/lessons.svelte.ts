@@ -1,6 +1,7 @@
 // The six lessons: their texts (docs/learn), their tasks, and how far the person is.
 import { untrack } from 'svelte'
 import type { Point, Settings, State } from './api.ts'
+import { pathTo } from './branches.ts'
 import { onDeed, type Deed } from './deeds.ts'
 import type { View } from './route.svelte.ts'
 import { training } from './training.svelte.ts'
@@ -10,6 +11,7 @@ export interface Moment {
   deed: Deed | null // what was just done, if anything
   state: State
   points: Point[] // of the branch that trains
+  path: Point[] // the same, and before them those that led to it
   grown: boolean // the training has made steps since the lesson began
 }
 
@@ -52,7 +54,7 @@ const ended = ({ state, points }: Moment): number => {
   return last?.ends && last.epoch === state.epoch ? state.epoch : Math.max(0, state.epoch - 1)
 }
 /** The points of the epoch that ended last, the last of them with its look. */
-const lastEpoch = ({ points }: Moment): Point[] => {
+const lastEpoch = ({ path: points }: Moment): Point[] => {
   const end = points.findLastIndex((p) => p.ends)
   return points.slice(0, end + 1).filter((p) => p.epoch === points[end]?.epoch)
 }
@@ -236,7 +238,7 @@ class Progress {
     if (!state || !lesson) return
     if (!this.since) this.mark() // the page was opened anew
     const points = training.points.filter((p) => p.branch === state.branch)
-    const moment: Moment = { deed, state, points, grown: this.grown(state, points) }
+    const moment: Moment = { deed, state, points, path: pathTo(training.points, training.branches, state.branch), grown: this.grown(state, points) }
     lesson.steps.forEach((step, i) => {
       if (this.isDone(lesson, i) || !step.done(moment)) return
       this.kept.done[lesson.id]![i] = true

@@ -25,6 +25,9 @@ export const prose = (text: string): string =>
     .replace(/(\d(?:\.\d+)?)e([+-]\d+)/g, (_, mantissa: string, power: string) => `${mantissa === '1' ? '' : `${mantissa}·`}10${superscript(Number(power))}`)
     .replace(/(^|[\s([])-(?=\d)/g, '$1−')
 
+/** What a comparison of a study shows, with true minus signs; names of experiments stay what they are. */
+export const signed = (finding: string): string => finding.replace(/\b(difference|interval|to) -(?=\d)/g, '$1 −')
+
 /** A whole number with its thousands apart. */
 export const whole = (n: number): string => thousands.format(n)
 
