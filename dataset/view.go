@@ -89,9 +89,9 @@ func (v View) Pixels() matrix.Pixels {
 // CopyLabels copies the labels of the view into labels and returns the part that
 // they fill. It panics when labels is too short.
 func (v View) CopyLabels(labels []uint8) []uint8 {
-	labels = labels[:v.Len()]
+	labels, all := labels[:v.Len()], v.Set.Labels
 	for i, example := range v.Index {
-		labels[i] = v.Set.Labels[example]
+		labels[i] = all[example]
 	}
 	return labels
 }

@@ -80,37 +80,59 @@ func subnormal(head, tail float64, exponent int) float64 {
 	return math.Float64frombits(math.Float64bits(sum) - math.Float64bits(base))
 }
 
-// Exp32 returns e^x, computed in float64 to 2^-52 by the method of [Exp64] and
-// rounded. e^x is +Inf for x > 88.72 and 0 for x < -103.97.
+// Exp32 returns e^x, computed in float64 to 2^-51 and rounded. e^x is +Inf for
+// x > 88.72 and 0 for x < -103.97.
+//
+// The method is that of [Exp64] with fewer steps, whose powers fit two registers of
+// eight, and a term more:
+//
+//	k = round(16 x/ln 2),  x = k ln 2/16 + r,  |r| < 0.0217
+//	e^x = 2^(k div 16) · 2^((k mod 16)/16) · (1 + r + r²/2 + ... + r⁷/5040)
 func Exp32(x float32) float32 {
 	switch {
-	case x > 89: // e^x > 2^128
+	case x > highest32: // e^x > 2^128
 		return float32(math.Inf(1))
-	case x < -104: // e^x < 2^-150
+	case x < lowest32: // e^x < 2^-150
 		return 0
 	case x != x:
 		return x
 	}
 	v := float64(x)
-	n := (float64(v*stepsPerUnit) + roundToInteger) - roundToInteger
+	n := (float64(v*stepsPerUnit32) + roundToInteger) - roundToInteger
 	k := int(n)
-	r := (v - float64(n*stepHead)) - float64(n*stepTail)
+	r := (v - float64(n*stepHead32)) - float64(n*stepTail32)
 	r2 := float64(r * r)
-	p := r + float64(r2*((1.0/2+float64(r*(1.0/6)))+float64(r2*(1.0/24+float64(r*(1.0/120))))))
-
-	power := &expTable[k&127]
-	y := power.head + (power.tail + float64((power.head+power.tail)*p))
-	return float32(math.Float64frombits(math.Float64bits(y) + uint64(k>>7)<<52))
+	p := r + float64(r2*((1.0/2+float64(r*(1.0/6)))+
+		float64(r2*((1.0/24+float64(r*(1.0/120)))+float64(r2*(1.0/720+float64(r*(1.0/5040))))))))
+	power := expTable32[k&15]
+	y := power + float64(power*p)
+	return float32(math.Float64frombits(math.Float64bits(y) + uint64(k>>4)<<52))
 }
 
-// ExpTable and ExpConstants are what a vector implementation of [Exp32] and
-// [Exp64] needs. ExpTable[j] holds 2^(j/128) as head and tail. The constants are
-// 128/ln 2, the number that rounds to integers, head and tail of ln 2/128, 1/2!
-// to 1/6!, and the bounds below and above which Exp32 gives 0 and +Inf.
-func ExpTable() *[128][2]float64 { return (*[128][2]float64)(unsafe.Pointer(&expTable)) }
+// An eighth of the steps of Exp64, exactly, and the bounds beyond which Exp32 knows its
+// result.
+const (
+	stepsPerUnit32      = stepsPerUnit / 8
+	stepHead32          = stepHead * 8
+	stepTail32          = stepTail * 8
+	lowest32, highest32 = -104, 89
+)
 
-// ExpConstants returns the constants of ExpTable's comment.
-func ExpConstants() *[16]float64 { return &expConstants }
+// Exp32Tables returns what a vector implementation of [Exp32] needs: 2^(j/16), and
+// 16/ln 2, the number that rounds to integers, head and tail of ln 2/16, 1/2! to 1/7!, and
+// the bounds below and above which e^x is 0 and +Inf.
+func Exp32Tables() (powers *[16]float64, constants *[12]float64) { return &expTable32, &constants32 }
 
-var expConstants = [16]float64{stepsPerUnit, roundToInteger, stepHead, stepTail,
-	1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, -104, 89}
+// Exp64Tables returns what a vector implementation of [Exp64] needs: 2^(j/128) as head and
+// tail, and 128/ln 2, the number that rounds to integers, head and tail of ln 2/128, 1/2!
+// to 1/6!, a 0, and the bounds between which Exp64 is the sum of its head and its tail.
+func Exp64Tables() (powers *[128][2]float64, constants *[12]float64) {
+	return (*[128][2]float64)(unsafe.Pointer(&expTable)), &constants64
+}
+
+var (
+	constants32 = [12]float64{stepsPerUnit32, roundToInteger, stepHead32, stepTail32,
+		1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, lowest32, highest32}
+	constants64 = [12]float64{stepsPerUnit, roundToInteger, stepHead, stepTail,
+		1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 0, -708, 709}
+)

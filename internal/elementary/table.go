@@ -143,6 +143,26 @@ var expTable = [128]struct{ head, tail float64 }{
 	{0x1.fd3c22cp+00, -0x1.c2383bda2916dp-30},
 }
 
+// expTable32[j] is 2^(j/16), rounded.
+var expTable32 = [16]float64{
+	0x1p+00,
+	0x1.0b5586cf9890fp+00,
+	0x1.172b83c7d517bp+00,
+	0x1.2387a6e756238p+00,
+	0x1.306fe0a31b715p+00,
+	0x1.3dea64c123422p+00,
+	0x1.4bfdad5362a27p+00,
+	0x1.5ab07dd485429p+00,
+	0x1.6a09e667f3bcdp+00,
+	0x1.7a11473eb0187p+00,
+	0x1.8ace5422aa0dbp+00,
+	0x1.9c49182a3f09p+00,
+	0x1.ae89f995ad3adp+00,
+	0x1.c199bdd85529cp+00,
+	0x1.d5818dcfba487p+00,
+	0x1.ea4afa2a490dap+00,
+}
+
 type logEntry struct{ inverse, head, tail float64 }
 
 // logTable[i] belongs to the i-th of 128 intervals from logStart to 2 logStart:

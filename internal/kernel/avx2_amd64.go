@@ -362,7 +362,7 @@ func avx2Peak32(n int) (flops int)
 // avx2Exponentials32 computes y[i] = e^x[i] for n numbers, a multiple of one register. In float64, low is not 0 when an x was below -708 or above 709: the results are then wrong.
 //
 //go:noescape
-func avx2Exponentials32(y *float32, x *float32, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
+func avx2Exponentials32(y *float32, x *float32, n int, powers *float64, constants *[12][4]float64) (low int)
 
 // avx2TransposePanel32 computes dst[p·columns + j] = src[j·stride + p] for j < 8 and p < inner, a multiple of 8.
 //
@@ -727,7 +727,7 @@ func avx2Peak64(n int) (flops int)
 // avx2Exponentials64 computes y[i] = e^x[i] for n numbers, a multiple of one register. In float64, low is not 0 when an x was below -708 or above 709: the results are then wrong.
 //
 //go:noescape
-func avx2Exponentials64(y *float64, x *float64, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
+func avx2Exponentials64(y *float64, x *float64, n int, powers *float64, constants *[12][4]float64) (low int)
 
 // avx2TransposePanel64 computes dst[p·columns + j] = src[j·stride + p] for j < 4 and p < inner, a multiple of 4.
 //

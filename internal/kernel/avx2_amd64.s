@@ -4844,7 +4844,7 @@ loop:
 	VZEROUPPER
 	RET
 
-// func avx2Exponentials32(y *float32, x *float32, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
+// func avx2Exponentials32(y *float32, x *float32, n int, powers *float64, constants *[12][4]float64) (low int)
 // Requires: AVX, AVX2
 TEXT ·avx2Exponentials32(SB), NOSPLIT, $0-48
 	MOVQ   y+0(FP), AX
@@ -4860,94 +4860,92 @@ each:
 	VCVTPS2PD    (CX), Y1
 	VMULPD       (SI), Y1, Y2
 	VADDPD       32(SI), Y2, Y2
-	VSUBPD       32(SI), Y2, Y7
-	VPSUBQ       32(SI), Y2, Y2
-	VPAND        avx2LowBits32<>+0(SB), Y2, Y8
-	VPSLLQ       $0x01, Y8, Y8
-	VPSRLQ       $0x07, Y2, Y2
+	VSUBPD       32(SI), Y2, Y5
+	VPAND        avx2LowBits32<>+0(SB), Y2, Y6
+	VEXTRACTI128 $0x01, Y6, X4
+	VPEXTRQ      $0x00, X6, DI
+	VMOVSD       (BX)(DI*8), X3
+	VPEXTRQ      $0x01, X6, DI
+	VMOVHPD      (BX)(DI*8), X3, X3
+	VPEXTRQ      $0x00, X4, DI
+	VMOVSD       (BX)(DI*8), X6
+	VPEXTRQ      $0x01, X4, DI
+	VMOVHPD      (BX)(DI*8), X6, X6
+	VINSERTF128  $0x01, X6, Y3, Y3
+	VPSRLQ       $0x04, Y2, Y2
 	VPSLLQ       $0x34, Y2, Y2
-	VEXTRACTI128 $0x01, Y8, X5
-	VPEXTRQ      $0x00, X8, DI
-	VMOVUPD      (BX)(DI*8), X3
-	VPEXTRQ      $0x00, X5, DI
-	VINSERTF128  $0x01, (BX)(DI*8), Y3, Y3
-	VPEXTRQ      $0x01, X8, DI
-	VMOVUPD      (BX)(DI*8), X4
-	VPEXTRQ      $0x01, X5, DI
-	VINSERTF128  $0x01, (BX)(DI*8), Y4, Y4
-	VUNPCKLPD    Y4, Y3, Y8
-	VUNPCKHPD    Y4, Y3, Y9
-	VMULPD       64(SI), Y7, Y10
-	VSUBPD       Y10, Y1, Y10
-	VMULPD       96(SI), Y7, Y7
-	VSUBPD       Y7, Y10, Y7
-	VMULPD       Y7, Y7, Y10
-	VMULPD       160(SI), Y7, Y11
-	VADDPD       128(SI), Y11, Y11
-	VMULPD       224(SI), Y7, Y12
-	VADDPD       192(SI), Y12, Y12
-	VMULPD       Y12, Y10, Y12
-	VADDPD       Y12, Y11, Y11
-	VMULPD       Y11, Y10, Y10
-	VADDPD       Y10, Y7, Y7
-	VADDPD       Y9, Y8, Y10
-	VMULPD       Y7, Y10, Y7
-	VADDPD       Y7, Y9, Y7
-	VADDPD       Y7, Y8, Y7
-	VPADDQ       Y2, Y7, Y7
+	VMULPD       64(SI), Y5, Y6
+	VSUBPD       Y6, Y1, Y6
+	VMULPD       96(SI), Y5, Y5
+	VSUBPD       Y5, Y6, Y5
+	VMULPD       Y5, Y5, Y6
+	VMULPD       160(SI), Y5, Y7
+	VADDPD       128(SI), Y7, Y7
+	VMULPD       224(SI), Y5, Y8
+	VADDPD       192(SI), Y8, Y8
+	VMULPD       288(SI), Y5, Y9
+	VADDPD       256(SI), Y9, Y9
+	VMULPD       Y9, Y6, Y9
+	VADDPD       Y9, Y8, Y8
+	VMULPD       Y8, Y6, Y8
+	VADDPD       Y8, Y7, Y7
+	VMULPD       Y7, Y6, Y6
+	VADDPD       Y6, Y5, Y5
+	VMULPD       Y5, Y3, Y5
+	VADDPD       Y5, Y3, Y5
+	VPADDQ       Y2, Y5, Y5
 	VCMPPD       $0x03, Y1, Y1, Y2
-	VBLENDVPD    Y2, Y1, Y7, Y7
-	VCMPPD       $0x0e, 320(SI), Y1, Y2
-	VBLENDVPD    Y2, avx2Infinity32<>+0(SB), Y7, Y7
-	VCMPPD       $0x01, 288(SI), Y1, Y1
-	VBLENDVPD    Y1, avx2Nothing32<>+0(SB), Y7, Y7
-	VCVTPD2PSY   Y7, X1
+	VBLENDVPD    Y2, Y1, Y5, Y5
+	VCMPPD       $0x0e, 352(SI), Y1, Y2
+	VBLENDVPD    Y2, avx2Infinity32<>+0(SB), Y5, Y5
+	VCMPPD       $0x01, 320(SI), Y1, Y1
+	VBLENDVPD    Y1, avx2Nothing32<>+0(SB), Y5, Y5
+	VCVTPD2PSY   Y5, X1
 	VMOVUPS      X1, (AX)
 	VCVTPS2PD    16(CX), Y1
 	VMULPD       (SI), Y1, Y2
 	VADDPD       32(SI), Y2, Y2
-	VSUBPD       32(SI), Y2, Y7
-	VPSUBQ       32(SI), Y2, Y2
-	VPAND        avx2LowBits32<>+0(SB), Y2, Y8
-	VPSLLQ       $0x01, Y8, Y8
-	VPSRLQ       $0x07, Y2, Y2
-	VPSLLQ       $0x34, Y2, Y2
-	VEXTRACTI128 $0x01, Y8, X3
-	VPEXTRQ      $0x00, X8, DI
-	VMOVUPD      (BX)(DI*8), X5
+	VSUBPD       32(SI), Y2, Y5
+	VPAND        avx2LowBits32<>+0(SB), Y2, Y6
+	VEXTRACTI128 $0x01, Y6, X3
+	VPEXTRQ      $0x00, X6, DI
+	VMOVSD       (BX)(DI*8), X4
+	VPEXTRQ      $0x01, X6, DI
+	VMOVHPD      (BX)(DI*8), X4, X4
 	VPEXTRQ      $0x00, X3, DI
-	VINSERTF128  $0x01, (BX)(DI*8), Y5, Y5
-	VPEXTRQ      $0x01, X8, DI
-	VMOVUPD      (BX)(DI*8), X6
+	VMOVSD       (BX)(DI*8), X6
 	VPEXTRQ      $0x01, X3, DI
-	VINSERTF128  $0x01, (BX)(DI*8), Y6, Y6
-	VUNPCKLPD    Y6, Y5, Y8
-	VUNPCKHPD    Y6, Y5, Y9
-	VMULPD       64(SI), Y7, Y10
-	VSUBPD       Y10, Y1, Y10
-	VMULPD       96(SI), Y7, Y7
-	VSUBPD       Y7, Y10, Y7
-	VMULPD       Y7, Y7, Y10
-	VMULPD       160(SI), Y7, Y11
-	VADDPD       128(SI), Y11, Y11
-	VMULPD       224(SI), Y7, Y12
-	VADDPD       192(SI), Y12, Y12
-	VMULPD       Y12, Y10, Y12
-	VADDPD       Y12, Y11, Y11
-	VMULPD       Y11, Y10, Y10
-	VADDPD       Y10, Y7, Y7
-	VADDPD       Y9, Y8, Y10
-	VMULPD       Y7, Y10, Y7
-	VADDPD       Y7, Y9, Y7
-	VADDPD       Y7, Y8, Y7
-	VPADDQ       Y2, Y7, Y7
+	VMOVHPD      (BX)(DI*8), X6, X6
+	VINSERTF128  $0x01, X6, Y4, Y4
+	VPSRLQ       $0x04, Y2, Y2
+	VPSLLQ       $0x34, Y2, Y2
+	VMULPD       64(SI), Y5, Y6
+	VSUBPD       Y6, Y1, Y6
+	VMULPD       96(SI), Y5, Y5
+	VSUBPD       Y5, Y6, Y5
+	VMULPD       Y5, Y5, Y6
+	VMULPD       160(SI), Y5, Y7
+	VADDPD       128(SI), Y7, Y7
+	VMULPD       224(SI), Y5, Y8
+	VADDPD       192(SI), Y8, Y8
+	VMULPD       288(SI), Y5, Y9
+	VADDPD       256(SI), Y9, Y9
+	VMULPD       Y9, Y6, Y9
+	VADDPD       Y9, Y8, Y8
+	VMULPD       Y8, Y6, Y8
+	VADDPD       Y8, Y7, Y7
+	VMULPD       Y7, Y6, Y6
+	VADDPD       Y6, Y5, Y5
+	VMULPD       Y5, Y4, Y5
+	VADDPD       Y5, Y4, Y5
+	VPADDQ       Y2, Y5, Y5
 	VCMPPD       $0x03, Y1, Y1, Y2
-	VBLENDVPD    Y2, Y1, Y7, Y7
-	VCMPPD       $0x0e, 320(SI), Y1, Y2
-	VBLENDVPD    Y2, avx2Infinity32<>+0(SB), Y7, Y7
-	VCMPPD       $0x01, 288(SI), Y1, Y1
-	VBLENDVPD    Y1, avx2Nothing32<>+0(SB), Y7, Y7
-	VCVTPD2PSY   Y7, X1
+	VBLENDVPD    Y2, Y1, Y5, Y5
+	VCMPPD       $0x0e, 352(SI), Y1, Y2
+	VBLENDVPD    Y2, avx2Infinity32<>+0(SB), Y5, Y5
+	VCMPPD       $0x01, 320(SI), Y1, Y1
+	VBLENDVPD    Y1, avx2Nothing32<>+0(SB), Y5, Y5
+	VCVTPD2PSY   Y5, X1
 	VMOVUPS      X1, 16(AX)
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX
@@ -4966,10 +4964,10 @@ DATA avx2Infinity32<>+16(SB)/8, $0x7ff0000000000000
 DATA avx2Infinity32<>+24(SB)/8, $0x7ff0000000000000
 GLOBL avx2Infinity32<>(SB), RODATA|NOPTR, $32
 
-DATA avx2LowBits32<>+0(SB)/8, $0x000000000000007f
-DATA avx2LowBits32<>+8(SB)/8, $0x000000000000007f
-DATA avx2LowBits32<>+16(SB)/8, $0x000000000000007f
-DATA avx2LowBits32<>+24(SB)/8, $0x000000000000007f
+DATA avx2LowBits32<>+0(SB)/8, $0x000000000000000f
+DATA avx2LowBits32<>+8(SB)/8, $0x000000000000000f
+DATA avx2LowBits32<>+16(SB)/8, $0x000000000000000f
+DATA avx2LowBits32<>+24(SB)/8, $0x000000000000000f
 GLOBL avx2LowBits32<>(SB), RODATA|NOPTR, $32
 
 DATA avx2Nothing32<>+0(SB)/8, $0x0000000000000000
@@ -9897,7 +9895,7 @@ loop:
 	VZEROUPPER
 	RET
 
-// func avx2Exponentials64(y *float64, x *float64, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
+// func avx2Exponentials64(y *float64, x *float64, n int, powers *float64, constants *[12][4]float64) (low int)
 // Requires: AVX, AVX2
 TEXT ·avx2Exponentials64(SB), NOSPLIT, $0-48
 	MOVQ   y+0(FP), AX
@@ -9911,18 +9909,15 @@ each:
 	CMPQ         DX, $0x04
 	JLT          eachtail
 	VMOVUPD      (CX), Y1
-	VCMPPD       $0x01, avx2Lowest64<>+0(SB), Y1, Y2
+	VCMPPD       $0x01, 320(SI), Y1, Y2
 	VORPD        Y2, Y0, Y0
-	VCMPPD       $0x0e, avx2Highest64<>+0(SB), Y1, Y2
+	VCMPPD       $0x0e, 352(SI), Y1, Y2
 	VORPD        Y2, Y0, Y0
 	VMULPD       (SI), Y1, Y2
 	VADDPD       32(SI), Y2, Y2
 	VSUBPD       32(SI), Y2, Y5
-	VPSUBQ       32(SI), Y2, Y2
 	VPAND        avx2LowBits64<>+0(SB), Y2, Y6
 	VPSLLQ       $0x01, Y6, Y6
-	VPSRLQ       $0x07, Y2, Y2
-	VPSLLQ       $0x34, Y2, Y2
 	VEXTRACTI128 $0x01, Y6, X7
 	VPEXTRQ      $0x00, X6, DI
 	VMOVUPD      (BX)(DI*8), X3
@@ -9934,6 +9929,8 @@ each:
 	VINSERTF128  $0x01, (BX)(DI*8), Y4, Y4
 	VUNPCKLPD    Y4, Y3, Y6
 	VUNPCKHPD    Y4, Y3, Y7
+	VPSRLQ       $0x07, Y2, Y2
+	VPSLLQ       $0x34, Y2, Y2
 	VMULPD       64(SI), Y5, Y8
 	VSUBPD       Y8, Y1, Y8
 	VMULPD       96(SI), Y5, Y5
@@ -9998,18 +9995,6 @@ DATA avx2Nothing64<>+8(SB)/8, $0x0000000000000000
 DATA avx2Nothing64<>+16(SB)/8, $0x0000000000000000
 DATA avx2Nothing64<>+24(SB)/8, $0x0000000000000000
 GLOBL avx2Nothing64<>(SB), RODATA|NOPTR, $32
-
-DATA avx2Lowest64<>+0(SB)/8, $0xc086200000000000
-DATA avx2Lowest64<>+8(SB)/8, $0xc086200000000000
-DATA avx2Lowest64<>+16(SB)/8, $0xc086200000000000
-DATA avx2Lowest64<>+24(SB)/8, $0xc086200000000000
-GLOBL avx2Lowest64<>(SB), RODATA|NOPTR, $32
-
-DATA avx2Highest64<>+0(SB)/8, $0x4086280000000000
-DATA avx2Highest64<>+8(SB)/8, $0x4086280000000000
-DATA avx2Highest64<>+16(SB)/8, $0x4086280000000000
-DATA avx2Highest64<>+24(SB)/8, $0x4086280000000000
-GLOBL avx2Highest64<>(SB), RODATA|NOPTR, $32
 
 // func avx2TransposePanel64(dst *float64, columns int, src *float64, stride int, inner int)
 // Requires: AVX

@@ -352,7 +352,7 @@ func avx512Peak32(n int) (flops int)
 // avx512Softmax32 fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.
 //
 //go:noescape
-func avx512Softmax32(p *float32, z *float32, sum *float32, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
+func avx512Softmax32(p *float32, z *float32, sum *float32, best *int32, rows int, cols int, powers *float64, constants *[12]float64) (low int)
 
 // avx512TransposePanel32 computes dst[p·columns + j] = src[j·stride + p] for j < 16 and p < inner, a multiple of 16.
 //
@@ -707,7 +707,7 @@ func avx512Peak64(n int) (flops int)
 // avx512Softmax64 fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.
 //
 //go:noescape
-func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
+func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int, cols int, powers *float64, constants *[12]float64) (low int)
 
 // avx512TransposePanel64 computes dst[p·columns + j] = src[j·stride + p] for j < 8 and p < inner, a multiple of 8.
 //

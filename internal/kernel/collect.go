@@ -46,15 +46,26 @@ func (c *collection[T]) forget() {
 	c.sums, c.work = c.sums[:0], 0
 }
 
-// sum computes p, a sum over examples of so many multiply-adds, or collects it. All threads
-// compute a large one, but for sums of columns, else one does.
-func (e *Engine[T]) sum(p *product[T], work int) {
-	split := p.kind != sumColumns && work >= worthSplitting
+// next returns where a sum over examples is to be described, before sum.
+func (e *Engine[T]) next() *product[T] {
 	c := &e.collection
 	if !c.open {
-		e.run(*p, split)
+		return &e.product
+	}
+	c.sums = append(c.sums, collected[T]{})
+	return &c.sums[len(c.sums)-1].product
+}
+
+// sum computes the sum that next was for, of so many multiply-adds, or leaves it in the
+// collection. All threads compute a large one, but for sums of columns, else one does.
+func (e *Engine[T]) sum(work int) {
+	c := &e.collection
+	if !c.open {
+		e.run(e.product.kind != sumColumns && work >= worthSplitting)
 		return
 	}
+	s := &c.sums[len(c.sums)-1]
+	split := s.kind != sumColumns && work >= worthSplitting
 	c.work += work
 	thread := -1
 	if !split {
@@ -66,7 +77,7 @@ func (e *Engine[T]) sum(p *product[T], work int) {
 		}
 		c.own[thread] += work + overhead
 	}
-	c.sums = append(c.sums, collected[T]{*p, thread})
+	s.thread = thread
 }
 
 // Part does what one thread does of the collection.

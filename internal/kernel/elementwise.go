@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"unsafe"
 
 	"glassnet/internal/elementary"
 )
@@ -209,9 +210,9 @@ type assembly[T Float] struct {
 	normaliseSlope func(factor, direct, spread, dx, grad, h *T, rows, cols, stride int)
 	divide         func(y, x *T, n int, d T)
 	// softmax returns not 0 when plain Go must do it again. nil: in Go
-	softmax func(p, z, sum *T, best *int32, rows, cols int, powers *[128][2]float64, constants *[16]float64) (low int)
+	softmax func(p, z, sum *T, best *int32, rows, cols int, powers *float64, constants *[12]float64) (low int)
 	// exponentials returns not 0 when plain Go must do it again. nil: in Go
-	exponentials func(y, x *T, n int, powers *[128][2]float64, constants *[16][4]float64) (low int)
+	exponentials func(y, x *T, n int, powers *float64, constants *[12][4]float64) (low int)
 }
 
 // worthGathering is the number of rows from which the softmax of a register full of
@@ -304,7 +305,7 @@ func (v *vectors[T]) loops() loops[T] {
 		divide(y[n:], x[n:], d)
 	}
 	if a.softmax != nil {
-		powers, constants := elementary.ExpTable(), elementary.ExpConstants()
+		powers, constants := expTables[T]()
 		all.Softmax = func(p, z, sum []T, best []int32) {
 			if len(sum) < worthGathering || len(z)/len(sum) > maxClasses {
 				softmax(p, z, sum, best)
@@ -316,7 +317,8 @@ func (v *vectors[T]) loops() loops[T] {
 		}
 	}
 	if a.exponentials != nil {
-		powers, constants := elementary.ExpTable(), fourTimes(elementary.ExpConstants())
+		powers, once := expTables[T]()
+		constants := fourTimes(once)
 		exponentials := func(x []T) bool {
 			n := whole(len(x))
 			if n > 0 && a.exponentials(&x[0], &x[0], n, powers, constants) != 0 {
@@ -336,9 +338,19 @@ func (v *vectors[T]) loops() loops[T] {
 	return all
 }
 
+// expTables returns the powers and the constants for exponentials of T.
+func expTables[T Float]() (powers *float64, constants *[12]float64) {
+	if unsafe.Sizeof(T(0)) == 4 {
+		p, c := elementary.Exp32Tables()
+		return &p[0], c
+	}
+	p, c := elementary.Exp64Tables()
+	return &p[0][0], c
+}
+
 // fourTimes repeats each number, for registers of four.
-func fourTimes(numbers *[16]float64) *[16][4]float64 {
-	var all [16][4]float64
+func fourTimes(numbers *[12]float64) *[12][4]float64 {
+	var all [12][4]float64
 	for i, v := range numbers {
 		all[i] = [4]float64{v, v, v, v}
 	}

@@ -53,8 +53,9 @@ func (e *Engine[T]) compute(p *product[T], thread, part, parts int) {
 // another core costs less than it gives: some 2 µs of work.
 const worthSplitting = 1 << 17
 
-func (e *Engine[T]) run(p product[T], split bool) {
-	e.product = p
+// run computes e.product. Its callers fill that field by field: what is copied as a whole
+// waits for its fields to be written, several times a step of a small network.
+func (e *Engine[T]) run(split bool) {
 	e.pool.Run(e, split && !e.Alone)
 	e.product = product[T]{} // let go of the caller's memory
 }
@@ -62,13 +63,15 @@ func (e *Engine[T]) run(p product[T], split bool) {
 // MatMul computes y = x·w + b; shapes x [m, k], w [k, n], b [n] or nil, y [m, n].
 func (e *Engine[T]) MatMul(y, x, w, b []T, m, k, n int) {
 	check("MatMul", m, k, n, len(y), m*n, len(x), m*k, len(w), k*n, b, n)
-	e.run(product[T]{kind: forward, y: y, x: x, w: w, b: b, m: m, k: k, n: n}, m*k*n >= worthSplitting)
+	e.product.set(forward, y, x, w, b, m, k, n)
+	e.run(m*k*n >= worthSplitting)
 }
 
 // MatMulTransposed computes d = xᵀ·g; shapes x [m, k], g [m, n], d [k, n].
 func (e *Engine[T]) MatMulTransposed(d, x, g []T, m, k, n int) {
 	check[T]("MatMulTransposed", m, k, n, len(d), k*n, len(x), m*k, len(g), m*n, nil, n)
-	e.sum(&product[T]{kind: forGradWeight, y: d, x: x, w: g, m: m, k: k, n: n}, m*k*n)
+	e.next().set(forGradWeight, d, x, g, nil, m, k, n)
+	e.sum(m * k * n)
 }
 
 // SumColumns computes d[j] = Σ_i g[i, j]; shapes d [n], g [m, n].
@@ -77,13 +80,15 @@ func (e *Engine[T]) SumColumns(d, g []T) {
 	if n == 0 || len(g)%n != 0 {
 		panic(fmt.Sprintf("kernel.SumColumns: %d values in %d columns, want 1 column or more, and whole rows", len(g), n))
 	}
-	e.sum(&product[T]{kind: sumColumns, y: d, x: g, m: len(g) / n, n: n}, len(g))
+	e.next().set(sumColumns, d, g, nil, nil, len(g)/n, 0, n)
+	e.sum(len(g))
 }
 
 // MatMulByTransposed computes y = g·wᵀ; shapes g [m, n], w [k, n], y [m, k].
 func (e *Engine[T]) MatMulByTransposed(y, g, w []T, m, k, n int) {
 	check[T]("MatMulByTransposed", m, k, n, len(y), m*k, len(g), m*n, len(w), k*n, nil, n)
-	e.run(product[T]{kind: forGradIn, y: y, x: g, w: w, m: m, k: k, n: n}, m*k*n >= worthSplitting)
+	e.product.set(forGradIn, y, g, w, nil, m, k, n)
+	e.run(m*k*n >= worthSplitting)
 }
 
 // sparse is about the share of multiply-adds that pixels leave to do.
@@ -95,7 +100,9 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
 	check("MatMulPixels", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
-	e.run(product[T]{kind: pixelsForward, y: y, pixels: pixels, w: w, b: b, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
+	e.product.set(pixelsForward, y, nil, w, b, m, k, n)
+	e.product.pixels = pixels
+	e.run(m*k*n/sparse >= worthSplitting)
 }
 
 // MatMulPairs computes y = x·w + b as MatMulPixels does, and lists the pixels by pairs
@@ -105,14 +112,17 @@ func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T,
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
 	check("MatMulPairs", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
-	p := product[T]{kind: pairsForward, y: y, pairs: l, pixels: pixels, w: w, b: b, m: m, k: k, n: n, then: then}
 	split := m*k*n/sparse >= worthSplitting || then != nil
 	threads := e.threads(split)
 	l.begin(m, k, threads)
-	if p.listed = then == nil && threads > 1 && n >= ownColumns*threads; p.listed {
+	listed := then == nil && threads > 1 && n >= ownColumns*threads
+	if listed {
 		e.list(l, pixels)
 	}
-	e.run(p, split)
+	p := &e.product
+	p.set(pairsForward, y, nil, w, b, m, k, n)
+	p.pixels, p.pairs, p.listed, p.then = pixels, l, listed, then
+	e.run(split)
 }
 
 // MatMulPairsTransposed computes d = xᵀ·g for x = pixels/255, l being as MatMulPairs left
@@ -123,7 +133,10 @@ func (e *Engine[T]) MatMulPairsTransposed(d []T, l *Pairs, pixels matrix.Pixels,
 		panic(fmt.Sprintf("kernel.MatMulPairsTransposed: lists of %d images of %d pixels for %d of %d", l.images, l.cols, m, k))
 	}
 	check[T]("MatMulPairsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
-	e.sum(&product[T]{kind: pairsForWeight, y: d, pairs: l, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse)
+	p := e.next()
+	p.set(pairsForWeight, d, nil, g, nil, m, k, n)
+	p.pixels, p.pairs = pixels, l
+	e.sum(m * k * n / sparse)
 }
 
 // MatMulPixelsTransposed computes d = xᵀ·g for x = pixels/255; shapes x [m, k],
@@ -135,7 +148,10 @@ func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n
 	check[T]("MatMulPixelsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
 	e.pairs.begin(m, k, e.threads(m*k >= worthListing))
 	e.list(&e.pairs, pixels)
-	e.run(product[T]{kind: pairsForWeight, y: d, pairs: &e.pairs, pixels: pixels, w: g, m: m, k: k, n: n}, m*k*n/sparse >= worthSplitting)
+	p := &e.product
+	p.set(pairsForWeight, d, nil, g, nil, m, k, n)
+	p.pixels, p.pairs = pixels, &e.pairs
+	e.run(m*k*n/sparse >= worthSplitting)
 }
 
 // worthListing is the number of pixels from which a second core helps to list them.
@@ -144,7 +160,10 @@ const worthListing = 1 << 16
 // list makes the lists of l.
 func (e *Engine[T]) list(l *Pairs, pixels matrix.Pixels) {
 	m, k := pixels.Rows(), pixels.Cols
-	e.run(product[T]{kind: listing, pairs: l, pixels: pixels, m: m, k: k}, m*k >= worthListing)
+	p := &e.product
+	p.set(listing, nil, nil, nil, nil, m, k, 0)
+	p.pixels, p.pairs = pixels, l
+	e.run(m*k >= worthListing)
 }
 
 // threads is how many threads a product is for.
@@ -163,13 +182,15 @@ const worthRectifying = 1 << 15
 // another core has written is slow to read, and what another has read slow to write.
 func (e *Engine[T]) ReLU(y, x []T, n int) {
 	m := rowsOf("ReLU", n, len(x), len(y), len(y))
-	e.run(product[T]{kind: rectify, y: y, x: x, m: m, n: n}, m*n >= worthRectifying)
+	e.product.set(rectify, y, x, nil, nil, m, 0, n)
+	e.run(m*n >= worthRectifying)
 }
 
 // ReLUSlope computes dx = grad·ReLU'(x), shapes [m, n], as ReLU does.
 func (e *Engine[T]) ReLUSlope(dx, grad, x []T, n int) {
 	m := rowsOf("ReLUSlope", n, len(x), len(dx), len(grad))
-	e.run(product[T]{kind: rectifySlope, y: dx, w: grad, x: x, m: m, n: n}, m*n >= worthRectifying)
+	e.product.set(rectifySlope, dx, x, grad, nil, m, 0, n)
+	e.run(m*n >= worthRectifying)
 }
 
 // rowsOf returns the rows of matrices of x, y and z numbers in n columns. It panics unless

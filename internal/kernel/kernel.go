@@ -69,6 +69,11 @@ type product[T Float] struct {
 	m, k, n int
 }
 
+// set describes a product, as far as it has no images.
+func (p *product[T]) set(kind kind, y, x, w, b []T, m, k, n int) {
+	p.kind, p.y, p.x, p.w, p.b, p.m, p.k, p.n = kind, y, x, w, b, m, k, n
+}
+
 // rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes.
 // Of a large parameter they are about those that the same thread will update: what one core
 // has written is slow to write for another. A pair of pixels is not parted.

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"sync"
@@ -153,24 +154,32 @@ func (p *Pool) Run(t Task, split bool) {
 		s.mu.Unlock()
 		return
 	}
-	began := time.Now()
+	began := sinceStart()
 	awake := s.start(t)
 	t.Part(0, p.threads)
-	own := time.Since(began)
+	var own time.Duration // with what the caller then waited awake; 0 when that was enough
 	for looks := 0; s.pending.Load() > 0; looks++ {
 		if looks < s.patience {
 			pause()
-		} else {
-			runtime.Gosched()
+			continue
 		}
+		if own == 0 {
+			own = sinceStart() - began
+		}
+		runtime.Gosched()
 	}
 	s.task = nil
-	if awake {
-		s.judge(own, time.Since(began))
+	if whole := sinceStart() - began; awake {
+		s.judge(cmp.Or(own, whole), whole)
 	}
 	s.mu.Unlock()
 	runtime.KeepAlive(p)
 }
+
+var start = time.Now()
+
+// sinceStart is time.Now at half its price, 25 ns.
+func sinceStart() time.Duration { return time.Since(start) }
 
 // judge decides from a task's time, its caller's own and until all were done, how
 // many of the next ones the caller does alone.

@@ -97,6 +97,31 @@ func TestPoolLeavesLateWorkersOut(t *testing.T) {
 	}
 }
 
+// long is a task of so long for each part.
+type long time.Duration
+
+func (l long) Part(int, int) {
+	for began := time.Now(); time.Since(began) < time.Duration(l); {
+	}
+}
+
+// A worker that takes as long as its caller is not late, however long that is. Other
+// programs may make it late, but not each time.
+func TestPoolKeepsWorkersOfLongTasks(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("one core: two threads take turns on it")
+	}
+	p := NewPool(2)
+	p.Run(long(0), true)
+	for range 20 {
+		if p.Run(long(2*grace), true); p.shared.alone == 0 {
+			return
+		}
+		p.shared.alone = 0
+	}
+	t.Error("after each of 20 tasks of 2 ms its worker was left out")
+}
+
 // The caller does as many tasks alone as were judged, then shares them again.
 func TestPoolDoesTasksAlone(t *testing.T) {
 	p := NewPool(2)

@@ -447,14 +447,16 @@ func (s *Scratch[T]) sortRows(height, inner int) {
 		}
 		return
 	}
-	grow(&s.starts, inner+2)
-	starts := s.starts[:inner+2]
+	grow(&s.starts, inner+1)
+	starts := s.starts[:inner+1]
 	clear(starts)
 	for _, c := range s.counts[:height] {
-		starts[c+1]++
+		starts[c]++
 	}
-	for c := range inner {
-		starts[c+1] += starts[c]
+	var before int32
+	for c, n := range starts {
+		starts[c] = before
+		before += n
 	}
 	for r, c := range s.counts[:height] {
 		s.order[starts[c]] = int32(r)

@@ -65,6 +65,17 @@ const (
 		power.Mul(power, root)
 	}
 
+	b.WriteString("}\n\n// expTable32[j] is 2^(j/16), rounded.\nvar expTable32 = [16]float64{\n")
+	sixteenth := newFloat(2) // 2^(1/16)
+	for range 4 {
+		sixteenth.Sqrt(sixteenth)
+	}
+	power = newFloat(1)
+	for range 16 {
+		rounded, _ := power.Float64()
+		fmt.Fprintf(&b, "%x,\n", rounded)
+		power.Mul(power, sixteenth)
+	}
 	b.WriteString("}\n\ntype logEntry struct{ inverse, head, tail float64 }\n\n// logTable[i] belongs to the i-th of 128 intervals from logStart to 2 logStart:\n" +
 		"// inverse, of at most 10 bits, is near the reciprocal of its middle, and\n" +
 		"// -ln(inverse) = head + tail, head a multiple of 2^-42.\n" +

@@ -11,14 +11,24 @@ import (
 
 // exponential is what the exponentials of package elementary need in registers, or
 // in memory where there are too few of them: the constants in the order of
-// ExpConstants.
+// Exp32Tables and Exp64Tables.
 type exponential struct {
 	g                          generator
 	powers, ones               reg.GPVirtual
+	table                      [2]reg.VecVirtual // powers of float32, with masks
 	steps, round, head, tail   operand.Op
-	inverse                    [5]operand.Op // 1/2!, 1/3!, ... 1/6!
+	inverse                    [6]operand.Op // 1/2!, 1/3!, ... 1/7!
 	lowest, highest            operand.Op
 	infinity, lowBits, nothing operand.Op
+}
+
+// A power is 2^(k div steps) · 2^((k mod steps)/steps); for float32 there are 16 steps,
+// for float64 128.
+func (e *exponential) log2Steps() int {
+	if e.g.size == 4 {
+		return 4
+	}
+	return 7
 }
 
 func (g generator) exponential() *exponential {
@@ -26,7 +36,10 @@ func (g generator) exponential() *exponential {
 	infinity, lowBits, nothing := vector(g.bytes), vector(g.bytes), vector(g.bytes)
 	constants := load("constants")
 	for i, z := range []*operand.Op{&e.steps, &e.round, &e.head, &e.tail,
-		&e.inverse[0], &e.inverse[1], &e.inverse[2], &e.inverse[3], &e.inverse[4], &e.lowest, &e.highest} {
+		&e.inverse[0], &e.inverse[1], &e.inverse[2], &e.inverse[3], &e.inverse[4], &e.inverse[5], &e.lowest, &e.highest} {
+		if z == &e.inverse[5] && g.size == 8 {
+			continue
+		}
 		if !g.masked {
 			*z = mem(constants).Offset(32 * i)
 			continue
@@ -37,19 +50,27 @@ func (g generator) exponential() *exponential {
 	}
 	if !g.masked {
 		e.infinity = constant4(g.full("Infinity"), math.Float64bits(math.Inf(1)))
-		e.lowBits = constant4(g.full("LowBits"), 127)
+		e.lowBits = constant4(g.full("LowBits"), 1<<e.log2Steps()-1)
 		e.nothing = constant4(g.full("Nothing"), 0)
 		return e
 	}
 	bits := GP64()
-	MOVQ(operand.U64(math.Float64bits(math.Inf(1))), bits)
-	VPBROADCASTQ(bits, infinity)
+	if g.size == 4 {
+		MOVQ(operand.U64(math.Float64bits(math.Inf(1))), bits)
+		VPBROADCASTQ(bits, infinity)
+		VPXORQ(nothing, nothing, nothing)
+		for i := range e.table {
+			e.table[i] = ZMM()
+			VMOVUPD(mem(e.powers).Offset(64*i), e.table[i])
+		}
+		e.infinity, e.nothing = infinity, nothing
+		return e
+	}
 	MOVQ(operand.U32(127), bits)
 	VPBROADCASTQ(bits, lowBits)
 	e.ones = GP64()
 	MOVQ(operand.I32(-1), e.ones)
-	VPXORQ(nothing, nothing, nothing)
-	e.infinity, e.lowBits, e.nothing = infinity, lowBits, nothing
+	e.lowBits = lowBits
 	return e
 }
 
@@ -61,6 +82,9 @@ func constant4(name string, value uint64) operand.Mem {
 	}
 	return m
 }
+
+// Comparisons of VCMPPD.
+const less, unordered, greater = 1, 3, 14
 
 // of returns e^x for a register of float64, operation by operation as Exp32 and
 // Exp64 have it, so that the bits are the same. For float64, numbers below -708 and
@@ -81,32 +105,36 @@ func (e *exponential) of(x reg.VecVirtual) reg.VecVirtual {
 	}
 	sub := func(a reg.VecVirtual, b operand.Op) reg.VecVirtual { return op(VSUBPD, a, b) }
 
-	raised := add(mul(x, e.steps), e.round)
+	raised := add(mul(x, e.steps), e.round) // the integer stands in the low bits
 	whole := sub(raised, e.round)
-	k, place := vector(g.bytes), vector(g.bytes)
+	place, k := vector(g.bytes), vector(g.bytes)
 	var powerHead, powerTail reg.VecVirtual
-	if g.masked {
-		VCVTTPD2QQ(whole, k)
-		VPANDQ(e.lowBits, k, place)
-		VPSLLQ(operand.U8(1), place, place)
-		VPSRAQ(operand.U8(7), k, k)
-		VPSLLQ(operand.U8(52), k, k)
-		powerHead, powerTail = e.gather(place, 0), e.gather(place, 8)
-	} else {
-		VPSUBQ(e.round, raised, k) // the integer stands in the low bits
-		VPAND(e.lowBits, k, place)
-		VPSLLQ(operand.U8(1), place, place)
-		VPSRLQ(operand.U8(7), k, k)
-		VPSLLQ(operand.U8(52), k, k)
+	switch {
+	case !g.masked:
+		VPAND(e.lowBits, raised, place)
 		powerHead, powerTail = e.pick(place)
+		VPSRLQ(operand.U8(e.log2Steps()), raised, k)
+		VPSLLQ(operand.U8(52), k, k)
+	case g.size == 4:
+		VMOVAPD(raised, place) // of which the four low bits count
+		VPERMI2PD(e.table[1], e.table[0], place)
+		powerHead = place
+		VPSRLQ(operand.U8(e.log2Steps()), raised, k)
+		VPSLLQ(operand.U8(52), k, k)
+	default:
+		VPANDQ(e.lowBits, raised, place)
+		VPSLLQ(operand.U8(1), place, place)
+		powerHead, powerTail = e.gather(place, 0), e.gather(place, 8)
+		VPSRLQ(operand.U8(e.log2Steps()), raised, k)
+		VPSLLQ(operand.U8(52), k, k)
 	}
 	i := e.inverse
 	var y reg.VecVirtual
 	if g.size == 4 {
 		r := sub(sub(x, mul(whole, e.head)), mul(whole, e.tail))
 		r2 := mul(r, r)
-		p := add(r, mul(r2, add(add(i[0], mul(r, i[1])), mul(r2, add(i[2], mul(r, i[3]))))))
-		y = add(powerHead, add(powerTail, mul(add(powerHead, powerTail), p)))
+		p := add(r, mul(r2, add(add(i[0], mul(r, i[1])), mul(r2, add(add(i[2], mul(r, i[3])), mul(r2, add(i[4], mul(r, i[5]))))))))
+		y = add(powerHead, mul(powerHead, p))
 	} else {
 		a, b := sub(x, mul(whole, e.head)), mul(whole, e.tail)
 		r := sub(a, b)
@@ -130,7 +158,6 @@ func (e *exponential) of(x reg.VecVirtual) reg.VecVirtual {
 		y = add(sum, add(cut, add(powerTail, add(mul(powerTail, r1), mul(add(powerHead, powerTail), rest)))))
 	}
 	VPADDQ(k, y, y)
-	const unordered, greater, less = 3, 14, 1
 	e.replace(y, x, unordered, x, x)
 	if g.size == 4 {
 		e.replace(y, x, greater, e.highest, e.infinity)
@@ -161,8 +188,12 @@ func (e *exponential) gather(place reg.VecVirtual, offset int) reg.VecVirtual {
 	return z
 }
 
-// pick loads heads and tails from the table of powers, an entry of both at a time.
+// pick loads the entries of the table of powers one by one: numbers for float32, heads and
+// tails for float64.
 func (e *exponential) pick(place reg.VecVirtual) (heads, tails reg.VecVirtual) {
+	if e.g.size == 8 {
+		VPSLLQ(operand.U8(1), place, place)
+	}
 	upper := XMM()
 	VEXTRACTI128(operand.U8(1), place, upper)
 	entry := func(half reg.Register, i int) operand.Mem {
@@ -170,13 +201,22 @@ func (e *exponential) pick(place reg.VecVirtual) (heads, tails reg.VecVirtual) {
 		VPEXTRQ(operand.U8(i), half, at)
 		return mem(e.powers).Idx(at, 8)
 	}
+	heads, tails = YMM(), YMM()
+	if e.g.size == 4 {
+		high := XMM()
+		VMOVSD(entry(place.AsX(), 0), heads.AsX())
+		VMOVHPD(entry(place.AsX(), 1), heads.AsX(), heads.AsX())
+		VMOVSD(entry(upper, 0), high)
+		VMOVHPD(entry(upper, 1), high, high)
+		VINSERTF128(operand.U8(1), high, heads, heads)
+		return heads, nil
+	}
 	var pairs [2]reg.VecVirtual // entries i and i+2
 	for i := range pairs {
 		pairs[i] = YMM()
 		VMOVUPD(entry(place.AsX(), i), pairs[i].AsX())
 		VINSERTF128(operand.U8(1), entry(upper, i), pairs[i], pairs[i])
 	}
-	heads, tails = YMM(), YMM()
 	VUNPCKLPD(pairs[1], pairs[0], heads)
 	VUNPCKHPD(pairs[1], pairs[0], tails)
 	return heads, tails
@@ -184,7 +224,7 @@ func (e *exponential) pick(place reg.VecVirtual) (heads, tails reg.VecVirtual) {
 
 // exponentials writes the exponential of an array, without masks.
 func (g generator) exponentials() {
-	g.function("Exponentials", fmt.Sprintf("y, x *%s, n int, powers *[128][2]float64, constants *[16][4]float64) (low int", g.number.name),
+	g.function("Exponentials", fmt.Sprintf("y, x *%s, n int, powers *float64, constants *[12][4]float64) (low int", g.number.name),
 		"computes y[i] = e^x[i] for n numbers, a multiple of one register. In float64, low is not 0 when an x was below -708 or above 709: the results are then wrong.")
 	y, x, n := load("y"), load("x"), load("n")
 	e := g.exponential()
@@ -193,13 +233,10 @@ func (g generator) exponentials() {
 	g.each(n, []reg.GPVirtual{y, x}, func(at []operand.Mem, _ reg.OpmaskVirtual) {
 		if g.size == 8 {
 			v, outside := g.get(at[1], nil), YMM()
-			for _, bound := range []struct {
-				comparison int
-				at         operand.Mem
-			}{{1, constant4(g.full("Lowest"), math.Float64bits(-708))}, {14, constant4(g.full("Highest"), math.Float64bits(709))}} {
-				VCMPPD(operand.U8(bound.comparison), bound.at, v, outside)
-				VORPD(outside, low, low)
-			}
+			VCMPPD(operand.U8(less), e.lowest, v, outside)
+			VORPD(outside, low, low)
+			VCMPPD(operand.U8(greater), e.highest, v, outside)
+			VORPD(outside, low, low)
 			g.put(e.of(v), at[0], nil)
 			return
 		}
@@ -241,31 +278,16 @@ const maxClasses = 256
 // has lanes: lane i is row i, so that every row is summed in its own order. The
 // rows are turned into registers once and turned back once.
 func (g generator) softmax() {
-	g.functionWithFrame("Softmax", fmt.Sprintf("p, z, sum *%s, best *int32, rows, cols int, powers *[128][2]float64, constants *[16]float64) (low int", g.number.name),
+	g.functionWithFrame("Softmax", fmt.Sprintf("p, z, sum *%s, best *int32, rows, cols int, powers *float64, constants *[12]float64) (low int", g.number.name),
 		"fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.")
 	lanes := g.lanes(64)
 	turned := AllocLocal(64 * maxClasses)
 	a := g.arithmetic()
-	e := g.exponential()
 	p, z, sums, best := load("p"), load("z"), load("sum"), load("best")
 	rows := load("rows")
 
-	// Lane i reads from number i·cols on.
-	places, factor, scalar := ZMM(), ZMM(), GP64()
-	iota8 := make([]byte, lanes)
-	for i := range iota8 {
-		iota8[i] = byte(i)
-	}
-	Load(Param("cols"), scalar)
-	if g.size == 4 {
-		VPMOVZXBD(constant(g.set.name+g.short+"Lanes", iota8...), places)
-		VPBROADCASTD(scalar.As32(), factor)
-		VPMULLD(factor, places, places)
-	} else {
-		VPMOVZXBQ(constant(g.set.name+g.short+"Lanes", iota8...), places)
-		VPBROADCASTQ(scalar, factor)
-		VPMULLQ(factor, places, places)
-	}
+	stride, scalar := load("cols"), GP64()
+	g.scale(stride)
 	valid, low := K(), K()
 	MOVQ(operand.U32(0), scalar)
 	KMOVQ(scalar, low)
@@ -283,30 +305,6 @@ func (g generator) softmax() {
 		done.here()
 	}
 	address := GP64()
-	at := func(base reg.GPVirtual) operand.Mem {
-		LEAQ(mem(base).Idx(j, uint8(g.size)), address)
-		return operand.Mem{Base: address, Index: places, Scale: uint8(g.size)}
-	}
-	gather := func(base reg.GPVirtual) reg.VecVirtual {
-		k, v := K(), ZMM()
-		KMOVQ(valid, k)
-		VPXORQ(v, v, v)
-		if g.size == 4 {
-			VGATHERDPS(at(base), k, v)
-		} else {
-			VGATHERQPD(at(base), k, v)
-		}
-		return v
-	}
-	scatter := func(v reg.VecVirtual, base reg.GPVirtual) {
-		k := K()
-		KMOVQ(valid, k)
-		if g.size == 4 {
-			VSCATTERDPS(v, k, at(base))
-		} else {
-			VSCATTERQPD(v, k, at(base))
-		}
-	}
 
 	// column is where column j is kept.
 	column := func() operand.Mem {
@@ -321,11 +319,41 @@ func (g generator) softmax() {
 		return v
 	}
 
+	// turn walks the rows of a matrix, as many columns at a time as a register has lanes;
+	// mask has those that there are. Instead of a row beyond the last, body gets the last
+	// one again.
+	some := GP64()
+	turn := func(name string, base reg.GPVirtual, body func(row func(i int) operand.Mem, mask reg.OpmaskVirtual)) {
+		loop, done := label(name), label(name+"done")
+		XORQ(j, j)
+		loop.here()
+		Load(Param("cols"), end)
+		SUBQ(j, end)
+		JLE(done.ref())
+		left := GP64()
+		MOVQ(operand.U32(lanes), left)
+		CMPQ(end, left)
+		CMOVQLT(end, left)
+		at, step := GP64(), GP64()
+		LEAQ(mem(base).Idx(j, uint8(g.size)), at)
+		body(func(i int) operand.Mem {
+			if i > 0 {
+				XORQ(step, step)
+				CMPQ(some, operand.U8(i))
+				CMOVQGT(stride, step)
+				ADDQ(step, at)
+			}
+			return mem(at)
+		}, g.firstLanes(left))
+		ADDQ(operand.U8(lanes), j)
+		JMP(loop.ref())
+		done.here()
+	}
+
 	next, done := label("next"), label("done")
 	next.here()
 	TESTQ(rows, rows)
 	JLE(done.ref())
-	some := GP64()
 	MOVQ(operand.U32(lanes), some)
 	CMPQ(rows, some)
 	CMOVQLT(rows, some)
@@ -333,13 +361,19 @@ func (g generator) softmax() {
 	BZHIQ(some, scalar, scalar)
 	KMOVQ(scalar, valid)
 
+	turn("in", z, func(row func(int) operand.Mem, mask reg.OpmaskVirtual) {
+		turnedRows := g.turned(func(i int) reg.VecVirtual { return g.get(row(i), mask) })
+		to := column()
+		for _, v := range turnedRows {
+			g.load(v, to)
+			to = to.Offset(64)
+		}
+	})
 	XORQ(j, j)
-	top, place := gather(z), ZMM()
+	top, place := kept(), ZMM()
 	VPXORQ(place, place, place)
-	keep(top)
 	columns("largest", 1, func() {
-		v, above, number := gather(z), K(), ZMM()
-		keep(v)
+		v, above, number := kept(), K(), ZMM()
 		a.compare(operand.U8(30), top, v, above) // greater
 		if g.size == 4 {
 			VMOVAPS(v, above, top)
@@ -351,16 +385,15 @@ func (g generator) softmax() {
 			VMOVDQA64(number, above, place)
 		}
 	})
+	e := g.exponential()
 	sum := ZMM()
 	VPXORQ(sum, sum, sum)
 	columns("exponentials", 0, func() {
 		v := kept()
 		a.sub(top, v, v)
 		if g.size == 8 {
-			bound, under := ZMM(), K()
-			MOVQ(operand.U64(math.Float64bits(-708)), address)
-			VPBROADCASTQ(address, bound)
-			VCMPPD(operand.U8(1), bound, v, under) // less
+			under := K()
+			VCMPPD(operand.U8(less), e.lowest, v, under)
 			KORQ(under, low, low)
 		}
 		power := e.ofRegister(v)
@@ -369,12 +402,14 @@ func (g generator) softmax() {
 	})
 	columns("quotients", 0, func() {
 		v := kept()
-		if g.size == 4 {
-			VDIVPS(sum, v, v)
-		} else {
-			VDIVPD(sum, v, v)
+		a.div(sum, v, v)
+		keep(v)
+	})
+	turn("out", p, func(row func(int) operand.Mem, mask reg.OpmaskVirtual) {
+		from := column()
+		for i, v := range g.turned(func(i int) reg.VecVirtual { return g.get(from.Offset(64*i), nil) }) {
+			g.put(v, row(i), mask)
 		}
-		scatter(v, p)
 	})
 	g.load(sum, valid, mem(sums))
 	if g.size == 4 {
@@ -384,10 +419,10 @@ func (g generator) softmax() {
 	}
 	ADDQ(operand.U8(64), sums)
 	ADDQ(operand.U8(4*lanes), best)
-	Load(Param("cols"), end)
-	SHLQ(operand.U8(6), end)
-	ADDQ(end, p)
-	ADDQ(end, z)
+	MOVQ(stride, address)
+	SHLQ(operand.U8(map[int]int{4: 4, 8: 3}[g.size]), address) // that many rows
+	ADDQ(address, p)
+	ADDQ(address, z)
 	SUBQ(operand.U8(lanes), rows)
 	JMP(next.ref())
 	done.here()

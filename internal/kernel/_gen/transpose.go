@@ -8,36 +8,21 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// transposePanel writes the packing of a factor that is stored the other way
-// round: a square as wide as a register has lanes at a time. Rows are interleaved
-// by numbers until each 16 bytes of a register hold one column of as many rows;
-// then those of a column are moved together.
-func (g generator) transposePanel() {
-	lanes := g.lanes(g.bytes)
-	g.function("TransposePanel", fmt.Sprintf("dst *%[1]s, columns int, src *%[1]s, stride, inner int", g.number.name),
-		fmt.Sprintf("computes dst[p·columns + j] = src[j·stride + p] for j < %d and p < inner, a multiple of %[1]d.", lanes))
-	dst, columns, src, stride, inner := load("dst"), load("columns"), load("src"), load("stride"), load("inner")
-	g.scale(columns, stride)
+// turned returns the columns of a square as wide as a register has lanes, of which load
+// gets the rows in order. Rows are interleaved by numbers until each 16 bytes of a register
+// hold one column of as many rows; then those of a column are moved together.
+func (g generator) turned(load func(row int) reg.VecVirtual) []reg.VecVirtual {
 	pair := func(f func(...operand.Op), a, b reg.VecVirtual) reg.VecVirtual {
 		z := vector(g.bytes)
 		f(b, a, z)
 		return z
 	}
-	loop, done := label("loop"), label("done")
-	loop.here()
-	CMPQ(inner, operand.U8(lanes))
-	JLT(done.ref())
-	row := GP64()
-	MOVQ(src, row)
 	group := 16 / g.size // rows whose numbers fill 16 bytes
 	sixteens := make([][]reg.VecVirtual, g.bytes/16)
 	for q := range sixteens {
 		var r []reg.VecVirtual
-		for range group {
-			z := vector(g.bytes)
-			g.load(mem(row), z)
-			ADDQ(stride, row)
-			r = append(r, z)
+		for i := range group {
+			r = append(r, load(q*group+i))
 		}
 		if g.size == 4 {
 			low, high := pair(VUNPCKLPS, r[0], r[1]), pair(VUNPCKHPS, r[0], r[1])
@@ -47,7 +32,29 @@ func (g generator) transposePanel() {
 			sixteens[q] = []reg.VecVirtual{pair(VUNPCKLPD, r[0], r[1]), pair(VUNPCKHPD, r[0], r[1])}
 		}
 	}
-	for _, c := range g.regroup(sixteens) {
+	return g.regroup(sixteens)
+}
+
+// transposePanel writes the packing of a factor that is stored the other way round, a
+// square at a time.
+func (g generator) transposePanel() {
+	lanes := g.lanes(g.bytes)
+	g.function("TransposePanel", fmt.Sprintf("dst *%[1]s, columns int, src *%[1]s, stride, inner int", g.number.name),
+		fmt.Sprintf("computes dst[p·columns + j] = src[j·stride + p] for j < %d and p < inner, a multiple of %[1]d.", lanes))
+	dst, columns, src, stride, inner := load("dst"), load("columns"), load("src"), load("stride"), load("inner")
+	g.scale(columns, stride)
+	loop, done := label("loop"), label("done")
+	loop.here()
+	CMPQ(inner, operand.U8(lanes))
+	JLT(done.ref())
+	row := GP64()
+	MOVQ(src, row)
+	turned := g.turned(func(int) reg.VecVirtual {
+		z := g.get(mem(row), nil)
+		ADDQ(stride, row)
+		return z
+	})
+	for _, c := range turned {
 		g.load(c, mem(dst))
 		ADDQ(columns, dst)
 	}
