@@ -69,9 +69,11 @@ type product[T Float] struct {
 	m, k, n int
 }
 
-// set describes a product, as far as it has no images.
+// set describes a product without images, whatever was there before: that may be left over
+// from one that panicked.
 func (p *product[T]) set(kind kind, y, x, w, b []T, m, k, n int) {
 	p.kind, p.y, p.x, p.w, p.b, p.m, p.k, p.n = kind, y, x, w, b, m, k, n
+	p.pixels, p.pairs, p.listed, p.then = matrix.Pixels{}, nil, false, nil
 }
 
 // rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes.

@@ -130,3 +130,26 @@ func TestListsOfAnotherShapePanic(t *testing.T) {
 		e.MatMulPairsTransposed(make([]float32, 20*4), &l, pixels, make([]float32, 3*4), 4)
 	})
 }
+
+// A product that panicked, and was recovered from, leaves nothing to the next one.
+func TestEngineAfterPanic(t *testing.T) {
+	e := NewEngine[float32](nil)
+	then := &panics{}
+	func() {
+		defer func() { recover() }()
+		var l Pairs
+		e.MatMulPairs(make([]float32, 2), &l, matrix.Pixels{Cols: 2, Data: make([]byte, 4), Index: []int32{0, 1}}, make([]float32, 2), nil, 1, then)
+	}()
+	y := make([]float32, 1)
+	e.MatMul(y, []float32{2}, []float32{3}, nil, 1, 1, 1)
+	if y[0] != 6 || then.calls != 1 {
+		t.Errorf("2·3 = %v, and what followed the product before was done %d times, want once", y[0], then.calls)
+	}
+}
+
+type panics struct{ calls int }
+
+func (p *panics) Part(int, int) {
+	p.calls++
+	panic("on purpose")
+}

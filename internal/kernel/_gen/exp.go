@@ -22,8 +22,7 @@ type exponential struct {
 	infinity, lowBits, nothing operand.Op
 }
 
-// A power is 2^(k div steps) · 2^((k mod steps)/steps); for float32 there are 16 steps,
-// for float64 128.
+// log2Steps says how many powers the table has: 2^(j/16) for float32, 2^(j/128) for float64.
 func (e *exponential) log2Steps() int {
 	if e.g.size == 4 {
 		return 4
@@ -66,7 +65,7 @@ func (g generator) exponential() *exponential {
 		e.infinity, e.nothing = infinity, nothing
 		return e
 	}
-	MOVQ(operand.U32(127), bits)
+	MOVQ(operand.U32(1<<e.log2Steps()-1), bits)
 	VPBROADCASTQ(bits, lowBits)
 	e.ones = GP64()
 	MOVQ(operand.I32(-1), e.ones)
@@ -113,21 +112,17 @@ func (e *exponential) of(x reg.VecVirtual) reg.VecVirtual {
 	case !g.masked:
 		VPAND(e.lowBits, raised, place)
 		powerHead, powerTail = e.pick(place)
-		VPSRLQ(operand.U8(e.log2Steps()), raised, k)
-		VPSLLQ(operand.U8(52), k, k)
 	case g.size == 4:
 		VMOVAPD(raised, place) // of which the four low bits count
 		VPERMI2PD(e.table[1], e.table[0], place)
 		powerHead = place
-		VPSRLQ(operand.U8(e.log2Steps()), raised, k)
-		VPSLLQ(operand.U8(52), k, k)
 	default:
 		VPANDQ(e.lowBits, raised, place)
 		VPSLLQ(operand.U8(1), place, place)
 		powerHead, powerTail = e.gather(place, 0), e.gather(place, 8)
-		VPSRLQ(operand.U8(e.log2Steps()), raised, k)
-		VPSLLQ(operand.U8(52), k, k)
 	}
+	VPSRLQ(operand.U8(e.log2Steps()), raised, k)
+	VPSLLQ(operand.U8(52), k, k)
 	i := e.inverse
 	var y reg.VecVirtual
 	if g.size == 4 {
