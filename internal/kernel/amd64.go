@@ -7,7 +7,7 @@ import "golang.org/x/sys/cpu"
 // native lists the implementations of this architecture, the fastest first. The
 // flags of cpu.X86 include what the operating system saves (XGETBV).
 var native = []implementation{
-	{"avx512", hasAVX2() && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ &&
+	{"avx512", hasAVX2() && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL &&
 		cpu.X86.HasAVX512VBMI2, avx512For32.table(), avx512For64.table()},
 	{"avx2", hasAVX2(), avx2For32.table(), avx2For64.table()},
 }

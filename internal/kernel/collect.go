@@ -59,13 +59,15 @@ func (e *Engine[T]) next() *product[T] {
 // sum computes the sum that next was for, of so many multiply-adds, or leaves it in the
 // collection. All threads compute a large one, but for sums of columns, else one does.
 func (e *Engine[T]) sum(work int) {
-	c := &e.collection
+	c, p := &e.collection, &e.product
+	if c.open {
+		p = &c.sums[len(c.sums)-1].product
+	}
+	split := p.kind != sumColumns && work >= worthSplitting
 	if !c.open {
-		e.run(e.product.kind != sumColumns && work >= worthSplitting)
+		e.run(split)
 		return
 	}
-	s := &c.sums[len(c.sums)-1]
-	split := s.kind != sumColumns && work >= worthSplitting
 	c.work += work
 	thread := -1
 	if !split {
@@ -77,7 +79,7 @@ func (e *Engine[T]) sum(work int) {
 		}
 		c.own[thread] += work + overhead
 	}
-	s.thread = thread
+	c.sums[len(c.sums)-1].thread = thread
 }
 
 // Part does what one thread does of the collection.

@@ -40,7 +40,7 @@ type loops[T Float] struct {
 	// Softmax fills p [rows, cols] with the softmax of the rows of z, for rows the
 	// length of sum: best[i] is where the largest of row i is, the first of equal
 	// ones, and sum[i] = Σ_j elementary.Exp(z[i, j] - z[i, best[i]]), by which these
-	// exponentials are divided.
+	// exponentials are divided. p and z must not overlap.
 	Softmax func(p, z, sum []T, best []int32)
 
 	// Divide computes y[j] = x[j]/d.
@@ -215,9 +215,9 @@ type assembly[T Float] struct {
 	exponentials func(y, x *T, n int, powers *float64, constants *[12][4]float64) (low int)
 }
 
-// worthGathering is the number of rows from which the softmax of a register full of
+// worthTransposing is the number of rows from which the softmax of a register full of
 // rows at once pays.
-const worthGathering = 4
+const worthTransposing = 4
 
 // maxClasses is how many columns the assembly of the softmax has room for.
 const maxClasses = 256
@@ -307,7 +307,7 @@ func (v *vectors[T]) loops() loops[T] {
 	if a.softmax != nil {
 		powers, constants := expTables[T]()
 		all.Softmax = func(p, z, sum []T, best []int32) {
-			if len(sum) < worthGathering || len(z)/len(sum) > maxClasses {
+			if len(sum) < worthTransposing || len(z)/len(sum) > maxClasses {
 				softmax(p, z, sum, best)
 				return
 			}

@@ -71,8 +71,8 @@ type product[T Float] struct {
 
 // set describes a product without images, whatever was there before: that may be left over
 // from one that panicked.
-func (p *product[T]) set(kind kind, y, x, w, b []T, m, k, n int) {
-	p.kind, p.y, p.x, p.w, p.b, p.m, p.k, p.n = kind, y, x, w, b, m, k, n
+func (p *product[T]) set(what kind, y, x, w, b []T, m, k, n int) {
+	p.kind, p.y, p.x, p.w, p.b, p.m, p.k, p.n = what, y, x, w, b, m, k, n
 	p.pixels, p.pairs, p.listed, p.then = matrix.Pixels{}, nil, false, nil
 }
 

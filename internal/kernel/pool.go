@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"sync"
@@ -129,7 +128,7 @@ func (s *shared) start(t Task) (awake bool) {
 }
 
 // A worker that was awake is late when it is not done after twice the time that its
-// caller took, and grace. Then another program has its core, and the tasks after this
+// caller took and waited awake, and grace. Then another program has its core, and the tasks after this
 // one are faster without it: at first a few, twice as many each time it is late again.
 // Memory that has to come from the caller's core, after tasks that it did alone, makes
 // a worker some 300 µs late; with less grace than that, these tasks led to the next ones.
@@ -169,19 +168,23 @@ func (p *Pool) Run(t Task, split bool) {
 		runtime.Gosched()
 	}
 	s.task = nil
-	if whole := sinceStart() - began; awake {
-		s.judge(cmp.Or(own, whole), whole)
+	if awake {
+		whole := sinceStart() - began
+		if own == 0 {
+			own = whole
+		}
+		s.judge(own, whole)
 	}
 	s.mu.Unlock()
 	runtime.KeepAlive(p)
 }
 
-var start = time.Now()
+var processStart = time.Now()
 
-// sinceStart is time.Now at half its price, 25 ns.
-func sinceStart() time.Duration { return time.Since(start) }
+// sinceStart reads the monotonic clock alone: 25 ns, where time.Now takes 50.
+func sinceStart() time.Duration { return time.Since(processStart) }
 
-// judge decides from a task's time, its caller's own and until all were done, how
+// judge decides from a task's time, its caller's own with its waiting awake and until all were done, how
 // many of the next ones the caller does alone.
 func (s *shared) judge(own, whole time.Duration) {
 	if whole > 2*own+s.grace {

@@ -271,12 +271,12 @@ const maxClasses = 256
 
 // softmax writes the softmax of rows of logits, as many at a time as a register
 // has lanes: lane i is row i, so that every row is summed in its own order. The
-// rows are turned into registers once and turned back once.
+// rows are transposed into the frame, a register for each column, and back.
 func (g generator) softmax() {
 	g.functionWithFrame("Softmax", fmt.Sprintf("p, z, sum *%s, best *int32, rows, cols int, powers *float64, constants *[12]float64) (low int", g.number.name),
 		"fills p with the softmax of z [rows, cols], sum with the sums of the exponentials and best with the places of the largest logits. In float64, low is not 0 when an exponent was below -708: the results are then wrong.")
 	lanes := g.lanes(64)
-	turned := AllocLocal(64 * maxClasses)
+	transposed := AllocLocal(64 * maxClasses)
 	a := g.arithmetic()
 	p, z, sums, best := load("p"), load("z"), load("sum"), load("best")
 	rows := load("rows")
@@ -305,7 +305,7 @@ func (g generator) softmax() {
 	column := func() operand.Mem {
 		MOVQ(j, address)
 		SHLQ(operand.U8(6), address)
-		return turned.Idx(address, 1)
+		return transposed.Idx(address, 1)
 	}
 	keep := func(v reg.VecVirtual) { g.load(v, column()) }
 	kept := func() reg.VecVirtual {
@@ -314,11 +314,11 @@ func (g generator) softmax() {
 		return v
 	}
 
-	// turn walks the rows of a matrix, as many columns at a time as a register has lanes;
+	// squares walks the rows of a matrix, as many columns at a time as a register has lanes;
 	// mask has those that there are. Instead of a row beyond the last, body gets the last
-	// one again.
+	// one again; written again, it gets the same numbers, for its lanes were read from it.
 	some := GP64()
-	turn := func(name string, base reg.GPVirtual, body func(row func(i int) operand.Mem, mask reg.OpmaskVirtual)) {
+	squares := func(name string, base reg.GPVirtual, body func(row func(i int) operand.Mem, mask reg.OpmaskVirtual)) {
 		loop, done := label(name), label(name+"done")
 		XORQ(j, j)
 		loop.here()
@@ -356,12 +356,10 @@ func (g generator) softmax() {
 	BZHIQ(some, scalar, scalar)
 	KMOVQ(scalar, valid)
 
-	turn("in", z, func(row func(int) operand.Mem, mask reg.OpmaskVirtual) {
-		turnedRows := g.turned(func(i int) reg.VecVirtual { return g.get(row(i), mask) })
+	squares("in", z, func(row func(int) operand.Mem, mask reg.OpmaskVirtual) {
 		to := column()
-		for _, v := range turnedRows {
-			g.load(v, to)
-			to = to.Offset(64)
+		for i, v := range g.transposed(func(i int) reg.VecVirtual { return g.get(row(i), mask) }) {
+			g.put(v, to.Offset(64*i), nil)
 		}
 	})
 	XORQ(j, j)
@@ -369,7 +367,7 @@ func (g generator) softmax() {
 	VPXORQ(place, place, place)
 	columns("largest", 1, func() {
 		v, above, number := kept(), K(), ZMM()
-		a.compare(operand.U8(30), top, v, above) // greater
+		a.compare(operand.U8(greater), top, v, above)
 		if g.size == 4 {
 			VMOVAPS(v, above, top)
 			VPBROADCASTD(j.As32(), number)
@@ -380,7 +378,7 @@ func (g generator) softmax() {
 			VMOVDQA64(number, above, place)
 		}
 	})
-	e := g.exponential()
+	e := g.exponential() // not before the loop: transposed needs all registers
 	sum := ZMM()
 	VPXORQ(sum, sum, sum)
 	columns("exponentials", 0, func() {
@@ -400,9 +398,9 @@ func (g generator) softmax() {
 		a.div(sum, v, v)
 		keep(v)
 	})
-	turn("out", p, func(row func(int) operand.Mem, mask reg.OpmaskVirtual) {
+	squares("out", p, func(row func(int) operand.Mem, mask reg.OpmaskVirtual) {
 		from := column()
-		for i, v := range g.turned(func(i int) reg.VecVirtual { return g.get(from.Offset(64*i), nil) }) {
+		for i, v := range g.transposed(func(i int) reg.VecVirtual { return g.get(from.Offset(64*i), nil) }) {
 			g.put(v, row(i), mask)
 		}
 	})
@@ -414,8 +412,7 @@ func (g generator) softmax() {
 	}
 	ADDQ(operand.U8(64), sums)
 	ADDQ(operand.U8(4*lanes), best)
-	MOVQ(stride, address)
-	SHLQ(operand.U8(map[int]int{4: 4, 8: 3}[g.size]), address) // that many rows
+	IMUL3Q(operand.U8(lanes), stride, address)
 	ADDQ(address, p)
 	ADDQ(address, z)
 	SUBQ(operand.U8(lanes), rows)

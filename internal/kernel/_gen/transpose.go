@@ -8,10 +8,10 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// turned returns the columns of a square as wide as a register has lanes, of which load
+// transposed returns the columns of a square as wide as a register has lanes, of which load
 // gets the rows in order. Rows are interleaved by numbers until each 16 bytes of a register
 // hold one column of as many rows; then those of a column are moved together.
-func (g generator) turned(load func(row int) reg.VecVirtual) []reg.VecVirtual {
+func (g generator) transposed(load func(row int) reg.VecVirtual) []reg.VecVirtual {
 	pair := func(f func(...operand.Op), a, b reg.VecVirtual) reg.VecVirtual {
 		z := vector(g.bytes)
 		f(b, a, z)
@@ -49,12 +49,12 @@ func (g generator) transposePanel() {
 	JLT(done.ref())
 	row := GP64()
 	MOVQ(src, row)
-	turned := g.turned(func(int) reg.VecVirtual {
+	columnRegisters := g.transposed(func(int) reg.VecVirtual {
 		z := g.get(mem(row), nil)
 		ADDQ(stride, row)
 		return z
 	})
-	for _, c := range turned {
+	for _, c := range columnRegisters {
 		g.load(c, mem(dst))
 		ADDQ(columns, dst)
 	}
