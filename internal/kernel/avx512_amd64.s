@@ -486,7 +486,7 @@ done:
 	RET
 
 // func avx512Pack8x32(dst *float32, src *float32, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
 TEXT ·avx512Pack8x32(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -500,23 +500,25 @@ TEXT ·avx512Pack8x32(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K1
 	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPS.Z (CX), K1, Y0
-	VMOVUPS   Y0, (AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000020, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPS.Z  (CX), K1, Y0
+	VMOVUPS    Y0, (AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000020, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Tile12x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile12x16x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -557,6 +559,7 @@ TEXT ·avx512Tile12x16x32(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z12
+	PREFETCHT0   768(DI)
 	VBROADCASTSS (DX), Z13
 	VFMADD231PS  Z12, Z13, Z0
 	VBROADCASTSS (DX)(BX*1), Z13
@@ -631,7 +634,7 @@ done:
 	RET
 
 // func avx512Tile8x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile8x16x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -666,6 +669,7 @@ TEXT ·avx512Tile8x16x32(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z8
+	PREFETCHT0   768(DI)
 	VBROADCASTSS (DX), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (DX)(BX*1), Z9
@@ -719,7 +723,7 @@ done:
 	RET
 
 // func avx512Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile4x16x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -748,6 +752,7 @@ TEXT ·avx512Tile4x16x32(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z4
+	PREFETCHT0   768(DI)
 	VBROADCASTSS (DX), Z5
 	VFMADD231PS  Z4, Z5, Z0
 	VBROADCASTSS (DX)(BX*1), Z5
@@ -780,7 +785,7 @@ done:
 	RET
 
 // func avx512Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile2x16x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -805,6 +810,7 @@ TEXT ·avx512Tile2x16x32(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z2
+	PREFETCHT0   768(DI)
 	VBROADCASTSS (DX), Z3
 	VFMADD231PS  Z2, Z3, Z0
 	VBROADCASTSS (DX)(BX*1), Z3
@@ -826,7 +832,7 @@ done:
 	RET
 
 // func avx512Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile1x16x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -850,6 +856,7 @@ TEXT ·avx512Tile1x16x32(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z1
+	PREFETCHT0   768(DI)
 	VBROADCASTSS (DX), Z2
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         SI, DX
@@ -997,7 +1004,7 @@ done:
 	RET
 
 // func avx512Pack16x32(dst *float32, src *float32, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·avx512Pack16x32(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -1011,23 +1018,25 @@ TEXT ·avx512Pack16x32(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K1
 	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPS.Z (CX), K1, Z0
-	VMOVUPS   Z0, (AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000040, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPS.Z  (CX), K1, Z0
+	VMOVUPS    Z0, (AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000040, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Tile12x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile12x24x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1082,6 +1091,8 @@ TEXT ·avx512Tile12x24x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z24
 	VMOVUPS.Z    64(DI), K1, Y25
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSS (DX), Z26
 	VFMADD231PS  Z24, Z26, Z0
 	VFMADD231PS  Y25, Y26, Y1
@@ -1193,7 +1204,7 @@ done:
 	RET
 
 // func avx512Tile8x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile8x24x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1238,6 +1249,8 @@ TEXT ·avx512Tile8x24x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z16
 	VMOVUPS.Z    64(DI), K1, Y17
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSS (DX), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Y17, Y18, Y1
@@ -1316,7 +1329,7 @@ done:
 	RET
 
 // func avx512Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile4x24x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1351,6 +1364,8 @@ TEXT ·avx512Tile4x24x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z8
 	VMOVUPS.Z    64(DI), K1, Y9
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSS (DX), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Y9, Y10, Y1
@@ -1396,7 +1411,7 @@ done:
 	RET
 
 // func avx512Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile2x24x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1425,6 +1440,8 @@ TEXT ·avx512Tile2x24x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z4
 	VMOVUPS.Z    64(DI), K1, Y5
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSS (DX), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Y5, Y6, Y1
@@ -1453,7 +1470,7 @@ done:
 	RET
 
 // func avx512Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile1x24x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1480,6 +1497,8 @@ TEXT ·avx512Tile1x24x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z2
 	VMOVUPS.Z    64(DI), K1, Y3
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSS (DX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Y3, Y4, Y1
@@ -1663,7 +1682,7 @@ done:
 	RET
 
 // func avx512Pack24x32(dst *float32, src *float32, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
 TEXT ·avx512Pack24x32(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -1682,25 +1701,28 @@ TEXT ·avx512Pack24x32(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K2
 	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPS.Z (CX), K1, Z0
-	VMOVUPS   Z0, (AX)
-	VMOVUPS.Z 64(CX), K2, Y0
-	VMOVUPS   Y0, 64(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000060, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	VMOVUPS.Z  (CX), K1, Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS.Z  64(CX), K2, Y0
+	VMOVUPS    Y0, 64(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000060, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Tile12x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile12x32x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1755,6 +1777,8 @@ TEXT ·avx512Tile12x32x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z24
 	VMOVUPS.Z    64(DI), K1, Z25
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSS (DX), Z26
 	VFMADD231PS  Z24, Z26, Z0
 	VFMADD231PS  Z25, Z26, Z1
@@ -1866,7 +1890,7 @@ done:
 	RET
 
 // func avx512Tile8x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile8x32x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -1911,6 +1935,8 @@ TEXT ·avx512Tile8x32x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z16
 	VMOVUPS.Z    64(DI), K1, Z17
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSS (DX), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -1989,7 +2015,7 @@ done:
 	RET
 
 // func avx512Tile4x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile4x32x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2024,6 +2050,8 @@ TEXT ·avx512Tile4x32x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z8
 	VMOVUPS.Z    64(DI), K1, Z9
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSS (DX), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
@@ -2069,7 +2097,7 @@ done:
 	RET
 
 // func avx512Tile2x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile2x32x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2098,6 +2126,8 @@ TEXT ·avx512Tile2x32x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z4
 	VMOVUPS.Z    64(DI), K1, Z5
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSS (DX), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Z5, Z6, Z1
@@ -2126,7 +2156,7 @@ done:
 	RET
 
 // func avx512Tile1x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile1x32x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2153,6 +2183,8 @@ TEXT ·avx512Tile1x32x32(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPS      (DI), Z2
 	VMOVUPS.Z    64(DI), K1, Z3
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSS (DX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
@@ -2328,7 +2360,7 @@ done:
 	RET
 
 // func avx512Pack32x32(dst *float32, src *float32, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·avx512Pack32x32(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -2347,25 +2379,28 @@ TEXT ·avx512Pack32x32(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K2
 	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPS.Z (CX), K1, Z0
-	VMOVUPS   Z0, (AX)
-	VMOVUPS.Z 64(CX), K2, Z0
-	VMOVUPS   Z0, 64(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000080, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	VMOVUPS.Z  (CX), K1, Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS.Z  64(CX), K2, Z0
+	VMOVUPS    Z0, 64(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000080, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Tile8x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile8x40x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2420,6 +2455,9 @@ loop:
 	VMOVUPS      (DI), Z24
 	VMOVUPS      64(DI), Z25
 	VMOVUPS.Z    128(DI), K1, Y26
+	PREFETCHT0   1920(DI)
+	PREFETCHT0   1984(DI)
+	PREFETCHT0   2048(DI)
 	VBROADCASTSS (DX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
@@ -2523,7 +2561,7 @@ done:
 	RET
 
 // func avx512Tile4x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile4x40x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2564,6 +2602,9 @@ loop:
 	VMOVUPS      (DI), Z12
 	VMOVUPS      64(DI), Z13
 	VMOVUPS.Z    128(DI), K1, Y14
+	PREFETCHT0   1920(DI)
+	PREFETCHT0   1984(DI)
+	PREFETCHT0   2048(DI)
 	VBROADCASTSS (DX), Z15
 	VFMADD231PS  Z12, Z15, Z0
 	VFMADD231PS  Z13, Z15, Z1
@@ -2622,7 +2663,7 @@ done:
 	RET
 
 // func avx512Tile2x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile2x40x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2655,6 +2696,9 @@ loop:
 	VMOVUPS      (DI), Z6
 	VMOVUPS      64(DI), Z7
 	VMOVUPS.Z    128(DI), K1, Y8
+	PREFETCHT0   1920(DI)
+	PREFETCHT0   1984(DI)
+	PREFETCHT0   2048(DI)
 	VBROADCASTSS (DX), Z9
 	VFMADD231PS  Z6, Z9, Z0
 	VFMADD231PS  Z7, Z9, Z1
@@ -2690,7 +2734,7 @@ done:
 	RET
 
 // func avx512Tile1x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile1x40x32(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -2720,6 +2764,9 @@ loop:
 	VMOVUPS      (DI), Z3
 	VMOVUPS      64(DI), Z4
 	VMOVUPS.Z    128(DI), K1, Y5
+	PREFETCHT0   1920(DI)
+	PREFETCHT0   1984(DI)
+	PREFETCHT0   2048(DI)
 	VBROADCASTSS (DX), Z6
 	VFMADD231PS  Z3, Z6, Z0
 	VFMADD231PS  Z4, Z6, Z1
@@ -2931,7 +2978,7 @@ done:
 	RET
 
 // func avx512Pack40x32(dst *float32, src *float32, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
 TEXT ·avx512Pack40x32(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -2955,20 +3002,24 @@ TEXT ·avx512Pack40x32(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K3
 	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPS.Z (CX), K1, Z0
-	VMOVUPS   Z0, (AX)
-	VMOVUPS.Z 64(CX), K2, Z0
-	VMOVUPS   Z0, 64(AX)
-	VMOVUPS.Z 128(CX), K3, Y0
-	VMOVUPS   Y0, 128(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x000000a0, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	PREFETCHT0 128(CX)(SI*1)
+	VMOVUPS.Z  (CX), K1, Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS.Z  64(CX), K2, Z0
+	VMOVUPS    Z0, 64(AX)
+	VMOVUPS.Z  128(CX), K3, Y0
+	VMOVUPS    Y0, 128(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x000000a0, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
@@ -4815,7 +4866,7 @@ done:
 	RET
 
 // func avx512Pack48x32(dst *float32, src *float32, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·avx512Pack48x32(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -4839,27 +4890,31 @@ TEXT ·avx512Pack48x32(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K3
 	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPS.Z (CX), K1, Z0
-	VMOVUPS   Z0, (AX)
-	VMOVUPS.Z 64(CX), K2, Z0
-	VMOVUPS   Z0, 64(AX)
-	VMOVUPS.Z 128(CX), K3, Z0
-	VMOVUPS   Z0, 128(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x000000c0, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	PREFETCHT0 128(CX)(SI*1)
+	VMOVUPS.Z  (CX), K1, Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS.Z  64(CX), K2, Z0
+	VMOVUPS    Z0, 64(AX)
+	VMOVUPS.Z  128(CX), K3, Z0
+	VMOVUPS    Z0, 128(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x000000c0, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Pack64x32(dst *float32, src *float32, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·avx512Pack64x32(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -4888,22 +4943,27 @@ TEXT ·avx512Pack64x32(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K4
 	SUBQ    $0x10, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPS.Z (CX), K1, Z0
-	VMOVUPS   Z0, (AX)
-	VMOVUPS.Z 64(CX), K2, Z0
-	VMOVUPS   Z0, 64(AX)
-	VMOVUPS.Z 128(CX), K3, Z0
-	VMOVUPS   Z0, 128(AX)
-	VMOVUPS.Z 192(CX), K4, Z0
-	VMOVUPS   Z0, 192(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000100, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	PREFETCHT0 128(CX)(SI*1)
+	PREFETCHT0 192(CX)(SI*1)
+	VMOVUPS.Z  (CX), K1, Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS.Z  64(CX), K2, Z0
+	VMOVUPS    Z0, 64(AX)
+	VMOVUPS.Z  128(CX), K3, Z0
+	VMOVUPS    Z0, 128(AX)
+	VMOVUPS.Z  192(CX), K4, Z0
+	VMOVUPS    Z0, 192(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000100, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
@@ -6787,7 +6847,7 @@ done:
 	RET
 
 // func avx512Pack4x64(dst *float64, src *float64, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
 TEXT ·avx512Pack4x64(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -6801,23 +6861,25 @@ TEXT ·avx512Pack4x64(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K1
 	SUBQ    $0x04, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPD.Z (CX), K1, Y0
-	VMOVUPD   Y0, (AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000020, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPD.Z  (CX), K1, Y0
+	VMOVUPD    Y0, (AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000020, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Tile12x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile12x8x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -6858,6 +6920,7 @@ TEXT ·avx512Tile12x8x64(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPD.Z    (DI), K1, Z12
+	PREFETCHT0   768(DI)
 	VBROADCASTSD (DX), Z13
 	VFMADD231PD  Z12, Z13, Z0
 	VBROADCASTSD (DX)(BX*1), Z13
@@ -6932,7 +6995,7 @@ done:
 	RET
 
 // func avx512Tile8x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile8x8x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -6967,6 +7030,7 @@ TEXT ·avx512Tile8x8x64(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPD.Z    (DI), K1, Z8
+	PREFETCHT0   768(DI)
 	VBROADCASTSD (DX), Z9
 	VFMADD231PD  Z8, Z9, Z0
 	VBROADCASTSD (DX)(BX*1), Z9
@@ -7020,7 +7084,7 @@ done:
 	RET
 
 // func avx512Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile4x8x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7049,6 +7113,7 @@ TEXT ·avx512Tile4x8x64(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPD.Z    (DI), K1, Z4
+	PREFETCHT0   768(DI)
 	VBROADCASTSD (DX), Z5
 	VFMADD231PD  Z4, Z5, Z0
 	VBROADCASTSD (DX)(BX*1), Z5
@@ -7081,7 +7146,7 @@ done:
 	RET
 
 // func avx512Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile2x8x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7106,6 +7171,7 @@ TEXT ·avx512Tile2x8x64(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPD.Z    (DI), K1, Z2
+	PREFETCHT0   768(DI)
 	VBROADCASTSD (DX), Z3
 	VFMADD231PD  Z2, Z3, Z0
 	VBROADCASTSD (DX)(BX*1), Z3
@@ -7127,7 +7193,7 @@ done:
 	RET
 
 // func avx512Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile1x8x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7151,6 +7217,7 @@ TEXT ·avx512Tile1x8x64(SB), NOSPLIT, $0-80
 
 loop:
 	VMOVUPD.Z    (DI), K1, Z1
+	PREFETCHT0   768(DI)
 	VBROADCASTSD (DX), Z2
 	VFMADD231PD  Z1, Z2, Z0
 	ADDQ         SI, DX
@@ -7298,7 +7365,7 @@ done:
 	RET
 
 // func avx512Pack8x64(dst *float64, src *float64, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·avx512Pack8x64(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -7312,23 +7379,25 @@ TEXT ·avx512Pack8x64(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K1
 	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPD.Z (CX), K1, Z0
-	VMOVUPD   Z0, (AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000040, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPD.Z  (CX), K1, Z0
+	VMOVUPD    Z0, (AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000040, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Tile12x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile12x12x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7383,6 +7452,8 @@ TEXT ·avx512Tile12x12x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z24
 	VMOVUPD.Z    64(DI), K1, Y25
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSD (DX), Z26
 	VFMADD231PD  Z24, Z26, Z0
 	VFMADD231PD  Y25, Y26, Y1
@@ -7494,7 +7565,7 @@ done:
 	RET
 
 // func avx512Tile8x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile8x12x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7539,6 +7610,8 @@ TEXT ·avx512Tile8x12x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z16
 	VMOVUPD.Z    64(DI), K1, Y17
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSD (DX), Z18
 	VFMADD231PD  Z16, Z18, Z0
 	VFMADD231PD  Y17, Y18, Y1
@@ -7617,7 +7690,7 @@ done:
 	RET
 
 // func avx512Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile4x12x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7652,6 +7725,8 @@ TEXT ·avx512Tile4x12x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z8
 	VMOVUPD.Z    64(DI), K1, Y9
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSD (DX), Z10
 	VFMADD231PD  Z8, Z10, Z0
 	VFMADD231PD  Y9, Y10, Y1
@@ -7697,7 +7772,7 @@ done:
 	RET
 
 // func avx512Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile2x12x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7726,6 +7801,8 @@ TEXT ·avx512Tile2x12x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z4
 	VMOVUPD.Z    64(DI), K1, Y5
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSD (DX), Z6
 	VFMADD231PD  Z4, Z6, Z0
 	VFMADD231PD  Y5, Y6, Y1
@@ -7754,7 +7831,7 @@ done:
 	RET
 
 // func avx512Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile1x12x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -7781,6 +7858,8 @@ TEXT ·avx512Tile1x12x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z2
 	VMOVUPD.Z    64(DI), K1, Y3
+	PREFETCHT0   1152(DI)
+	PREFETCHT0   1216(DI)
 	VBROADCASTSD (DX), Z4
 	VFMADD231PD  Z2, Z4, Z0
 	VFMADD231PD  Y3, Y4, Y1
@@ -7964,7 +8043,7 @@ done:
 	RET
 
 // func avx512Pack12x64(dst *float64, src *float64, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
 TEXT ·avx512Pack12x64(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -7983,25 +8062,28 @@ TEXT ·avx512Pack12x64(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K2
 	SUBQ    $0x04, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPD.Z (CX), K1, Z0
-	VMOVUPD   Z0, (AX)
-	VMOVUPD.Z 64(CX), K2, Y0
-	VMOVUPD   Y0, 64(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000060, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	VMOVUPD.Z  (CX), K1, Z0
+	VMOVUPD    Z0, (AX)
+	VMOVUPD.Z  64(CX), K2, Y0
+	VMOVUPD    Y0, 64(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000060, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Tile12x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile12x16x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -8056,6 +8138,8 @@ TEXT ·avx512Tile12x16x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z24
 	VMOVUPD.Z    64(DI), K1, Z25
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSD (DX), Z26
 	VFMADD231PD  Z24, Z26, Z0
 	VFMADD231PD  Z25, Z26, Z1
@@ -8167,7 +8251,7 @@ done:
 	RET
 
 // func avx512Tile8x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile8x16x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -8212,6 +8296,8 @@ TEXT ·avx512Tile8x16x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z16
 	VMOVUPD.Z    64(DI), K1, Z17
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSD (DX), Z18
 	VFMADD231PD  Z16, Z18, Z0
 	VFMADD231PD  Z17, Z18, Z1
@@ -8290,7 +8376,7 @@ done:
 	RET
 
 // func avx512Tile4x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile4x16x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -8325,6 +8411,8 @@ TEXT ·avx512Tile4x16x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z8
 	VMOVUPD.Z    64(DI), K1, Z9
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSD (DX), Z10
 	VFMADD231PD  Z8, Z10, Z0
 	VFMADD231PD  Z9, Z10, Z1
@@ -8370,7 +8458,7 @@ done:
 	RET
 
 // func avx512Tile2x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile2x16x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -8399,6 +8487,8 @@ TEXT ·avx512Tile2x16x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z4
 	VMOVUPD.Z    64(DI), K1, Z5
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSD (DX), Z6
 	VFMADD231PD  Z4, Z6, Z0
 	VFMADD231PD  Z5, Z6, Z1
@@ -8427,7 +8517,7 @@ done:
 	RET
 
 // func avx512Tile1x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
+// Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
 TEXT ·avx512Tile1x16x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -8454,6 +8544,8 @@ TEXT ·avx512Tile1x16x64(SB), NOSPLIT, $0-80
 loop:
 	VMOVUPD      (DI), Z2
 	VMOVUPD.Z    64(DI), K1, Z3
+	PREFETCHT0   1536(DI)
+	PREFETCHT0   1600(DI)
 	VBROADCASTSD (DX), Z4
 	VFMADD231PD  Z2, Z4, Z0
 	VFMADD231PD  Z3, Z4, Z1
@@ -8629,7 +8721,7 @@ done:
 	RET
 
 // func avx512Pack16x64(dst *float64, src *float64, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·avx512Pack16x64(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -8648,25 +8740,28 @@ TEXT ·avx512Pack16x64(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K2
 	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPD.Z (CX), K1, Z0
-	VMOVUPD   Z0, (AX)
-	VMOVUPD.Z 64(CX), K2, Z0
-	VMOVUPD   Z0, 64(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000080, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	VMOVUPD.Z  (CX), K1, Z0
+	VMOVUPD    Z0, (AX)
+	VMOVUPD.Z  64(CX), K2, Z0
+	VMOVUPD    Z0, 64(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000080, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Tile8x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile8x20x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -8721,6 +8816,9 @@ loop:
 	VMOVUPD      (DI), Z24
 	VMOVUPD      64(DI), Z25
 	VMOVUPD.Z    128(DI), K1, Y26
+	PREFETCHT0   1920(DI)
+	PREFETCHT0   1984(DI)
+	PREFETCHT0   2048(DI)
 	VBROADCASTSD (DX), Z27
 	VFMADD231PD  Z24, Z27, Z0
 	VFMADD231PD  Z25, Z27, Z1
@@ -8824,7 +8922,7 @@ done:
 	RET
 
 // func avx512Tile4x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile4x20x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -8865,6 +8963,9 @@ loop:
 	VMOVUPD      (DI), Z12
 	VMOVUPD      64(DI), Z13
 	VMOVUPD.Z    128(DI), K1, Y14
+	PREFETCHT0   1920(DI)
+	PREFETCHT0   1984(DI)
+	PREFETCHT0   2048(DI)
 	VBROADCASTSD (DX), Z15
 	VFMADD231PD  Z12, Z15, Z0
 	VFMADD231PD  Z13, Z15, Z1
@@ -8923,7 +9024,7 @@ done:
 	RET
 
 // func avx512Tile2x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile2x20x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -8956,6 +9057,9 @@ loop:
 	VMOVUPD      (DI), Z6
 	VMOVUPD      64(DI), Z7
 	VMOVUPD.Z    128(DI), K1, Y8
+	PREFETCHT0   1920(DI)
+	PREFETCHT0   1984(DI)
+	PREFETCHT0   2048(DI)
 	VBROADCASTSD (DX), Z9
 	VFMADD231PD  Z6, Z9, Z0
 	VFMADD231PD  Z7, Z9, Z1
@@ -8991,7 +9095,7 @@ done:
 	RET
 
 // func avx512Tile1x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·avx512Tile1x20x64(SB), NOSPLIT, $0-80
 	MOVQ   y+0(FP), AX
 	MOVQ   ys+8(FP), CX
@@ -9021,6 +9125,9 @@ loop:
 	VMOVUPD      (DI), Z3
 	VMOVUPD      64(DI), Z4
 	VMOVUPD.Z    128(DI), K1, Y5
+	PREFETCHT0   1920(DI)
+	PREFETCHT0   1984(DI)
+	PREFETCHT0   2048(DI)
 	VBROADCASTSD (DX), Z6
 	VFMADD231PD  Z3, Z6, Z0
 	VFMADD231PD  Z4, Z6, Z1
@@ -9232,7 +9339,7 @@ done:
 	RET
 
 // func avx512Pack20x64(dst *float64, src *float64, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
 TEXT ·avx512Pack20x64(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -9256,20 +9363,24 @@ TEXT ·avx512Pack20x64(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K3
 	SUBQ    $0x04, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPD.Z (CX), K1, Z0
-	VMOVUPD   Z0, (AX)
-	VMOVUPD.Z 64(CX), K2, Z0
-	VMOVUPD   Z0, 64(AX)
-	VMOVUPD.Z 128(CX), K3, Y0
-	VMOVUPD   Y0, 128(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x000000a0, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	PREFETCHT0 128(CX)(SI*1)
+	VMOVUPD.Z  (CX), K1, Z0
+	VMOVUPD    Z0, (AX)
+	VMOVUPD.Z  64(CX), K2, Z0
+	VMOVUPD    Z0, 64(AX)
+	VMOVUPD.Z  128(CX), K3, Y0
+	VMOVUPD    Y0, 128(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x000000a0, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
@@ -11116,7 +11227,7 @@ done:
 	RET
 
 // func avx512Pack24x64(dst *float64, src *float64, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·avx512Pack24x64(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -11140,27 +11251,31 @@ TEXT ·avx512Pack24x64(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K3
 	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPD.Z (CX), K1, Z0
-	VMOVUPD   Z0, (AX)
-	VMOVUPD.Z 64(CX), K2, Z0
-	VMOVUPD   Z0, 64(AX)
-	VMOVUPD.Z 128(CX), K3, Z0
-	VMOVUPD   Z0, 128(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x000000c0, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	PREFETCHT0 128(CX)(SI*1)
+	VMOVUPD.Z  (CX), K1, Z0
+	VMOVUPD    Z0, (AX)
+	VMOVUPD.Z  64(CX), K2, Z0
+	VMOVUPD    Z0, 64(AX)
+	VMOVUPD.Z  128(CX), K3, Z0
+	VMOVUPD    Z0, 128(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x000000c0, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER
 	RET
 
 // func avx512Pack32x64(dst *float64, src *float64, stride int, inner int, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·avx512Pack32x64(SB), NOSPLIT, $0-40
 	MOVQ    dst+0(FP), AX
 	MOVQ    src+8(FP), CX
@@ -11189,22 +11304,27 @@ TEXT ·avx512Pack32x64(SB), NOSPLIT, $0-40
 	KMOVQ   R8, K4
 	SUBQ    $0x08, SI
 	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
 
 loop:
-	TESTQ     BX, BX
-	JZ        done
-	VMOVUPD.Z (CX), K1, Z0
-	VMOVUPD   Z0, (AX)
-	VMOVUPD.Z 64(CX), K2, Z0
-	VMOVUPD   Z0, 64(AX)
-	VMOVUPD.Z 128(CX), K3, Z0
-	VMOVUPD   Z0, 128(AX)
-	VMOVUPD.Z 192(CX), K4, Z0
-	VMOVUPD   Z0, 192(AX)
-	ADDQ      DX, CX
-	ADDQ      $0x00000100, AX
-	DECQ      BX
-	JMP       loop
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	PREFETCHT0 64(CX)(SI*1)
+	PREFETCHT0 128(CX)(SI*1)
+	PREFETCHT0 192(CX)(SI*1)
+	VMOVUPD.Z  (CX), K1, Z0
+	VMOVUPD    Z0, (AX)
+	VMOVUPD.Z  64(CX), K2, Z0
+	VMOVUPD    Z0, 64(AX)
+	VMOVUPD.Z  128(CX), K3, Z0
+	VMOVUPD    Z0, 128(AX)
+	VMOVUPD.Z  192(CX), K4, Z0
+	VMOVUPD    Z0, 192(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000100, AX
+	DECQ       BX
+	JMP        loop
 
 done:
 	VZEROUPPER

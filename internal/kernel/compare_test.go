@@ -117,6 +117,38 @@ func testAgainstPortable[T Float](t *testing.T, shapes int) {
 	}
 }
 
+// Matrices that no second-level cache holds beside a panel are packed in other ways.
+func testLargeAgainstPortable[T Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for _, s := range [][3]int{{300, 500, 130}, {301, 99, 501}, {1029, 131, 161}, {8, 20000, 97}} {
+		m, k, n := s[0], s[1], s[2]
+		x, w, b, g := fill[T](r, m*k, 0.1), fill[T](r, k*n, 0.1), fill[T](r, n, 0), fill[T](r, m*n, 0.1)
+		of := func(e *Engine[T]) [3][]T {
+			y, d, dx := make([]T, m*n), make([]T, k*n), make([]T, m*k)
+			e.MatMul(y, x, w, b, m, k, n)
+			e.MatMulTransposed(d, x, g, m, k, n)
+			e.MatMulByTransposed(dx, g, w, m, k, n)
+			return [3][]T{y, d, dx}
+		}
+		if err := Use("portable"); err != nil {
+			t.Fatal(err)
+		}
+		want := of(NewEngine[T](nil))
+		for _, name := range Names() {
+			if err := Use(name); err != nil {
+				t.Fatal(err)
+			}
+			for _, threads := range []int{1, 2} {
+				for i, got := range of(NewEngine[T](NewPool(threads))) {
+					if !slices.Equal(bitsOf(got), bitsOf(want[i])) {
+						t.Errorf("product %d of m, k, n = %v, %s, %d threads: other bits than portable", i, s, name, threads)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestEveryImplementationGivesThePortableBits(t *testing.T) {
 	defer Use("")
 	shapes := 1000
@@ -125,6 +157,8 @@ func TestEveryImplementationGivesThePortableBits(t *testing.T) {
 	}
 	t.Run("float32", func(t *testing.T) { testAgainstPortable[float32](t, shapes) })
 	t.Run("float64", func(t *testing.T) { testAgainstPortable[float64](t, shapes) })
+	t.Run("large float32", testLargeAgainstPortable[float32])
+	t.Run("large float64", testLargeAgainstPortable[float64])
 }
 
 // The error bound of a sum made term by term (Higham, Accuracy and Stability of

@@ -222,7 +222,7 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 			}
 			w = &s.panel[0]
 		}
-		biases := s.padBias(p.b, left, width, panel.columns)
+		biases := &s.padBias(p.b, left, width, panel.columns)[0]
 		for block := first; block < last; block++ {
 			b, lo := &p.pairs.blocks[block], block*p.pairs.height
 			images := min(p.pairs.height, p.m-lo)

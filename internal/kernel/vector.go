@@ -17,7 +17,9 @@ type vectors[T Float] struct {
 	panels []panel[T] // by width
 	many   int        // width of the panels taken while there are more columns than one panel has; wider ones are for the last columns only
 	masked bool       // tiles neither read nor write beyond their columns, and pack does not read beyond them
-	strip  int        // rows of a transposed first factor that are packed together, as many as tiles of many have; 0: it stays where it is
+	strip  int        // rows of a transposed first factor that are packed together, as many as tiles of many have
+	strips int        // bytes of such a factor from which it is packed
+	group  int        // bytes of panels that are packed together where the first factor is large; 0: one panel
 	cut    bool       // panels for lists are in two pieces
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
@@ -158,66 +160,92 @@ func (v *vectors[T]) narrowest(columns int) *panel[T] {
 // few is the number of rows from which it pays to pack a panel.
 const few = 8
 
+// large is the size in bytes of a first factor that does not stay in a second-level cache
+// beside a panel: each tile of it then meets several panels, a group, before the next one
+// is read.
+const large = 1 << 19
+
 // dense computes the part to of y = a·b + bias; shapes y [., cols], a [., inner],
 // b [inner, cols], bias [cols] or nil.
 func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T], bias []T, to span) {
 	if to.top == to.bottom {
 		return
 	}
-	strips := v.packStrips(s, a, inner, to)
-	if !strips {
+	strip := v.packStrips(s, a, inner, to)
+	if strip == 0 {
 		a = s.skew(a, inner, to)
 	}
 	for left := to.left; left < to.right; {
 		panel := v.narrowest(to.right - left)
-		width := min(panel.columns, to.right-left)
-		packed, stride := v.pack(s, panel, width, left, inner, b, to.bottom-to.top < few && (v.masked || width == panel.columns))
-		biases := s.padBias(bias, left, width, panel.columns)
+		count := v.grouped(panel, inner, to.bottom-to.top, to.right-left)
+		width := min(panel.columns, to.right-left) // of each panel: several are full
+		packed, stride := v.pack(s, panel, count, width, left, inner, b, to.bottom-to.top < few && (v.masked || width == panel.columns))
+		biases := s.padBias(bias, left, count*width, count*panel.columns)
 		for r := to.top; r < to.bottom; {
 			h := 0
 			for panel.heights[h] > to.bottom-r {
 				h++
 			}
 			from, step := address(a.data, r*a.row), a.inner
-			if strips && panel.heights[0] == v.strip {
+			if strip > 0 && panel.heights[0] == v.strip {
 				at := r - to.top
-				from, step = &s.first[at/v.strip*v.strip*inner+at%v.strip], v.strip
+				from, step = &s.first[at/v.strip*strip*inner+at%v.strip], strip
 			}
-			if v.masked || width == panel.columns {
-				panel.tiles[h](&y[r*cols+left], cols, from, a.row, step, packed, stride, biases, inner, width)
-			} else {
+			for c := range count {
+				left := left + c*width
+				b, bias := address(packed, c*panel.columns*inner), &biases[c*panel.columns]
+				if v.masked || width == panel.columns {
+					panel.tiles[h](&y[r*cols+left], cols, from, a.row, step, b, stride, bias, inner, width)
+					continue
+				}
 				grow(&s.tile, panel.heights[0]*panel.columns)
-				panel.tiles[h](&s.tile[0], panel.columns, from, a.row, step, packed, stride, biases, inner, width)
+				panel.tiles[h](&s.tile[0], panel.columns, from, a.row, step, b, stride, bias, inner, width)
 				for i := range panel.heights[h] {
 					copy(y[(r+i)*cols+left:][:width], s.tile[i*panel.columns:])
 				}
 			}
 			r += panel.heights[h]
 		}
-		left += width
+		left += count * width
 	}
+}
+
+// grouped is how many panels are packed together for that many rows and columns of a
+// result.
+func (v *vectors[T]) grouped(p *panel[T], inner, rows, cols int) int {
+	if rows*inner*sizeOf[T]() < large {
+		return 1
+	}
+	return max(1, min(v.group/(inner*p.columns*sizeOf[T]()), cols/p.columns))
 }
 
 // worthStrips is the number of columns of a part of the result from which it pays to pack
 // a transposed first factor, measured on a Zen 3.
 const worthStrips = 120
 
+// packed is how many rows of a matrix are packed for all panels before the next ones: each
+// may lie on a page of its own.
+const packed = 64
+
 // packStrips packs what the part of the result needs of a, if that is transposed: strips
 // of as many of its rows as a tile has, each number of the inner index after the other.
 // Where they lie, a tile finds a few numbers on every cache line, and every page. Element
-// (to.top + r, p) of a is then at s.first[r/strip·strip·inner + p·strip + r%strip]. It
-// returns false where it has packed nothing.
-func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) bool {
+// (to.top + r, p) of a is then at s.first[r/v.strip·strip·inner + p·strip + r%v.strip]. It
+// returns strip, or 0 where it has packed nothing.
+func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) (strip int) {
 	rows := to.bottom - to.top
-	if v.strip == 0 || a.row != 1 || inner == 0 || rows < few || to.right-to.left < worthStrips {
-		return false
+	if v.strip == 0 || a.row != 1 || inner == 0 || inner*a.inner*sizeOf[T]() < v.strips || rows < few || to.right-to.left < worthStrips {
+		return 0
 	}
 	panel := v.narrowest(v.strip)
-	grow(&s.first, (rows+v.strip-1)/v.strip*v.strip*inner)
-	for at := 0; at < rows; at += v.strip {
-		v.fill(s.first[at*inner:(at+v.strip)*inner], panel, min(v.strip, rows-at), to.top+at, inner, factor[T]{a.data, 1, a.inner})
-	}
-	return true
+	v.packBlocks(&s.first, panel, rows, v.strip, to.top, inner, factor[T]{a.data, 1, a.inner})
+	return panel.columns
+}
+
+// sizeOf is how many bytes a number takes.
+func sizeOf[T Float]() int {
+	var zero T
+	return int(unsafe.Sizeof(zero))
 }
 
 // address returns where element i of v is, anything when v is empty: then there is
@@ -234,8 +262,7 @@ func address[T any](v []T, i int) *T {
 // once. The caches here repeat every 4 KiB. The copy keeps the indices of a, so it has room
 // from the beginning on.
 func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
-	var zero T
-	stride, size := max(a.row, a.inner), int(unsafe.Sizeof(zero))
+	stride, size := max(a.row, a.inner), sizeOf[T]()
 	if stride*size%4096 != 0 || inner == 0 || to.bottom-to.top < few || (to.right-to.left)*size < 256 {
 		return a
 	}
@@ -257,16 +284,32 @@ func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
 	return a
 }
 
-// pack copies columns [left, left+width) of b into a panel, the rest of it 0, and
-// returns where they are and how far apart its rows. Where direct is true and b has its
-// columns side by side, it leaves them there.
-func (v *vectors[T]) pack(s *Scratch[T], p *panel[T], width, left, inner int, b factor[T], direct bool) (*T, int) {
-	if b.row == 1 && direct {
-		return address(b.data, left), b.inner
+// pack copies count times width columns of b, from left on, into panels, the rest of them
+// 0, and returns where they are and how far apart their rows. Where direct is true and b
+// has its columns side by side, it leaves them there.
+func (v *vectors[T]) pack(s *Scratch[T], p *panel[T], count, width, left, inner int, b factor[T], direct bool) ([]T, int) {
+	if b.row == 1 && direct && count == 1 {
+		return b.data[min(left, len(b.data)):], b.inner
 	}
-	grow(&s.panel, inner*p.columns)
-	v.fill(s.panel[:inner*p.columns], p, width, left, inner, b)
-	return unsafe.SliceData(s.panel), p.columns
+	v.packBlocks(&s.panel, p, count*width, width, left, inner, b)
+	return s.panel, p.columns
+}
+
+// packBlocks copies cols columns of b, from left on, into panels of width columns.
+func (v *vectors[T]) packBlocks(to *[]T, p *panel[T], cols, width, left, inner int, b factor[T]) {
+	size := inner * p.columns
+	grow(to, (cols+width-1)/width*size)
+	some := inner
+	if b.row == 1 {
+		some = packed
+	}
+	for first := 0; first < inner; first += some {
+		rows := min(some, inner-first)
+		from := factor[T]{b.data[first*b.inner:], b.row, b.inner}
+		for at := 0; at < cols; at += width {
+			v.fill((*to)[at/width*size+first*p.columns:][:rows*p.columns], p, min(width, cols-at), left+at, rows, from)
+		}
+	}
 }
 
 // packPieces is pack for lists.
@@ -291,8 +334,7 @@ func (v *vectors[T]) inLines(columns int) int {
 	if !v.cut {
 		return columns
 	}
-	var zero T
-	size := int(unsafe.Sizeof(zero))
+	size := sizeOf[T]()
 	return columns * size / line * line / size
 }
 
@@ -336,13 +378,13 @@ func (v *vectors[T]) fill(panel []T, p *panel[T], width, left, inner int, b fact
 }
 
 // padBias returns bias[left : left+width], or zeros, padded to columns.
-func (s *Scratch[T]) padBias(bias []T, left, width, columns int) *T {
+func (s *Scratch[T]) padBias(bias []T, left, width, columns int) []T {
 	grow(&s.bias, columns)
 	clear(s.bias)
 	if bias != nil {
 		copy(s.bias, bias[left:left+width])
 	}
-	return &s.bias[0]
+	return s.bias
 }
 
 // sparse computes the product with pixels. The rows of the pixels are compressed to what
@@ -381,7 +423,7 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		width := min(panel.columns, to.right-left)
 		full := v.masked || width == panel.columns
 		b := v.packPieces(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
-		biases := s.padBias(p.b, left, width, panel.columns)
+		biases := &s.padBias(p.b, left, width, panel.columns)[0]
 		if full {
 			if whole > 0 {
 				panel.sparse[1](&s.rows[0], whole/lists, left, b, biases, &v.values[0], width)

@@ -299,7 +299,7 @@ func (g generator) tile(rows int, widths []int) {
 	JZ(done.ref())
 	loop.here()
 	g.loadRow(panel, mem(b), mask)
-	if !g.masked && total(widths) >= line {
+	if total(widths) >= line {
 		for at := 0; at < total(widths); at += line {
 			PREFETCHT0(mem(b).Offset(panelAhead*total(widths) + at))
 		}

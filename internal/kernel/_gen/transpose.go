@@ -115,7 +115,6 @@ func (g generator) pack(registers []int) {
 	dst, src, stride, inner, width := load("dst"), load("src"), load("stride"), load("inner"), load("width")
 	g.scale(stride)
 	var masks []reg.OpmaskVirtual
-	var ahead reg.GPVirtual
 	if g.masked {
 		zero := GP64()
 		XORQ(zero, zero)
@@ -124,19 +123,16 @@ func (g generator) pack(registers []int) {
 			SUBQ(operand.U8(g.lanes(bytes)), width)
 			CMOVQLT(zero, width)
 		}
-	} else {
-		ahead = GP64()
-		IMUL3Q(operand.U8(fetchedRows), stride, ahead)
 	}
+	ahead := GP64()
+	IMUL3Q(operand.U8(fetchedRows), stride, ahead)
 	loop, done := label("loop"), label("done")
 	loop.here()
 	TESTQ(inner, inner)
 	JZ(done.ref())
 	from, to := mem(src), mem(dst)
-	if !g.masked {
-		for at := 0; at < total(registers); at += line {
-			PREFETCHT0(from.Idx(ahead, 1).Offset(at))
-		}
+	for at := 0; at < total(registers); at += line {
+		PREFETCHT0(from.Idx(ahead, 1).Offset(at))
 	}
 	for i, bytes := range registers {
 		v := vector(bytes)
