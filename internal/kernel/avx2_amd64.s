@@ -2677,83 +2677,81 @@ done:
 // func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward4x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPS X0, X0, X0
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS X0, (DX)
-	ADDQ    $0x00000010, DX
+	VMOVUPS X0, (AX)
+	ADDQ    $0x00000010, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000010, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000010, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPS (R8), X0
-	VMOVUPS (R8)(R9*1), X1
+	VMOVUPS (R11), X0
+	VMOVUPS (R11)(R12*1), X1
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), X2
-	VBROADCASTSS (CX)(R14*4), X3
-	SHLL         $0x01, R12
-	VMOVUPS      (DX)(R12*8), X4
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), X2
+	VBROADCASTSS (SI)(DX*4), X3
+	SHLL         $0x01, AX
+	VMOVUPS      (DI)(AX*8), X4
 	VFMADD231PS  X2, X0, X4
 	VFMADD231PS  X3, X1, X4
-	VMOVUPS      X4, (DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      X4, (DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), X0
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), X0
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), X1
+	VMOVUPS (BX), X1
 	VADDPS  X1, X0, X1
-	VMOVUPS X1, (CX)
-	ADDQ    $0x00000010, AX
-	ADDQ    DX, CX
+	VMOVUPS X1, (AX)
+	ADDQ    $0x00000010, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -2763,23 +2761,23 @@ added:
 // func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient4x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPS (R8)(DX*4), X0
-	MOVQ    8(AX), R8
-	VMOVUPS (R8)(DX*4), X1
+	MOVQ    (BX), AX
+	VMOVUPS (AX)(DI*4), X0
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(DI*4), X1
 	JMP     begun
 
 fresh:
@@ -2787,37 +2785,35 @@ fresh:
 	VXORPS X1, X1, X1
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSS (SI)(R11*4), X2
-	VBROADCASTSS (SI)(R12*4), X3
-	SHLL         $0x01, R10
-	VMOVUPS      (BX)(R10*8), X4
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), X2
+	VBROADCASTSS (R9)(DX*4), X3
+	SHLL         $0x01, AX
+	VMOVUPS      (R8)(AX*8), X4
 	VFMADD231PS  X2, X4, X0
 	VFMADD231PS  X3, X4, X1
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPS  X2, X2, X2
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  X0, X2, X0
-	VMOVUPS X0, (DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS X0, (AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  X1, X2, X1
-	VMOVUPS X1, (DI)(DX*4)
-	ADDQ    $0x00000020, AX
+	VMOVUPS X1, (AX)(DI*4)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -2827,83 +2823,81 @@ done:
 // func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward8x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPS Y0, Y0, Y0
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Y0, (DX)
-	ADDQ    $0x00000020, DX
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x00000020, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000020, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000020, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPS (R8), Y0
-	VMOVUPS (R8)(R9*1), Y1
+	VMOVUPS (R11), Y0
+	VMOVUPS (R11)(R12*1), Y1
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Y2
-	VBROADCASTSS (CX)(R14*4), Y3
-	SHLL         $0x02, R12
-	VMOVUPS      (DX)(R12*8), Y4
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Y2
+	VBROADCASTSS (SI)(DX*4), Y3
+	SHLL         $0x02, AX
+	VMOVUPS      (DI)(AX*8), Y4
 	VFMADD231PS  Y2, Y0, Y4
 	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, (DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Y4, (DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Y0
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Y0
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Y1
+	VMOVUPS (BX), Y1
 	VADDPS  Y1, Y0, Y1
-	VMOVUPS Y1, (CX)
-	ADDQ    $0x00000020, AX
-	ADDQ    DX, CX
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -2913,23 +2907,23 @@ added:
 // func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient8x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPS (R8)(DX*4), Y0
-	MOVQ    8(AX), R8
-	VMOVUPS (R8)(DX*4), Y1
+	MOVQ    (BX), AX
+	VMOVUPS (AX)(DI*4), Y0
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(DI*4), Y1
 	JMP     begun
 
 fresh:
@@ -2937,37 +2931,35 @@ fresh:
 	VXORPS Y1, Y1, Y1
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSS (SI)(R11*4), Y2
-	VBROADCASTSS (SI)(R12*4), Y3
-	SHLL         $0x02, R10
-	VMOVUPS      (BX)(R10*8), Y4
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y2
+	VBROADCASTSS (R9)(DX*4), Y3
+	SHLL         $0x02, AX
+	VMOVUPS      (R8)(AX*8), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPS  Y2, Y2, Y2
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, (DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Y0, (AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Y1, Y2, Y1
-	VMOVUPS Y1, (DI)(DX*4)
-	ADDQ    $0x00000020, AX
+	VMOVUPS Y1, (AX)(DI*4)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -2977,95 +2969,93 @@ done:
 // func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward12x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Y0, (DX)
-	VMOVUPS X1, 32(DX)
-	ADDQ    $0x00000040, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS X1, 32(AX)
+	ADDQ    $0x00000040, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000040, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000040, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPS (R8), Y0
-	VMOVUPS 32(R8), X1
-	VMOVUPS (R8)(R9*1), Y2
-	VMOVUPS 32(R8)(R9*1), X3
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), X1
+	VMOVUPS (R11)(R12*1), Y2
+	VMOVUPS 32(R11)(R12*1), X3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Y4
-	VBROADCASTSS (CX)(R14*4), Y5
-	SHLL         $0x03, R12
-	VMOVUPS      (DX)(R12*8), Y6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Y4
+	VBROADCASTSS (SI)(DX*4), Y5
+	SHLL         $0x03, AX
+	VMOVUPS      (DI)(AX*8), Y6
 	VFMADD231PS  Y4, Y0, Y6
 	VFMADD231PS  Y5, Y2, Y6
-	VMOVUPS      Y6, (DX)(R12*8)
-	VMOVUPS      32(DX)(R12*8), X6
+	VMOVUPS      Y6, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), X6
 	VFMADD231PS  X4, X1, X6
 	VFMADD231PS  X5, X3, X6
-	VMOVUPS      X6, 32(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      X6, 32(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), X1
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), X1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Y2
-	VMOVUPS 32(AX), X3
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), X3
 	VADDPS  Y2, Y0, Y2
-	VMOVUPS Y2, (CX)
+	VMOVUPS Y2, (AX)
 	VADDPS  X3, X1, X3
-	VMOVUPS X3, 32(CX)
-	ADDQ    $0x00000040, AX
-	ADDQ    DX, CX
+	VMOVUPS X3, 32(AX)
+	ADDQ    $0x00000040, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3075,25 +3065,25 @@ added:
 // func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient12x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPS (R8)(DX*4), Y0
-	VMOVUPS 32(R8)(DX*4), X1
-	MOVQ    8(AX), R8
-	VMOVUPS (R8)(DX*4), Y2
-	VMOVUPS 32(R8)(DX*4), X3
+	MOVQ    (BX), AX
+	VMOVUPS (AX)(DI*4), Y0
+	VMOVUPS 32(AX)(DI*4), X1
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(DI*4), Y2
+	VMOVUPS 32(AX)(DI*4), X3
 	JMP     begun
 
 fresh:
@@ -3103,45 +3093,43 @@ fresh:
 	VXORPS X3, X3, X3
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSS (SI)(R11*4), Y4
-	VBROADCASTSS (SI)(R12*4), Y5
-	SHLL         $0x03, R10
-	VMOVUPS      (BX)(R10*8), Y6
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y4
+	VBROADCASTSS (R9)(DX*4), Y5
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y2
-	VMOVUPS      32(BX)(R10*8), X6
+	VMOVUPS      32(R8)(AX*8), X6
 	VFMADD231PS  X4, X6, X1
 	VFMADD231PS  X5, X6, X3
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPS  Y4, Y4, Y4
 	VXORPS  X5, X5, X5
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (DI)(DX*4)
+	VMOVUPS Y0, (AX)(DI*4)
 	VADDPS  X1, X5, X1
-	VMOVUPS X1, 32(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS X1, 32(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (DI)(DX*4)
+	VMOVUPS Y2, (AX)(DI*4)
 	VADDPS  X3, X5, X3
-	VMOVUPS X3, 32(DI)(DX*4)
-	ADDQ    $0x00000020, AX
+	VMOVUPS X3, 32(AX)(DI*4)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -3151,95 +3139,93 @@ done:
 // func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward16x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y1, 32(DX)
-	ADDQ    $0x00000040, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	ADDQ    $0x00000040, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000040, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000040, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPS (R8), Y0
-	VMOVUPS 32(R8), Y1
-	VMOVUPS (R8)(R9*1), Y2
-	VMOVUPS 32(R8)(R9*1), Y3
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS (R11)(R12*1), Y2
+	VMOVUPS 32(R11)(R12*1), Y3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Y4
-	VBROADCASTSS (CX)(R14*4), Y5
-	SHLL         $0x03, R12
-	VMOVUPS      (DX)(R12*8), Y6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Y4
+	VBROADCASTSS (SI)(DX*4), Y5
+	SHLL         $0x03, AX
+	VMOVUPS      (DI)(AX*8), Y6
 	VFMADD231PS  Y4, Y0, Y6
 	VFMADD231PS  Y5, Y2, Y6
-	VMOVUPS      Y6, (DX)(R12*8)
-	VMOVUPS      32(DX)(R12*8), Y6
+	VMOVUPS      Y6, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y6
 	VFMADD231PS  Y4, Y1, Y6
 	VFMADD231PS  Y5, Y3, Y6
-	VMOVUPS      Y6, 32(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Y6, 32(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Y2
-	VMOVUPS 32(AX), Y3
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
 	VADDPS  Y2, Y0, Y2
-	VMOVUPS Y2, (CX)
+	VMOVUPS Y2, (AX)
 	VADDPS  Y3, Y1, Y3
-	VMOVUPS Y3, 32(CX)
-	ADDQ    $0x00000040, AX
-	ADDQ    DX, CX
+	VMOVUPS Y3, 32(AX)
+	ADDQ    $0x00000040, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3249,25 +3235,25 @@ added:
 // func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient16x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPS (R8)(DX*4), Y0
-	VMOVUPS 32(R8)(DX*4), Y1
-	MOVQ    8(AX), R8
-	VMOVUPS (R8)(DX*4), Y2
-	VMOVUPS 32(R8)(DX*4), Y3
+	MOVQ    (BX), AX
+	VMOVUPS (AX)(DI*4), Y0
+	VMOVUPS 32(AX)(DI*4), Y1
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(DI*4), Y2
+	VMOVUPS 32(AX)(DI*4), Y3
 	JMP     begun
 
 fresh:
@@ -3277,45 +3263,43 @@ fresh:
 	VXORPS Y3, Y3, Y3
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSS (SI)(R11*4), Y4
-	VBROADCASTSS (SI)(R12*4), Y5
-	SHLL         $0x03, R10
-	VMOVUPS      (BX)(R10*8), Y6
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y4
+	VBROADCASTSS (R9)(DX*4), Y5
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y2
-	VMOVUPS      32(BX)(R10*8), Y6
+	VMOVUPS      32(R8)(AX*8), Y6
 	VFMADD231PS  Y4, Y6, Y1
 	VFMADD231PS  Y5, Y6, Y3
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (DI)(DX*4)
+	VMOVUPS Y0, (AX)(DI*4)
 	VADDPS  Y1, Y5, Y1
-	VMOVUPS Y1, 32(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Y1, 32(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (DI)(DX*4)
+	VMOVUPS Y2, (AX)(DI*4)
 	VADDPS  Y3, Y5, Y3
-	VMOVUPS Y3, 32(DI)(DX*4)
-	ADDQ    $0x00000020, AX
+	VMOVUPS Y3, 32(AX)(DI*4)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -3325,107 +3309,105 @@ done:
 // func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward20x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y1, 32(DX)
-	VMOVUPS X2, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS X2, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPS (R8), Y0
-	VMOVUPS 32(R8), Y1
-	VMOVUPS 64(R8), X2
-	VMOVUPS (R8)(R9*1), Y3
-	VMOVUPS 32(R8)(R9*1), Y4
-	VMOVUPS 64(R8)(R9*1), X5
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), X2
+	VMOVUPS (R11)(R12*1), Y3
+	VMOVUPS 32(R11)(R12*1), Y4
+	VMOVUPS 64(R11)(R12*1), X5
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Y6
-	VBROADCASTSS (CX)(R14*4), Y7
-	SHLL         $0x04, R12
-	VMOVUPS      (DX)(R12*8), Y8
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Y6
+	VBROADCASTSS (SI)(DX*4), Y7
+	SHLL         $0x04, AX
+	VMOVUPS      (DI)(AX*8), Y8
 	VFMADD231PS  Y6, Y0, Y8
 	VFMADD231PS  Y7, Y3, Y8
-	VMOVUPS      Y8, (DX)(R12*8)
-	VMOVUPS      32(DX)(R12*8), Y8
+	VMOVUPS      Y8, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y8
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y7, Y4, Y8
-	VMOVUPS      Y8, 32(DX)(R12*8)
-	VMOVUPS      64(DX)(R12*8), X8
+	VMOVUPS      Y8, 32(DI)(AX*8)
+	VMOVUPS      64(DI)(AX*8), X8
 	VFMADD231PS  X6, X2, X8
 	VFMADD231PS  X7, X5, X8
-	VMOVUPS      X8, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      X8, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS 64(CX), X2
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), X2
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Y3
-	VMOVUPS 32(AX), Y4
-	VMOVUPS 64(AX), X5
+	VMOVUPS (BX), Y3
+	VMOVUPS 32(BX), Y4
+	VMOVUPS 64(BX), X5
 	VADDPS  Y3, Y0, Y3
-	VMOVUPS Y3, (CX)
+	VMOVUPS Y3, (AX)
 	VADDPS  Y4, Y1, Y4
-	VMOVUPS Y4, 32(CX)
+	VMOVUPS Y4, 32(AX)
 	VADDPS  X5, X2, X5
-	VMOVUPS X5, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPS X5, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3435,27 +3417,27 @@ added:
 // func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient20x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPS (R8)(DX*4), Y0
-	VMOVUPS 32(R8)(DX*4), Y1
-	VMOVUPS 64(R8)(DX*4), X2
-	MOVQ    8(AX), R8
-	VMOVUPS (R8)(DX*4), Y3
-	VMOVUPS 32(R8)(DX*4), Y4
-	VMOVUPS 64(R8)(DX*4), X5
+	MOVQ    (BX), AX
+	VMOVUPS (AX)(DI*4), Y0
+	VMOVUPS 32(AX)(DI*4), Y1
+	VMOVUPS 64(AX)(DI*4), X2
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(DI*4), Y3
+	VMOVUPS 32(AX)(DI*4), Y4
+	VMOVUPS 64(AX)(DI*4), X5
 	JMP     begun
 
 fresh:
@@ -3467,53 +3449,51 @@ fresh:
 	VXORPS X5, X5, X5
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSS (SI)(R11*4), Y6
-	VBROADCASTSS (SI)(R12*4), Y7
-	SHLL         $0x04, R10
-	VMOVUPS      (BX)(R10*8), Y8
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y6
+	VBROADCASTSS (R9)(DX*4), Y7
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Y8
 	VFMADD231PS  Y6, Y8, Y0
 	VFMADD231PS  Y7, Y8, Y3
-	VMOVUPS      32(BX)(R10*8), Y8
+	VMOVUPS      32(R8)(AX*8), Y8
 	VFMADD231PS  Y6, Y8, Y1
 	VFMADD231PS  Y7, Y8, Y4
-	VMOVUPS      64(BX)(R10*8), X8
+	VMOVUPS      64(R8)(AX*8), X8
 	VFMADD231PS  X6, X8, X2
 	VFMADD231PS  X7, X8, X5
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  X8, X8, X8
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Y0, Y6, Y0
-	VMOVUPS Y0, (DI)(DX*4)
+	VMOVUPS Y0, (AX)(DI*4)
 	VADDPS  Y1, Y7, Y1
-	VMOVUPS Y1, 32(DI)(DX*4)
+	VMOVUPS Y1, 32(AX)(DI*4)
 	VADDPS  X2, X8, X2
-	VMOVUPS X2, 64(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS X2, 64(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Y3, Y6, Y3
-	VMOVUPS Y3, (DI)(DX*4)
+	VMOVUPS Y3, (AX)(DI*4)
 	VADDPS  Y4, Y7, Y4
-	VMOVUPS Y4, 32(DI)(DX*4)
+	VMOVUPS Y4, 32(AX)(DI*4)
 	VADDPS  X5, X8, X5
-	VMOVUPS X5, 64(DI)(DX*4)
-	ADDQ    $0x00000020, AX
+	VMOVUPS X5, 64(AX)(DI*4)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -3523,107 +3503,105 @@ done:
 // func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward24x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y1, 32(DX)
-	VMOVUPS Y2, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPS (R8), Y0
-	VMOVUPS 32(R8), Y1
-	VMOVUPS 64(R8), Y2
-	VMOVUPS (R8)(R9*1), Y3
-	VMOVUPS 32(R8)(R9*1), Y4
-	VMOVUPS 64(R8)(R9*1), Y5
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS (R11)(R12*1), Y3
+	VMOVUPS 32(R11)(R12*1), Y4
+	VMOVUPS 64(R11)(R12*1), Y5
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Y6
-	VBROADCASTSS (CX)(R14*4), Y7
-	SHLL         $0x04, R12
-	VMOVUPS      (DX)(R12*8), Y8
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Y6
+	VBROADCASTSS (SI)(DX*4), Y7
+	SHLL         $0x04, AX
+	VMOVUPS      (DI)(AX*8), Y8
 	VFMADD231PS  Y6, Y0, Y8
 	VFMADD231PS  Y7, Y3, Y8
-	VMOVUPS      Y8, (DX)(R12*8)
-	VMOVUPS      32(DX)(R12*8), Y8
+	VMOVUPS      Y8, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y8
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y7, Y4, Y8
-	VMOVUPS      Y8, 32(DX)(R12*8)
-	VMOVUPS      64(DX)(R12*8), Y8
+	VMOVUPS      Y8, 32(DI)(AX*8)
+	VMOVUPS      64(DI)(AX*8), Y8
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y7, Y5, Y8
-	VMOVUPS      Y8, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Y8, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS 64(CX), Y2
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Y3
-	VMOVUPS 32(AX), Y4
-	VMOVUPS 64(AX), Y5
+	VMOVUPS (BX), Y3
+	VMOVUPS 32(BX), Y4
+	VMOVUPS 64(BX), Y5
 	VADDPS  Y3, Y0, Y3
-	VMOVUPS Y3, (CX)
+	VMOVUPS Y3, (AX)
 	VADDPS  Y4, Y1, Y4
-	VMOVUPS Y4, 32(CX)
+	VMOVUPS Y4, 32(AX)
 	VADDPS  Y5, Y2, Y5
-	VMOVUPS Y5, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPS Y5, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3633,27 +3611,27 @@ added:
 // func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient24x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPS (R8)(DX*4), Y0
-	VMOVUPS 32(R8)(DX*4), Y1
-	VMOVUPS 64(R8)(DX*4), Y2
-	MOVQ    8(AX), R8
-	VMOVUPS (R8)(DX*4), Y3
-	VMOVUPS 32(R8)(DX*4), Y4
-	VMOVUPS 64(R8)(DX*4), Y5
+	MOVQ    (BX), AX
+	VMOVUPS (AX)(DI*4), Y0
+	VMOVUPS 32(AX)(DI*4), Y1
+	VMOVUPS 64(AX)(DI*4), Y2
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(DI*4), Y3
+	VMOVUPS 32(AX)(DI*4), Y4
+	VMOVUPS 64(AX)(DI*4), Y5
 	JMP     begun
 
 fresh:
@@ -3665,53 +3643,51 @@ fresh:
 	VXORPS Y5, Y5, Y5
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSS (SI)(R11*4), Y6
-	VBROADCASTSS (SI)(R12*4), Y7
-	SHLL         $0x04, R10
-	VMOVUPS      (BX)(R10*8), Y8
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y6
+	VBROADCASTSS (R9)(DX*4), Y7
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Y8
 	VFMADD231PS  Y6, Y8, Y0
 	VFMADD231PS  Y7, Y8, Y3
-	VMOVUPS      32(BX)(R10*8), Y8
+	VMOVUPS      32(R8)(AX*8), Y8
 	VFMADD231PS  Y6, Y8, Y1
 	VFMADD231PS  Y7, Y8, Y4
-	VMOVUPS      64(BX)(R10*8), Y8
+	VMOVUPS      64(R8)(AX*8), Y8
 	VFMADD231PS  Y6, Y8, Y2
 	VFMADD231PS  Y7, Y8, Y5
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  Y8, Y8, Y8
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Y0, Y6, Y0
-	VMOVUPS Y0, (DI)(DX*4)
+	VMOVUPS Y0, (AX)(DI*4)
 	VADDPS  Y1, Y7, Y1
-	VMOVUPS Y1, 32(DI)(DX*4)
+	VMOVUPS Y1, 32(AX)(DI*4)
 	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, 64(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Y2, 64(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Y3, Y6, Y3
-	VMOVUPS Y3, (DI)(DX*4)
+	VMOVUPS Y3, (AX)(DI*4)
 	VADDPS  Y4, Y7, Y4
-	VMOVUPS Y4, 32(DI)(DX*4)
+	VMOVUPS Y4, 32(AX)(DI*4)
 	VADDPS  Y5, Y8, Y5
-	VMOVUPS Y5, 64(DI)(DX*4)
-	ADDQ    $0x00000020, AX
+	VMOVUPS Y5, 64(AX)(DI*4)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -3721,119 +3697,117 @@ done:
 // func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward32x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y1, 32(DX)
-	VMOVUPS Y2, 64(DX)
-	VMOVUPS Y3, 96(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPS (R8), Y0
-	VMOVUPS 32(R8), Y1
-	VMOVUPS 64(R8), Y2
-	VMOVUPS 96(R8), Y3
-	VMOVUPS (R8)(R9*1), Y4
-	VMOVUPS 32(R8)(R9*1), Y5
-	VMOVUPS 64(R8)(R9*1), Y6
-	VMOVUPS 96(R8)(R9*1), Y7
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS (R11)(R12*1), Y4
+	VMOVUPS 32(R11)(R12*1), Y5
+	VMOVUPS 64(R11)(R12*1), Y6
+	VMOVUPS 96(R11)(R12*1), Y7
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Y8
-	VBROADCASTSS (CX)(R14*4), Y9
-	SHLL         $0x04, R12
-	VMOVUPS      (DX)(R12*8), Y10
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Y8
+	VBROADCASTSS (SI)(DX*4), Y9
+	SHLL         $0x04, AX
+	VMOVUPS      (DI)(AX*8), Y10
 	VFMADD231PS  Y8, Y0, Y10
 	VFMADD231PS  Y9, Y4, Y10
-	VMOVUPS      Y10, (DX)(R12*8)
-	VMOVUPS      32(DX)(R12*8), Y10
+	VMOVUPS      Y10, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y10
 	VFMADD231PS  Y8, Y1, Y10
 	VFMADD231PS  Y9, Y5, Y10
-	VMOVUPS      Y10, 32(DX)(R12*8)
-	VMOVUPS      64(DX)(R12*8), Y10
+	VMOVUPS      Y10, 32(DI)(AX*8)
+	VMOVUPS      64(DI)(AX*8), Y10
 	VFMADD231PS  Y8, Y2, Y10
 	VFMADD231PS  Y9, Y6, Y10
-	VMOVUPS      Y10, 64(DX)(R12*8)
-	VMOVUPS      96(DX)(R12*8), Y10
+	VMOVUPS      Y10, 64(DI)(AX*8)
+	VMOVUPS      96(DI)(AX*8), Y10
 	VFMADD231PS  Y8, Y3, Y10
 	VFMADD231PS  Y9, Y7, Y10
-	VMOVUPS      Y10, 96(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Y10, 96(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS 64(CX), Y2
-	VMOVUPS 96(CX), Y3
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Y4
-	VMOVUPS 32(AX), Y5
-	VMOVUPS 64(AX), Y6
-	VMOVUPS 96(AX), Y7
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	VMOVUPS 64(BX), Y6
+	VMOVUPS 96(BX), Y7
 	VADDPS  Y4, Y0, Y4
-	VMOVUPS Y4, (CX)
+	VMOVUPS Y4, (AX)
 	VADDPS  Y5, Y1, Y5
-	VMOVUPS Y5, 32(CX)
+	VMOVUPS Y5, 32(AX)
 	VADDPS  Y6, Y2, Y6
-	VMOVUPS Y6, 64(CX)
+	VMOVUPS Y6, 64(AX)
 	VADDPS  Y7, Y3, Y7
-	VMOVUPS Y7, 96(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPS Y7, 96(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3843,29 +3817,29 @@ added:
 // func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient32x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPS (R8)(DX*4), Y0
-	VMOVUPS 32(R8)(DX*4), Y1
-	VMOVUPS 64(R8)(DX*4), Y2
-	VMOVUPS 96(R8)(DX*4), Y3
-	MOVQ    8(AX), R8
-	VMOVUPS (R8)(DX*4), Y4
-	VMOVUPS 32(R8)(DX*4), Y5
-	VMOVUPS 64(R8)(DX*4), Y6
-	VMOVUPS 96(R8)(DX*4), Y7
+	MOVQ    (BX), AX
+	VMOVUPS (AX)(DI*4), Y0
+	VMOVUPS 32(AX)(DI*4), Y1
+	VMOVUPS 64(AX)(DI*4), Y2
+	VMOVUPS 96(AX)(DI*4), Y3
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(DI*4), Y4
+	VMOVUPS 32(AX)(DI*4), Y5
+	VMOVUPS 64(AX)(DI*4), Y6
+	VMOVUPS 96(AX)(DI*4), Y7
 	JMP     begun
 
 fresh:
@@ -3879,35 +3853,33 @@ fresh:
 	VXORPS Y7, Y7, Y7
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSS (SI)(R11*4), Y8
-	VBROADCASTSS (SI)(R12*4), Y9
-	SHLL         $0x04, R10
-	VMOVUPS      (BX)(R10*8), Y10
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y8
+	VBROADCASTSS (R9)(DX*4), Y9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y4
-	VMOVUPS      32(BX)(R10*8), Y10
+	VMOVUPS      32(R8)(AX*8), Y10
 	VFMADD231PS  Y8, Y10, Y1
 	VFMADD231PS  Y9, Y10, Y5
-	VMOVUPS      64(BX)(R10*8), Y10
+	VMOVUPS      64(R8)(AX*8), Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y6
-	VMOVUPS      96(BX)(R10*8), Y10
+	VMOVUPS      96(R8)(AX*8), Y10
 	VFMADD231PS  Y8, Y10, Y3
 	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
@@ -3915,25 +3887,25 @@ store:
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Y0, Y8, Y0
-	VMOVUPS Y0, (DI)(DX*4)
+	VMOVUPS Y0, (AX)(DI*4)
 	VADDPS  Y1, Y9, Y1
-	VMOVUPS Y1, 32(DI)(DX*4)
+	VMOVUPS Y1, 32(AX)(DI*4)
 	VADDPS  Y2, Y10, Y2
-	VMOVUPS Y2, 64(DI)(DX*4)
+	VMOVUPS Y2, 64(AX)(DI*4)
 	VADDPS  Y3, Y11, Y3
-	VMOVUPS Y3, 96(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Y3, 96(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Y4, Y8, Y4
-	VMOVUPS Y4, (DI)(DX*4)
+	VMOVUPS Y4, (AX)(DI*4)
 	VADDPS  Y5, Y9, Y5
-	VMOVUPS Y5, 32(DI)(DX*4)
+	VMOVUPS Y5, 32(AX)(DI*4)
 	VADDPS  Y6, Y10, Y6
-	VMOVUPS Y6, 64(DI)(DX*4)
+	VMOVUPS Y6, 64(AX)(DI*4)
 	VADDPS  Y7, Y11, Y7
-	VMOVUPS Y7, 96(DI)(DX*4)
-	ADDQ    $0x00000020, AX
+	VMOVUPS Y7, 96(AX)(DI*4)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -3943,132 +3915,130 @@ done:
 // func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward36x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS X4, X4, X4
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y1, 32(DX)
-	VMOVUPS Y2, 64(DX)
-	VMOVUPS Y3, 96(DX)
-	VMOVUPS X4, 128(DX)
-	ADDQ    $0x000000c0, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS X4, 128(AX)
+	ADDQ    $0x000000c0, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x000000c0, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x000000c0, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPS (R8), Y0
-	VMOVUPS 32(R8), Y1
-	VMOVUPS 64(R8), Y2
-	VMOVUPS 96(R8), Y3
-	VMOVUPS 128(R8), X4
-	VMOVUPS (R8)(R9*1), Y5
-	VMOVUPS 32(R8)(R9*1), Y6
-	VMOVUPS 64(R8)(R9*1), Y7
-	VMOVUPS 96(R8)(R9*1), Y8
-	VMOVUPS 128(R8)(R9*1), X9
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), X4
+	VMOVUPS (R11)(R12*1), Y5
+	VMOVUPS 32(R11)(R12*1), Y6
+	VMOVUPS 64(R11)(R12*1), Y7
+	VMOVUPS 96(R11)(R12*1), Y8
+	VMOVUPS 128(R11)(R12*1), X9
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Y10
-	VBROADCASTSS (CX)(R14*4), Y11
-	LEAL         (R12)(R12*2), R12
-	SHLL         $0x03, R12
-	VMOVUPS      (DX)(R12*8), Y12
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Y10
+	VBROADCASTSS (SI)(DX*4), Y11
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (DI)(AX*8), Y12
 	VFMADD231PS  Y10, Y0, Y12
 	VFMADD231PS  Y11, Y5, Y12
-	VMOVUPS      Y12, (DX)(R12*8)
-	VMOVUPS      32(DX)(R12*8), Y12
+	VMOVUPS      Y12, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y12
 	VFMADD231PS  Y10, Y1, Y12
 	VFMADD231PS  Y11, Y6, Y12
-	VMOVUPS      Y12, 32(DX)(R12*8)
-	VMOVUPS      64(DX)(R12*8), Y12
+	VMOVUPS      Y12, 32(DI)(AX*8)
+	VMOVUPS      64(DI)(AX*8), Y12
 	VFMADD231PS  Y10, Y2, Y12
 	VFMADD231PS  Y11, Y7, Y12
-	VMOVUPS      Y12, 64(DX)(R12*8)
-	VMOVUPS      96(DX)(R12*8), Y12
+	VMOVUPS      Y12, 64(DI)(AX*8)
+	VMOVUPS      96(DI)(AX*8), Y12
 	VFMADD231PS  Y10, Y3, Y12
 	VFMADD231PS  Y11, Y8, Y12
-	VMOVUPS      Y12, 96(DX)(R12*8)
-	VMOVUPS      128(DX)(R12*8), X12
+	VMOVUPS      Y12, 96(DI)(AX*8)
+	VMOVUPS      128(DI)(AX*8), X12
 	VFMADD231PS  X10, X4, X12
 	VFMADD231PS  X11, X9, X12
-	VMOVUPS      X12, 128(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      X12, 128(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS 64(CX), Y2
-	VMOVUPS 96(CX), Y3
-	VMOVUPS 128(CX), X4
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), X4
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Y5
-	VMOVUPS 32(AX), Y6
-	VMOVUPS 64(AX), Y7
-	VMOVUPS 96(AX), Y8
-	VMOVUPS 128(AX), X9
+	VMOVUPS (BX), Y5
+	VMOVUPS 32(BX), Y6
+	VMOVUPS 64(BX), Y7
+	VMOVUPS 96(BX), Y8
+	VMOVUPS 128(BX), X9
 	VADDPS  Y5, Y0, Y5
-	VMOVUPS Y5, (CX)
+	VMOVUPS Y5, (AX)
 	VADDPS  Y6, Y1, Y6
-	VMOVUPS Y6, 32(CX)
+	VMOVUPS Y6, 32(AX)
 	VADDPS  Y7, Y2, Y7
-	VMOVUPS Y7, 64(CX)
+	VMOVUPS Y7, 64(AX)
 	VADDPS  Y8, Y3, Y8
-	VMOVUPS Y8, 96(CX)
+	VMOVUPS Y8, 96(AX)
 	VADDPS  X9, X4, X9
-	VMOVUPS X9, 128(CX)
-	ADDQ    $0x000000c0, AX
-	ADDQ    DX, CX
+	VMOVUPS X9, 128(AX)
+	ADDQ    $0x000000c0, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -4078,31 +4048,31 @@ added:
 // func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient36x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPS (R8)(DX*4), Y0
-	VMOVUPS 32(R8)(DX*4), Y1
-	VMOVUPS 64(R8)(DX*4), Y2
-	VMOVUPS 96(R8)(DX*4), Y3
-	VMOVUPS 128(R8)(DX*4), X4
-	MOVQ    8(AX), R8
-	VMOVUPS (R8)(DX*4), Y5
-	VMOVUPS 32(R8)(DX*4), Y6
-	VMOVUPS 64(R8)(DX*4), Y7
-	VMOVUPS 96(R8)(DX*4), Y8
-	VMOVUPS 128(R8)(DX*4), X9
+	MOVQ    (BX), AX
+	VMOVUPS (AX)(DI*4), Y0
+	VMOVUPS 32(AX)(DI*4), Y1
+	VMOVUPS 64(AX)(DI*4), Y2
+	VMOVUPS 96(AX)(DI*4), Y3
+	VMOVUPS 128(AX)(DI*4), X4
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(DI*4), Y5
+	VMOVUPS 32(AX)(DI*4), Y6
+	VMOVUPS 64(AX)(DI*4), Y7
+	VMOVUPS 96(AX)(DI*4), Y8
+	VMOVUPS 128(AX)(DI*4), X9
 	JMP     begun
 
 fresh:
@@ -4118,39 +4088,37 @@ fresh:
 	VXORPS X9, X9, X9
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSS (SI)(R11*4), Y10
-	VBROADCASTSS (SI)(R12*4), Y11
-	LEAL         (R10)(R10*2), R10
-	SHLL         $0x03, R10
-	VMOVUPS      (BX)(R10*8), Y12
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y10
+	VBROADCASTSS (R9)(DX*4), Y11
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y0
 	VFMADD231PS  Y11, Y12, Y5
-	VMOVUPS      32(BX)(R10*8), Y12
+	VMOVUPS      32(R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y1
 	VFMADD231PS  Y11, Y12, Y6
-	VMOVUPS      64(BX)(R10*8), Y12
+	VMOVUPS      64(R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y2
 	VFMADD231PS  Y11, Y12, Y7
-	VMOVUPS      96(BX)(R10*8), Y12
+	VMOVUPS      96(R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y3
 	VFMADD231PS  Y11, Y12, Y8
-	VMOVUPS      128(BX)(R10*8), X12
+	VMOVUPS      128(R8)(AX*8), X12
 	VFMADD231PS  X10, X12, X4
 	VFMADD231PS  X11, X12, X9
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
@@ -4159,29 +4127,29 @@ store:
 	VXORPS  Y12, Y12, Y12
 	VXORPS  Y13, Y13, Y13
 	VXORPS  X14, X14, X14
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Y0, Y10, Y0
-	VMOVUPS Y0, (DI)(DX*4)
+	VMOVUPS Y0, (AX)(DI*4)
 	VADDPS  Y1, Y11, Y1
-	VMOVUPS Y1, 32(DI)(DX*4)
+	VMOVUPS Y1, 32(AX)(DI*4)
 	VADDPS  Y2, Y12, Y2
-	VMOVUPS Y2, 64(DI)(DX*4)
+	VMOVUPS Y2, 64(AX)(DI*4)
 	VADDPS  Y3, Y13, Y3
-	VMOVUPS Y3, 96(DI)(DX*4)
+	VMOVUPS Y3, 96(AX)(DI*4)
 	VADDPS  X4, X14, X4
-	VMOVUPS X4, 128(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS X4, 128(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Y5, Y10, Y5
-	VMOVUPS Y5, (DI)(DX*4)
+	VMOVUPS Y5, (AX)(DI*4)
 	VADDPS  Y6, Y11, Y6
-	VMOVUPS Y6, 32(DI)(DX*4)
+	VMOVUPS Y6, 32(AX)(DI*4)
 	VADDPS  Y7, Y12, Y7
-	VMOVUPS Y7, 64(DI)(DX*4)
+	VMOVUPS Y7, 64(AX)(DI*4)
 	VADDPS  Y8, Y13, Y8
-	VMOVUPS Y8, 96(DI)(DX*4)
+	VMOVUPS Y8, 96(AX)(DI*4)
 	VADDPS  X9, X14, X9
-	VMOVUPS X9, 128(DI)(DX*4)
-	ADDQ    $0x00000020, AX
+	VMOVUPS X9, 128(AX)(DI*4)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -4191,132 +4159,130 @@ done:
 // func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward40x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Y0, (DX)
-	VMOVUPS Y1, 32(DX)
-	VMOVUPS Y2, 64(DX)
-	VMOVUPS Y3, 96(DX)
-	VMOVUPS Y4, 128(DX)
-	ADDQ    $0x000000c0, DX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	ADDQ    $0x000000c0, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x000000c0, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x000000c0, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPS (R8), Y0
-	VMOVUPS 32(R8), Y1
-	VMOVUPS 64(R8), Y2
-	VMOVUPS 96(R8), Y3
-	VMOVUPS 128(R8), Y4
-	VMOVUPS (R8)(R9*1), Y5
-	VMOVUPS 32(R8)(R9*1), Y6
-	VMOVUPS 64(R8)(R9*1), Y7
-	VMOVUPS 96(R8)(R9*1), Y8
-	VMOVUPS 128(R8)(R9*1), Y9
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+	VMOVUPS (R11)(R12*1), Y5
+	VMOVUPS 32(R11)(R12*1), Y6
+	VMOVUPS 64(R11)(R12*1), Y7
+	VMOVUPS 96(R11)(R12*1), Y8
+	VMOVUPS 128(R11)(R12*1), Y9
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Y10
-	VBROADCASTSS (CX)(R14*4), Y11
-	LEAL         (R12)(R12*2), R12
-	SHLL         $0x03, R12
-	VMOVUPS      (DX)(R12*8), Y12
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Y10
+	VBROADCASTSS (SI)(DX*4), Y11
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (DI)(AX*8), Y12
 	VFMADD231PS  Y10, Y0, Y12
 	VFMADD231PS  Y11, Y5, Y12
-	VMOVUPS      Y12, (DX)(R12*8)
-	VMOVUPS      32(DX)(R12*8), Y12
+	VMOVUPS      Y12, (DI)(AX*8)
+	VMOVUPS      32(DI)(AX*8), Y12
 	VFMADD231PS  Y10, Y1, Y12
 	VFMADD231PS  Y11, Y6, Y12
-	VMOVUPS      Y12, 32(DX)(R12*8)
-	VMOVUPS      64(DX)(R12*8), Y12
+	VMOVUPS      Y12, 32(DI)(AX*8)
+	VMOVUPS      64(DI)(AX*8), Y12
 	VFMADD231PS  Y10, Y2, Y12
 	VFMADD231PS  Y11, Y7, Y12
-	VMOVUPS      Y12, 64(DX)(R12*8)
-	VMOVUPS      96(DX)(R12*8), Y12
+	VMOVUPS      Y12, 64(DI)(AX*8)
+	VMOVUPS      96(DI)(AX*8), Y12
 	VFMADD231PS  Y10, Y3, Y12
 	VFMADD231PS  Y11, Y8, Y12
-	VMOVUPS      Y12, 96(DX)(R12*8)
-	VMOVUPS      128(DX)(R12*8), Y12
+	VMOVUPS      Y12, 96(DI)(AX*8)
+	VMOVUPS      128(DI)(AX*8), Y12
 	VFMADD231PS  Y10, Y4, Y12
 	VFMADD231PS  Y11, Y9, Y12
-	VMOVUPS      Y12, 128(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Y12, 128(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS 64(CX), Y2
-	VMOVUPS 96(CX), Y3
-	VMOVUPS 128(CX), Y4
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS 128(AX), Y4
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Y5
-	VMOVUPS 32(AX), Y6
-	VMOVUPS 64(AX), Y7
-	VMOVUPS 96(AX), Y8
-	VMOVUPS 128(AX), Y9
+	VMOVUPS (BX), Y5
+	VMOVUPS 32(BX), Y6
+	VMOVUPS 64(BX), Y7
+	VMOVUPS 96(BX), Y8
+	VMOVUPS 128(BX), Y9
 	VADDPS  Y5, Y0, Y5
-	VMOVUPS Y5, (CX)
+	VMOVUPS Y5, (AX)
 	VADDPS  Y6, Y1, Y6
-	VMOVUPS Y6, 32(CX)
+	VMOVUPS Y6, 32(AX)
 	VADDPS  Y7, Y2, Y7
-	VMOVUPS Y7, 64(CX)
+	VMOVUPS Y7, 64(AX)
 	VADDPS  Y8, Y3, Y8
-	VMOVUPS Y8, 96(CX)
+	VMOVUPS Y8, 96(AX)
 	VADDPS  Y9, Y4, Y9
-	VMOVUPS Y9, 128(CX)
-	ADDQ    $0x000000c0, AX
-	ADDQ    DX, CX
+	VMOVUPS Y9, 128(AX)
+	ADDQ    $0x000000c0, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -4326,31 +4292,31 @@ added:
 // func avx2PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient40x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPS (R8)(DX*4), Y0
-	VMOVUPS 32(R8)(DX*4), Y1
-	VMOVUPS 64(R8)(DX*4), Y2
-	VMOVUPS 96(R8)(DX*4), Y3
-	VMOVUPS 128(R8)(DX*4), Y4
-	MOVQ    8(AX), R8
-	VMOVUPS (R8)(DX*4), Y5
-	VMOVUPS 32(R8)(DX*4), Y6
-	VMOVUPS 64(R8)(DX*4), Y7
-	VMOVUPS 96(R8)(DX*4), Y8
-	VMOVUPS 128(R8)(DX*4), Y9
+	MOVQ    (BX), AX
+	VMOVUPS (AX)(DI*4), Y0
+	VMOVUPS 32(AX)(DI*4), Y1
+	VMOVUPS 64(AX)(DI*4), Y2
+	VMOVUPS 96(AX)(DI*4), Y3
+	VMOVUPS 128(AX)(DI*4), Y4
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(DI*4), Y5
+	VMOVUPS 32(AX)(DI*4), Y6
+	VMOVUPS 64(AX)(DI*4), Y7
+	VMOVUPS 96(AX)(DI*4), Y8
+	VMOVUPS 128(AX)(DI*4), Y9
 	JMP     begun
 
 fresh:
@@ -4366,39 +4332,37 @@ fresh:
 	VXORPS Y9, Y9, Y9
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSS (SI)(R11*4), Y10
-	VBROADCASTSS (SI)(R12*4), Y11
-	LEAL         (R10)(R10*2), R10
-	SHLL         $0x03, R10
-	VMOVUPS      (BX)(R10*8), Y12
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y10
+	VBROADCASTSS (R9)(DX*4), Y11
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y0
 	VFMADD231PS  Y11, Y12, Y5
-	VMOVUPS      32(BX)(R10*8), Y12
+	VMOVUPS      32(R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y1
 	VFMADD231PS  Y11, Y12, Y6
-	VMOVUPS      64(BX)(R10*8), Y12
+	VMOVUPS      64(R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y2
 	VFMADD231PS  Y11, Y12, Y7
-	VMOVUPS      96(BX)(R10*8), Y12
+	VMOVUPS      96(R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y3
 	VFMADD231PS  Y11, Y12, Y8
-	VMOVUPS      128(BX)(R10*8), Y12
+	VMOVUPS      128(R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y4
 	VFMADD231PS  Y11, Y12, Y9
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
@@ -4407,29 +4371,29 @@ store:
 	VXORPS  Y12, Y12, Y12
 	VXORPS  Y13, Y13, Y13
 	VXORPS  Y14, Y14, Y14
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Y0, Y10, Y0
-	VMOVUPS Y0, (DI)(DX*4)
+	VMOVUPS Y0, (AX)(DI*4)
 	VADDPS  Y1, Y11, Y1
-	VMOVUPS Y1, 32(DI)(DX*4)
+	VMOVUPS Y1, 32(AX)(DI*4)
 	VADDPS  Y2, Y12, Y2
-	VMOVUPS Y2, 64(DI)(DX*4)
+	VMOVUPS Y2, 64(AX)(DI*4)
 	VADDPS  Y3, Y13, Y3
-	VMOVUPS Y3, 96(DI)(DX*4)
+	VMOVUPS Y3, 96(AX)(DI*4)
 	VADDPS  Y4, Y14, Y4
-	VMOVUPS Y4, 128(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Y4, 128(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Y5, Y10, Y5
-	VMOVUPS Y5, (DI)(DX*4)
+	VMOVUPS Y5, (AX)(DI*4)
 	VADDPS  Y6, Y11, Y6
-	VMOVUPS Y6, 32(DI)(DX*4)
+	VMOVUPS Y6, 32(AX)(DI*4)
 	VADDPS  Y7, Y12, Y7
-	VMOVUPS Y7, 64(DI)(DX*4)
+	VMOVUPS Y7, 64(AX)(DI*4)
 	VADDPS  Y8, Y13, Y8
-	VMOVUPS Y8, 96(DI)(DX*4)
+	VMOVUPS Y8, 96(AX)(DI*4)
 	VADDPS  Y9, Y14, Y9
-	VMOVUPS Y9, 128(DI)(DX*4)
-	ADDQ    $0x00000020, AX
+	VMOVUPS Y9, 128(AX)(DI*4)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -4545,6 +4509,10 @@ TEXT ·avx2Update32(SB), NOSPLIT, $0-40
 each:
 	CMPQ        DX, $0x08
 	JLT         eachtail
+	LEAQ        2048(AX), DI
+	BYTE        $0x0f
+	BYTE        $0x0d
+	BYTE        $0x0f
 	VMOVUPS     (AX), Y3
 	VMOVUPS     (CX), Y4
 	VFMADD231PS Y4, Y0, Y3
@@ -7728,83 +7696,81 @@ done:
 // func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward2x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPD X0, X0, X0
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD X0, (DX)
-	ADDQ    $0x00000010, DX
+	VMOVUPD X0, (AX)
+	ADDQ    $0x00000010, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000010, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000010, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPD (R8), X0
-	VMOVUPD (R8)(R9*1), X1
+	VMOVUPD (R11), X0
+	VMOVUPD (R11)(R12*1), X1
 
 loop:
-	MOVL        (R10), R12
-	MOVBLZX     R12, R13
-	MOVL        R12, R14
-	SHRL        $0x08, R14
-	MOVBLZX     R14, R14
-	SHRL        $0x10, R12
-	VMOVDDUP    (CX)(R13*8), X2
-	VMOVDDUP    (CX)(R14*8), X3
-	SHLL        $0x01, R12
-	VMOVUPD     (DX)(R12*8), X4
+	MOVL        (R13), AX
+	MOVBLZX     AL, CX
+	MOVBLZX     AH, DX
+	SHRL        $0x10, AX
+	VMOVDDUP    (SI)(CX*8), X2
+	VMOVDDUP    (SI)(DX*8), X3
+	SHLL        $0x01, AX
+	VMOVUPD     (DI)(AX*8), X4
 	VFMADD231PD X2, X0, X4
 	VFMADD231PD X3, X1, X4
-	VMOVUPD     X4, (DX)(R12*8)
-	ADDQ        $0x04, R10
-	CMPQ        R10, R11
+	VMOVUPD     X4, (DI)(AX*8)
+	ADDQ        $0x04, R13
+	CMPQ        R13, R14
 	JNE         loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), X0
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), X0
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), X1
+	VMOVUPD (BX), X1
 	VADDPD  X1, X0, X1
-	VMOVUPD X1, (CX)
-	ADDQ    $0x00000010, AX
-	ADDQ    DX, CX
+	VMOVUPD X1, (AX)
+	ADDQ    $0x00000010, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -7814,23 +7780,23 @@ added:
 // func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient2x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPD (R8)(DX*8), X0
-	MOVQ    8(AX), R8
-	VMOVUPD (R8)(DX*8), X1
+	MOVQ    (BX), AX
+	VMOVUPD (AX)(DI*8), X0
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(DI*8), X1
 	JMP     begun
 
 fresh:
@@ -7838,37 +7804,35 @@ fresh:
 	VXORPD X1, X1, X1
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL        (DI)(R9*4), R10
-	MOVBLZX     R10, R11
-	MOVL        R10, R12
-	SHRL        $0x08, R12
-	MOVBLZX     R12, R12
-	SHRL        $0x10, R10
-	VMOVDDUP    (SI)(R11*8), X2
-	VMOVDDUP    (SI)(R12*8), X3
-	SHLL        $0x01, R10
-	VMOVUPD     (BX)(R10*8), X4
+	MOVL        (R10)(R12*4), AX
+	MOVBLZX     AL, CX
+	MOVBLZX     AH, DX
+	SHRL        $0x10, AX
+	VMOVDDUP    (R9)(CX*8), X2
+	VMOVDDUP    (R9)(DX*8), X3
+	SHLL        $0x01, AX
+	VMOVUPD     (R8)(AX*8), X4
 	VFMADD231PD X2, X4, X0
 	VFMADD231PD X3, X4, X1
-	INCQ        R9
-	CMPQ        R9, R8
+	INCQ        R12
+	CMPQ        R12, R11
 	JNE         loop
 
 store:
 	VXORPD  X2, X2, X2
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  X0, X2, X0
-	VMOVUPD X0, (DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD X0, (AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  X1, X2, X1
-	VMOVUPD X1, (DI)(DX*8)
-	ADDQ    $0x00000020, AX
+	VMOVUPD X1, (AX)(DI*8)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -7878,83 +7842,81 @@ done:
 // func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward4x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPD Y0, Y0, Y0
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Y0, (DX)
-	ADDQ    $0x00000020, DX
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000020, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000020, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPD (R8), Y0
-	VMOVUPD (R8)(R9*1), Y1
+	VMOVUPD (R11), Y0
+	VMOVUPD (R11)(R12*1), Y1
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Y2
-	VBROADCASTSD (CX)(R14*8), Y3
-	SHLL         $0x02, R12
-	VMOVUPD      (DX)(R12*8), Y4
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Y2
+	VBROADCASTSD (SI)(DX*8), Y3
+	SHLL         $0x02, AX
+	VMOVUPD      (DI)(AX*8), Y4
 	VFMADD231PD  Y2, Y0, Y4
 	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, (DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Y4, (DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Y0
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Y0
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Y1
+	VMOVUPD (BX), Y1
 	VADDPD  Y1, Y0, Y1
-	VMOVUPD Y1, (CX)
-	ADDQ    $0x00000020, AX
-	ADDQ    DX, CX
+	VMOVUPD Y1, (AX)
+	ADDQ    $0x00000020, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -7964,23 +7926,23 @@ added:
 // func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient4x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPD (R8)(DX*8), Y0
-	MOVQ    8(AX), R8
-	VMOVUPD (R8)(DX*8), Y1
+	MOVQ    (BX), AX
+	VMOVUPD (AX)(DI*8), Y0
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(DI*8), Y1
 	JMP     begun
 
 fresh:
@@ -7988,37 +7950,35 @@ fresh:
 	VXORPD Y1, Y1, Y1
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSD (SI)(R11*8), Y2
-	VBROADCASTSD (SI)(R12*8), Y3
-	SHLL         $0x02, R10
-	VMOVUPD      (BX)(R10*8), Y4
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y2
+	VBROADCASTSD (R9)(DX*8), Y3
+	SHLL         $0x02, AX
+	VMOVUPD      (R8)(AX*8), Y4
 	VFMADD231PD  Y2, Y4, Y0
 	VFMADD231PD  Y3, Y4, Y1
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPD  Y2, Y2, Y2
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Y0, Y2, Y0
-	VMOVUPD Y0, (DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Y0, (AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Y1, Y2, Y1
-	VMOVUPD Y1, (DI)(DX*8)
-	ADDQ    $0x00000020, AX
+	VMOVUPD Y1, (AX)(DI*8)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -8028,95 +7988,93 @@ done:
 // func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward6x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Y0, (DX)
-	VMOVUPD X1, 32(DX)
-	ADDQ    $0x00000040, DX
+	VMOVUPD Y0, (AX)
+	VMOVUPD X1, 32(AX)
+	ADDQ    $0x00000040, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000040, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000040, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPD (R8), Y0
-	VMOVUPD 32(R8), X1
-	VMOVUPD (R8)(R9*1), Y2
-	VMOVUPD 32(R8)(R9*1), X3
+	VMOVUPD (R11), Y0
+	VMOVUPD 32(R11), X1
+	VMOVUPD (R11)(R12*1), Y2
+	VMOVUPD 32(R11)(R12*1), X3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Y4
-	VBROADCASTSD (CX)(R14*8), Y5
-	SHLL         $0x03, R12
-	VMOVUPD      (DX)(R12*8), Y6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Y4
+	VBROADCASTSD (SI)(DX*8), Y5
+	SHLL         $0x03, AX
+	VMOVUPD      (DI)(AX*8), Y6
 	VFMADD231PD  Y4, Y0, Y6
 	VFMADD231PD  Y5, Y2, Y6
-	VMOVUPD      Y6, (DX)(R12*8)
-	VMOVUPD      32(DX)(R12*8), X6
+	VMOVUPD      Y6, (DI)(AX*8)
+	VMOVUPD      32(DI)(AX*8), X6
 	VFMADD231PD  X4, X1, X6
 	VFMADD231PD  X5, X3, X6
-	VMOVUPD      X6, 32(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      X6, 32(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Y0
-	VMOVUPD 32(CX), X1
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Y0
+	VMOVUPD 32(AX), X1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Y2
-	VMOVUPD 32(AX), X3
+	VMOVUPD (BX), Y2
+	VMOVUPD 32(BX), X3
 	VADDPD  Y2, Y0, Y2
-	VMOVUPD Y2, (CX)
+	VMOVUPD Y2, (AX)
 	VADDPD  X3, X1, X3
-	VMOVUPD X3, 32(CX)
-	ADDQ    $0x00000040, AX
-	ADDQ    DX, CX
+	VMOVUPD X3, 32(AX)
+	ADDQ    $0x00000040, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -8126,25 +8084,25 @@ added:
 // func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient6x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPD (R8)(DX*8), Y0
-	VMOVUPD 32(R8)(DX*8), X1
-	MOVQ    8(AX), R8
-	VMOVUPD (R8)(DX*8), Y2
-	VMOVUPD 32(R8)(DX*8), X3
+	MOVQ    (BX), AX
+	VMOVUPD (AX)(DI*8), Y0
+	VMOVUPD 32(AX)(DI*8), X1
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(DI*8), Y2
+	VMOVUPD 32(AX)(DI*8), X3
 	JMP     begun
 
 fresh:
@@ -8154,45 +8112,43 @@ fresh:
 	VXORPD X3, X3, X3
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSD (SI)(R11*8), Y4
-	VBROADCASTSD (SI)(R12*8), Y5
-	SHLL         $0x03, R10
-	VMOVUPD      (BX)(R10*8), Y6
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y4
+	VBROADCASTSD (R9)(DX*8), Y5
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Y6
 	VFMADD231PD  Y4, Y6, Y0
 	VFMADD231PD  Y5, Y6, Y2
-	VMOVUPD      32(BX)(R10*8), X6
+	VMOVUPD      32(R8)(AX*8), X6
 	VFMADD231PD  X4, X6, X1
 	VFMADD231PD  X5, X6, X3
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPD  Y4, Y4, Y4
 	VXORPD  X5, X5, X5
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (DI)(DX*8)
+	VMOVUPD Y0, (AX)(DI*8)
 	VADDPD  X1, X5, X1
-	VMOVUPD X1, 32(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD X1, 32(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (DI)(DX*8)
+	VMOVUPD Y2, (AX)(DI*8)
 	VADDPD  X3, X5, X3
-	VMOVUPD X3, 32(DI)(DX*8)
-	ADDQ    $0x00000020, AX
+	VMOVUPD X3, 32(AX)(DI*8)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -8202,95 +8158,93 @@ done:
 // func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward8x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Y0, (DX)
-	VMOVUPD Y1, 32(DX)
-	ADDQ    $0x00000040, DX
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	ADDQ    $0x00000040, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000040, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000040, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPD (R8), Y0
-	VMOVUPD 32(R8), Y1
-	VMOVUPD (R8)(R9*1), Y2
-	VMOVUPD 32(R8)(R9*1), Y3
+	VMOVUPD (R11), Y0
+	VMOVUPD 32(R11), Y1
+	VMOVUPD (R11)(R12*1), Y2
+	VMOVUPD 32(R11)(R12*1), Y3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Y4
-	VBROADCASTSD (CX)(R14*8), Y5
-	SHLL         $0x03, R12
-	VMOVUPD      (DX)(R12*8), Y6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Y4
+	VBROADCASTSD (SI)(DX*8), Y5
+	SHLL         $0x03, AX
+	VMOVUPD      (DI)(AX*8), Y6
 	VFMADD231PD  Y4, Y0, Y6
 	VFMADD231PD  Y5, Y2, Y6
-	VMOVUPD      Y6, (DX)(R12*8)
-	VMOVUPD      32(DX)(R12*8), Y6
+	VMOVUPD      Y6, (DI)(AX*8)
+	VMOVUPD      32(DI)(AX*8), Y6
 	VFMADD231PD  Y4, Y1, Y6
 	VFMADD231PD  Y5, Y3, Y6
-	VMOVUPD      Y6, 32(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Y6, 32(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Y0
-	VMOVUPD 32(CX), Y1
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Y0
+	VMOVUPD 32(AX), Y1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Y2
-	VMOVUPD 32(AX), Y3
+	VMOVUPD (BX), Y2
+	VMOVUPD 32(BX), Y3
 	VADDPD  Y2, Y0, Y2
-	VMOVUPD Y2, (CX)
+	VMOVUPD Y2, (AX)
 	VADDPD  Y3, Y1, Y3
-	VMOVUPD Y3, 32(CX)
-	ADDQ    $0x00000040, AX
-	ADDQ    DX, CX
+	VMOVUPD Y3, 32(AX)
+	ADDQ    $0x00000040, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -8300,25 +8254,25 @@ added:
 // func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient8x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPD (R8)(DX*8), Y0
-	VMOVUPD 32(R8)(DX*8), Y1
-	MOVQ    8(AX), R8
-	VMOVUPD (R8)(DX*8), Y2
-	VMOVUPD 32(R8)(DX*8), Y3
+	MOVQ    (BX), AX
+	VMOVUPD (AX)(DI*8), Y0
+	VMOVUPD 32(AX)(DI*8), Y1
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(DI*8), Y2
+	VMOVUPD 32(AX)(DI*8), Y3
 	JMP     begun
 
 fresh:
@@ -8328,45 +8282,43 @@ fresh:
 	VXORPD Y3, Y3, Y3
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSD (SI)(R11*8), Y4
-	VBROADCASTSD (SI)(R12*8), Y5
-	SHLL         $0x03, R10
-	VMOVUPD      (BX)(R10*8), Y6
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y4
+	VBROADCASTSD (R9)(DX*8), Y5
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Y6
 	VFMADD231PD  Y4, Y6, Y0
 	VFMADD231PD  Y5, Y6, Y2
-	VMOVUPD      32(BX)(R10*8), Y6
+	VMOVUPD      32(R8)(AX*8), Y6
 	VFMADD231PD  Y4, Y6, Y1
 	VFMADD231PD  Y5, Y6, Y3
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPD  Y4, Y4, Y4
 	VXORPD  Y5, Y5, Y5
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (DI)(DX*8)
+	VMOVUPD Y0, (AX)(DI*8)
 	VADDPD  Y1, Y5, Y1
-	VMOVUPD Y1, 32(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Y1, 32(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (DI)(DX*8)
+	VMOVUPD Y2, (AX)(DI*8)
 	VADDPD  Y3, Y5, Y3
-	VMOVUPD Y3, 32(DI)(DX*8)
-	ADDQ    $0x00000020, AX
+	VMOVUPD Y3, 32(AX)(DI*8)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -8376,107 +8328,105 @@ done:
 // func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward10x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Y0, (DX)
-	VMOVUPD Y1, 32(DX)
-	VMOVUPD X2, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD X2, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPD (R8), Y0
-	VMOVUPD 32(R8), Y1
-	VMOVUPD 64(R8), X2
-	VMOVUPD (R8)(R9*1), Y3
-	VMOVUPD 32(R8)(R9*1), Y4
-	VMOVUPD 64(R8)(R9*1), X5
+	VMOVUPD (R11), Y0
+	VMOVUPD 32(R11), Y1
+	VMOVUPD 64(R11), X2
+	VMOVUPD (R11)(R12*1), Y3
+	VMOVUPD 32(R11)(R12*1), Y4
+	VMOVUPD 64(R11)(R12*1), X5
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Y6
-	VBROADCASTSD (CX)(R14*8), Y7
-	SHLL         $0x04, R12
-	VMOVUPD      (DX)(R12*8), Y8
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Y6
+	VBROADCASTSD (SI)(DX*8), Y7
+	SHLL         $0x04, AX
+	VMOVUPD      (DI)(AX*8), Y8
 	VFMADD231PD  Y6, Y0, Y8
 	VFMADD231PD  Y7, Y3, Y8
-	VMOVUPD      Y8, (DX)(R12*8)
-	VMOVUPD      32(DX)(R12*8), Y8
+	VMOVUPD      Y8, (DI)(AX*8)
+	VMOVUPD      32(DI)(AX*8), Y8
 	VFMADD231PD  Y6, Y1, Y8
 	VFMADD231PD  Y7, Y4, Y8
-	VMOVUPD      Y8, 32(DX)(R12*8)
-	VMOVUPD      64(DX)(R12*8), X8
+	VMOVUPD      Y8, 32(DI)(AX*8)
+	VMOVUPD      64(DI)(AX*8), X8
 	VFMADD231PD  X6, X2, X8
 	VFMADD231PD  X7, X5, X8
-	VMOVUPD      X8, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      X8, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Y0
-	VMOVUPD 32(CX), Y1
-	VMOVUPD 64(CX), X2
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Y0
+	VMOVUPD 32(AX), Y1
+	VMOVUPD 64(AX), X2
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Y3
-	VMOVUPD 32(AX), Y4
-	VMOVUPD 64(AX), X5
+	VMOVUPD (BX), Y3
+	VMOVUPD 32(BX), Y4
+	VMOVUPD 64(BX), X5
 	VADDPD  Y3, Y0, Y3
-	VMOVUPD Y3, (CX)
+	VMOVUPD Y3, (AX)
 	VADDPD  Y4, Y1, Y4
-	VMOVUPD Y4, 32(CX)
+	VMOVUPD Y4, 32(AX)
 	VADDPD  X5, X2, X5
-	VMOVUPD X5, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPD X5, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -8486,27 +8436,27 @@ added:
 // func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient10x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPD (R8)(DX*8), Y0
-	VMOVUPD 32(R8)(DX*8), Y1
-	VMOVUPD 64(R8)(DX*8), X2
-	MOVQ    8(AX), R8
-	VMOVUPD (R8)(DX*8), Y3
-	VMOVUPD 32(R8)(DX*8), Y4
-	VMOVUPD 64(R8)(DX*8), X5
+	MOVQ    (BX), AX
+	VMOVUPD (AX)(DI*8), Y0
+	VMOVUPD 32(AX)(DI*8), Y1
+	VMOVUPD 64(AX)(DI*8), X2
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(DI*8), Y3
+	VMOVUPD 32(AX)(DI*8), Y4
+	VMOVUPD 64(AX)(DI*8), X5
 	JMP     begun
 
 fresh:
@@ -8518,53 +8468,51 @@ fresh:
 	VXORPD X5, X5, X5
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSD (SI)(R11*8), Y6
-	VBROADCASTSD (SI)(R12*8), Y7
-	SHLL         $0x04, R10
-	VMOVUPD      (BX)(R10*8), Y8
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y6
+	VBROADCASTSD (R9)(DX*8), Y7
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Y8
 	VFMADD231PD  Y6, Y8, Y0
 	VFMADD231PD  Y7, Y8, Y3
-	VMOVUPD      32(BX)(R10*8), Y8
+	VMOVUPD      32(R8)(AX*8), Y8
 	VFMADD231PD  Y6, Y8, Y1
 	VFMADD231PD  Y7, Y8, Y4
-	VMOVUPD      64(BX)(R10*8), X8
+	VMOVUPD      64(R8)(AX*8), X8
 	VFMADD231PD  X6, X8, X2
 	VFMADD231PD  X7, X8, X5
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPD  Y6, Y6, Y6
 	VXORPD  Y7, Y7, Y7
 	VXORPD  X8, X8, X8
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Y0, Y6, Y0
-	VMOVUPD Y0, (DI)(DX*8)
+	VMOVUPD Y0, (AX)(DI*8)
 	VADDPD  Y1, Y7, Y1
-	VMOVUPD Y1, 32(DI)(DX*8)
+	VMOVUPD Y1, 32(AX)(DI*8)
 	VADDPD  X2, X8, X2
-	VMOVUPD X2, 64(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD X2, 64(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Y3, Y6, Y3
-	VMOVUPD Y3, (DI)(DX*8)
+	VMOVUPD Y3, (AX)(DI*8)
 	VADDPD  Y4, Y7, Y4
-	VMOVUPD Y4, 32(DI)(DX*8)
+	VMOVUPD Y4, 32(AX)(DI*8)
 	VADDPD  X5, X8, X5
-	VMOVUPD X5, 64(DI)(DX*8)
-	ADDQ    $0x00000020, AX
+	VMOVUPD X5, 64(AX)(DI*8)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -8574,107 +8522,105 @@ done:
 // func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward12x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Y0, (DX)
-	VMOVUPD Y1, 32(DX)
-	VMOVUPD Y2, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD Y2, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPD (R8), Y0
-	VMOVUPD 32(R8), Y1
-	VMOVUPD 64(R8), Y2
-	VMOVUPD (R8)(R9*1), Y3
-	VMOVUPD 32(R8)(R9*1), Y4
-	VMOVUPD 64(R8)(R9*1), Y5
+	VMOVUPD (R11), Y0
+	VMOVUPD 32(R11), Y1
+	VMOVUPD 64(R11), Y2
+	VMOVUPD (R11)(R12*1), Y3
+	VMOVUPD 32(R11)(R12*1), Y4
+	VMOVUPD 64(R11)(R12*1), Y5
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Y6
-	VBROADCASTSD (CX)(R14*8), Y7
-	SHLL         $0x04, R12
-	VMOVUPD      (DX)(R12*8), Y8
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Y6
+	VBROADCASTSD (SI)(DX*8), Y7
+	SHLL         $0x04, AX
+	VMOVUPD      (DI)(AX*8), Y8
 	VFMADD231PD  Y6, Y0, Y8
 	VFMADD231PD  Y7, Y3, Y8
-	VMOVUPD      Y8, (DX)(R12*8)
-	VMOVUPD      32(DX)(R12*8), Y8
+	VMOVUPD      Y8, (DI)(AX*8)
+	VMOVUPD      32(DI)(AX*8), Y8
 	VFMADD231PD  Y6, Y1, Y8
 	VFMADD231PD  Y7, Y4, Y8
-	VMOVUPD      Y8, 32(DX)(R12*8)
-	VMOVUPD      64(DX)(R12*8), Y8
+	VMOVUPD      Y8, 32(DI)(AX*8)
+	VMOVUPD      64(DI)(AX*8), Y8
 	VFMADD231PD  Y6, Y2, Y8
 	VFMADD231PD  Y7, Y5, Y8
-	VMOVUPD      Y8, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Y8, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Y0
-	VMOVUPD 32(CX), Y1
-	VMOVUPD 64(CX), Y2
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Y0
+	VMOVUPD 32(AX), Y1
+	VMOVUPD 64(AX), Y2
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Y3
-	VMOVUPD 32(AX), Y4
-	VMOVUPD 64(AX), Y5
+	VMOVUPD (BX), Y3
+	VMOVUPD 32(BX), Y4
+	VMOVUPD 64(BX), Y5
 	VADDPD  Y3, Y0, Y3
-	VMOVUPD Y3, (CX)
+	VMOVUPD Y3, (AX)
 	VADDPD  Y4, Y1, Y4
-	VMOVUPD Y4, 32(CX)
+	VMOVUPD Y4, 32(AX)
 	VADDPD  Y5, Y2, Y5
-	VMOVUPD Y5, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPD Y5, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -8684,27 +8630,27 @@ added:
 // func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient12x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPD (R8)(DX*8), Y0
-	VMOVUPD 32(R8)(DX*8), Y1
-	VMOVUPD 64(R8)(DX*8), Y2
-	MOVQ    8(AX), R8
-	VMOVUPD (R8)(DX*8), Y3
-	VMOVUPD 32(R8)(DX*8), Y4
-	VMOVUPD 64(R8)(DX*8), Y5
+	MOVQ    (BX), AX
+	VMOVUPD (AX)(DI*8), Y0
+	VMOVUPD 32(AX)(DI*8), Y1
+	VMOVUPD 64(AX)(DI*8), Y2
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(DI*8), Y3
+	VMOVUPD 32(AX)(DI*8), Y4
+	VMOVUPD 64(AX)(DI*8), Y5
 	JMP     begun
 
 fresh:
@@ -8716,53 +8662,51 @@ fresh:
 	VXORPD Y5, Y5, Y5
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSD (SI)(R11*8), Y6
-	VBROADCASTSD (SI)(R12*8), Y7
-	SHLL         $0x04, R10
-	VMOVUPD      (BX)(R10*8), Y8
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y6
+	VBROADCASTSD (R9)(DX*8), Y7
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Y8
 	VFMADD231PD  Y6, Y8, Y0
 	VFMADD231PD  Y7, Y8, Y3
-	VMOVUPD      32(BX)(R10*8), Y8
+	VMOVUPD      32(R8)(AX*8), Y8
 	VFMADD231PD  Y6, Y8, Y1
 	VFMADD231PD  Y7, Y8, Y4
-	VMOVUPD      64(BX)(R10*8), Y8
+	VMOVUPD      64(R8)(AX*8), Y8
 	VFMADD231PD  Y6, Y8, Y2
 	VFMADD231PD  Y7, Y8, Y5
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
 	VXORPD  Y6, Y6, Y6
 	VXORPD  Y7, Y7, Y7
 	VXORPD  Y8, Y8, Y8
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Y0, Y6, Y0
-	VMOVUPD Y0, (DI)(DX*8)
+	VMOVUPD Y0, (AX)(DI*8)
 	VADDPD  Y1, Y7, Y1
-	VMOVUPD Y1, 32(DI)(DX*8)
+	VMOVUPD Y1, 32(AX)(DI*8)
 	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, 64(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Y2, 64(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Y3, Y6, Y3
-	VMOVUPD Y3, (DI)(DX*8)
+	VMOVUPD Y3, (AX)(DI*8)
 	VADDPD  Y4, Y7, Y4
-	VMOVUPD Y4, 32(DI)(DX*8)
+	VMOVUPD Y4, 32(AX)(DI*8)
 	VADDPD  Y5, Y8, Y5
-	VMOVUPD Y5, 64(DI)(DX*8)
-	ADDQ    $0x00000020, AX
+	VMOVUPD Y5, 64(AX)(DI*8)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -8772,119 +8716,117 @@ done:
 // func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward16x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Y0, (DX)
-	VMOVUPD Y1, 32(DX)
-	VMOVUPD Y2, 64(DX)
-	VMOVUPD Y3, 96(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD Y2, 64(AX)
+	VMOVUPD Y3, 96(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPD (R8), Y0
-	VMOVUPD 32(R8), Y1
-	VMOVUPD 64(R8), Y2
-	VMOVUPD 96(R8), Y3
-	VMOVUPD (R8)(R9*1), Y4
-	VMOVUPD 32(R8)(R9*1), Y5
-	VMOVUPD 64(R8)(R9*1), Y6
-	VMOVUPD 96(R8)(R9*1), Y7
+	VMOVUPD (R11), Y0
+	VMOVUPD 32(R11), Y1
+	VMOVUPD 64(R11), Y2
+	VMOVUPD 96(R11), Y3
+	VMOVUPD (R11)(R12*1), Y4
+	VMOVUPD 32(R11)(R12*1), Y5
+	VMOVUPD 64(R11)(R12*1), Y6
+	VMOVUPD 96(R11)(R12*1), Y7
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Y8
-	VBROADCASTSD (CX)(R14*8), Y9
-	SHLL         $0x04, R12
-	VMOVUPD      (DX)(R12*8), Y10
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Y8
+	VBROADCASTSD (SI)(DX*8), Y9
+	SHLL         $0x04, AX
+	VMOVUPD      (DI)(AX*8), Y10
 	VFMADD231PD  Y8, Y0, Y10
 	VFMADD231PD  Y9, Y4, Y10
-	VMOVUPD      Y10, (DX)(R12*8)
-	VMOVUPD      32(DX)(R12*8), Y10
+	VMOVUPD      Y10, (DI)(AX*8)
+	VMOVUPD      32(DI)(AX*8), Y10
 	VFMADD231PD  Y8, Y1, Y10
 	VFMADD231PD  Y9, Y5, Y10
-	VMOVUPD      Y10, 32(DX)(R12*8)
-	VMOVUPD      64(DX)(R12*8), Y10
+	VMOVUPD      Y10, 32(DI)(AX*8)
+	VMOVUPD      64(DI)(AX*8), Y10
 	VFMADD231PD  Y8, Y2, Y10
 	VFMADD231PD  Y9, Y6, Y10
-	VMOVUPD      Y10, 64(DX)(R12*8)
-	VMOVUPD      96(DX)(R12*8), Y10
+	VMOVUPD      Y10, 64(DI)(AX*8)
+	VMOVUPD      96(DI)(AX*8), Y10
 	VFMADD231PD  Y8, Y3, Y10
 	VFMADD231PD  Y9, Y7, Y10
-	VMOVUPD      Y10, 96(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Y10, 96(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Y0
-	VMOVUPD 32(CX), Y1
-	VMOVUPD 64(CX), Y2
-	VMOVUPD 96(CX), Y3
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Y0
+	VMOVUPD 32(AX), Y1
+	VMOVUPD 64(AX), Y2
+	VMOVUPD 96(AX), Y3
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Y4
-	VMOVUPD 32(AX), Y5
-	VMOVUPD 64(AX), Y6
-	VMOVUPD 96(AX), Y7
+	VMOVUPD (BX), Y4
+	VMOVUPD 32(BX), Y5
+	VMOVUPD 64(BX), Y6
+	VMOVUPD 96(BX), Y7
 	VADDPD  Y4, Y0, Y4
-	VMOVUPD Y4, (CX)
+	VMOVUPD Y4, (AX)
 	VADDPD  Y5, Y1, Y5
-	VMOVUPD Y5, 32(CX)
+	VMOVUPD Y5, 32(AX)
 	VADDPD  Y6, Y2, Y6
-	VMOVUPD Y6, 64(CX)
+	VMOVUPD Y6, 64(AX)
 	VADDPD  Y7, Y3, Y7
-	VMOVUPD Y7, 96(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPD Y7, 96(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -8894,29 +8836,29 @@ added:
 // func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient16x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPD (R8)(DX*8), Y0
-	VMOVUPD 32(R8)(DX*8), Y1
-	VMOVUPD 64(R8)(DX*8), Y2
-	VMOVUPD 96(R8)(DX*8), Y3
-	MOVQ    8(AX), R8
-	VMOVUPD (R8)(DX*8), Y4
-	VMOVUPD 32(R8)(DX*8), Y5
-	VMOVUPD 64(R8)(DX*8), Y6
-	VMOVUPD 96(R8)(DX*8), Y7
+	MOVQ    (BX), AX
+	VMOVUPD (AX)(DI*8), Y0
+	VMOVUPD 32(AX)(DI*8), Y1
+	VMOVUPD 64(AX)(DI*8), Y2
+	VMOVUPD 96(AX)(DI*8), Y3
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(DI*8), Y4
+	VMOVUPD 32(AX)(DI*8), Y5
+	VMOVUPD 64(AX)(DI*8), Y6
+	VMOVUPD 96(AX)(DI*8), Y7
 	JMP     begun
 
 fresh:
@@ -8930,35 +8872,33 @@ fresh:
 	VXORPD Y7, Y7, Y7
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSD (SI)(R11*8), Y8
-	VBROADCASTSD (SI)(R12*8), Y9
-	SHLL         $0x04, R10
-	VMOVUPD      (BX)(R10*8), Y10
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y8
+	VBROADCASTSD (R9)(DX*8), Y9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Y10
 	VFMADD231PD  Y8, Y10, Y0
 	VFMADD231PD  Y9, Y10, Y4
-	VMOVUPD      32(BX)(R10*8), Y10
+	VMOVUPD      32(R8)(AX*8), Y10
 	VFMADD231PD  Y8, Y10, Y1
 	VFMADD231PD  Y9, Y10, Y5
-	VMOVUPD      64(BX)(R10*8), Y10
+	VMOVUPD      64(R8)(AX*8), Y10
 	VFMADD231PD  Y8, Y10, Y2
 	VFMADD231PD  Y9, Y10, Y6
-	VMOVUPD      96(BX)(R10*8), Y10
+	VMOVUPD      96(R8)(AX*8), Y10
 	VFMADD231PD  Y8, Y10, Y3
 	VFMADD231PD  Y9, Y10, Y7
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
@@ -8966,25 +8906,25 @@ store:
 	VXORPD  Y9, Y9, Y9
 	VXORPD  Y10, Y10, Y10
 	VXORPD  Y11, Y11, Y11
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Y0, Y8, Y0
-	VMOVUPD Y0, (DI)(DX*8)
+	VMOVUPD Y0, (AX)(DI*8)
 	VADDPD  Y1, Y9, Y1
-	VMOVUPD Y1, 32(DI)(DX*8)
+	VMOVUPD Y1, 32(AX)(DI*8)
 	VADDPD  Y2, Y10, Y2
-	VMOVUPD Y2, 64(DI)(DX*8)
+	VMOVUPD Y2, 64(AX)(DI*8)
 	VADDPD  Y3, Y11, Y3
-	VMOVUPD Y3, 96(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Y3, 96(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Y4, Y8, Y4
-	VMOVUPD Y4, (DI)(DX*8)
+	VMOVUPD Y4, (AX)(DI*8)
 	VADDPD  Y5, Y9, Y5
-	VMOVUPD Y5, 32(DI)(DX*8)
+	VMOVUPD Y5, 32(AX)(DI*8)
 	VADDPD  Y6, Y10, Y6
-	VMOVUPD Y6, 64(DI)(DX*8)
+	VMOVUPD Y6, 64(AX)(DI*8)
 	VADDPD  Y7, Y11, Y7
-	VMOVUPD Y7, 96(DI)(DX*8)
-	ADDQ    $0x00000020, AX
+	VMOVUPD Y7, 96(AX)(DI*8)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -8994,132 +8934,130 @@ done:
 // func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward18x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD X4, X4, X4
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Y0, (DX)
-	VMOVUPD Y1, 32(DX)
-	VMOVUPD Y2, 64(DX)
-	VMOVUPD Y3, 96(DX)
-	VMOVUPD X4, 128(DX)
-	ADDQ    $0x000000c0, DX
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD Y2, 64(AX)
+	VMOVUPD Y3, 96(AX)
+	VMOVUPD X4, 128(AX)
+	ADDQ    $0x000000c0, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x000000c0, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x000000c0, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPD (R8), Y0
-	VMOVUPD 32(R8), Y1
-	VMOVUPD 64(R8), Y2
-	VMOVUPD 96(R8), Y3
-	VMOVUPD 128(R8), X4
-	VMOVUPD (R8)(R9*1), Y5
-	VMOVUPD 32(R8)(R9*1), Y6
-	VMOVUPD 64(R8)(R9*1), Y7
-	VMOVUPD 96(R8)(R9*1), Y8
-	VMOVUPD 128(R8)(R9*1), X9
+	VMOVUPD (R11), Y0
+	VMOVUPD 32(R11), Y1
+	VMOVUPD 64(R11), Y2
+	VMOVUPD 96(R11), Y3
+	VMOVUPD 128(R11), X4
+	VMOVUPD (R11)(R12*1), Y5
+	VMOVUPD 32(R11)(R12*1), Y6
+	VMOVUPD 64(R11)(R12*1), Y7
+	VMOVUPD 96(R11)(R12*1), Y8
+	VMOVUPD 128(R11)(R12*1), X9
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Y10
-	VBROADCASTSD (CX)(R14*8), Y11
-	LEAL         (R12)(R12*2), R12
-	SHLL         $0x03, R12
-	VMOVUPD      (DX)(R12*8), Y12
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Y10
+	VBROADCASTSD (SI)(DX*8), Y11
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (DI)(AX*8), Y12
 	VFMADD231PD  Y10, Y0, Y12
 	VFMADD231PD  Y11, Y5, Y12
-	VMOVUPD      Y12, (DX)(R12*8)
-	VMOVUPD      32(DX)(R12*8), Y12
+	VMOVUPD      Y12, (DI)(AX*8)
+	VMOVUPD      32(DI)(AX*8), Y12
 	VFMADD231PD  Y10, Y1, Y12
 	VFMADD231PD  Y11, Y6, Y12
-	VMOVUPD      Y12, 32(DX)(R12*8)
-	VMOVUPD      64(DX)(R12*8), Y12
+	VMOVUPD      Y12, 32(DI)(AX*8)
+	VMOVUPD      64(DI)(AX*8), Y12
 	VFMADD231PD  Y10, Y2, Y12
 	VFMADD231PD  Y11, Y7, Y12
-	VMOVUPD      Y12, 64(DX)(R12*8)
-	VMOVUPD      96(DX)(R12*8), Y12
+	VMOVUPD      Y12, 64(DI)(AX*8)
+	VMOVUPD      96(DI)(AX*8), Y12
 	VFMADD231PD  Y10, Y3, Y12
 	VFMADD231PD  Y11, Y8, Y12
-	VMOVUPD      Y12, 96(DX)(R12*8)
-	VMOVUPD      128(DX)(R12*8), X12
+	VMOVUPD      Y12, 96(DI)(AX*8)
+	VMOVUPD      128(DI)(AX*8), X12
 	VFMADD231PD  X10, X4, X12
 	VFMADD231PD  X11, X9, X12
-	VMOVUPD      X12, 128(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      X12, 128(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Y0
-	VMOVUPD 32(CX), Y1
-	VMOVUPD 64(CX), Y2
-	VMOVUPD 96(CX), Y3
-	VMOVUPD 128(CX), X4
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Y0
+	VMOVUPD 32(AX), Y1
+	VMOVUPD 64(AX), Y2
+	VMOVUPD 96(AX), Y3
+	VMOVUPD 128(AX), X4
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Y5
-	VMOVUPD 32(AX), Y6
-	VMOVUPD 64(AX), Y7
-	VMOVUPD 96(AX), Y8
-	VMOVUPD 128(AX), X9
+	VMOVUPD (BX), Y5
+	VMOVUPD 32(BX), Y6
+	VMOVUPD 64(BX), Y7
+	VMOVUPD 96(BX), Y8
+	VMOVUPD 128(BX), X9
 	VADDPD  Y5, Y0, Y5
-	VMOVUPD Y5, (CX)
+	VMOVUPD Y5, (AX)
 	VADDPD  Y6, Y1, Y6
-	VMOVUPD Y6, 32(CX)
+	VMOVUPD Y6, 32(AX)
 	VADDPD  Y7, Y2, Y7
-	VMOVUPD Y7, 64(CX)
+	VMOVUPD Y7, 64(AX)
 	VADDPD  Y8, Y3, Y8
-	VMOVUPD Y8, 96(CX)
+	VMOVUPD Y8, 96(AX)
 	VADDPD  X9, X4, X9
-	VMOVUPD X9, 128(CX)
-	ADDQ    $0x000000c0, AX
-	ADDQ    DX, CX
+	VMOVUPD X9, 128(AX)
+	ADDQ    $0x000000c0, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -9129,31 +9067,31 @@ added:
 // func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient18x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPD (R8)(DX*8), Y0
-	VMOVUPD 32(R8)(DX*8), Y1
-	VMOVUPD 64(R8)(DX*8), Y2
-	VMOVUPD 96(R8)(DX*8), Y3
-	VMOVUPD 128(R8)(DX*8), X4
-	MOVQ    8(AX), R8
-	VMOVUPD (R8)(DX*8), Y5
-	VMOVUPD 32(R8)(DX*8), Y6
-	VMOVUPD 64(R8)(DX*8), Y7
-	VMOVUPD 96(R8)(DX*8), Y8
-	VMOVUPD 128(R8)(DX*8), X9
+	MOVQ    (BX), AX
+	VMOVUPD (AX)(DI*8), Y0
+	VMOVUPD 32(AX)(DI*8), Y1
+	VMOVUPD 64(AX)(DI*8), Y2
+	VMOVUPD 96(AX)(DI*8), Y3
+	VMOVUPD 128(AX)(DI*8), X4
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(DI*8), Y5
+	VMOVUPD 32(AX)(DI*8), Y6
+	VMOVUPD 64(AX)(DI*8), Y7
+	VMOVUPD 96(AX)(DI*8), Y8
+	VMOVUPD 128(AX)(DI*8), X9
 	JMP     begun
 
 fresh:
@@ -9169,39 +9107,37 @@ fresh:
 	VXORPD X9, X9, X9
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSD (SI)(R11*8), Y10
-	VBROADCASTSD (SI)(R12*8), Y11
-	LEAL         (R10)(R10*2), R10
-	SHLL         $0x03, R10
-	VMOVUPD      (BX)(R10*8), Y12
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y10
+	VBROADCASTSD (R9)(DX*8), Y11
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y0
 	VFMADD231PD  Y11, Y12, Y5
-	VMOVUPD      32(BX)(R10*8), Y12
+	VMOVUPD      32(R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y1
 	VFMADD231PD  Y11, Y12, Y6
-	VMOVUPD      64(BX)(R10*8), Y12
+	VMOVUPD      64(R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y2
 	VFMADD231PD  Y11, Y12, Y7
-	VMOVUPD      96(BX)(R10*8), Y12
+	VMOVUPD      96(R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y3
 	VFMADD231PD  Y11, Y12, Y8
-	VMOVUPD      128(BX)(R10*8), X12
+	VMOVUPD      128(R8)(AX*8), X12
 	VFMADD231PD  X10, X12, X4
 	VFMADD231PD  X11, X12, X9
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
@@ -9210,29 +9146,29 @@ store:
 	VXORPD  Y12, Y12, Y12
 	VXORPD  Y13, Y13, Y13
 	VXORPD  X14, X14, X14
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Y0, Y10, Y0
-	VMOVUPD Y0, (DI)(DX*8)
+	VMOVUPD Y0, (AX)(DI*8)
 	VADDPD  Y1, Y11, Y1
-	VMOVUPD Y1, 32(DI)(DX*8)
+	VMOVUPD Y1, 32(AX)(DI*8)
 	VADDPD  Y2, Y12, Y2
-	VMOVUPD Y2, 64(DI)(DX*8)
+	VMOVUPD Y2, 64(AX)(DI*8)
 	VADDPD  Y3, Y13, Y3
-	VMOVUPD Y3, 96(DI)(DX*8)
+	VMOVUPD Y3, 96(AX)(DI*8)
 	VADDPD  X4, X14, X4
-	VMOVUPD X4, 128(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD X4, 128(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Y5, Y10, Y5
-	VMOVUPD Y5, (DI)(DX*8)
+	VMOVUPD Y5, (AX)(DI*8)
 	VADDPD  Y6, Y11, Y6
-	VMOVUPD Y6, 32(DI)(DX*8)
+	VMOVUPD Y6, 32(AX)(DI*8)
 	VADDPD  Y7, Y12, Y7
-	VMOVUPD Y7, 64(DI)(DX*8)
+	VMOVUPD Y7, 64(AX)(DI*8)
 	VADDPD  Y8, Y13, Y8
-	VMOVUPD Y8, 96(DI)(DX*8)
+	VMOVUPD Y8, 96(AX)(DI*8)
 	VADDPD  X9, X14, X9
-	VMOVUPD X9, 128(DI)(DX*8)
-	ADDQ    $0x00000020, AX
+	VMOVUPD X9, 128(AX)(DI*8)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -9242,132 +9178,130 @@ done:
 // func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsForward20x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Y0, (DX)
-	VMOVUPD Y1, 32(DX)
-	VMOVUPD Y2, 64(DX)
-	VMOVUPD Y3, 96(DX)
-	VMOVUPD Y4, 128(DX)
-	ADDQ    $0x000000c0, DX
+	VMOVUPD Y0, (AX)
+	VMOVUPD Y1, 32(AX)
+	VMOVUPD Y2, 64(AX)
+	VMOVUPD Y3, 96(AX)
+	VMOVUPD Y4, 128(AX)
+	ADDQ    $0x000000c0, AX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x000000c0, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x000000c0, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ    $0x01, DI
+	SUBQ    $0x01, R10
 	JLT     done
-	ADDQ    $0x04, SI
-	MOVQ    R11, R10
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
-	CMPQ    R10, R11
+	ADDQ    $0x04, R9
+	MOVQ    R14, R13
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
+	CMPQ    R13, R14
 	JEQ     skip
-	VMOVUPD (R8), Y0
-	VMOVUPD 32(R8), Y1
-	VMOVUPD 64(R8), Y2
-	VMOVUPD 96(R8), Y3
-	VMOVUPD 128(R8), Y4
-	VMOVUPD (R8)(R9*1), Y5
-	VMOVUPD 32(R8)(R9*1), Y6
-	VMOVUPD 64(R8)(R9*1), Y7
-	VMOVUPD 96(R8)(R9*1), Y8
-	VMOVUPD 128(R8)(R9*1), Y9
+	VMOVUPD (R11), Y0
+	VMOVUPD 32(R11), Y1
+	VMOVUPD 64(R11), Y2
+	VMOVUPD 96(R11), Y3
+	VMOVUPD 128(R11), Y4
+	VMOVUPD (R11)(R12*1), Y5
+	VMOVUPD 32(R11)(R12*1), Y6
+	VMOVUPD 64(R11)(R12*1), Y7
+	VMOVUPD 96(R11)(R12*1), Y8
+	VMOVUPD 128(R11)(R12*1), Y9
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Y10
-	VBROADCASTSD (CX)(R14*8), Y11
-	LEAL         (R12)(R12*2), R12
-	SHLL         $0x03, R12
-	VMOVUPD      (DX)(R12*8), Y12
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Y10
+	VBROADCASTSD (SI)(DX*8), Y11
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (DI)(AX*8), Y12
 	VFMADD231PD  Y10, Y0, Y12
 	VFMADD231PD  Y11, Y5, Y12
-	VMOVUPD      Y12, (DX)(R12*8)
-	VMOVUPD      32(DX)(R12*8), Y12
+	VMOVUPD      Y12, (DI)(AX*8)
+	VMOVUPD      32(DI)(AX*8), Y12
 	VFMADD231PD  Y10, Y1, Y12
 	VFMADD231PD  Y11, Y6, Y12
-	VMOVUPD      Y12, 32(DX)(R12*8)
-	VMOVUPD      64(DX)(R12*8), Y12
+	VMOVUPD      Y12, 32(DI)(AX*8)
+	VMOVUPD      64(DI)(AX*8), Y12
 	VFMADD231PD  Y10, Y2, Y12
 	VFMADD231PD  Y11, Y7, Y12
-	VMOVUPD      Y12, 64(DX)(R12*8)
-	VMOVUPD      96(DX)(R12*8), Y12
+	VMOVUPD      Y12, 64(DI)(AX*8)
+	VMOVUPD      96(DI)(AX*8), Y12
 	VFMADD231PD  Y10, Y3, Y12
 	VFMADD231PD  Y11, Y8, Y12
-	VMOVUPD      Y12, 96(DX)(R12*8)
-	VMOVUPD      128(DX)(R12*8), Y12
+	VMOVUPD      Y12, 96(DI)(AX*8)
+	VMOVUPD      128(DI)(AX*8), Y12
 	VFMADD231PD  Y10, Y4, Y12
 	VFMADD231PD  Y11, Y9, Y12
-	VMOVUPD      Y12, 128(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Y12, 128(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Y0
-	VMOVUPD 32(CX), Y1
-	VMOVUPD 64(CX), Y2
-	VMOVUPD 96(CX), Y3
-	VMOVUPD 128(CX), Y4
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Y0
+	VMOVUPD 32(AX), Y1
+	VMOVUPD 64(AX), Y2
+	VMOVUPD 96(AX), Y3
+	VMOVUPD 128(AX), Y4
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Y5
-	VMOVUPD 32(AX), Y6
-	VMOVUPD 64(AX), Y7
-	VMOVUPD 96(AX), Y8
-	VMOVUPD 128(AX), Y9
+	VMOVUPD (BX), Y5
+	VMOVUPD 32(BX), Y6
+	VMOVUPD 64(BX), Y7
+	VMOVUPD 96(BX), Y8
+	VMOVUPD 128(BX), Y9
 	VADDPD  Y5, Y0, Y5
-	VMOVUPD Y5, (CX)
+	VMOVUPD Y5, (AX)
 	VADDPD  Y6, Y1, Y6
-	VMOVUPD Y6, 32(CX)
+	VMOVUPD Y6, 32(AX)
 	VADDPD  Y7, Y2, Y7
-	VMOVUPD Y7, 64(CX)
+	VMOVUPD Y7, 64(AX)
 	VADDPD  Y8, Y3, Y8
-	VMOVUPD Y8, 96(CX)
+	VMOVUPD Y8, 96(AX)
 	VADDPD  Y9, Y4, Y9
-	VMOVUPD Y9, 128(CX)
-	ADDQ    $0x000000c0, AX
-	ADDQ    DX, CX
+	VMOVUPD Y9, 128(AX)
+	ADDQ    $0x000000c0, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -9377,31 +9311,31 @@ added:
 // func avx2PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient20x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), AX
-	MOVQ groups+8(FP), CX
-	MOVQ left+16(FP), DX
-	MOVQ grad+24(FP), BX
-	MOVQ values+32(FP), SI
+	MOVQ pairs+0(FP), BX
+	MOVQ groups+8(FP), SI
+	MOVQ left+16(FP), DI
+	MOVQ grad+24(FP), R8
+	MOVQ values+32(FP), R9
 
 next:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, SI
 	JLT     done
-	MOVQ    16(AX), DI
-	MOVQ    more+48(FP), R8
-	TESTQ   R8, R8
+	MOVQ    16(BX), R10
+	MOVQ    more+48(FP), AX
+	TESTQ   AX, AX
 	JZ      fresh
-	MOVQ    (AX), R8
-	VMOVUPD (R8)(DX*8), Y0
-	VMOVUPD 32(R8)(DX*8), Y1
-	VMOVUPD 64(R8)(DX*8), Y2
-	VMOVUPD 96(R8)(DX*8), Y3
-	VMOVUPD 128(R8)(DX*8), Y4
-	MOVQ    8(AX), R8
-	VMOVUPD (R8)(DX*8), Y5
-	VMOVUPD 32(R8)(DX*8), Y6
-	VMOVUPD 64(R8)(DX*8), Y7
-	VMOVUPD 96(R8)(DX*8), Y8
-	VMOVUPD 128(R8)(DX*8), Y9
+	MOVQ    (BX), AX
+	VMOVUPD (AX)(DI*8), Y0
+	VMOVUPD 32(AX)(DI*8), Y1
+	VMOVUPD 64(AX)(DI*8), Y2
+	VMOVUPD 96(AX)(DI*8), Y3
+	VMOVUPD 128(AX)(DI*8), Y4
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(DI*8), Y5
+	VMOVUPD 32(AX)(DI*8), Y6
+	VMOVUPD 64(AX)(DI*8), Y7
+	VMOVUPD 96(AX)(DI*8), Y8
+	VMOVUPD 128(AX)(DI*8), Y9
 	JMP     begun
 
 fresh:
@@ -9417,39 +9351,37 @@ fresh:
 	VXORPD Y9, Y9, Y9
 
 begun:
-	MOVQ  24(AX), R8
-	XORQ  R9, R9
-	TESTQ R8, R8
+	MOVQ  24(BX), R11
+	XORQ  R12, R12
+	TESTQ R11, R11
 	JZ    store
 
 loop:
-	MOVL         (DI)(R9*4), R10
-	MOVBLZX      R10, R11
-	MOVL         R10, R12
-	SHRL         $0x08, R12
-	MOVBLZX      R12, R12
-	SHRL         $0x10, R10
-	VBROADCASTSD (SI)(R11*8), Y10
-	VBROADCASTSD (SI)(R12*8), Y11
-	LEAL         (R10)(R10*2), R10
-	SHLL         $0x03, R10
-	VMOVUPD      (BX)(R10*8), Y12
+	MOVL         (R10)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y10
+	VBROADCASTSD (R9)(DX*8), Y11
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y0
 	VFMADD231PD  Y11, Y12, Y5
-	VMOVUPD      32(BX)(R10*8), Y12
+	VMOVUPD      32(R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y1
 	VFMADD231PD  Y11, Y12, Y6
-	VMOVUPD      64(BX)(R10*8), Y12
+	VMOVUPD      64(R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y2
 	VFMADD231PD  Y11, Y12, Y7
-	VMOVUPD      96(BX)(R10*8), Y12
+	VMOVUPD      96(R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y3
 	VFMADD231PD  Y11, Y12, Y8
-	VMOVUPD      128(BX)(R10*8), Y12
+	VMOVUPD      128(R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y4
 	VFMADD231PD  Y11, Y12, Y9
-	INCQ         R9
-	CMPQ         R9, R8
+	INCQ         R12
+	CMPQ         R12, R11
 	JNE          loop
 
 store:
@@ -9458,29 +9390,29 @@ store:
 	VXORPD  Y12, Y12, Y12
 	VXORPD  Y13, Y13, Y13
 	VXORPD  Y14, Y14, Y14
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Y0, Y10, Y0
-	VMOVUPD Y0, (DI)(DX*8)
+	VMOVUPD Y0, (AX)(DI*8)
 	VADDPD  Y1, Y11, Y1
-	VMOVUPD Y1, 32(DI)(DX*8)
+	VMOVUPD Y1, 32(AX)(DI*8)
 	VADDPD  Y2, Y12, Y2
-	VMOVUPD Y2, 64(DI)(DX*8)
+	VMOVUPD Y2, 64(AX)(DI*8)
 	VADDPD  Y3, Y13, Y3
-	VMOVUPD Y3, 96(DI)(DX*8)
+	VMOVUPD Y3, 96(AX)(DI*8)
 	VADDPD  Y4, Y14, Y4
-	VMOVUPD Y4, 128(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Y4, 128(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Y5, Y10, Y5
-	VMOVUPD Y5, (DI)(DX*8)
+	VMOVUPD Y5, (AX)(DI*8)
 	VADDPD  Y6, Y11, Y6
-	VMOVUPD Y6, 32(DI)(DX*8)
+	VMOVUPD Y6, 32(AX)(DI*8)
 	VADDPD  Y7, Y12, Y7
-	VMOVUPD Y7, 64(DI)(DX*8)
+	VMOVUPD Y7, 64(AX)(DI*8)
 	VADDPD  Y8, Y13, Y8
-	VMOVUPD Y8, 96(DI)(DX*8)
+	VMOVUPD Y8, 96(AX)(DI*8)
 	VADDPD  Y9, Y14, Y9
-	VMOVUPD Y9, 128(DI)(DX*8)
-	ADDQ    $0x00000020, AX
+	VMOVUPD Y9, 128(AX)(DI*8)
+	ADDQ    $0x00000020, BX
 	JMP     next
 
 done:
@@ -9596,6 +9528,10 @@ TEXT ·avx2Update64(SB), NOSPLIT, $0-40
 each:
 	CMPQ        DX, $0x04
 	JLT         eachtail
+	LEAQ        2048(AX), DI
+	BYTE        $0x0f
+	BYTE        $0x0d
+	BYTE        $0x0f
 	VMOVUPD     (AX), Y3
 	VMOVUPD     (CX), Y4
 	VFMADD231PD Y4, Y0, Y3

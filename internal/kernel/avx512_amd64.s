@@ -3028,87 +3028,85 @@ done:
 // func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsForward8x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Y0, (DX)
-	ADDQ    $0x00000020, DX
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x00000020, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000020, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000020, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPS.Z (R8), K1, Y0
-	VMOVUPS.Z (R8)(R9*1), K1, Y1
+	VMOVUPS.Z (R11), K1, Y0
+	VMOVUPS.Z (R11)(R12*1), K1, Y1
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Y2
-	VBROADCASTSS (CX)(R14*4), Y3
-	SHLL         $0x02, R12
-	VMOVUPS      (DX)(R12*8), Y4
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Y2
+	VBROADCASTSS (SI)(DX*4), Y3
+	SHLL         $0x02, AX
+	VMOVUPS      (DI)(AX*8), Y4
 	VFMADD231PS  Y2, Y0, Y4
 	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, (DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Y4, (DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Y0
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Y0
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Y1
+	VMOVUPS (BX), Y1
 	VADDPS  Y1, Y0, Y1
-	VMOVUPS Y1, K1, (CX)
-	ADDQ    $0x00000020, AX
-	ADDQ    DX, CX
+	VMOVUPS Y1, K1, (AX)
+	ADDQ    $0x00000020, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3118,32 +3116,32 @@ added:
 // func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient8x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPS.Z (R9)(DX*4), K1, Y0
-	MOVQ      8(AX), R9
-	VMOVUPS.Z (R9)(DX*4), K1, Y1
-	MOVQ      32(AX), R9
-	VMOVUPS.Z (R9)(DX*4), K1, Y2
-	MOVQ      40(AX), R9
-	VMOVUPS.Z (R9)(DX*4), K1, Y3
+	MOVQ      (BX), AX
+	VMOVUPS.Z (AX)(DI*4), K1, Y0
+	MOVQ      8(BX), AX
+	VMOVUPS.Z (AX)(DI*4), K1, Y1
+	MOVQ      32(BX), AX
+	VMOVUPS.Z (AX)(DI*4), K1, Y2
+	MOVQ      40(BX), AX
+	VMOVUPS.Z (AX)(DI*4), K1, Y3
 	JMP       begun
 
 fresh:
@@ -3153,55 +3151,51 @@ fresh:
 	VPXORQ Y3, Y3, Y3
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Y4
-	VBROADCASTSS (SI)(R13*4), Y5
-	SHLL         $0x02, R11
-	VMOVUPS      (BX)(R11*8), Y6
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y4
+	VBROADCASTSS (R9)(DX*4), Y5
+	SHLL         $0x02, AX
+	VMOVUPS      (R8)(AX*8), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y1
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Y4
-	VBROADCASTSS (SI)(R13*4), Y5
-	SHLL         $0x02, R11
-	VMOVUPS      (BX)(R11*8), Y6
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y4
+	VBROADCASTSS (R9)(DX*4), Y5
+	SHLL         $0x02, AX
+	VMOVUPS      (R8)(AX*8), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Y7, Y7, Y7
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Y0, Y7, Y0
-	VMOVUPS Y0, K1, (DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Y0, K1, (AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Y1, Y7, Y1
-	VMOVUPS Y1, K1, (DI)(DX*4)
-	MOVQ    32(AX), DI
+	VMOVUPS Y1, K1, (AX)(DI*4)
+	MOVQ    32(BX), AX
 	VADDPS  Y2, Y7, Y2
-	VMOVUPS Y2, K1, (DI)(DX*4)
-	MOVQ    40(AX), DI
+	VMOVUPS Y2, K1, (AX)(DI*4)
+	MOVQ    40(BX), AX
 	VADDPS  Y3, Y7, Y3
-	VMOVUPS Y3, K1, (DI)(DX*4)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Y3, K1, (AX)(DI*4)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -3211,87 +3205,85 @@ done:
 // func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsForward16x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Z0, (DX)
-	ADDQ    $0x00000040, DX
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000040, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000040, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPS.Z (R8), K1, Z0
-	VMOVUPS.Z (R8)(R9*1), K1, Z1
+	VMOVUPS.Z (R11), K1, Z0
+	VMOVUPS.Z (R11)(R12*1), K1, Z1
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Z2
-	VBROADCASTSS (CX)(R14*4), Z3
-	SHLL         $0x03, R12
-	VMOVUPS      (DX)(R12*8), Z4
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Z2
+	VBROADCASTSS (SI)(DX*4), Z3
+	SHLL         $0x03, AX
+	VMOVUPS      (DI)(AX*8), Z4
 	VFMADD231PS  Z2, Z0, Z4
 	VFMADD231PS  Z3, Z1, Z4
-	VMOVUPS      Z4, (DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Z4, (DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Z0
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Z0
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Z1
+	VMOVUPS (BX), Z1
 	VADDPS  Z1, Z0, Z1
-	VMOVUPS Z1, K1, (CX)
-	ADDQ    $0x00000040, AX
-	ADDQ    DX, CX
+	VMOVUPS Z1, K1, (AX)
+	ADDQ    $0x00000040, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3301,32 +3293,32 @@ added:
 // func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient16x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPS.Z (R9)(DX*4), K1, Z0
-	MOVQ      8(AX), R9
-	VMOVUPS.Z (R9)(DX*4), K1, Z1
-	MOVQ      32(AX), R9
-	VMOVUPS.Z (R9)(DX*4), K1, Z2
-	MOVQ      40(AX), R9
-	VMOVUPS.Z (R9)(DX*4), K1, Z3
+	MOVQ      (BX), AX
+	VMOVUPS.Z (AX)(DI*4), K1, Z0
+	MOVQ      8(BX), AX
+	VMOVUPS.Z (AX)(DI*4), K1, Z1
+	MOVQ      32(BX), AX
+	VMOVUPS.Z (AX)(DI*4), K1, Z2
+	MOVQ      40(BX), AX
+	VMOVUPS.Z (AX)(DI*4), K1, Z3
 	JMP       begun
 
 fresh:
@@ -3336,55 +3328,51 @@ fresh:
 	VPXORQ Z3, Z3, Z3
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z4
-	VBROADCASTSS (SI)(R13*4), Z5
-	SHLL         $0x03, R11
-	VMOVUPS      (BX)(R11*8), Z6
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z4
+	VBROADCASTSS (R9)(DX*4), Z5
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Z5, Z6, Z1
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z4
-	VBROADCASTSS (SI)(R13*4), Z5
-	SHLL         $0x03, R11
-	VMOVUPS      (BX)(R11*8), Z6
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z4
+	VBROADCASTSS (R9)(DX*4), Z5
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z7, Z7, Z7
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Z0, Z7, Z0
-	VMOVUPS Z0, K1, (DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Z0, K1, (AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Z1, Z7, Z1
-	VMOVUPS Z1, K1, (DI)(DX*4)
-	MOVQ    32(AX), DI
+	VMOVUPS Z1, K1, (AX)(DI*4)
+	MOVQ    32(BX), AX
 	VADDPS  Z2, Z7, Z2
-	VMOVUPS Z2, K1, (DI)(DX*4)
-	MOVQ    40(AX), DI
+	VMOVUPS Z2, K1, (AX)(DI*4)
+	MOVQ    40(BX), AX
 	VADDPS  Z3, Z7, Z3
-	VMOVUPS Z3, K1, (DI)(DX*4)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Z3, K1, (AX)(DI*4)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -3394,100 +3382,98 @@ done:
 // func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsForward20x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ X1, X1, X1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Z0, (DX)
-	VMOVUPS X1, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPS Z0, (AX)
+	VMOVUPS X1, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000010, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPS   (R8), Z0
-	VMOVUPS.Z 64(R8), K1, X1
-	VMOVUPS   (R8)(R9*1), Z2
-	VMOVUPS.Z 64(R8)(R9*1), K1, X3
+	VMOVUPS   (R11), Z0
+	VMOVUPS.Z 64(R11), K1, X1
+	VMOVUPS   (R11)(R12*1), Z2
+	VMOVUPS.Z 64(R11)(R12*1), K1, X3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Z4
-	VBROADCASTSS (CX)(R14*4), Z5
-	SHLL         $0x04, R12
-	VMOVUPS      (DX)(R12*8), Z6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Z4
+	VBROADCASTSS (SI)(DX*4), Z5
+	SHLL         $0x04, AX
+	VMOVUPS      (DI)(AX*8), Z6
 	VFMADD231PS  Z4, Z0, Z6
 	VFMADD231PS  Z5, Z2, Z6
-	VMOVUPS      64(DX)(R12*8), X7
+	VMOVUPS      64(DI)(AX*8), X7
 	VFMADD231PS  X4, X1, X7
 	VFMADD231PS  X5, X3, X7
-	VMOVUPS      Z6, (DX)(R12*8)
-	VMOVUPS      X7, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Z6, (DI)(AX*8)
+	VMOVUPS      X7, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), X1
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), X1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Z2
-	VMOVUPS 64(AX), X3
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), X3
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (CX)
+	VMOVUPS Z2, (AX)
 	VADDPS  X3, X1, X3
-	VMOVUPS X3, K1, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPS X3, K1, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3497,37 +3483,37 @@ added:
 // func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient20x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000010, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000010, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPS   (R9)(DX*4), Z0
-	VMOVUPS.Z 64(R9)(DX*4), K1, X1
-	MOVQ      8(AX), R9
-	VMOVUPS   (R9)(DX*4), Z2
-	VMOVUPS.Z 64(R9)(DX*4), K1, X3
-	MOVQ      32(AX), R9
-	VMOVUPS   (R9)(DX*4), Z4
-	VMOVUPS.Z 64(R9)(DX*4), K1, X5
-	MOVQ      40(AX), R9
-	VMOVUPS   (R9)(DX*4), Z6
-	VMOVUPS.Z 64(R9)(DX*4), K1, X7
+	MOVQ      (BX), AX
+	VMOVUPS   (AX)(DI*4), Z0
+	VMOVUPS.Z 64(AX)(DI*4), K1, X1
+	MOVQ      8(BX), AX
+	VMOVUPS   (AX)(DI*4), Z2
+	VMOVUPS.Z 64(AX)(DI*4), K1, X3
+	MOVQ      32(BX), AX
+	VMOVUPS   (AX)(DI*4), Z4
+	VMOVUPS.Z 64(AX)(DI*4), K1, X5
+	MOVQ      40(BX), AX
+	VMOVUPS   (AX)(DI*4), Z6
+	VMOVUPS.Z 64(AX)(DI*4), K1, X7
 	JMP       begun
 
 fresh:
@@ -3541,70 +3527,66 @@ fresh:
 	VPXORQ X7, X7, X7
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z8
-	VBROADCASTSS (SI)(R13*4), Z9
-	SHLL         $0x04, R11
-	VMOVUPS      (BX)(R11*8), Z10
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z8
+	VBROADCASTSS (R9)(DX*4), Z9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z2
-	VMOVUPS      64(BX)(R11*8), X10
+	VMOVUPS      64(R8)(AX*8), X10
 	VFMADD231PS  X8, X10, X1
 	VFMADD231PS  X9, X10, X3
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z8
-	VBROADCASTSS (SI)(R13*4), Z9
-	SHLL         $0x04, R11
-	VMOVUPS      (BX)(R11*8), Z10
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z8
+	VBROADCASTSS (R9)(DX*4), Z9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z4
 	VFMADD231PS  Z9, Z10, Z6
-	VMOVUPS      64(BX)(R11*8), X10
+	VMOVUPS      64(R8)(AX*8), X10
 	VFMADD231PS  X8, X10, X5
 	VFMADD231PS  X9, X10, X7
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  X12, X12, X12
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Z0, Z11, Z0
-	VMOVUPS Z0, (DI)(DX*4)
+	VMOVUPS Z0, (AX)(DI*4)
 	VADDPS  X1, X12, X1
-	VMOVUPS X1, K1, 64(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS X1, K1, 64(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Z2, Z11, Z2
-	VMOVUPS Z2, (DI)(DX*4)
+	VMOVUPS Z2, (AX)(DI*4)
 	VADDPS  X3, X12, X3
-	VMOVUPS X3, K1, 64(DI)(DX*4)
-	MOVQ    32(AX), DI
+	VMOVUPS X3, K1, 64(AX)(DI*4)
+	MOVQ    32(BX), AX
 	VADDPS  Z4, Z11, Z4
-	VMOVUPS Z4, (DI)(DX*4)
+	VMOVUPS Z4, (AX)(DI*4)
 	VADDPS  X5, X12, X5
-	VMOVUPS X5, K1, 64(DI)(DX*4)
-	MOVQ    40(AX), DI
+	VMOVUPS X5, K1, 64(AX)(DI*4)
+	MOVQ    40(BX), AX
 	VADDPS  Z6, Z11, Z6
-	VMOVUPS Z6, (DI)(DX*4)
+	VMOVUPS Z6, (AX)(DI*4)
 	VADDPS  X7, X12, X7
-	VMOVUPS X7, K1, 64(DI)(DX*4)
-	ADDQ    $0x00000040, AX
+	VMOVUPS X7, K1, 64(AX)(DI*4)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -3614,100 +3596,98 @@ done:
 // func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsForward24x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Z0, (DX)
-	VMOVUPS Y1, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Y1, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000010, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPS   (R8), Z0
-	VMOVUPS.Z 64(R8), K1, Y1
-	VMOVUPS   (R8)(R9*1), Z2
-	VMOVUPS.Z 64(R8)(R9*1), K1, Y3
+	VMOVUPS   (R11), Z0
+	VMOVUPS.Z 64(R11), K1, Y1
+	VMOVUPS   (R11)(R12*1), Z2
+	VMOVUPS.Z 64(R11)(R12*1), K1, Y3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Z4
-	VBROADCASTSS (CX)(R14*4), Z5
-	SHLL         $0x04, R12
-	VMOVUPS      (DX)(R12*8), Z6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Z4
+	VBROADCASTSS (SI)(DX*4), Z5
+	SHLL         $0x04, AX
+	VMOVUPS      (DI)(AX*8), Z6
 	VFMADD231PS  Z4, Z0, Z6
 	VFMADD231PS  Z5, Z2, Z6
-	VMOVUPS      64(DX)(R12*8), Y7
+	VMOVUPS      64(DI)(AX*8), Y7
 	VFMADD231PS  Y4, Y1, Y7
 	VFMADD231PS  Y5, Y3, Y7
-	VMOVUPS      Z6, (DX)(R12*8)
-	VMOVUPS      Y7, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Z6, (DI)(AX*8)
+	VMOVUPS      Y7, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Y1
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Y1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Z2
-	VMOVUPS 64(AX), Y3
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Y3
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (CX)
+	VMOVUPS Z2, (AX)
 	VADDPS  Y3, Y1, Y3
-	VMOVUPS Y3, K1, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPS Y3, K1, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3717,37 +3697,37 @@ added:
 // func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient24x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000010, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000010, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPS   (R9)(DX*4), Z0
-	VMOVUPS.Z 64(R9)(DX*4), K1, Y1
-	MOVQ      8(AX), R9
-	VMOVUPS   (R9)(DX*4), Z2
-	VMOVUPS.Z 64(R9)(DX*4), K1, Y3
-	MOVQ      32(AX), R9
-	VMOVUPS   (R9)(DX*4), Z4
-	VMOVUPS.Z 64(R9)(DX*4), K1, Y5
-	MOVQ      40(AX), R9
-	VMOVUPS   (R9)(DX*4), Z6
-	VMOVUPS.Z 64(R9)(DX*4), K1, Y7
+	MOVQ      (BX), AX
+	VMOVUPS   (AX)(DI*4), Z0
+	VMOVUPS.Z 64(AX)(DI*4), K1, Y1
+	MOVQ      8(BX), AX
+	VMOVUPS   (AX)(DI*4), Z2
+	VMOVUPS.Z 64(AX)(DI*4), K1, Y3
+	MOVQ      32(BX), AX
+	VMOVUPS   (AX)(DI*4), Z4
+	VMOVUPS.Z 64(AX)(DI*4), K1, Y5
+	MOVQ      40(BX), AX
+	VMOVUPS   (AX)(DI*4), Z6
+	VMOVUPS.Z 64(AX)(DI*4), K1, Y7
 	JMP       begun
 
 fresh:
@@ -3761,70 +3741,66 @@ fresh:
 	VPXORQ Y7, Y7, Y7
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z8
-	VBROADCASTSS (SI)(R13*4), Z9
-	SHLL         $0x04, R11
-	VMOVUPS      (BX)(R11*8), Z10
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z8
+	VBROADCASTSS (R9)(DX*4), Z9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z2
-	VMOVUPS      64(BX)(R11*8), Y10
+	VMOVUPS      64(R8)(AX*8), Y10
 	VFMADD231PS  Y8, Y10, Y1
 	VFMADD231PS  Y9, Y10, Y3
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z8
-	VBROADCASTSS (SI)(R13*4), Z9
-	SHLL         $0x04, R11
-	VMOVUPS      (BX)(R11*8), Z10
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z8
+	VBROADCASTSS (R9)(DX*4), Z9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z4
 	VFMADD231PS  Z9, Z10, Z6
-	VMOVUPS      64(BX)(R11*8), Y10
+	VMOVUPS      64(R8)(AX*8), Y10
 	VFMADD231PS  Y8, Y10, Y5
 	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Y12, Y12, Y12
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Z0, Z11, Z0
-	VMOVUPS Z0, (DI)(DX*4)
+	VMOVUPS Z0, (AX)(DI*4)
 	VADDPS  Y1, Y12, Y1
-	VMOVUPS Y1, K1, 64(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Y1, K1, 64(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Z2, Z11, Z2
-	VMOVUPS Z2, (DI)(DX*4)
+	VMOVUPS Z2, (AX)(DI*4)
 	VADDPS  Y3, Y12, Y3
-	VMOVUPS Y3, K1, 64(DI)(DX*4)
-	MOVQ    32(AX), DI
+	VMOVUPS Y3, K1, 64(AX)(DI*4)
+	MOVQ    32(BX), AX
 	VADDPS  Z4, Z11, Z4
-	VMOVUPS Z4, (DI)(DX*4)
+	VMOVUPS Z4, (AX)(DI*4)
 	VADDPS  Y5, Y12, Y5
-	VMOVUPS Y5, K1, 64(DI)(DX*4)
-	MOVQ    40(AX), DI
+	VMOVUPS Y5, K1, 64(AX)(DI*4)
+	MOVQ    40(BX), AX
 	VADDPS  Z6, Z11, Z6
-	VMOVUPS Z6, (DI)(DX*4)
+	VMOVUPS Z6, (AX)(DI*4)
 	VADDPS  Y7, Y12, Y7
-	VMOVUPS Y7, K1, 64(DI)(DX*4)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Y7, K1, 64(AX)(DI*4)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -3834,100 +3810,98 @@ done:
 // func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsForward32x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000010, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPS   (R8), Z0
-	VMOVUPS.Z 64(R8), K1, Z1
-	VMOVUPS   (R8)(R9*1), Z2
-	VMOVUPS.Z 64(R8)(R9*1), K1, Z3
+	VMOVUPS   (R11), Z0
+	VMOVUPS.Z 64(R11), K1, Z1
+	VMOVUPS   (R11)(R12*1), Z2
+	VMOVUPS.Z 64(R11)(R12*1), K1, Z3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Z4
-	VBROADCASTSS (CX)(R14*4), Z5
-	SHLL         $0x04, R12
-	VMOVUPS      (DX)(R12*8), Z6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Z4
+	VBROADCASTSS (SI)(DX*4), Z5
+	SHLL         $0x04, AX
+	VMOVUPS      (DI)(AX*8), Z6
 	VFMADD231PS  Z4, Z0, Z6
 	VFMADD231PS  Z5, Z2, Z6
-	VMOVUPS      64(DX)(R12*8), Z7
+	VMOVUPS      64(DI)(AX*8), Z7
 	VFMADD231PS  Z4, Z1, Z7
 	VFMADD231PS  Z5, Z3, Z7
-	VMOVUPS      Z6, (DX)(R12*8)
-	VMOVUPS      Z7, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Z6, (DI)(AX*8)
+	VMOVUPS      Z7, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Z2
-	VMOVUPS 64(AX), Z3
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (CX)
+	VMOVUPS Z2, (AX)
 	VADDPS  Z3, Z1, Z3
-	VMOVUPS Z3, K1, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPS Z3, K1, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -3937,37 +3911,37 @@ added:
 // func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient32x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000010, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000010, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPS   (R9)(DX*4), Z0
-	VMOVUPS.Z 64(R9)(DX*4), K1, Z1
-	MOVQ      8(AX), R9
-	VMOVUPS   (R9)(DX*4), Z2
-	VMOVUPS.Z 64(R9)(DX*4), K1, Z3
-	MOVQ      32(AX), R9
-	VMOVUPS   (R9)(DX*4), Z4
-	VMOVUPS.Z 64(R9)(DX*4), K1, Z5
-	MOVQ      40(AX), R9
-	VMOVUPS   (R9)(DX*4), Z6
-	VMOVUPS.Z 64(R9)(DX*4), K1, Z7
+	MOVQ      (BX), AX
+	VMOVUPS   (AX)(DI*4), Z0
+	VMOVUPS.Z 64(AX)(DI*4), K1, Z1
+	MOVQ      8(BX), AX
+	VMOVUPS   (AX)(DI*4), Z2
+	VMOVUPS.Z 64(AX)(DI*4), K1, Z3
+	MOVQ      32(BX), AX
+	VMOVUPS   (AX)(DI*4), Z4
+	VMOVUPS.Z 64(AX)(DI*4), K1, Z5
+	MOVQ      40(BX), AX
+	VMOVUPS   (AX)(DI*4), Z6
+	VMOVUPS.Z 64(AX)(DI*4), K1, Z7
 	JMP       begun
 
 fresh:
@@ -3981,70 +3955,66 @@ fresh:
 	VPXORQ Z7, Z7, Z7
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z8
-	VBROADCASTSS (SI)(R13*4), Z9
-	SHLL         $0x04, R11
-	VMOVUPS      (BX)(R11*8), Z10
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z8
+	VBROADCASTSS (R9)(DX*4), Z9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z2
-	VMOVUPS      64(BX)(R11*8), Z10
+	VMOVUPS      64(R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z1
 	VFMADD231PS  Z9, Z10, Z3
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z8
-	VBROADCASTSS (SI)(R13*4), Z9
-	SHLL         $0x04, R11
-	VMOVUPS      (BX)(R11*8), Z10
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z8
+	VBROADCASTSS (R9)(DX*4), Z9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z4
 	VFMADD231PS  Z9, Z10, Z6
-	VMOVUPS      64(BX)(R11*8), Z10
+	VMOVUPS      64(R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z5
 	VFMADD231PS  Z9, Z10, Z7
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Z12, Z12, Z12
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Z0, Z11, Z0
-	VMOVUPS Z0, (DI)(DX*4)
+	VMOVUPS Z0, (AX)(DI*4)
 	VADDPS  Z1, Z12, Z1
-	VMOVUPS Z1, K1, 64(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Z1, K1, 64(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Z2, Z11, Z2
-	VMOVUPS Z2, (DI)(DX*4)
+	VMOVUPS Z2, (AX)(DI*4)
 	VADDPS  Z3, Z12, Z3
-	VMOVUPS Z3, K1, 64(DI)(DX*4)
-	MOVQ    32(AX), DI
+	VMOVUPS Z3, K1, 64(AX)(DI*4)
+	MOVQ    32(BX), AX
 	VADDPS  Z4, Z11, Z4
-	VMOVUPS Z4, (DI)(DX*4)
+	VMOVUPS Z4, (AX)(DI*4)
 	VADDPS  Z5, Z12, Z5
-	VMOVUPS Z5, K1, 64(DI)(DX*4)
-	MOVQ    40(AX), DI
+	VMOVUPS Z5, K1, 64(AX)(DI*4)
+	MOVQ    40(BX), AX
 	VADDPS  Z6, Z11, Z6
-	VMOVUPS Z6, (DI)(DX*4)
+	VMOVUPS Z6, (AX)(DI*4)
 	VADDPS  Z7, Z12, Z7
-	VMOVUPS Z7, K1, 64(DI)(DX*4)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Z7, K1, 64(AX)(DI*4)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -4054,114 +4024,112 @@ done:
 // func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsForward40x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	VMOVUPS Y2, 128(DX)
-	ADDQ    $0x000000c0, DX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Y2, 128(AX)
+	ADDQ    $0x000000c0, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000010, DX
-	SUBQ    $0x00000010, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x000000c0, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000010, AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x000000c0, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPS   (R8), Z0
-	VMOVUPS   64(R8), Z1
-	VMOVUPS.Z 128(R8), K1, Y2
-	VMOVUPS   (R8)(R9*1), Z3
-	VMOVUPS   64(R8)(R9*1), Z4
-	VMOVUPS.Z 128(R8)(R9*1), K1, Y5
+	VMOVUPS   (R11), Z0
+	VMOVUPS   64(R11), Z1
+	VMOVUPS.Z 128(R11), K1, Y2
+	VMOVUPS   (R11)(R12*1), Z3
+	VMOVUPS   64(R11)(R12*1), Z4
+	VMOVUPS.Z 128(R11)(R12*1), K1, Y5
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Z6
-	VBROADCASTSS (CX)(R14*4), Z7
-	LEAL         (R12)(R12*2), R12
-	SHLL         $0x03, R12
-	VMOVUPS      (DX)(R12*8), Z8
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Z6
+	VBROADCASTSS (SI)(DX*4), Z7
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (DI)(AX*8), Z8
 	VFMADD231PS  Z6, Z0, Z8
 	VFMADD231PS  Z7, Z3, Z8
-	VMOVUPS      64(DX)(R12*8), Z9
+	VMOVUPS      64(DI)(AX*8), Z9
 	VFMADD231PS  Z6, Z1, Z9
 	VFMADD231PS  Z7, Z4, Z9
-	VMOVUPS      128(DX)(R12*8), Y10
+	VMOVUPS      128(DI)(AX*8), Y10
 	VFMADD231PS  Y6, Y2, Y10
 	VFMADD231PS  Y7, Y5, Y10
-	VMOVUPS      Z8, (DX)(R12*8)
-	VMOVUPS      Z9, 64(DX)(R12*8)
-	VMOVUPS      Y10, 128(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Z8, (DI)(AX*8)
+	VMOVUPS      Z9, 64(DI)(AX*8)
+	VMOVUPS      Y10, 128(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	VMOVUPS 128(CX), Y2
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Y2
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Z3
-	VMOVUPS 64(AX), Z4
-	VMOVUPS 128(AX), Y5
+	VMOVUPS (BX), Z3
+	VMOVUPS 64(BX), Z4
+	VMOVUPS 128(BX), Y5
 	VADDPS  Z3, Z0, Z3
-	VMOVUPS Z3, (CX)
+	VMOVUPS Z3, (AX)
 	VADDPS  Z4, Z1, Z4
-	VMOVUPS Z4, 64(CX)
+	VMOVUPS Z4, 64(AX)
 	VADDPS  Y5, Y2, Y5
-	VMOVUPS Y5, K1, 128(CX)
-	ADDQ    $0x000000c0, AX
-	ADDQ    DX, CX
+	VMOVUPS Y5, K1, 128(AX)
+	ADDQ    $0x000000c0, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -4171,42 +4139,42 @@ added:
 // func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient40x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000010, DI
-	SUBQ  $0x00000010, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000010, AX
+	SUBQ  $0x00000010, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPS   (R9)(DX*4), Z0
-	VMOVUPS   64(R9)(DX*4), Z1
-	VMOVUPS.Z 128(R9)(DX*4), K1, Y2
-	MOVQ      8(AX), R9
-	VMOVUPS   (R9)(DX*4), Z3
-	VMOVUPS   64(R9)(DX*4), Z4
-	VMOVUPS.Z 128(R9)(DX*4), K1, Y5
-	MOVQ      32(AX), R9
-	VMOVUPS   (R9)(DX*4), Z6
-	VMOVUPS   64(R9)(DX*4), Z7
-	VMOVUPS.Z 128(R9)(DX*4), K1, Y8
-	MOVQ      40(AX), R9
-	VMOVUPS   (R9)(DX*4), Z9
-	VMOVUPS   64(R9)(DX*4), Z10
-	VMOVUPS.Z 128(R9)(DX*4), K1, Y11
+	MOVQ      (BX), AX
+	VMOVUPS   (AX)(DI*4), Z0
+	VMOVUPS   64(AX)(DI*4), Z1
+	VMOVUPS.Z 128(AX)(DI*4), K1, Y2
+	MOVQ      8(BX), AX
+	VMOVUPS   (AX)(DI*4), Z3
+	VMOVUPS   64(AX)(DI*4), Z4
+	VMOVUPS.Z 128(AX)(DI*4), K1, Y5
+	MOVQ      32(BX), AX
+	VMOVUPS   (AX)(DI*4), Z6
+	VMOVUPS   64(AX)(DI*4), Z7
+	VMOVUPS.Z 128(AX)(DI*4), K1, Y8
+	MOVQ      40(BX), AX
+	VMOVUPS   (AX)(DI*4), Z9
+	VMOVUPS   64(AX)(DI*4), Z10
+	VMOVUPS.Z 128(AX)(DI*4), K1, Y11
 	JMP       begun
 
 fresh:
@@ -4224,87 +4192,83 @@ fresh:
 	VPXORQ Y11, Y11, Y11
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z12
-	VBROADCASTSS (SI)(R13*4), Z13
-	LEAL         (R11)(R11*2), R11
-	SHLL         $0x03, R11
-	VMOVUPS      (BX)(R11*8), Z14
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z12
+	VBROADCASTSS (R9)(DX*4), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z0
 	VFMADD231PS  Z13, Z14, Z3
-	VMOVUPS      64(BX)(R11*8), Z14
+	VMOVUPS      64(R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z1
 	VFMADD231PS  Z13, Z14, Z4
-	VMOVUPS      128(BX)(R11*8), Y14
+	VMOVUPS      128(R8)(AX*8), Y14
 	VFMADD231PS  Y12, Y14, Y2
 	VFMADD231PS  Y13, Y14, Y5
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z12
-	VBROADCASTSS (SI)(R13*4), Z13
-	LEAL         (R11)(R11*2), R11
-	SHLL         $0x03, R11
-	VMOVUPS      (BX)(R11*8), Z14
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z12
+	VBROADCASTSS (R9)(DX*4), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z6
 	VFMADD231PS  Z13, Z14, Z9
-	VMOVUPS      64(BX)(R11*8), Z14
+	VMOVUPS      64(R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z7
 	VFMADD231PS  Z13, Z14, Z10
-	VMOVUPS      128(BX)(R11*8), Y14
+	VMOVUPS      128(R8)(AX*8), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y11
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Y17, Y17, Y17
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Z0, Z15, Z0
-	VMOVUPS Z0, (DI)(DX*4)
+	VMOVUPS Z0, (AX)(DI*4)
 	VADDPS  Z1, Z16, Z1
-	VMOVUPS Z1, 64(DI)(DX*4)
+	VMOVUPS Z1, 64(AX)(DI*4)
 	VADDPS  Y2, Y17, Y2
-	VMOVUPS Y2, K1, 128(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Y2, K1, 128(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Z3, Z15, Z3
-	VMOVUPS Z3, (DI)(DX*4)
+	VMOVUPS Z3, (AX)(DI*4)
 	VADDPS  Z4, Z16, Z4
-	VMOVUPS Z4, 64(DI)(DX*4)
+	VMOVUPS Z4, 64(AX)(DI*4)
 	VADDPS  Y5, Y17, Y5
-	VMOVUPS Y5, K1, 128(DI)(DX*4)
-	MOVQ    32(AX), DI
+	VMOVUPS Y5, K1, 128(AX)(DI*4)
+	MOVQ    32(BX), AX
 	VADDPS  Z6, Z15, Z6
-	VMOVUPS Z6, (DI)(DX*4)
+	VMOVUPS Z6, (AX)(DI*4)
 	VADDPS  Z7, Z16, Z7
-	VMOVUPS Z7, 64(DI)(DX*4)
+	VMOVUPS Z7, 64(AX)(DI*4)
 	VADDPS  Y8, Y17, Y8
-	VMOVUPS Y8, K1, 128(DI)(DX*4)
-	MOVQ    40(AX), DI
+	VMOVUPS Y8, K1, 128(AX)(DI*4)
+	MOVQ    40(BX), AX
 	VADDPS  Z9, Z15, Z9
-	VMOVUPS Z9, (DI)(DX*4)
+	VMOVUPS Z9, (AX)(DI*4)
 	VADDPS  Z10, Z16, Z10
-	VMOVUPS Z10, 64(DI)(DX*4)
+	VMOVUPS Z10, 64(AX)(DI*4)
 	VADDPS  Y11, Y17, Y11
-	VMOVUPS Y11, K1, 128(DI)(DX*4)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Y11, K1, 128(AX)(DI*4)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -4314,114 +4278,112 @@ done:
 // func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsForward48x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	VMOVUPS Z2, 128(DX)
-	ADDQ    $0x000000c0, DX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	ADDQ    $0x000000c0, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000010, DX
-	SUBQ    $0x00000010, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x000000c0, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000010, AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x000000c0, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPS   (R8), Z0
-	VMOVUPS   64(R8), Z1
-	VMOVUPS.Z 128(R8), K1, Z2
-	VMOVUPS   (R8)(R9*1), Z3
-	VMOVUPS   64(R8)(R9*1), Z4
-	VMOVUPS.Z 128(R8)(R9*1), K1, Z5
+	VMOVUPS   (R11), Z0
+	VMOVUPS   64(R11), Z1
+	VMOVUPS.Z 128(R11), K1, Z2
+	VMOVUPS   (R11)(R12*1), Z3
+	VMOVUPS   64(R11)(R12*1), Z4
+	VMOVUPS.Z 128(R11)(R12*1), K1, Z5
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Z6
-	VBROADCASTSS (CX)(R14*4), Z7
-	LEAL         (R12)(R12*2), R12
-	SHLL         $0x03, R12
-	VMOVUPS      (DX)(R12*8), Z8
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Z6
+	VBROADCASTSS (SI)(DX*4), Z7
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (DI)(AX*8), Z8
 	VFMADD231PS  Z6, Z0, Z8
 	VFMADD231PS  Z7, Z3, Z8
-	VMOVUPS      64(DX)(R12*8), Z9
+	VMOVUPS      64(DI)(AX*8), Z9
 	VFMADD231PS  Z6, Z1, Z9
 	VFMADD231PS  Z7, Z4, Z9
-	VMOVUPS      128(DX)(R12*8), Z10
+	VMOVUPS      128(DI)(AX*8), Z10
 	VFMADD231PS  Z6, Z2, Z10
 	VFMADD231PS  Z7, Z5, Z10
-	VMOVUPS      Z8, (DX)(R12*8)
-	VMOVUPS      Z9, 64(DX)(R12*8)
-	VMOVUPS      Z10, 128(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Z8, (DI)(AX*8)
+	VMOVUPS      Z9, 64(DI)(AX*8)
+	VMOVUPS      Z10, 128(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	VMOVUPS 128(CX), Z2
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Z3
-	VMOVUPS 64(AX), Z4
-	VMOVUPS 128(AX), Z5
+	VMOVUPS (BX), Z3
+	VMOVUPS 64(BX), Z4
+	VMOVUPS 128(BX), Z5
 	VADDPS  Z3, Z0, Z3
-	VMOVUPS Z3, (CX)
+	VMOVUPS Z3, (AX)
 	VADDPS  Z4, Z1, Z4
-	VMOVUPS Z4, 64(CX)
+	VMOVUPS Z4, 64(AX)
 	VADDPS  Z5, Z2, Z5
-	VMOVUPS Z5, K1, 128(CX)
-	ADDQ    $0x000000c0, AX
-	ADDQ    DX, CX
+	VMOVUPS Z5, K1, 128(AX)
+	ADDQ    $0x000000c0, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -4431,42 +4393,42 @@ added:
 // func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient48x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000010, DI
-	SUBQ  $0x00000010, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000010, AX
+	SUBQ  $0x00000010, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPS   (R9)(DX*4), Z0
-	VMOVUPS   64(R9)(DX*4), Z1
-	VMOVUPS.Z 128(R9)(DX*4), K1, Z2
-	MOVQ      8(AX), R9
-	VMOVUPS   (R9)(DX*4), Z3
-	VMOVUPS   64(R9)(DX*4), Z4
-	VMOVUPS.Z 128(R9)(DX*4), K1, Z5
-	MOVQ      32(AX), R9
-	VMOVUPS   (R9)(DX*4), Z6
-	VMOVUPS   64(R9)(DX*4), Z7
-	VMOVUPS.Z 128(R9)(DX*4), K1, Z8
-	MOVQ      40(AX), R9
-	VMOVUPS   (R9)(DX*4), Z9
-	VMOVUPS   64(R9)(DX*4), Z10
-	VMOVUPS.Z 128(R9)(DX*4), K1, Z11
+	MOVQ      (BX), AX
+	VMOVUPS   (AX)(DI*4), Z0
+	VMOVUPS   64(AX)(DI*4), Z1
+	VMOVUPS.Z 128(AX)(DI*4), K1, Z2
+	MOVQ      8(BX), AX
+	VMOVUPS   (AX)(DI*4), Z3
+	VMOVUPS   64(AX)(DI*4), Z4
+	VMOVUPS.Z 128(AX)(DI*4), K1, Z5
+	MOVQ      32(BX), AX
+	VMOVUPS   (AX)(DI*4), Z6
+	VMOVUPS   64(AX)(DI*4), Z7
+	VMOVUPS.Z 128(AX)(DI*4), K1, Z8
+	MOVQ      40(BX), AX
+	VMOVUPS   (AX)(DI*4), Z9
+	VMOVUPS   64(AX)(DI*4), Z10
+	VMOVUPS.Z 128(AX)(DI*4), K1, Z11
 	JMP       begun
 
 fresh:
@@ -4484,87 +4446,83 @@ fresh:
 	VPXORQ Z11, Z11, Z11
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z12
-	VBROADCASTSS (SI)(R13*4), Z13
-	LEAL         (R11)(R11*2), R11
-	SHLL         $0x03, R11
-	VMOVUPS      (BX)(R11*8), Z14
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z12
+	VBROADCASTSS (R9)(DX*4), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z0
 	VFMADD231PS  Z13, Z14, Z3
-	VMOVUPS      64(BX)(R11*8), Z14
+	VMOVUPS      64(R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z1
 	VFMADD231PS  Z13, Z14, Z4
-	VMOVUPS      128(BX)(R11*8), Z14
+	VMOVUPS      128(R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z2
 	VFMADD231PS  Z13, Z14, Z5
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z12
-	VBROADCASTSS (SI)(R13*4), Z13
-	LEAL         (R11)(R11*2), R11
-	SHLL         $0x03, R11
-	VMOVUPS      (BX)(R11*8), Z14
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z12
+	VBROADCASTSS (R9)(DX*4), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z6
 	VFMADD231PS  Z13, Z14, Z9
-	VMOVUPS      64(BX)(R11*8), Z14
+	VMOVUPS      64(R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z7
 	VFMADD231PS  Z13, Z14, Z10
-	VMOVUPS      128(BX)(R11*8), Z14
+	VMOVUPS      128(R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z8
 	VFMADD231PS  Z13, Z14, Z11
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Z17, Z17, Z17
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Z0, Z15, Z0
-	VMOVUPS Z0, (DI)(DX*4)
+	VMOVUPS Z0, (AX)(DI*4)
 	VADDPS  Z1, Z16, Z1
-	VMOVUPS Z1, 64(DI)(DX*4)
+	VMOVUPS Z1, 64(AX)(DI*4)
 	VADDPS  Z2, Z17, Z2
-	VMOVUPS Z2, K1, 128(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Z2, K1, 128(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Z3, Z15, Z3
-	VMOVUPS Z3, (DI)(DX*4)
+	VMOVUPS Z3, (AX)(DI*4)
 	VADDPS  Z4, Z16, Z4
-	VMOVUPS Z4, 64(DI)(DX*4)
+	VMOVUPS Z4, 64(AX)(DI*4)
 	VADDPS  Z5, Z17, Z5
-	VMOVUPS Z5, K1, 128(DI)(DX*4)
-	MOVQ    32(AX), DI
+	VMOVUPS Z5, K1, 128(AX)(DI*4)
+	MOVQ    32(BX), AX
 	VADDPS  Z6, Z15, Z6
-	VMOVUPS Z6, (DI)(DX*4)
+	VMOVUPS Z6, (AX)(DI*4)
 	VADDPS  Z7, Z16, Z7
-	VMOVUPS Z7, 64(DI)(DX*4)
+	VMOVUPS Z7, 64(AX)(DI*4)
 	VADDPS  Z8, Z17, Z8
-	VMOVUPS Z8, K1, 128(DI)(DX*4)
-	MOVQ    40(AX), DI
+	VMOVUPS Z8, K1, 128(AX)(DI*4)
+	MOVQ    40(BX), AX
 	VADDPS  Z9, Z15, Z9
-	VMOVUPS Z9, (DI)(DX*4)
+	VMOVUPS Z9, (AX)(DI*4)
 	VADDPS  Z10, Z16, Z10
-	VMOVUPS Z10, 64(DI)(DX*4)
+	VMOVUPS Z10, 64(AX)(DI*4)
 	VADDPS  Z11, Z17, Z11
-	VMOVUPS Z11, K1, 128(DI)(DX*4)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Z11, K1, 128(AX)(DI*4)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -4574,126 +4532,124 @@ done:
 // func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsForward64x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	VMOVUPS Z2, 128(DX)
-	VMOVUPS Z3, 192(DX)
-	ADDQ    $0x00000100, DX
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	ADDQ    $0x00000100, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000010, DX
-	SUBQ    $0x00000010, DX
-	SUBQ    $0x00000010, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x02, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000100, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000010, AX
+	SUBQ    $0x00000010, AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000100, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPS   (R8), Z0
-	VMOVUPS   64(R8), Z1
-	VMOVUPS   128(R8), Z2
-	VMOVUPS.Z 192(R8), K1, Z3
-	VMOVUPS   (R8)(R9*1), Z4
-	VMOVUPS   64(R8)(R9*1), Z5
-	VMOVUPS   128(R8)(R9*1), Z6
-	VMOVUPS.Z 192(R8)(R9*1), K1, Z7
+	VMOVUPS   (R11), Z0
+	VMOVUPS   64(R11), Z1
+	VMOVUPS   128(R11), Z2
+	VMOVUPS.Z 192(R11), K1, Z3
+	VMOVUPS   (R11)(R12*1), Z4
+	VMOVUPS   64(R11)(R12*1), Z5
+	VMOVUPS   128(R11)(R12*1), Z6
+	VMOVUPS.Z 192(R11)(R12*1), K1, Z7
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSS (CX)(R13*4), Z8
-	VBROADCASTSS (CX)(R14*4), Z9
-	SHLL         $0x05, R12
-	VMOVUPS      (DX)(R12*8), Z10
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (SI)(CX*4), Z8
+	VBROADCASTSS (SI)(DX*4), Z9
+	SHLL         $0x05, AX
+	VMOVUPS      (DI)(AX*8), Z10
 	VFMADD231PS  Z8, Z0, Z10
 	VFMADD231PS  Z9, Z4, Z10
-	VMOVUPS      64(DX)(R12*8), Z11
+	VMOVUPS      64(DI)(AX*8), Z11
 	VFMADD231PS  Z8, Z1, Z11
 	VFMADD231PS  Z9, Z5, Z11
-	VMOVUPS      128(DX)(R12*8), Z12
+	VMOVUPS      128(DI)(AX*8), Z12
 	VFMADD231PS  Z8, Z2, Z12
 	VFMADD231PS  Z9, Z6, Z12
-	VMOVUPS      192(DX)(R12*8), Z13
+	VMOVUPS      192(DI)(AX*8), Z13
 	VFMADD231PS  Z8, Z3, Z13
 	VFMADD231PS  Z9, Z7, Z13
-	VMOVUPS      Z10, (DX)(R12*8)
-	VMOVUPS      Z11, 64(DX)(R12*8)
-	VMOVUPS      Z12, 128(DX)(R12*8)
-	VMOVUPS      Z13, 192(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPS      Z10, (DI)(AX*8)
+	VMOVUPS      Z11, 64(DI)(AX*8)
+	VMOVUPS      Z12, 128(DI)(AX*8)
+	VMOVUPS      Z13, 192(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	VMOVUPS 128(CX), Z2
-	VMOVUPS 192(CX), Z3
+	MOVQ    bias+80(FP), AX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPS (AX), Z4
-	VMOVUPS 64(AX), Z5
-	VMOVUPS 128(AX), Z6
-	VMOVUPS 192(AX), Z7
+	VMOVUPS (BX), Z4
+	VMOVUPS 64(BX), Z5
+	VMOVUPS 128(BX), Z6
+	VMOVUPS 192(BX), Z7
 	VADDPS  Z4, Z0, Z4
-	VMOVUPS Z4, (CX)
+	VMOVUPS Z4, (AX)
 	VADDPS  Z5, Z1, Z5
-	VMOVUPS Z5, 64(CX)
+	VMOVUPS Z5, 64(AX)
 	VADDPS  Z6, Z2, Z6
-	VMOVUPS Z6, 128(CX)
+	VMOVUPS Z6, 128(AX)
 	VADDPS  Z7, Z3, Z7
-	VMOVUPS Z7, K1, 192(CX)
-	ADDQ    $0x00000100, AX
-	ADDQ    DX, CX
+	VMOVUPS Z7, K1, 192(AX)
+	ADDQ    $0x00000100, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -4703,47 +4659,47 @@ added:
 // func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient64x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000010, DI
-	SUBQ  $0x00000010, DI
-	SUBQ  $0x00000010, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000010, AX
+	SUBQ  $0x00000010, AX
+	SUBQ  $0x00000010, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPS   (R9)(DX*4), Z0
-	VMOVUPS   64(R9)(DX*4), Z1
-	VMOVUPS   128(R9)(DX*4), Z2
-	VMOVUPS.Z 192(R9)(DX*4), K1, Z3
-	MOVQ      8(AX), R9
-	VMOVUPS   (R9)(DX*4), Z4
-	VMOVUPS   64(R9)(DX*4), Z5
-	VMOVUPS   128(R9)(DX*4), Z6
-	VMOVUPS.Z 192(R9)(DX*4), K1, Z7
-	MOVQ      32(AX), R9
-	VMOVUPS   (R9)(DX*4), Z8
-	VMOVUPS   64(R9)(DX*4), Z9
-	VMOVUPS   128(R9)(DX*4), Z10
-	VMOVUPS.Z 192(R9)(DX*4), K1, Z11
-	MOVQ      40(AX), R9
-	VMOVUPS   (R9)(DX*4), Z12
-	VMOVUPS   64(R9)(DX*4), Z13
-	VMOVUPS   128(R9)(DX*4), Z14
-	VMOVUPS.Z 192(R9)(DX*4), K1, Z15
+	MOVQ      (BX), AX
+	VMOVUPS   (AX)(DI*4), Z0
+	VMOVUPS   64(AX)(DI*4), Z1
+	VMOVUPS   128(AX)(DI*4), Z2
+	VMOVUPS.Z 192(AX)(DI*4), K1, Z3
+	MOVQ      8(BX), AX
+	VMOVUPS   (AX)(DI*4), Z4
+	VMOVUPS   64(AX)(DI*4), Z5
+	VMOVUPS   128(AX)(DI*4), Z6
+	VMOVUPS.Z 192(AX)(DI*4), K1, Z7
+	MOVQ      32(BX), AX
+	VMOVUPS   (AX)(DI*4), Z8
+	VMOVUPS   64(AX)(DI*4), Z9
+	VMOVUPS   128(AX)(DI*4), Z10
+	VMOVUPS.Z 192(AX)(DI*4), K1, Z11
+	MOVQ      40(BX), AX
+	VMOVUPS   (AX)(DI*4), Z12
+	VMOVUPS   64(AX)(DI*4), Z13
+	VMOVUPS   128(AX)(DI*4), Z14
+	VMOVUPS.Z 192(AX)(DI*4), K1, Z15
 	JMP       begun
 
 fresh:
@@ -4765,56 +4721,52 @@ fresh:
 	VPXORQ Z15, Z15, Z15
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z16
-	VBROADCASTSS (SI)(R13*4), Z17
-	SHLL         $0x05, R11
-	VMOVUPS      (BX)(R11*8), Z18
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z16
+	VBROADCASTSS (R9)(DX*4), Z17
+	SHLL         $0x05, AX
+	VMOVUPS      (R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z4
-	VMOVUPS      64(BX)(R11*8), Z18
+	VMOVUPS      64(R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z1
 	VFMADD231PS  Z17, Z18, Z5
-	VMOVUPS      128(BX)(R11*8), Z18
+	VMOVUPS      128(R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z2
 	VFMADD231PS  Z17, Z18, Z6
-	VMOVUPS      192(BX)(R11*8), Z18
+	VMOVUPS      192(R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z3
 	VFMADD231PS  Z17, Z18, Z7
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSS (SI)(R12*4), Z16
-	VBROADCASTSS (SI)(R13*4), Z17
-	SHLL         $0x05, R11
-	VMOVUPS      (BX)(R11*8), Z18
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z16
+	VBROADCASTSS (R9)(DX*4), Z17
+	SHLL         $0x05, AX
+	VMOVUPS      (R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z8
 	VFMADD231PS  Z17, Z18, Z12
-	VMOVUPS      64(BX)(R11*8), Z18
+	VMOVUPS      64(R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z9
 	VFMADD231PS  Z17, Z18, Z13
-	VMOVUPS      128(BX)(R11*8), Z18
+	VMOVUPS      128(R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z10
 	VFMADD231PS  Z17, Z18, Z14
-	VMOVUPS      192(BX)(R11*8), Z18
+	VMOVUPS      192(R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z11
 	VFMADD231PS  Z17, Z18, Z15
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
@@ -4822,43 +4774,43 @@ store:
 	VPXORQ  Z20, Z20, Z20
 	VPXORQ  Z21, Z21, Z21
 	VPXORQ  Z22, Z22, Z22
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPS  Z0, Z19, Z0
-	VMOVUPS Z0, (DI)(DX*4)
+	VMOVUPS Z0, (AX)(DI*4)
 	VADDPS  Z1, Z20, Z1
-	VMOVUPS Z1, 64(DI)(DX*4)
+	VMOVUPS Z1, 64(AX)(DI*4)
 	VADDPS  Z2, Z21, Z2
-	VMOVUPS Z2, 128(DI)(DX*4)
+	VMOVUPS Z2, 128(AX)(DI*4)
 	VADDPS  Z3, Z22, Z3
-	VMOVUPS Z3, K1, 192(DI)(DX*4)
-	MOVQ    8(AX), DI
+	VMOVUPS Z3, K1, 192(AX)(DI*4)
+	MOVQ    8(BX), AX
 	VADDPS  Z4, Z19, Z4
-	VMOVUPS Z4, (DI)(DX*4)
+	VMOVUPS Z4, (AX)(DI*4)
 	VADDPS  Z5, Z20, Z5
-	VMOVUPS Z5, 64(DI)(DX*4)
+	VMOVUPS Z5, 64(AX)(DI*4)
 	VADDPS  Z6, Z21, Z6
-	VMOVUPS Z6, 128(DI)(DX*4)
+	VMOVUPS Z6, 128(AX)(DI*4)
 	VADDPS  Z7, Z22, Z7
-	VMOVUPS Z7, K1, 192(DI)(DX*4)
-	MOVQ    32(AX), DI
+	VMOVUPS Z7, K1, 192(AX)(DI*4)
+	MOVQ    32(BX), AX
 	VADDPS  Z8, Z19, Z8
-	VMOVUPS Z8, (DI)(DX*4)
+	VMOVUPS Z8, (AX)(DI*4)
 	VADDPS  Z9, Z20, Z9
-	VMOVUPS Z9, 64(DI)(DX*4)
+	VMOVUPS Z9, 64(AX)(DI*4)
 	VADDPS  Z10, Z21, Z10
-	VMOVUPS Z10, 128(DI)(DX*4)
+	VMOVUPS Z10, 128(AX)(DI*4)
 	VADDPS  Z11, Z22, Z11
-	VMOVUPS Z11, K1, 192(DI)(DX*4)
-	MOVQ    40(AX), DI
+	VMOVUPS Z11, K1, 192(AX)(DI*4)
+	MOVQ    40(BX), AX
 	VADDPS  Z12, Z19, Z12
-	VMOVUPS Z12, (DI)(DX*4)
+	VMOVUPS Z12, (AX)(DI*4)
 	VADDPS  Z13, Z20, Z13
-	VMOVUPS Z13, 64(DI)(DX*4)
+	VMOVUPS Z13, 64(AX)(DI*4)
 	VADDPS  Z14, Z21, Z14
-	VMOVUPS Z14, 128(DI)(DX*4)
+	VMOVUPS Z14, 128(AX)(DI*4)
 	VADDPS  Z15, Z22, Z15
-	VMOVUPS Z15, K1, 192(DI)(DX*4)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Z15, K1, 192(AX)(DI*4)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -5101,6 +5053,10 @@ TEXT ·avx512Update32(SB), NOSPLIT, $0-40
 each:
 	CMPQ        DX, $0x10
 	JLT         eachtail
+	LEAQ        2048(AX), DI
+	BYTE        $0x0f
+	BYTE        $0x0d
+	BYTE        $0x0f
 	VMOVUPS     (AX), Z3
 	VMOVUPS     (CX), Z4
 	VMOVUPS     Z3, Z5
@@ -5125,6 +5081,10 @@ eachtail:
 	MOVQ        $-1, BX
 	BZHIQ       DX, BX, BX
 	KMOVQ       BX, K1
+	LEAQ        2048(AX), DI
+	BYTE        $0x0f
+	BYTE        $0x0d
+	BYTE        $0x0f
 	VMOVUPS.Z   (AX), K1, Z3
 	VMOVUPS.Z   (CX), K1, Z4
 	VMOVUPS     Z3, Z5
@@ -9389,87 +9349,85 @@ done:
 // func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsForward4x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Y0, (DX)
-	ADDQ    $0x00000020, DX
+	VMOVUPD Y0, (AX)
+	ADDQ    $0x00000020, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000020, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000020, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPD.Z (R8), K1, Y0
-	VMOVUPD.Z (R8)(R9*1), K1, Y1
+	VMOVUPD.Z (R11), K1, Y0
+	VMOVUPD.Z (R11)(R12*1), K1, Y1
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Y2
-	VBROADCASTSD (CX)(R14*8), Y3
-	SHLL         $0x02, R12
-	VMOVUPD      (DX)(R12*8), Y4
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Y2
+	VBROADCASTSD (SI)(DX*8), Y3
+	SHLL         $0x02, AX
+	VMOVUPD      (DI)(AX*8), Y4
 	VFMADD231PD  Y2, Y0, Y4
 	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, (DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Y4, (DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Y0
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Y0
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Y1
+	VMOVUPD (BX), Y1
 	VADDPD  Y1, Y0, Y1
-	VMOVUPD Y1, K1, (CX)
-	ADDQ    $0x00000020, AX
-	ADDQ    DX, CX
+	VMOVUPD Y1, K1, (AX)
+	ADDQ    $0x00000020, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -9479,32 +9437,32 @@ added:
 // func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient4x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPD.Z (R9)(DX*8), K1, Y0
-	MOVQ      8(AX), R9
-	VMOVUPD.Z (R9)(DX*8), K1, Y1
-	MOVQ      32(AX), R9
-	VMOVUPD.Z (R9)(DX*8), K1, Y2
-	MOVQ      40(AX), R9
-	VMOVUPD.Z (R9)(DX*8), K1, Y3
+	MOVQ      (BX), AX
+	VMOVUPD.Z (AX)(DI*8), K1, Y0
+	MOVQ      8(BX), AX
+	VMOVUPD.Z (AX)(DI*8), K1, Y1
+	MOVQ      32(BX), AX
+	VMOVUPD.Z (AX)(DI*8), K1, Y2
+	MOVQ      40(BX), AX
+	VMOVUPD.Z (AX)(DI*8), K1, Y3
 	JMP       begun
 
 fresh:
@@ -9514,55 +9472,51 @@ fresh:
 	VPXORQ Y3, Y3, Y3
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Y4
-	VBROADCASTSD (SI)(R13*8), Y5
-	SHLL         $0x02, R11
-	VMOVUPD      (BX)(R11*8), Y6
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y4
+	VBROADCASTSD (R9)(DX*8), Y5
+	SHLL         $0x02, AX
+	VMOVUPD      (R8)(AX*8), Y6
 	VFMADD231PD  Y4, Y6, Y0
 	VFMADD231PD  Y5, Y6, Y1
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Y4
-	VBROADCASTSD (SI)(R13*8), Y5
-	SHLL         $0x02, R11
-	VMOVUPD      (BX)(R11*8), Y6
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y4
+	VBROADCASTSD (R9)(DX*8), Y5
+	SHLL         $0x02, AX
+	VMOVUPD      (R8)(AX*8), Y6
 	VFMADD231PD  Y4, Y6, Y2
 	VFMADD231PD  Y5, Y6, Y3
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Y7, Y7, Y7
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Y0, Y7, Y0
-	VMOVUPD Y0, K1, (DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Y0, K1, (AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Y1, Y7, Y1
-	VMOVUPD Y1, K1, (DI)(DX*8)
-	MOVQ    32(AX), DI
+	VMOVUPD Y1, K1, (AX)(DI*8)
+	MOVQ    32(BX), AX
 	VADDPD  Y2, Y7, Y2
-	VMOVUPD Y2, K1, (DI)(DX*8)
-	MOVQ    40(AX), DI
+	VMOVUPD Y2, K1, (AX)(DI*8)
+	MOVQ    40(BX), AX
 	VADDPD  Y3, Y7, Y3
-	VMOVUPD Y3, K1, (DI)(DX*8)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Y3, K1, (AX)(DI*8)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -9572,87 +9526,85 @@ done:
 // func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsForward8x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Z0, (DX)
-	ADDQ    $0x00000040, DX
+	VMOVUPD Z0, (AX)
+	ADDQ    $0x00000040, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000040, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000040, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPD.Z (R8), K1, Z0
-	VMOVUPD.Z (R8)(R9*1), K1, Z1
+	VMOVUPD.Z (R11), K1, Z0
+	VMOVUPD.Z (R11)(R12*1), K1, Z1
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Z2
-	VBROADCASTSD (CX)(R14*8), Z3
-	SHLL         $0x03, R12
-	VMOVUPD      (DX)(R12*8), Z4
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Z2
+	VBROADCASTSD (SI)(DX*8), Z3
+	SHLL         $0x03, AX
+	VMOVUPD      (DI)(AX*8), Z4
 	VFMADD231PD  Z2, Z0, Z4
 	VFMADD231PD  Z3, Z1, Z4
-	VMOVUPD      Z4, (DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Z4, (DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Z0
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Z0
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Z1
+	VMOVUPD (BX), Z1
 	VADDPD  Z1, Z0, Z1
-	VMOVUPD Z1, K1, (CX)
-	ADDQ    $0x00000040, AX
-	ADDQ    DX, CX
+	VMOVUPD Z1, K1, (AX)
+	ADDQ    $0x00000040, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -9662,32 +9614,32 @@ added:
 // func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient8x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPD.Z (R9)(DX*8), K1, Z0
-	MOVQ      8(AX), R9
-	VMOVUPD.Z (R9)(DX*8), K1, Z1
-	MOVQ      32(AX), R9
-	VMOVUPD.Z (R9)(DX*8), K1, Z2
-	MOVQ      40(AX), R9
-	VMOVUPD.Z (R9)(DX*8), K1, Z3
+	MOVQ      (BX), AX
+	VMOVUPD.Z (AX)(DI*8), K1, Z0
+	MOVQ      8(BX), AX
+	VMOVUPD.Z (AX)(DI*8), K1, Z1
+	MOVQ      32(BX), AX
+	VMOVUPD.Z (AX)(DI*8), K1, Z2
+	MOVQ      40(BX), AX
+	VMOVUPD.Z (AX)(DI*8), K1, Z3
 	JMP       begun
 
 fresh:
@@ -9697,55 +9649,51 @@ fresh:
 	VPXORQ Z3, Z3, Z3
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z4
-	VBROADCASTSD (SI)(R13*8), Z5
-	SHLL         $0x03, R11
-	VMOVUPD      (BX)(R11*8), Z6
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z4
+	VBROADCASTSD (R9)(DX*8), Z5
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Z6
 	VFMADD231PD  Z4, Z6, Z0
 	VFMADD231PD  Z5, Z6, Z1
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z4
-	VBROADCASTSD (SI)(R13*8), Z5
-	SHLL         $0x03, R11
-	VMOVUPD      (BX)(R11*8), Z6
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z4
+	VBROADCASTSD (R9)(DX*8), Z5
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Z6
 	VFMADD231PD  Z4, Z6, Z2
 	VFMADD231PD  Z5, Z6, Z3
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z7, Z7, Z7
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Z0, Z7, Z0
-	VMOVUPD Z0, K1, (DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Z0, K1, (AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Z1, Z7, Z1
-	VMOVUPD Z1, K1, (DI)(DX*8)
-	MOVQ    32(AX), DI
+	VMOVUPD Z1, K1, (AX)(DI*8)
+	MOVQ    32(BX), AX
 	VADDPD  Z2, Z7, Z2
-	VMOVUPD Z2, K1, (DI)(DX*8)
-	MOVQ    40(AX), DI
+	VMOVUPD Z2, K1, (AX)(DI*8)
+	MOVQ    40(BX), AX
 	VADDPD  Z3, Z7, Z3
-	VMOVUPD Z3, K1, (DI)(DX*8)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Z3, K1, (AX)(DI*8)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -9755,100 +9703,98 @@ done:
 // func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsForward10x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ X1, X1, X1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Z0, (DX)
-	VMOVUPD X1, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPD Z0, (AX)
+	VMOVUPD X1, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000008, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPD   (R8), Z0
-	VMOVUPD.Z 64(R8), K1, X1
-	VMOVUPD   (R8)(R9*1), Z2
-	VMOVUPD.Z 64(R8)(R9*1), K1, X3
+	VMOVUPD   (R11), Z0
+	VMOVUPD.Z 64(R11), K1, X1
+	VMOVUPD   (R11)(R12*1), Z2
+	VMOVUPD.Z 64(R11)(R12*1), K1, X3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Z4
-	VBROADCASTSD (CX)(R14*8), Z5
-	SHLL         $0x04, R12
-	VMOVUPD      (DX)(R12*8), Z6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Z4
+	VBROADCASTSD (SI)(DX*8), Z5
+	SHLL         $0x04, AX
+	VMOVUPD      (DI)(AX*8), Z6
 	VFMADD231PD  Z4, Z0, Z6
 	VFMADD231PD  Z5, Z2, Z6
-	VMOVUPD      64(DX)(R12*8), X7
+	VMOVUPD      64(DI)(AX*8), X7
 	VFMADD231PD  X4, X1, X7
 	VFMADD231PD  X5, X3, X7
-	VMOVUPD      Z6, (DX)(R12*8)
-	VMOVUPD      X7, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Z6, (DI)(AX*8)
+	VMOVUPD      X7, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Z0
-	VMOVUPD 64(CX), X1
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Z0
+	VMOVUPD 64(AX), X1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Z2
-	VMOVUPD 64(AX), X3
+	VMOVUPD (BX), Z2
+	VMOVUPD 64(BX), X3
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (CX)
+	VMOVUPD Z2, (AX)
 	VADDPD  X3, X1, X3
-	VMOVUPD X3, K1, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPD X3, K1, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -9858,37 +9804,37 @@ added:
 // func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient10x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000008, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000008, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPD   (R9)(DX*8), Z0
-	VMOVUPD.Z 64(R9)(DX*8), K1, X1
-	MOVQ      8(AX), R9
-	VMOVUPD   (R9)(DX*8), Z2
-	VMOVUPD.Z 64(R9)(DX*8), K1, X3
-	MOVQ      32(AX), R9
-	VMOVUPD   (R9)(DX*8), Z4
-	VMOVUPD.Z 64(R9)(DX*8), K1, X5
-	MOVQ      40(AX), R9
-	VMOVUPD   (R9)(DX*8), Z6
-	VMOVUPD.Z 64(R9)(DX*8), K1, X7
+	MOVQ      (BX), AX
+	VMOVUPD   (AX)(DI*8), Z0
+	VMOVUPD.Z 64(AX)(DI*8), K1, X1
+	MOVQ      8(BX), AX
+	VMOVUPD   (AX)(DI*8), Z2
+	VMOVUPD.Z 64(AX)(DI*8), K1, X3
+	MOVQ      32(BX), AX
+	VMOVUPD   (AX)(DI*8), Z4
+	VMOVUPD.Z 64(AX)(DI*8), K1, X5
+	MOVQ      40(BX), AX
+	VMOVUPD   (AX)(DI*8), Z6
+	VMOVUPD.Z 64(AX)(DI*8), K1, X7
 	JMP       begun
 
 fresh:
@@ -9902,70 +9848,66 @@ fresh:
 	VPXORQ X7, X7, X7
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z8
-	VBROADCASTSD (SI)(R13*8), Z9
-	SHLL         $0x04, R11
-	VMOVUPD      (BX)(R11*8), Z10
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z8
+	VBROADCASTSD (R9)(DX*8), Z9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z0
 	VFMADD231PD  Z9, Z10, Z2
-	VMOVUPD      64(BX)(R11*8), X10
+	VMOVUPD      64(R8)(AX*8), X10
 	VFMADD231PD  X8, X10, X1
 	VFMADD231PD  X9, X10, X3
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z8
-	VBROADCASTSD (SI)(R13*8), Z9
-	SHLL         $0x04, R11
-	VMOVUPD      (BX)(R11*8), Z10
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z8
+	VBROADCASTSD (R9)(DX*8), Z9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z4
 	VFMADD231PD  Z9, Z10, Z6
-	VMOVUPD      64(BX)(R11*8), X10
+	VMOVUPD      64(R8)(AX*8), X10
 	VFMADD231PD  X8, X10, X5
 	VFMADD231PD  X9, X10, X7
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  X12, X12, X12
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Z0, Z11, Z0
-	VMOVUPD Z0, (DI)(DX*8)
+	VMOVUPD Z0, (AX)(DI*8)
 	VADDPD  X1, X12, X1
-	VMOVUPD X1, K1, 64(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD X1, K1, 64(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Z2, Z11, Z2
-	VMOVUPD Z2, (DI)(DX*8)
+	VMOVUPD Z2, (AX)(DI*8)
 	VADDPD  X3, X12, X3
-	VMOVUPD X3, K1, 64(DI)(DX*8)
-	MOVQ    32(AX), DI
+	VMOVUPD X3, K1, 64(AX)(DI*8)
+	MOVQ    32(BX), AX
 	VADDPD  Z4, Z11, Z4
-	VMOVUPD Z4, (DI)(DX*8)
+	VMOVUPD Z4, (AX)(DI*8)
 	VADDPD  X5, X12, X5
-	VMOVUPD X5, K1, 64(DI)(DX*8)
-	MOVQ    40(AX), DI
+	VMOVUPD X5, K1, 64(AX)(DI*8)
+	MOVQ    40(BX), AX
 	VADDPD  Z6, Z11, Z6
-	VMOVUPD Z6, (DI)(DX*8)
+	VMOVUPD Z6, (AX)(DI*8)
 	VADDPD  X7, X12, X7
-	VMOVUPD X7, K1, 64(DI)(DX*8)
-	ADDQ    $0x00000040, AX
+	VMOVUPD X7, K1, 64(AX)(DI*8)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -9975,100 +9917,98 @@ done:
 // func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsForward12x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Z0, (DX)
-	VMOVUPD Y1, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPD Z0, (AX)
+	VMOVUPD Y1, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000008, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPD   (R8), Z0
-	VMOVUPD.Z 64(R8), K1, Y1
-	VMOVUPD   (R8)(R9*1), Z2
-	VMOVUPD.Z 64(R8)(R9*1), K1, Y3
+	VMOVUPD   (R11), Z0
+	VMOVUPD.Z 64(R11), K1, Y1
+	VMOVUPD   (R11)(R12*1), Z2
+	VMOVUPD.Z 64(R11)(R12*1), K1, Y3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Z4
-	VBROADCASTSD (CX)(R14*8), Z5
-	SHLL         $0x04, R12
-	VMOVUPD      (DX)(R12*8), Z6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Z4
+	VBROADCASTSD (SI)(DX*8), Z5
+	SHLL         $0x04, AX
+	VMOVUPD      (DI)(AX*8), Z6
 	VFMADD231PD  Z4, Z0, Z6
 	VFMADD231PD  Z5, Z2, Z6
-	VMOVUPD      64(DX)(R12*8), Y7
+	VMOVUPD      64(DI)(AX*8), Y7
 	VFMADD231PD  Y4, Y1, Y7
 	VFMADD231PD  Y5, Y3, Y7
-	VMOVUPD      Z6, (DX)(R12*8)
-	VMOVUPD      Y7, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Z6, (DI)(AX*8)
+	VMOVUPD      Y7, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Z0
-	VMOVUPD 64(CX), Y1
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Z0
+	VMOVUPD 64(AX), Y1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Z2
-	VMOVUPD 64(AX), Y3
+	VMOVUPD (BX), Z2
+	VMOVUPD 64(BX), Y3
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (CX)
+	VMOVUPD Z2, (AX)
 	VADDPD  Y3, Y1, Y3
-	VMOVUPD Y3, K1, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPD Y3, K1, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -10078,37 +10018,37 @@ added:
 // func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient12x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000008, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000008, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPD   (R9)(DX*8), Z0
-	VMOVUPD.Z 64(R9)(DX*8), K1, Y1
-	MOVQ      8(AX), R9
-	VMOVUPD   (R9)(DX*8), Z2
-	VMOVUPD.Z 64(R9)(DX*8), K1, Y3
-	MOVQ      32(AX), R9
-	VMOVUPD   (R9)(DX*8), Z4
-	VMOVUPD.Z 64(R9)(DX*8), K1, Y5
-	MOVQ      40(AX), R9
-	VMOVUPD   (R9)(DX*8), Z6
-	VMOVUPD.Z 64(R9)(DX*8), K1, Y7
+	MOVQ      (BX), AX
+	VMOVUPD   (AX)(DI*8), Z0
+	VMOVUPD.Z 64(AX)(DI*8), K1, Y1
+	MOVQ      8(BX), AX
+	VMOVUPD   (AX)(DI*8), Z2
+	VMOVUPD.Z 64(AX)(DI*8), K1, Y3
+	MOVQ      32(BX), AX
+	VMOVUPD   (AX)(DI*8), Z4
+	VMOVUPD.Z 64(AX)(DI*8), K1, Y5
+	MOVQ      40(BX), AX
+	VMOVUPD   (AX)(DI*8), Z6
+	VMOVUPD.Z 64(AX)(DI*8), K1, Y7
 	JMP       begun
 
 fresh:
@@ -10122,70 +10062,66 @@ fresh:
 	VPXORQ Y7, Y7, Y7
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z8
-	VBROADCASTSD (SI)(R13*8), Z9
-	SHLL         $0x04, R11
-	VMOVUPD      (BX)(R11*8), Z10
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z8
+	VBROADCASTSD (R9)(DX*8), Z9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z0
 	VFMADD231PD  Z9, Z10, Z2
-	VMOVUPD      64(BX)(R11*8), Y10
+	VMOVUPD      64(R8)(AX*8), Y10
 	VFMADD231PD  Y8, Y10, Y1
 	VFMADD231PD  Y9, Y10, Y3
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z8
-	VBROADCASTSD (SI)(R13*8), Z9
-	SHLL         $0x04, R11
-	VMOVUPD      (BX)(R11*8), Z10
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z8
+	VBROADCASTSD (R9)(DX*8), Z9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z4
 	VFMADD231PD  Z9, Z10, Z6
-	VMOVUPD      64(BX)(R11*8), Y10
+	VMOVUPD      64(R8)(AX*8), Y10
 	VFMADD231PD  Y8, Y10, Y5
 	VFMADD231PD  Y9, Y10, Y7
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Y12, Y12, Y12
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Z0, Z11, Z0
-	VMOVUPD Z0, (DI)(DX*8)
+	VMOVUPD Z0, (AX)(DI*8)
 	VADDPD  Y1, Y12, Y1
-	VMOVUPD Y1, K1, 64(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Y1, K1, 64(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Z2, Z11, Z2
-	VMOVUPD Z2, (DI)(DX*8)
+	VMOVUPD Z2, (AX)(DI*8)
 	VADDPD  Y3, Y12, Y3
-	VMOVUPD Y3, K1, 64(DI)(DX*8)
-	MOVQ    32(AX), DI
+	VMOVUPD Y3, K1, 64(AX)(DI*8)
+	MOVQ    32(BX), AX
 	VADDPD  Z4, Z11, Z4
-	VMOVUPD Z4, (DI)(DX*8)
+	VMOVUPD Z4, (AX)(DI*8)
 	VADDPD  Y5, Y12, Y5
-	VMOVUPD Y5, K1, 64(DI)(DX*8)
-	MOVQ    40(AX), DI
+	VMOVUPD Y5, K1, 64(AX)(DI*8)
+	MOVQ    40(BX), AX
 	VADDPD  Z6, Z11, Z6
-	VMOVUPD Z6, (DI)(DX*8)
+	VMOVUPD Z6, (AX)(DI*8)
 	VADDPD  Y7, Y12, Y7
-	VMOVUPD Y7, K1, 64(DI)(DX*8)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Y7, K1, 64(AX)(DI*8)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -10195,100 +10131,98 @@ done:
 // func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsForward16x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Z0, (DX)
-	VMOVUPD Z1, 64(DX)
-	ADDQ    $0x00000080, DX
+	VMOVUPD Z0, (AX)
+	VMOVUPD Z1, 64(AX)
+	ADDQ    $0x00000080, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000008, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000080, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000080, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPD   (R8), Z0
-	VMOVUPD.Z 64(R8), K1, Z1
-	VMOVUPD   (R8)(R9*1), Z2
-	VMOVUPD.Z 64(R8)(R9*1), K1, Z3
+	VMOVUPD   (R11), Z0
+	VMOVUPD.Z 64(R11), K1, Z1
+	VMOVUPD   (R11)(R12*1), Z2
+	VMOVUPD.Z 64(R11)(R12*1), K1, Z3
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Z4
-	VBROADCASTSD (CX)(R14*8), Z5
-	SHLL         $0x04, R12
-	VMOVUPD      (DX)(R12*8), Z6
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Z4
+	VBROADCASTSD (SI)(DX*8), Z5
+	SHLL         $0x04, AX
+	VMOVUPD      (DI)(AX*8), Z6
 	VFMADD231PD  Z4, Z0, Z6
 	VFMADD231PD  Z5, Z2, Z6
-	VMOVUPD      64(DX)(R12*8), Z7
+	VMOVUPD      64(DI)(AX*8), Z7
 	VFMADD231PD  Z4, Z1, Z7
 	VFMADD231PD  Z5, Z3, Z7
-	VMOVUPD      Z6, (DX)(R12*8)
-	VMOVUPD      Z7, 64(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Z6, (DI)(AX*8)
+	VMOVUPD      Z7, 64(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Z0
-	VMOVUPD 64(CX), Z1
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Z0
+	VMOVUPD 64(AX), Z1
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Z2
-	VMOVUPD 64(AX), Z3
+	VMOVUPD (BX), Z2
+	VMOVUPD 64(BX), Z3
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (CX)
+	VMOVUPD Z2, (AX)
 	VADDPD  Z3, Z1, Z3
-	VMOVUPD Z3, K1, 64(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    DX, CX
+	VMOVUPD Z3, K1, 64(AX)
+	ADDQ    $0x00000080, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -10298,37 +10232,37 @@ added:
 // func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient16x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000008, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000008, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPD   (R9)(DX*8), Z0
-	VMOVUPD.Z 64(R9)(DX*8), K1, Z1
-	MOVQ      8(AX), R9
-	VMOVUPD   (R9)(DX*8), Z2
-	VMOVUPD.Z 64(R9)(DX*8), K1, Z3
-	MOVQ      32(AX), R9
-	VMOVUPD   (R9)(DX*8), Z4
-	VMOVUPD.Z 64(R9)(DX*8), K1, Z5
-	MOVQ      40(AX), R9
-	VMOVUPD   (R9)(DX*8), Z6
-	VMOVUPD.Z 64(R9)(DX*8), K1, Z7
+	MOVQ      (BX), AX
+	VMOVUPD   (AX)(DI*8), Z0
+	VMOVUPD.Z 64(AX)(DI*8), K1, Z1
+	MOVQ      8(BX), AX
+	VMOVUPD   (AX)(DI*8), Z2
+	VMOVUPD.Z 64(AX)(DI*8), K1, Z3
+	MOVQ      32(BX), AX
+	VMOVUPD   (AX)(DI*8), Z4
+	VMOVUPD.Z 64(AX)(DI*8), K1, Z5
+	MOVQ      40(BX), AX
+	VMOVUPD   (AX)(DI*8), Z6
+	VMOVUPD.Z 64(AX)(DI*8), K1, Z7
 	JMP       begun
 
 fresh:
@@ -10342,70 +10276,66 @@ fresh:
 	VPXORQ Z7, Z7, Z7
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z8
-	VBROADCASTSD (SI)(R13*8), Z9
-	SHLL         $0x04, R11
-	VMOVUPD      (BX)(R11*8), Z10
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z8
+	VBROADCASTSD (R9)(DX*8), Z9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z0
 	VFMADD231PD  Z9, Z10, Z2
-	VMOVUPD      64(BX)(R11*8), Z10
+	VMOVUPD      64(R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z1
 	VFMADD231PD  Z9, Z10, Z3
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z8
-	VBROADCASTSD (SI)(R13*8), Z9
-	SHLL         $0x04, R11
-	VMOVUPD      (BX)(R11*8), Z10
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z8
+	VBROADCASTSD (R9)(DX*8), Z9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z4
 	VFMADD231PD  Z9, Z10, Z6
-	VMOVUPD      64(BX)(R11*8), Z10
+	VMOVUPD      64(R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z5
 	VFMADD231PD  Z9, Z10, Z7
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Z12, Z12, Z12
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Z0, Z11, Z0
-	VMOVUPD Z0, (DI)(DX*8)
+	VMOVUPD Z0, (AX)(DI*8)
 	VADDPD  Z1, Z12, Z1
-	VMOVUPD Z1, K1, 64(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Z1, K1, 64(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Z2, Z11, Z2
-	VMOVUPD Z2, (DI)(DX*8)
+	VMOVUPD Z2, (AX)(DI*8)
 	VADDPD  Z3, Z12, Z3
-	VMOVUPD Z3, K1, 64(DI)(DX*8)
-	MOVQ    32(AX), DI
+	VMOVUPD Z3, K1, 64(AX)(DI*8)
+	MOVQ    32(BX), AX
 	VADDPD  Z4, Z11, Z4
-	VMOVUPD Z4, (DI)(DX*8)
+	VMOVUPD Z4, (AX)(DI*8)
 	VADDPD  Z5, Z12, Z5
-	VMOVUPD Z5, K1, 64(DI)(DX*8)
-	MOVQ    40(AX), DI
+	VMOVUPD Z5, K1, 64(AX)(DI*8)
+	MOVQ    40(BX), AX
 	VADDPD  Z6, Z11, Z6
-	VMOVUPD Z6, (DI)(DX*8)
+	VMOVUPD Z6, (AX)(DI*8)
 	VADDPD  Z7, Z12, Z7
-	VMOVUPD Z7, K1, 64(DI)(DX*8)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Z7, K1, 64(AX)(DI*8)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -10415,114 +10345,112 @@ done:
 // func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsForward20x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Z0, (DX)
-	VMOVUPD Z1, 64(DX)
-	VMOVUPD Y2, 128(DX)
-	ADDQ    $0x000000c0, DX
+	VMOVUPD Z0, (AX)
+	VMOVUPD Z1, 64(AX)
+	VMOVUPD Y2, 128(AX)
+	ADDQ    $0x000000c0, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000008, DX
-	SUBQ    $0x00000008, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x000000c0, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000008, AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x000000c0, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPD   (R8), Z0
-	VMOVUPD   64(R8), Z1
-	VMOVUPD.Z 128(R8), K1, Y2
-	VMOVUPD   (R8)(R9*1), Z3
-	VMOVUPD   64(R8)(R9*1), Z4
-	VMOVUPD.Z 128(R8)(R9*1), K1, Y5
+	VMOVUPD   (R11), Z0
+	VMOVUPD   64(R11), Z1
+	VMOVUPD.Z 128(R11), K1, Y2
+	VMOVUPD   (R11)(R12*1), Z3
+	VMOVUPD   64(R11)(R12*1), Z4
+	VMOVUPD.Z 128(R11)(R12*1), K1, Y5
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Z6
-	VBROADCASTSD (CX)(R14*8), Z7
-	LEAL         (R12)(R12*2), R12
-	SHLL         $0x03, R12
-	VMOVUPD      (DX)(R12*8), Z8
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Z6
+	VBROADCASTSD (SI)(DX*8), Z7
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (DI)(AX*8), Z8
 	VFMADD231PD  Z6, Z0, Z8
 	VFMADD231PD  Z7, Z3, Z8
-	VMOVUPD      64(DX)(R12*8), Z9
+	VMOVUPD      64(DI)(AX*8), Z9
 	VFMADD231PD  Z6, Z1, Z9
 	VFMADD231PD  Z7, Z4, Z9
-	VMOVUPD      128(DX)(R12*8), Y10
+	VMOVUPD      128(DI)(AX*8), Y10
 	VFMADD231PD  Y6, Y2, Y10
 	VFMADD231PD  Y7, Y5, Y10
-	VMOVUPD      Z8, (DX)(R12*8)
-	VMOVUPD      Z9, 64(DX)(R12*8)
-	VMOVUPD      Y10, 128(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Z8, (DI)(AX*8)
+	VMOVUPD      Z9, 64(DI)(AX*8)
+	VMOVUPD      Y10, 128(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Z0
-	VMOVUPD 64(CX), Z1
-	VMOVUPD 128(CX), Y2
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Z0
+	VMOVUPD 64(AX), Z1
+	VMOVUPD 128(AX), Y2
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Z3
-	VMOVUPD 64(AX), Z4
-	VMOVUPD 128(AX), Y5
+	VMOVUPD (BX), Z3
+	VMOVUPD 64(BX), Z4
+	VMOVUPD 128(BX), Y5
 	VADDPD  Z3, Z0, Z3
-	VMOVUPD Z3, (CX)
+	VMOVUPD Z3, (AX)
 	VADDPD  Z4, Z1, Z4
-	VMOVUPD Z4, 64(CX)
+	VMOVUPD Z4, 64(AX)
 	VADDPD  Y5, Y2, Y5
-	VMOVUPD Y5, K1, 128(CX)
-	ADDQ    $0x000000c0, AX
-	ADDQ    DX, CX
+	VMOVUPD Y5, K1, 128(AX)
+	ADDQ    $0x000000c0, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -10532,42 +10460,42 @@ added:
 // func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient20x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000008, DI
-	SUBQ  $0x00000008, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000008, AX
+	SUBQ  $0x00000008, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPD   (R9)(DX*8), Z0
-	VMOVUPD   64(R9)(DX*8), Z1
-	VMOVUPD.Z 128(R9)(DX*8), K1, Y2
-	MOVQ      8(AX), R9
-	VMOVUPD   (R9)(DX*8), Z3
-	VMOVUPD   64(R9)(DX*8), Z4
-	VMOVUPD.Z 128(R9)(DX*8), K1, Y5
-	MOVQ      32(AX), R9
-	VMOVUPD   (R9)(DX*8), Z6
-	VMOVUPD   64(R9)(DX*8), Z7
-	VMOVUPD.Z 128(R9)(DX*8), K1, Y8
-	MOVQ      40(AX), R9
-	VMOVUPD   (R9)(DX*8), Z9
-	VMOVUPD   64(R9)(DX*8), Z10
-	VMOVUPD.Z 128(R9)(DX*8), K1, Y11
+	MOVQ      (BX), AX
+	VMOVUPD   (AX)(DI*8), Z0
+	VMOVUPD   64(AX)(DI*8), Z1
+	VMOVUPD.Z 128(AX)(DI*8), K1, Y2
+	MOVQ      8(BX), AX
+	VMOVUPD   (AX)(DI*8), Z3
+	VMOVUPD   64(AX)(DI*8), Z4
+	VMOVUPD.Z 128(AX)(DI*8), K1, Y5
+	MOVQ      32(BX), AX
+	VMOVUPD   (AX)(DI*8), Z6
+	VMOVUPD   64(AX)(DI*8), Z7
+	VMOVUPD.Z 128(AX)(DI*8), K1, Y8
+	MOVQ      40(BX), AX
+	VMOVUPD   (AX)(DI*8), Z9
+	VMOVUPD   64(AX)(DI*8), Z10
+	VMOVUPD.Z 128(AX)(DI*8), K1, Y11
 	JMP       begun
 
 fresh:
@@ -10585,87 +10513,83 @@ fresh:
 	VPXORQ Y11, Y11, Y11
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z12
-	VBROADCASTSD (SI)(R13*8), Z13
-	LEAL         (R11)(R11*2), R11
-	SHLL         $0x03, R11
-	VMOVUPD      (BX)(R11*8), Z14
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z12
+	VBROADCASTSD (R9)(DX*8), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z0
 	VFMADD231PD  Z13, Z14, Z3
-	VMOVUPD      64(BX)(R11*8), Z14
+	VMOVUPD      64(R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z1
 	VFMADD231PD  Z13, Z14, Z4
-	VMOVUPD      128(BX)(R11*8), Y14
+	VMOVUPD      128(R8)(AX*8), Y14
 	VFMADD231PD  Y12, Y14, Y2
 	VFMADD231PD  Y13, Y14, Y5
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z12
-	VBROADCASTSD (SI)(R13*8), Z13
-	LEAL         (R11)(R11*2), R11
-	SHLL         $0x03, R11
-	VMOVUPD      (BX)(R11*8), Z14
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z12
+	VBROADCASTSD (R9)(DX*8), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z6
 	VFMADD231PD  Z13, Z14, Z9
-	VMOVUPD      64(BX)(R11*8), Z14
+	VMOVUPD      64(R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z7
 	VFMADD231PD  Z13, Z14, Z10
-	VMOVUPD      128(BX)(R11*8), Y14
+	VMOVUPD      128(R8)(AX*8), Y14
 	VFMADD231PD  Y12, Y14, Y8
 	VFMADD231PD  Y13, Y14, Y11
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Y17, Y17, Y17
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Z0, Z15, Z0
-	VMOVUPD Z0, (DI)(DX*8)
+	VMOVUPD Z0, (AX)(DI*8)
 	VADDPD  Z1, Z16, Z1
-	VMOVUPD Z1, 64(DI)(DX*8)
+	VMOVUPD Z1, 64(AX)(DI*8)
 	VADDPD  Y2, Y17, Y2
-	VMOVUPD Y2, K1, 128(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Y2, K1, 128(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Z3, Z15, Z3
-	VMOVUPD Z3, (DI)(DX*8)
+	VMOVUPD Z3, (AX)(DI*8)
 	VADDPD  Z4, Z16, Z4
-	VMOVUPD Z4, 64(DI)(DX*8)
+	VMOVUPD Z4, 64(AX)(DI*8)
 	VADDPD  Y5, Y17, Y5
-	VMOVUPD Y5, K1, 128(DI)(DX*8)
-	MOVQ    32(AX), DI
+	VMOVUPD Y5, K1, 128(AX)(DI*8)
+	MOVQ    32(BX), AX
 	VADDPD  Z6, Z15, Z6
-	VMOVUPD Z6, (DI)(DX*8)
+	VMOVUPD Z6, (AX)(DI*8)
 	VADDPD  Z7, Z16, Z7
-	VMOVUPD Z7, 64(DI)(DX*8)
+	VMOVUPD Z7, 64(AX)(DI*8)
 	VADDPD  Y8, Y17, Y8
-	VMOVUPD Y8, K1, 128(DI)(DX*8)
-	MOVQ    40(AX), DI
+	VMOVUPD Y8, K1, 128(AX)(DI*8)
+	MOVQ    40(BX), AX
 	VADDPD  Z9, Z15, Z9
-	VMOVUPD Z9, (DI)(DX*8)
+	VMOVUPD Z9, (AX)(DI*8)
 	VADDPD  Z10, Z16, Z10
-	VMOVUPD Z10, 64(DI)(DX*8)
+	VMOVUPD Z10, 64(AX)(DI*8)
 	VADDPD  Y11, Y17, Y11
-	VMOVUPD Y11, K1, 128(DI)(DX*8)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Y11, K1, 128(AX)(DI*8)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -10675,114 +10599,112 @@ done:
 // func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsForward24x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Z0, (DX)
-	VMOVUPD Z1, 64(DX)
-	VMOVUPD Z2, 128(DX)
-	ADDQ    $0x000000c0, DX
+	VMOVUPD Z0, (AX)
+	VMOVUPD Z1, 64(AX)
+	VMOVUPD Z2, 128(AX)
+	ADDQ    $0x000000c0, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000008, DX
-	SUBQ    $0x00000008, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x000000c0, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000008, AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x000000c0, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPD   (R8), Z0
-	VMOVUPD   64(R8), Z1
-	VMOVUPD.Z 128(R8), K1, Z2
-	VMOVUPD   (R8)(R9*1), Z3
-	VMOVUPD   64(R8)(R9*1), Z4
-	VMOVUPD.Z 128(R8)(R9*1), K1, Z5
+	VMOVUPD   (R11), Z0
+	VMOVUPD   64(R11), Z1
+	VMOVUPD.Z 128(R11), K1, Z2
+	VMOVUPD   (R11)(R12*1), Z3
+	VMOVUPD   64(R11)(R12*1), Z4
+	VMOVUPD.Z 128(R11)(R12*1), K1, Z5
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Z6
-	VBROADCASTSD (CX)(R14*8), Z7
-	LEAL         (R12)(R12*2), R12
-	SHLL         $0x03, R12
-	VMOVUPD      (DX)(R12*8), Z8
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Z6
+	VBROADCASTSD (SI)(DX*8), Z7
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (DI)(AX*8), Z8
 	VFMADD231PD  Z6, Z0, Z8
 	VFMADD231PD  Z7, Z3, Z8
-	VMOVUPD      64(DX)(R12*8), Z9
+	VMOVUPD      64(DI)(AX*8), Z9
 	VFMADD231PD  Z6, Z1, Z9
 	VFMADD231PD  Z7, Z4, Z9
-	VMOVUPD      128(DX)(R12*8), Z10
+	VMOVUPD      128(DI)(AX*8), Z10
 	VFMADD231PD  Z6, Z2, Z10
 	VFMADD231PD  Z7, Z5, Z10
-	VMOVUPD      Z8, (DX)(R12*8)
-	VMOVUPD      Z9, 64(DX)(R12*8)
-	VMOVUPD      Z10, 128(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Z8, (DI)(AX*8)
+	VMOVUPD      Z9, 64(DI)(AX*8)
+	VMOVUPD      Z10, 128(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Z0
-	VMOVUPD 64(CX), Z1
-	VMOVUPD 128(CX), Z2
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Z0
+	VMOVUPD 64(AX), Z1
+	VMOVUPD 128(AX), Z2
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Z3
-	VMOVUPD 64(AX), Z4
-	VMOVUPD 128(AX), Z5
+	VMOVUPD (BX), Z3
+	VMOVUPD 64(BX), Z4
+	VMOVUPD 128(BX), Z5
 	VADDPD  Z3, Z0, Z3
-	VMOVUPD Z3, (CX)
+	VMOVUPD Z3, (AX)
 	VADDPD  Z4, Z1, Z4
-	VMOVUPD Z4, 64(CX)
+	VMOVUPD Z4, 64(AX)
 	VADDPD  Z5, Z2, Z5
-	VMOVUPD Z5, K1, 128(CX)
-	ADDQ    $0x000000c0, AX
-	ADDQ    DX, CX
+	VMOVUPD Z5, K1, 128(AX)
+	ADDQ    $0x000000c0, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -10792,42 +10714,42 @@ added:
 // func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient24x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000008, DI
-	SUBQ  $0x00000008, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000008, AX
+	SUBQ  $0x00000008, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPD   (R9)(DX*8), Z0
-	VMOVUPD   64(R9)(DX*8), Z1
-	VMOVUPD.Z 128(R9)(DX*8), K1, Z2
-	MOVQ      8(AX), R9
-	VMOVUPD   (R9)(DX*8), Z3
-	VMOVUPD   64(R9)(DX*8), Z4
-	VMOVUPD.Z 128(R9)(DX*8), K1, Z5
-	MOVQ      32(AX), R9
-	VMOVUPD   (R9)(DX*8), Z6
-	VMOVUPD   64(R9)(DX*8), Z7
-	VMOVUPD.Z 128(R9)(DX*8), K1, Z8
-	MOVQ      40(AX), R9
-	VMOVUPD   (R9)(DX*8), Z9
-	VMOVUPD   64(R9)(DX*8), Z10
-	VMOVUPD.Z 128(R9)(DX*8), K1, Z11
+	MOVQ      (BX), AX
+	VMOVUPD   (AX)(DI*8), Z0
+	VMOVUPD   64(AX)(DI*8), Z1
+	VMOVUPD.Z 128(AX)(DI*8), K1, Z2
+	MOVQ      8(BX), AX
+	VMOVUPD   (AX)(DI*8), Z3
+	VMOVUPD   64(AX)(DI*8), Z4
+	VMOVUPD.Z 128(AX)(DI*8), K1, Z5
+	MOVQ      32(BX), AX
+	VMOVUPD   (AX)(DI*8), Z6
+	VMOVUPD   64(AX)(DI*8), Z7
+	VMOVUPD.Z 128(AX)(DI*8), K1, Z8
+	MOVQ      40(BX), AX
+	VMOVUPD   (AX)(DI*8), Z9
+	VMOVUPD   64(AX)(DI*8), Z10
+	VMOVUPD.Z 128(AX)(DI*8), K1, Z11
 	JMP       begun
 
 fresh:
@@ -10845,87 +10767,83 @@ fresh:
 	VPXORQ Z11, Z11, Z11
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z12
-	VBROADCASTSD (SI)(R13*8), Z13
-	LEAL         (R11)(R11*2), R11
-	SHLL         $0x03, R11
-	VMOVUPD      (BX)(R11*8), Z14
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z12
+	VBROADCASTSD (R9)(DX*8), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z0
 	VFMADD231PD  Z13, Z14, Z3
-	VMOVUPD      64(BX)(R11*8), Z14
+	VMOVUPD      64(R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z1
 	VFMADD231PD  Z13, Z14, Z4
-	VMOVUPD      128(BX)(R11*8), Z14
+	VMOVUPD      128(R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z2
 	VFMADD231PD  Z13, Z14, Z5
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z12
-	VBROADCASTSD (SI)(R13*8), Z13
-	LEAL         (R11)(R11*2), R11
-	SHLL         $0x03, R11
-	VMOVUPD      (BX)(R11*8), Z14
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z12
+	VBROADCASTSD (R9)(DX*8), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z6
 	VFMADD231PD  Z13, Z14, Z9
-	VMOVUPD      64(BX)(R11*8), Z14
+	VMOVUPD      64(R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z7
 	VFMADD231PD  Z13, Z14, Z10
-	VMOVUPD      128(BX)(R11*8), Z14
+	VMOVUPD      128(R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z8
 	VFMADD231PD  Z13, Z14, Z11
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Z17, Z17, Z17
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Z0, Z15, Z0
-	VMOVUPD Z0, (DI)(DX*8)
+	VMOVUPD Z0, (AX)(DI*8)
 	VADDPD  Z1, Z16, Z1
-	VMOVUPD Z1, 64(DI)(DX*8)
+	VMOVUPD Z1, 64(AX)(DI*8)
 	VADDPD  Z2, Z17, Z2
-	VMOVUPD Z2, K1, 128(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Z2, K1, 128(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Z3, Z15, Z3
-	VMOVUPD Z3, (DI)(DX*8)
+	VMOVUPD Z3, (AX)(DI*8)
 	VADDPD  Z4, Z16, Z4
-	VMOVUPD Z4, 64(DI)(DX*8)
+	VMOVUPD Z4, 64(AX)(DI*8)
 	VADDPD  Z5, Z17, Z5
-	VMOVUPD Z5, K1, 128(DI)(DX*8)
-	MOVQ    32(AX), DI
+	VMOVUPD Z5, K1, 128(AX)(DI*8)
+	MOVQ    32(BX), AX
 	VADDPD  Z6, Z15, Z6
-	VMOVUPD Z6, (DI)(DX*8)
+	VMOVUPD Z6, (AX)(DI*8)
 	VADDPD  Z7, Z16, Z7
-	VMOVUPD Z7, 64(DI)(DX*8)
+	VMOVUPD Z7, 64(AX)(DI*8)
 	VADDPD  Z8, Z17, Z8
-	VMOVUPD Z8, K1, 128(DI)(DX*8)
-	MOVQ    40(AX), DI
+	VMOVUPD Z8, K1, 128(AX)(DI*8)
+	MOVQ    40(BX), AX
 	VADDPD  Z9, Z15, Z9
-	VMOVUPD Z9, (DI)(DX*8)
+	VMOVUPD Z9, (AX)(DI*8)
 	VADDPD  Z10, Z16, Z10
-	VMOVUPD Z10, 64(DI)(DX*8)
+	VMOVUPD Z10, 64(AX)(DI*8)
 	VADDPD  Z11, Z17, Z11
-	VMOVUPD Z11, K1, 128(DI)(DX*8)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Z11, K1, 128(AX)(DI*8)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -10935,126 +10853,124 @@ done:
 // func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsForward32x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), CX
+	MOVQ   sums+16(FP), BX
+	MOVQ   values+88(FP), SI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	MOVQ   AX, DX
-	MOVQ   images+24(FP), BX
+	MOVQ   BX, AX
+	MOVQ   images+24(FP), CX
 
 clear:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     cleared
-	VMOVUPD Z0, (DX)
-	VMOVUPD Z1, 64(DX)
-	VMOVUPD Z2, 128(DX)
-	VMOVUPD Z3, 192(DX)
-	ADDQ    $0x00000100, DX
+	VMOVUPD Z0, (AX)
+	VMOVUPD Z1, 64(AX)
+	VMOVUPD Z2, 128(AX)
+	VMOVUPD Z3, 192(AX)
+	ADDQ    $0x00000100, AX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), DX
-	SUBQ    $0x00000008, DX
-	SUBQ    $0x00000008, DX
-	SUBQ    $0x00000008, DX
-	MOVQ    $-1, BX
-	BZHIQ   DX, BX, BX
-	KMOVQ   BX, K1
-	MOVQ    entries+40(FP), BX
-	MOVQ    starts+48(FP), SI
-	MOVQ    pairs+56(FP), DI
-	MOVQ    w+64(FP), R8
-	MOVQ    ws+72(FP), R9
-	SHLQ    $0x03, R9
-	MOVQ    first+32(FP), DX
-	IMUL3Q  $0x00000100, DX, DX
-	NEGQ    DX
-	ADDQ    AX, DX
-	MOVLQSX (SI), R11
-	LEAQ    (BX)(R11*4), R11
+	MOVQ    width+96(FP), AX
+	SUBQ    $0x00000008, AX
+	SUBQ    $0x00000008, AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    entries+40(FP), R8
+	MOVQ    starts+48(FP), R9
+	MOVQ    pairs+56(FP), R10
+	MOVQ    w+64(FP), R11
+	MOVQ    ws+72(FP), R12
+	SHLQ    $0x03, R12
+	MOVQ    first+32(FP), DI
+	IMUL3Q  $0x00000100, DI, DI
+	NEGQ    DI
+	ADDQ    BX, DI
+	MOVLQSX (R9), R14
+	LEAQ    (R8)(R14*4), R14
 
 next:
-	SUBQ      $0x01, DI
+	SUBQ      $0x01, R10
 	JLT       done
-	ADDQ      $0x04, SI
-	MOVQ      R11, R10
-	MOVLQSX   (SI), R11
-	LEAQ      (BX)(R11*4), R11
-	CMPQ      R10, R11
+	ADDQ      $0x04, R9
+	MOVQ      R14, R13
+	MOVLQSX   (R9), R14
+	LEAQ      (R8)(R14*4), R14
+	CMPQ      R13, R14
 	JEQ       skip
-	VMOVUPD   (R8), Z0
-	VMOVUPD   64(R8), Z1
-	VMOVUPD   128(R8), Z2
-	VMOVUPD.Z 192(R8), K1, Z3
-	VMOVUPD   (R8)(R9*1), Z4
-	VMOVUPD   64(R8)(R9*1), Z5
-	VMOVUPD   128(R8)(R9*1), Z6
-	VMOVUPD.Z 192(R8)(R9*1), K1, Z7
+	VMOVUPD   (R11), Z0
+	VMOVUPD   64(R11), Z1
+	VMOVUPD   128(R11), Z2
+	VMOVUPD.Z 192(R11), K1, Z3
+	VMOVUPD   (R11)(R12*1), Z4
+	VMOVUPD   64(R11)(R12*1), Z5
+	VMOVUPD   128(R11)(R12*1), Z6
+	VMOVUPD.Z 192(R11)(R12*1), K1, Z7
 
 loop:
-	MOVL         (R10), R12
-	MOVBLZX      R12, R13
-	MOVL         R12, R14
-	SHRL         $0x08, R14
-	MOVBLZX      R14, R14
-	SHRL         $0x10, R12
-	VBROADCASTSD (CX)(R13*8), Z8
-	VBROADCASTSD (CX)(R14*8), Z9
-	SHLL         $0x05, R12
-	VMOVUPD      (DX)(R12*8), Z10
+	MOVL         (R13), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (SI)(CX*8), Z8
+	VBROADCASTSD (SI)(DX*8), Z9
+	SHLL         $0x05, AX
+	VMOVUPD      (DI)(AX*8), Z10
 	VFMADD231PD  Z8, Z0, Z10
 	VFMADD231PD  Z9, Z4, Z10
-	VMOVUPD      64(DX)(R12*8), Z11
+	VMOVUPD      64(DI)(AX*8), Z11
 	VFMADD231PD  Z8, Z1, Z11
 	VFMADD231PD  Z9, Z5, Z11
-	VMOVUPD      128(DX)(R12*8), Z12
+	VMOVUPD      128(DI)(AX*8), Z12
 	VFMADD231PD  Z8, Z2, Z12
 	VFMADD231PD  Z9, Z6, Z12
-	VMOVUPD      192(DX)(R12*8), Z13
+	VMOVUPD      192(DI)(AX*8), Z13
 	VFMADD231PD  Z8, Z3, Z13
 	VFMADD231PD  Z9, Z7, Z13
-	VMOVUPD      Z10, (DX)(R12*8)
-	VMOVUPD      Z11, 64(DX)(R12*8)
-	VMOVUPD      Z12, 128(DX)(R12*8)
-	VMOVUPD      Z13, 192(DX)(R12*8)
-	ADDQ         $0x04, R10
-	CMPQ         R10, R11
+	VMOVUPD      Z10, (DI)(AX*8)
+	VMOVUPD      Z11, 64(DI)(AX*8)
+	VMOVUPD      Z12, 128(DI)(AX*8)
+	VMOVUPD      Z13, 192(DI)(AX*8)
+	ADDQ         $0x04, R13
+	CMPQ         R13, R14
 	JNE          loop
 
 skip:
-	LEAQ (R8)(R9*2), R8
+	LEAQ (R11)(R12*2), R11
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), CX
-	VMOVUPD (CX), Z0
-	VMOVUPD 64(CX), Z1
-	VMOVUPD 128(CX), Z2
-	VMOVUPD 192(CX), Z3
+	MOVQ    bias+80(FP), AX
+	VMOVUPD (AX), Z0
+	VMOVUPD 64(AX), Z1
+	VMOVUPD 128(AX), Z2
+	VMOVUPD 192(AX), Z3
 	MOVQ    ys+8(FP), DX
 	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), CX
-	MOVQ    images+24(FP), BX
+	MOVQ    y+0(FP), AX
+	MOVQ    images+24(FP), CX
 
 add:
-	SUBQ    $0x01, BX
+	SUBQ    $0x01, CX
 	JLT     added
-	VMOVUPD (AX), Z4
-	VMOVUPD 64(AX), Z5
-	VMOVUPD 128(AX), Z6
-	VMOVUPD 192(AX), Z7
+	VMOVUPD (BX), Z4
+	VMOVUPD 64(BX), Z5
+	VMOVUPD 128(BX), Z6
+	VMOVUPD 192(BX), Z7
 	VADDPD  Z4, Z0, Z4
-	VMOVUPD Z4, (CX)
+	VMOVUPD Z4, (AX)
 	VADDPD  Z5, Z1, Z5
-	VMOVUPD Z5, 64(CX)
+	VMOVUPD Z5, 64(AX)
 	VADDPD  Z6, Z2, Z6
-	VMOVUPD Z6, 128(CX)
+	VMOVUPD Z6, 128(AX)
 	VADDPD  Z7, Z3, Z7
-	VMOVUPD Z7, K1, 192(CX)
-	ADDQ    $0x00000100, AX
-	ADDQ    DX, CX
+	VMOVUPD Z7, K1, 192(AX)
+	ADDQ    $0x00000100, BX
+	ADDQ    DX, AX
 	JMP     add
 
 added:
@@ -11064,47 +10980,47 @@ added:
 // func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient32x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), AX
-	MOVQ  groups+8(FP), CX
-	MOVQ  left+16(FP), DX
-	MOVQ  grad+24(FP), BX
-	MOVQ  values+32(FP), SI
-	MOVQ  width+40(FP), DI
-	SUBQ  $0x00000008, DI
-	SUBQ  $0x00000008, DI
-	SUBQ  $0x00000008, DI
-	MOVQ  $-1, R8
-	BZHIQ DI, R8, R8
-	KMOVQ R8, K1
+	MOVQ  pairs+0(FP), BX
+	MOVQ  groups+8(FP), SI
+	MOVQ  left+16(FP), DI
+	MOVQ  grad+24(FP), R8
+	MOVQ  values+32(FP), R9
+	MOVQ  width+40(FP), AX
+	SUBQ  $0x00000008, AX
+	SUBQ  $0x00000008, AX
+	SUBQ  $0x00000008, AX
+	MOVQ  $-1, CX
+	BZHIQ AX, CX, CX
+	KMOVQ CX, K1
 
 next:
-	SUBQ      $0x01, CX
+	SUBQ      $0x01, SI
 	JLT       done
-	MOVQ      16(AX), DI
-	MOVQ      48(AX), R8
-	MOVQ      more+48(FP), R9
-	TESTQ     R9, R9
+	MOVQ      16(BX), R10
+	MOVQ      48(BX), R11
+	MOVQ      more+48(FP), AX
+	TESTQ     AX, AX
 	JZ        fresh
-	MOVQ      (AX), R9
-	VMOVUPD   (R9)(DX*8), Z0
-	VMOVUPD   64(R9)(DX*8), Z1
-	VMOVUPD   128(R9)(DX*8), Z2
-	VMOVUPD.Z 192(R9)(DX*8), K1, Z3
-	MOVQ      8(AX), R9
-	VMOVUPD   (R9)(DX*8), Z4
-	VMOVUPD   64(R9)(DX*8), Z5
-	VMOVUPD   128(R9)(DX*8), Z6
-	VMOVUPD.Z 192(R9)(DX*8), K1, Z7
-	MOVQ      32(AX), R9
-	VMOVUPD   (R9)(DX*8), Z8
-	VMOVUPD   64(R9)(DX*8), Z9
-	VMOVUPD   128(R9)(DX*8), Z10
-	VMOVUPD.Z 192(R9)(DX*8), K1, Z11
-	MOVQ      40(AX), R9
-	VMOVUPD   (R9)(DX*8), Z12
-	VMOVUPD   64(R9)(DX*8), Z13
-	VMOVUPD   128(R9)(DX*8), Z14
-	VMOVUPD.Z 192(R9)(DX*8), K1, Z15
+	MOVQ      (BX), AX
+	VMOVUPD   (AX)(DI*8), Z0
+	VMOVUPD   64(AX)(DI*8), Z1
+	VMOVUPD   128(AX)(DI*8), Z2
+	VMOVUPD.Z 192(AX)(DI*8), K1, Z3
+	MOVQ      8(BX), AX
+	VMOVUPD   (AX)(DI*8), Z4
+	VMOVUPD   64(AX)(DI*8), Z5
+	VMOVUPD   128(AX)(DI*8), Z6
+	VMOVUPD.Z 192(AX)(DI*8), K1, Z7
+	MOVQ      32(BX), AX
+	VMOVUPD   (AX)(DI*8), Z8
+	VMOVUPD   64(AX)(DI*8), Z9
+	VMOVUPD   128(AX)(DI*8), Z10
+	VMOVUPD.Z 192(AX)(DI*8), K1, Z11
+	MOVQ      40(BX), AX
+	VMOVUPD   (AX)(DI*8), Z12
+	VMOVUPD   64(AX)(DI*8), Z13
+	VMOVUPD   128(AX)(DI*8), Z14
+	VMOVUPD.Z 192(AX)(DI*8), K1, Z15
 	JMP       begun
 
 fresh:
@@ -11126,56 +11042,52 @@ fresh:
 	VPXORQ Z15, Z15, Z15
 
 begun:
-	MOVQ  56(AX), R9
-	XORQ  R10, R10
-	TESTQ R9, R9
+	MOVQ  56(BX), R12
+	XORQ  R13, R13
+	TESTQ R12, R12
 	JZ    store
 
 loop:
-	MOVL         (DI)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z16
-	VBROADCASTSD (SI)(R13*8), Z17
-	SHLL         $0x05, R11
-	VMOVUPD      (BX)(R11*8), Z18
+	MOVL         (R10)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z16
+	VBROADCASTSD (R9)(DX*8), Z17
+	SHLL         $0x05, AX
+	VMOVUPD      (R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z0
 	VFMADD231PD  Z17, Z18, Z4
-	VMOVUPD      64(BX)(R11*8), Z18
+	VMOVUPD      64(R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z1
 	VFMADD231PD  Z17, Z18, Z5
-	VMOVUPD      128(BX)(R11*8), Z18
+	VMOVUPD      128(R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z2
 	VFMADD231PD  Z17, Z18, Z6
-	VMOVUPD      192(BX)(R11*8), Z18
+	VMOVUPD      192(R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z3
 	VFMADD231PD  Z17, Z18, Z7
-	MOVL         (R8)(R10*4), R11
-	MOVBLZX      R11, R12
-	MOVL         R11, R13
-	SHRL         $0x08, R13
-	MOVBLZX      R13, R13
-	SHRL         $0x10, R11
-	VBROADCASTSD (SI)(R12*8), Z16
-	VBROADCASTSD (SI)(R13*8), Z17
-	SHLL         $0x05, R11
-	VMOVUPD      (BX)(R11*8), Z18
+	MOVL         (R11)(R13*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z16
+	VBROADCASTSD (R9)(DX*8), Z17
+	SHLL         $0x05, AX
+	VMOVUPD      (R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z8
 	VFMADD231PD  Z17, Z18, Z12
-	VMOVUPD      64(BX)(R11*8), Z18
+	VMOVUPD      64(R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z9
 	VFMADD231PD  Z17, Z18, Z13
-	VMOVUPD      128(BX)(R11*8), Z18
+	VMOVUPD      128(R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z10
 	VFMADD231PD  Z17, Z18, Z14
-	VMOVUPD      192(BX)(R11*8), Z18
+	VMOVUPD      192(R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z11
 	VFMADD231PD  Z17, Z18, Z15
-	INCQ         R10
-	CMPQ         R10, R9
+	INCQ         R13
+	CMPQ         R13, R12
 	JNE          loop
 
 store:
@@ -11183,43 +11095,43 @@ store:
 	VPXORQ  Z20, Z20, Z20
 	VPXORQ  Z21, Z21, Z21
 	VPXORQ  Z22, Z22, Z22
-	MOVQ    (AX), DI
+	MOVQ    (BX), AX
 	VADDPD  Z0, Z19, Z0
-	VMOVUPD Z0, (DI)(DX*8)
+	VMOVUPD Z0, (AX)(DI*8)
 	VADDPD  Z1, Z20, Z1
-	VMOVUPD Z1, 64(DI)(DX*8)
+	VMOVUPD Z1, 64(AX)(DI*8)
 	VADDPD  Z2, Z21, Z2
-	VMOVUPD Z2, 128(DI)(DX*8)
+	VMOVUPD Z2, 128(AX)(DI*8)
 	VADDPD  Z3, Z22, Z3
-	VMOVUPD Z3, K1, 192(DI)(DX*8)
-	MOVQ    8(AX), DI
+	VMOVUPD Z3, K1, 192(AX)(DI*8)
+	MOVQ    8(BX), AX
 	VADDPD  Z4, Z19, Z4
-	VMOVUPD Z4, (DI)(DX*8)
+	VMOVUPD Z4, (AX)(DI*8)
 	VADDPD  Z5, Z20, Z5
-	VMOVUPD Z5, 64(DI)(DX*8)
+	VMOVUPD Z5, 64(AX)(DI*8)
 	VADDPD  Z6, Z21, Z6
-	VMOVUPD Z6, 128(DI)(DX*8)
+	VMOVUPD Z6, 128(AX)(DI*8)
 	VADDPD  Z7, Z22, Z7
-	VMOVUPD Z7, K1, 192(DI)(DX*8)
-	MOVQ    32(AX), DI
+	VMOVUPD Z7, K1, 192(AX)(DI*8)
+	MOVQ    32(BX), AX
 	VADDPD  Z8, Z19, Z8
-	VMOVUPD Z8, (DI)(DX*8)
+	VMOVUPD Z8, (AX)(DI*8)
 	VADDPD  Z9, Z20, Z9
-	VMOVUPD Z9, 64(DI)(DX*8)
+	VMOVUPD Z9, 64(AX)(DI*8)
 	VADDPD  Z10, Z21, Z10
-	VMOVUPD Z10, 128(DI)(DX*8)
+	VMOVUPD Z10, 128(AX)(DI*8)
 	VADDPD  Z11, Z22, Z11
-	VMOVUPD Z11, K1, 192(DI)(DX*8)
-	MOVQ    40(AX), DI
+	VMOVUPD Z11, K1, 192(AX)(DI*8)
+	MOVQ    40(BX), AX
 	VADDPD  Z12, Z19, Z12
-	VMOVUPD Z12, (DI)(DX*8)
+	VMOVUPD Z12, (AX)(DI*8)
 	VADDPD  Z13, Z20, Z13
-	VMOVUPD Z13, 64(DI)(DX*8)
+	VMOVUPD Z13, 64(AX)(DI*8)
 	VADDPD  Z14, Z21, Z14
-	VMOVUPD Z14, 128(DI)(DX*8)
+	VMOVUPD Z14, 128(AX)(DI*8)
 	VADDPD  Z15, Z22, Z15
-	VMOVUPD Z15, K1, 192(DI)(DX*8)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Z15, K1, 192(AX)(DI*8)
+	ADDQ    $0x00000040, BX
 	JMP     next
 
 done:
@@ -11462,6 +11374,10 @@ TEXT ·avx512Update64(SB), NOSPLIT, $0-40
 each:
 	CMPQ        DX, $0x08
 	JLT         eachtail
+	LEAQ        2048(AX), DI
+	BYTE        $0x0f
+	BYTE        $0x0d
+	BYTE        $0x0f
 	VMOVUPD     (AX), Z3
 	VMOVUPD     (CX), Z4
 	VMOVUPD     Z3, Z5
@@ -11486,6 +11402,10 @@ eachtail:
 	MOVQ        $-1, BX
 	BZHIQ       DX, BX, BX
 	KMOVQ       BX, K1
+	LEAQ        2048(AX), DI
+	BYTE        $0x0f
+	BYTE        $0x0d
+	BYTE        $0x0f
 	VMOVUPD.Z   (AX), K1, Z3
 	VMOVUPD.Z   (CX), K1, Z4
 	VMOVUPD     Z3, Z5

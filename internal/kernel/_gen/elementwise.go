@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -45,6 +46,20 @@ func (g generator) each(n reg.GPVirtual, arrays []reg.GPVirtual, body func(at []
 		JZ(done.ref())
 		body(at, g.firstLanes(n))
 		done.here()
+	}
+}
+
+// aheadOfWriting is how many bytes before their turn lines are fetched that will be written.
+const aheadOfWriting = 2048
+
+// fetchToWrite fetches the cache line at m that another core may have read, by PREFETCHW,
+// which the assembler does not know by its name: a store that has to wait for it holds up
+// all others.
+func fetchToWrite(m operand.Mem) {
+	at := reg.RDI
+	LEAQ(m, at)
+	for _, code := range []uint8{0x0f, 0x0d, 0x0f} { // PREFETCHW (RDI)
+		Instruction(&ir.Instruction{Opcode: "BYTE", Operands: []operand.Op{operand.U8(code)}})
 	}
 }
 
@@ -156,6 +171,7 @@ func (g generator) elementwise() {
 	g.bcast(scalar, factor)
 	sum := zero() // of w - w, which is 0 for a finite number and NaN for others
 	g.each(n, []reg.GPVirtual{w, gr}, func(at []operand.Mem, mask reg.OpmaskVirtual) {
+		fetchToWrite(at[0].Offset(aheadOfWriting))
 		v, gv, d := g.get(at[0], mask), g.get(at[1], mask), vector(g.bytes)
 		var old reg.VecVirtual
 		if g.masked {

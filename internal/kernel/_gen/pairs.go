@@ -47,18 +47,17 @@ func times(bytes int, r reg.GPVirtual) {
 }
 
 // pairEntry loads an entry: where row image of rows that are so many bytes apart is,
-// over 8, and what its bytes stand for in all lanes.
+// over 8, and what its bytes stand for in all lanes. Only AX to DX have a second byte that
+// an instruction can take by itself.
 func (g generator) pairEntry(m operand.Mem, values reg.GPVirtual, apart, bytes int) (row reg.GPVirtual, first, second reg.VecVirtual) {
 	row, first, second = GP64(), vector(bytes), vector(bytes)
-	a, b := GP64(), GP64()
-	MOVL(m, row.As32())
-	MOVBLZX(row.As8(), a.As32())
-	MOVL(row.As32(), b.As32())
-	SHRL(operand.U8(8), b.As32())
-	MOVBLZX(b.As8(), b.As32())
-	SHRL(operand.U8(imageShift), row.As32())
-	g.broadcast(mem(values).Idx(a, uint8(g.size)), first)
-	g.broadcast(mem(values).Idx(b, uint8(g.size)), second)
+	MOVL(m, reg.EAX)
+	MOVBLZX(reg.AL, reg.ECX)
+	MOVBLZX(reg.AH, reg.EDX)
+	SHRL(operand.U8(imageShift), reg.EAX)
+	g.broadcast(mem(values).Idx(reg.RCX, uint8(g.size)), first)
+	g.broadcast(mem(values).Idx(reg.RDX, uint8(g.size)), second)
+	MOVL(reg.EAX, row.As32())
 	times(apart, row)
 	return row, first, second
 }
