@@ -4455,6 +4455,10 @@ TEXT ·avx2ReLU32(SB), NOSPLIT, $0-24
 each:
 	CMPQ    DX, $0x08
 	JLT     eachtail
+	LEAQ    2048(AX), DI
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x0f
 	VMOVUPS (CX), Y1
 	VCMPPS  $0x06, Y0, Y1, Y2
 	VANDPS  Y1, Y2, Y1
@@ -4480,6 +4484,10 @@ TEXT ·avx2ReLUSlope32(SB), NOSPLIT, $0-32
 each:
 	CMPQ    BX, $0x08
 	JLT     eachtail
+	LEAQ    2048(AX), DI
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x0f
 	VMOVUPS (CX), Y1
 	VMOVUPS (DX), Y2
 	VCMPPS  $0x06, Y0, Y2, Y2
@@ -9474,6 +9482,10 @@ TEXT ·avx2ReLU64(SB), NOSPLIT, $0-24
 each:
 	CMPQ    DX, $0x04
 	JLT     eachtail
+	LEAQ    2048(AX), DI
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x0f
 	VMOVUPD (CX), Y1
 	VCMPPD  $0x06, Y0, Y1, Y2
 	VANDPD  Y1, Y2, Y1
@@ -9499,6 +9511,10 @@ TEXT ·avx2ReLUSlope64(SB), NOSPLIT, $0-32
 each:
 	CMPQ    BX, $0x04
 	JLT     eachtail
+	LEAQ    2048(AX), DI
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x0f
 	VMOVUPD (CX), Y1
 	VMOVUPD (DX), Y2
 	VCMPPD  $0x06, Y0, Y2, Y2

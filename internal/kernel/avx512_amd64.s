@@ -4976,6 +4976,10 @@ TEXT ·avx512ReLU32(SB), NOSPLIT, $0-24
 each:
 	CMPQ      DX, $0x10
 	JLT       eachtail
+	LEAQ      2048(AX), DI
+	BYTE      $0x0f
+	BYTE      $0x0d
+	BYTE      $0x0f
 	VMOVUPS   (CX), Z1
 	VCMPPS    $0x06, Z0, Z1, K1
 	VMOVAPS.Z Z1, K1, Z1
@@ -4991,6 +4995,10 @@ eachtail:
 	MOVQ      $-1, BX
 	BZHIQ     DX, BX, BX
 	KMOVQ     BX, K1
+	LEAQ      2048(AX), DI
+	BYTE      $0x0f
+	BYTE      $0x0d
+	BYTE      $0x0f
 	VMOVUPS.Z (CX), K1, Z1
 	VCMPPS    $0x06, Z0, Z1, K2
 	VMOVAPS.Z Z1, K2, Z1
@@ -5012,6 +5020,10 @@ TEXT ·avx512ReLUSlope32(SB), NOSPLIT, $0-32
 each:
 	CMPQ      BX, $0x10
 	JLT       eachtail
+	LEAQ      2048(AX), DI
+	BYTE      $0x0f
+	BYTE      $0x0d
+	BYTE      $0x0f
 	VMOVUPS   (CX), Z1
 	VMOVUPS   (DX), Z2
 	VCMPPS    $0x06, Z0, Z2, K1
@@ -5029,6 +5041,10 @@ eachtail:
 	MOVQ      $-1, SI
 	BZHIQ     BX, SI, SI
 	KMOVQ     SI, K1
+	LEAQ      2048(AX), DI
+	BYTE      $0x0f
+	BYTE      $0x0d
+	BYTE      $0x0f
 	VMOVUPS.Z (CX), K1, Z1
 	VMOVUPS.Z (DX), K1, Z2
 	VCMPPS    $0x06, Z0, Z2, K2
@@ -11297,6 +11313,10 @@ TEXT ·avx512ReLU64(SB), NOSPLIT, $0-24
 each:
 	CMPQ      DX, $0x08
 	JLT       eachtail
+	LEAQ      2048(AX), DI
+	BYTE      $0x0f
+	BYTE      $0x0d
+	BYTE      $0x0f
 	VMOVUPD   (CX), Z1
 	VCMPPD    $0x06, Z0, Z1, K1
 	VMOVAPD.Z Z1, K1, Z1
@@ -11312,6 +11332,10 @@ eachtail:
 	MOVQ      $-1, BX
 	BZHIQ     DX, BX, BX
 	KMOVQ     BX, K1
+	LEAQ      2048(AX), DI
+	BYTE      $0x0f
+	BYTE      $0x0d
+	BYTE      $0x0f
 	VMOVUPD.Z (CX), K1, Z1
 	VCMPPD    $0x06, Z0, Z1, K2
 	VMOVAPD.Z Z1, K2, Z1
@@ -11333,6 +11357,10 @@ TEXT ·avx512ReLUSlope64(SB), NOSPLIT, $0-32
 each:
 	CMPQ      BX, $0x08
 	JLT       eachtail
+	LEAQ      2048(AX), DI
+	BYTE      $0x0f
+	BYTE      $0x0d
+	BYTE      $0x0f
 	VMOVUPD   (CX), Z1
 	VMOVUPD   (DX), Z2
 	VCMPPD    $0x06, Z0, Z2, K1
@@ -11350,6 +11378,10 @@ eachtail:
 	MOVQ      $-1, SI
 	BZHIQ     BX, SI, SI
 	KMOVQ     SI, K1
+	LEAQ      2048(AX), DI
+	BYTE      $0x0f
+	BYTE      $0x0d
+	BYTE      $0x0f
 	VMOVUPD.Z (CX), K1, Z1
 	VMOVUPD.Z (DX), K1, Z2
 	VCMPPD    $0x06, Z0, Z2, K2

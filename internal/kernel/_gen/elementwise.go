@@ -145,6 +145,7 @@ func (g generator) elementwise() {
 	g.function("ReLU", fmt.Sprintf("y, x *%s, n int", T), "computes y[j] = x[j] where that is above 0 or no number, 0 elsewhere.")
 	y, x, n, z := load("y"), load("x"), load("n"), zero()
 	g.each(n, []reg.GPVirtual{y, x}, func(at []operand.Mem, mask reg.OpmaskVirtual) {
+		fetchToWrite(at[0].Offset(aheadOfWriting))
 		v := g.get(at[1], mask)
 		g.positive(v, v, z)
 		g.put(v, at[0], mask)
@@ -156,6 +157,7 @@ func (g generator) elementwise() {
 	dx, gr := load("dx"), load("grad")
 	x, n, z = load("x"), load("n"), zero()
 	g.each(n, []reg.GPVirtual{dx, gr, x}, func(at []operand.Mem, mask reg.OpmaskVirtual) {
+		fetchToWrite(at[0].Offset(aheadOfWriting))
 		v, x := g.get(at[1], mask), g.get(at[2], mask)
 		g.positive(v, x, z)
 		g.put(v, at[0], mask)
