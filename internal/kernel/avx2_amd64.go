@@ -214,90 +214,90 @@ func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, res
 //go:noescape
 func avx2Pack24x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx2PairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart.
+// avx2PairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
 
 // avx2PairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart.
+// avx2PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
 
 // avx2PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward12x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
+// avx2PairsForward12x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
 
 // avx2PairsGradient12x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
+// avx2PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
 
 // avx2PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
+// avx2PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
 
 // avx2PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
+// avx2PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
 
 // avx2PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart.
+// avx2PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
 
 // avx2PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward36x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart.
+// avx2PairsForward36x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
 
 // avx2PairsGradient36x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart.
+// avx2PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
+func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
 
 // avx2PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
 //
@@ -579,90 +579,90 @@ func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, res
 //go:noescape
 func avx2Pack12x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx2PairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 2 numbers apart.
+// avx2PairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 2 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
 
 // avx2PairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 2 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart.
+// avx2PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
 
 // avx2PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward6x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart.
+// avx2PairsForward6x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
 
 // avx2PairsGradient6x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart.
+// avx2PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
 
 // avx2PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
+// avx2PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
 
 // avx2PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
+// avx2PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
 
 // avx2PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart.
+// avx2PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
 
 // avx2PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward18x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart.
+// avx2PairsForward18x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
 
 // avx2PairsGradient18x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart.
+// avx2PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart. It fetches the images whose first cache lines are ahead.
 //
 //go:noescape
-func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
+func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
 
 // avx2PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
 //
@@ -744,10 +744,10 @@ func avx2JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, b
 //go:noescape
 func avx2Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
 
-// avx2ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images whose first cache lines are ahead.
+// avx2ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too.
 //
 //go:noescape
-func avx2ListPairs(entries *uint32, starts *int32, images **byte, ahead *uintptr, first int, n int)
+func avx2ListPairs(entries *uint32, starts *int32, images **byte, first int, n int)
 
 // pause passes a moment without taking much from a neighbouring thread.
 func pause()

@@ -2674,84 +2674,107 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward4x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward4x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPS X0, X0, X0
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS X0, (AX)
-	ADDQ    $0x00000010, AX
+	VMOVUPS X0, (CX)
+	ADDQ    $0x00000010, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000010, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000010, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPS (R11), X0
-	VMOVUPS (R11)(R12*1), X1
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), X0
+	VMOVUPS    (R10)(R11*1), X1
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), X2
-	VBROADCASTSS (SI)(DX*4), X3
+	VBROADCASTSS (BX)(CX*4), X2
+	VBROADCASTSS (BX)(DX*4), X3
 	SHLL         $0x01, AX
-	VMOVUPS      (DI)(AX*8), X4
+	VMOVUPS      (SI)(AX*8), X4
 	VFMADD231PS  X2, X0, X4
 	VFMADD231PS  X3, X1, X4
-	VMOVUPS      X4, (DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      X4, (SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), X0
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), X0
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), X1
+	VMOVUPS (AX), X1
 	VADDPS  X1, X0, X1
-	VMOVUPS X1, (AX)
-	ADDQ    $0x00000010, BX
-	ADDQ    DX, AX
+	VMOVUPS X1, (CX)
+	ADDQ    $0x00000010, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -2820,84 +2843,107 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward8x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward8x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Y0, (AX)
-	ADDQ    $0x00000020, AX
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000020, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000020, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000020, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPS (R11), Y0
-	VMOVUPS (R11)(R12*1), Y1
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Y0
+	VMOVUPS    (R10)(R11*1), Y1
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Y2
-	VBROADCASTSS (SI)(DX*4), Y3
+	VBROADCASTSS (BX)(CX*4), Y2
+	VBROADCASTSS (BX)(DX*4), Y3
 	SHLL         $0x02, AX
-	VMOVUPS      (DI)(AX*8), Y4
+	VMOVUPS      (SI)(AX*8), Y4
 	VFMADD231PS  Y2, Y0, Y4
 	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, (DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Y4, (SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Y0
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Y0
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Y1
+	VMOVUPS (AX), Y1
 	VADDPS  Y1, Y0, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    $0x00000020, BX
-	ADDQ    DX, AX
+	VMOVUPS Y1, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -2966,96 +3012,119 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward12x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward12x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Y0, (AX)
-	VMOVUPS X1, 32(AX)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Y0, (CX)
+	VMOVUPS X1, 32(CX)
+	ADDQ    $0x00000040, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000040, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000040, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), X1
-	VMOVUPS (R11)(R12*1), Y2
-	VMOVUPS 32(R11)(R12*1), X3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Y0
+	VMOVUPS    32(R10), X1
+	VMOVUPS    (R10)(R11*1), Y2
+	VMOVUPS    32(R10)(R11*1), X3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Y4
-	VBROADCASTSS (SI)(DX*4), Y5
+	VBROADCASTSS (BX)(CX*4), Y4
+	VBROADCASTSS (BX)(DX*4), Y5
 	SHLL         $0x03, AX
-	VMOVUPS      (DI)(AX*8), Y6
+	VMOVUPS      (SI)(AX*8), Y6
 	VFMADD231PS  Y4, Y0, Y6
 	VFMADD231PS  Y5, Y2, Y6
-	VMOVUPS      Y6, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), X6
+	VMOVUPS      Y6, (SI)(AX*8)
+	VMOVUPS      32(SI)(AX*8), X6
 	VFMADD231PS  X4, X1, X6
 	VFMADD231PS  X5, X3, X6
-	VMOVUPS      X6, 32(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      X6, 32(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), X1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), X1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), X3
+	VMOVUPS (AX), Y2
+	VMOVUPS 32(AX), X3
 	VADDPS  Y2, Y0, Y2
-	VMOVUPS Y2, (AX)
+	VMOVUPS Y2, (CX)
 	VADDPS  X3, X1, X3
-	VMOVUPS X3, 32(AX)
-	ADDQ    $0x00000040, BX
-	ADDQ    DX, AX
+	VMOVUPS X3, 32(CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -3136,96 +3205,119 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward16x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward16x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000040, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000040, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	VMOVUPS (R11)(R12*1), Y2
-	VMOVUPS 32(R11)(R12*1), Y3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Y0
+	VMOVUPS    32(R10), Y1
+	VMOVUPS    (R10)(R11*1), Y2
+	VMOVUPS    32(R10)(R11*1), Y3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Y4
-	VBROADCASTSS (SI)(DX*4), Y5
+	VBROADCASTSS (BX)(CX*4), Y4
+	VBROADCASTSS (BX)(DX*4), Y5
 	SHLL         $0x03, AX
-	VMOVUPS      (DI)(AX*8), Y6
+	VMOVUPS      (SI)(AX*8), Y6
 	VFMADD231PS  Y4, Y0, Y6
 	VFMADD231PS  Y5, Y2, Y6
-	VMOVUPS      Y6, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y6
+	VMOVUPS      Y6, (SI)(AX*8)
+	VMOVUPS      32(SI)(AX*8), Y6
 	VFMADD231PS  Y4, Y1, Y6
 	VFMADD231PS  Y5, Y3, Y6
-	VMOVUPS      Y6, 32(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Y6, 32(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), Y1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
+	VMOVUPS (AX), Y2
+	VMOVUPS 32(AX), Y3
 	VADDPS  Y2, Y0, Y2
-	VMOVUPS Y2, (AX)
+	VMOVUPS Y2, (CX)
 	VADDPS  Y3, Y1, Y3
-	VMOVUPS Y3, 32(AX)
-	ADDQ    $0x00000040, BX
-	ADDQ    DX, AX
+	VMOVUPS Y3, 32(CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -3306,108 +3398,131 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward20x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward20x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS X2, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS X2, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	VMOVUPS 64(R11), X2
-	VMOVUPS (R11)(R12*1), Y3
-	VMOVUPS 32(R11)(R12*1), Y4
-	VMOVUPS 64(R11)(R12*1), X5
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Y0
+	VMOVUPS    32(R10), Y1
+	VMOVUPS    64(R10), X2
+	VMOVUPS    (R10)(R11*1), Y3
+	VMOVUPS    32(R10)(R11*1), Y4
+	VMOVUPS    64(R10)(R11*1), X5
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Y6
-	VBROADCASTSS (SI)(DX*4), Y7
+	VBROADCASTSS (BX)(CX*4), Y6
+	VBROADCASTSS (BX)(DX*4), Y7
 	SHLL         $0x04, AX
-	VMOVUPS      (DI)(AX*8), Y8
+	VMOVUPS      (SI)(AX*8), Y8
 	VFMADD231PS  Y6, Y0, Y8
 	VFMADD231PS  Y7, Y3, Y8
-	VMOVUPS      Y8, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y8
+	VMOVUPS      Y8, (SI)(AX*8)
+	VMOVUPS      32(SI)(AX*8), Y8
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y7, Y4, Y8
-	VMOVUPS      Y8, 32(DI)(AX*8)
-	VMOVUPS      64(DI)(AX*8), X8
+	VMOVUPS      Y8, 32(SI)(AX*8)
+	VMOVUPS      64(SI)(AX*8), X8
 	VFMADD231PS  X6, X2, X8
 	VFMADD231PS  X7, X5, X8
-	VMOVUPS      X8, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      X8, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), X2
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), Y1
+	VMOVUPS    64(CX), X2
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Y3
-	VMOVUPS 32(BX), Y4
-	VMOVUPS 64(BX), X5
+	VMOVUPS (AX), Y3
+	VMOVUPS 32(AX), Y4
+	VMOVUPS 64(AX), X5
 	VADDPS  Y3, Y0, Y3
-	VMOVUPS Y3, (AX)
+	VMOVUPS Y3, (CX)
 	VADDPS  Y4, Y1, Y4
-	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y4, 32(CX)
 	VADDPS  X5, X2, X5
-	VMOVUPS X5, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPS X5, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -3500,108 +3615,131 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward24x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward24x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	VMOVUPS 64(R11), Y2
-	VMOVUPS (R11)(R12*1), Y3
-	VMOVUPS 32(R11)(R12*1), Y4
-	VMOVUPS 64(R11)(R12*1), Y5
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Y0
+	VMOVUPS    32(R10), Y1
+	VMOVUPS    64(R10), Y2
+	VMOVUPS    (R10)(R11*1), Y3
+	VMOVUPS    32(R10)(R11*1), Y4
+	VMOVUPS    64(R10)(R11*1), Y5
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Y6
-	VBROADCASTSS (SI)(DX*4), Y7
+	VBROADCASTSS (BX)(CX*4), Y6
+	VBROADCASTSS (BX)(DX*4), Y7
 	SHLL         $0x04, AX
-	VMOVUPS      (DI)(AX*8), Y8
+	VMOVUPS      (SI)(AX*8), Y8
 	VFMADD231PS  Y6, Y0, Y8
 	VFMADD231PS  Y7, Y3, Y8
-	VMOVUPS      Y8, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y8
+	VMOVUPS      Y8, (SI)(AX*8)
+	VMOVUPS      32(SI)(AX*8), Y8
 	VFMADD231PS  Y6, Y1, Y8
 	VFMADD231PS  Y7, Y4, Y8
-	VMOVUPS      Y8, 32(DI)(AX*8)
-	VMOVUPS      64(DI)(AX*8), Y8
+	VMOVUPS      Y8, 32(SI)(AX*8)
+	VMOVUPS      64(SI)(AX*8), Y8
 	VFMADD231PS  Y6, Y2, Y8
 	VFMADD231PS  Y7, Y5, Y8
-	VMOVUPS      Y8, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Y8, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), Y1
+	VMOVUPS    64(CX), Y2
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Y3
-	VMOVUPS 32(BX), Y4
-	VMOVUPS 64(BX), Y5
+	VMOVUPS (AX), Y3
+	VMOVUPS 32(AX), Y4
+	VMOVUPS 64(AX), Y5
 	VADDPS  Y3, Y0, Y3
-	VMOVUPS Y3, (AX)
+	VMOVUPS Y3, (CX)
 	VADDPS  Y4, Y1, Y4
-	VMOVUPS Y4, 32(AX)
+	VMOVUPS Y4, 32(CX)
 	VADDPS  Y5, Y2, Y5
-	VMOVUPS Y5, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPS Y5, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -3694,120 +3832,143 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward32x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward32x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, 64(CX)
+	VMOVUPS Y3, 96(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	VMOVUPS 64(R11), Y2
-	VMOVUPS 96(R11), Y3
-	VMOVUPS (R11)(R12*1), Y4
-	VMOVUPS 32(R11)(R12*1), Y5
-	VMOVUPS 64(R11)(R12*1), Y6
-	VMOVUPS 96(R11)(R12*1), Y7
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Y0
+	VMOVUPS    32(R10), Y1
+	VMOVUPS    64(R10), Y2
+	VMOVUPS    96(R10), Y3
+	VMOVUPS    (R10)(R11*1), Y4
+	VMOVUPS    32(R10)(R11*1), Y5
+	VMOVUPS    64(R10)(R11*1), Y6
+	VMOVUPS    96(R10)(R11*1), Y7
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Y8
-	VBROADCASTSS (SI)(DX*4), Y9
+	VBROADCASTSS (BX)(CX*4), Y8
+	VBROADCASTSS (BX)(DX*4), Y9
 	SHLL         $0x04, AX
-	VMOVUPS      (DI)(AX*8), Y10
+	VMOVUPS      (SI)(AX*8), Y10
 	VFMADD231PS  Y8, Y0, Y10
 	VFMADD231PS  Y9, Y4, Y10
-	VMOVUPS      Y10, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y10
+	VMOVUPS      Y10, (SI)(AX*8)
+	VMOVUPS      32(SI)(AX*8), Y10
 	VFMADD231PS  Y8, Y1, Y10
 	VFMADD231PS  Y9, Y5, Y10
-	VMOVUPS      Y10, 32(DI)(AX*8)
-	VMOVUPS      64(DI)(AX*8), Y10
+	VMOVUPS      Y10, 32(SI)(AX*8)
+	VMOVUPS      64(SI)(AX*8), Y10
 	VFMADD231PS  Y8, Y2, Y10
 	VFMADD231PS  Y9, Y6, Y10
-	VMOVUPS      Y10, 64(DI)(AX*8)
-	VMOVUPS      96(DI)(AX*8), Y10
+	VMOVUPS      Y10, 64(SI)(AX*8)
+	VMOVUPS      96(SI)(AX*8), Y10
 	VFMADD231PS  Y8, Y3, Y10
 	VFMADD231PS  Y9, Y7, Y10
-	VMOVUPS      Y10, 96(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Y10, 96(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), Y1
+	VMOVUPS    64(CX), Y2
+	VMOVUPS    96(CX), Y3
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), Y5
-	VMOVUPS 64(BX), Y6
-	VMOVUPS 96(BX), Y7
+	VMOVUPS (AX), Y4
+	VMOVUPS 32(AX), Y5
+	VMOVUPS 64(AX), Y6
+	VMOVUPS 96(AX), Y7
 	VADDPS  Y4, Y0, Y4
-	VMOVUPS Y4, (AX)
+	VMOVUPS Y4, (CX)
 	VADDPS  Y5, Y1, Y5
-	VMOVUPS Y5, 32(AX)
+	VMOVUPS Y5, 32(CX)
 	VADDPS  Y6, Y2, Y6
-	VMOVUPS Y6, 64(AX)
+	VMOVUPS Y6, 64(CX)
 	VADDPS  Y7, Y3, Y7
-	VMOVUPS Y7, 96(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPS Y7, 96(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -3912,133 +4073,156 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward36x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward36x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS X4, X4, X4
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
-	VMOVUPS X4, 128(AX)
-	ADDQ    $0x000000c0, AX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, 64(CX)
+	VMOVUPS Y3, 96(CX)
+	VMOVUPS X4, 128(CX)
+	ADDQ    $0x000000c0, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x000000c0, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x000000c0, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	VMOVUPS 64(R11), Y2
-	VMOVUPS 96(R11), Y3
-	VMOVUPS 128(R11), X4
-	VMOVUPS (R11)(R12*1), Y5
-	VMOVUPS 32(R11)(R12*1), Y6
-	VMOVUPS 64(R11)(R12*1), Y7
-	VMOVUPS 96(R11)(R12*1), Y8
-	VMOVUPS 128(R11)(R12*1), X9
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Y0
+	VMOVUPS    32(R10), Y1
+	VMOVUPS    64(R10), Y2
+	VMOVUPS    96(R10), Y3
+	VMOVUPS    128(R10), X4
+	VMOVUPS    (R10)(R11*1), Y5
+	VMOVUPS    32(R10)(R11*1), Y6
+	VMOVUPS    64(R10)(R11*1), Y7
+	VMOVUPS    96(R10)(R11*1), Y8
+	VMOVUPS    128(R10)(R11*1), X9
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Y10
-	VBROADCASTSS (SI)(DX*4), Y11
+	VBROADCASTSS (BX)(CX*4), Y10
+	VBROADCASTSS (BX)(DX*4), Y11
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (DI)(AX*8), Y12
+	VMOVUPS      (SI)(AX*8), Y12
 	VFMADD231PS  Y10, Y0, Y12
 	VFMADD231PS  Y11, Y5, Y12
-	VMOVUPS      Y12, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y12
+	VMOVUPS      Y12, (SI)(AX*8)
+	VMOVUPS      32(SI)(AX*8), Y12
 	VFMADD231PS  Y10, Y1, Y12
 	VFMADD231PS  Y11, Y6, Y12
-	VMOVUPS      Y12, 32(DI)(AX*8)
-	VMOVUPS      64(DI)(AX*8), Y12
+	VMOVUPS      Y12, 32(SI)(AX*8)
+	VMOVUPS      64(SI)(AX*8), Y12
 	VFMADD231PS  Y10, Y2, Y12
 	VFMADD231PS  Y11, Y7, Y12
-	VMOVUPS      Y12, 64(DI)(AX*8)
-	VMOVUPS      96(DI)(AX*8), Y12
+	VMOVUPS      Y12, 64(SI)(AX*8)
+	VMOVUPS      96(SI)(AX*8), Y12
 	VFMADD231PS  Y10, Y3, Y12
 	VFMADD231PS  Y11, Y8, Y12
-	VMOVUPS      Y12, 96(DI)(AX*8)
-	VMOVUPS      128(DI)(AX*8), X12
+	VMOVUPS      Y12, 96(SI)(AX*8)
+	VMOVUPS      128(SI)(AX*8), X12
 	VFMADD231PS  X10, X4, X12
 	VFMADD231PS  X11, X9, X12
-	VMOVUPS      X12, 128(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      X12, 128(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	VMOVUPS 128(AX), X4
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), Y1
+	VMOVUPS    64(CX), Y2
+	VMOVUPS    96(CX), Y3
+	VMOVUPS    128(CX), X4
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Y5
-	VMOVUPS 32(BX), Y6
-	VMOVUPS 64(BX), Y7
-	VMOVUPS 96(BX), Y8
-	VMOVUPS 128(BX), X9
+	VMOVUPS (AX), Y5
+	VMOVUPS 32(AX), Y6
+	VMOVUPS 64(AX), Y7
+	VMOVUPS 96(AX), Y8
+	VMOVUPS 128(AX), X9
 	VADDPS  Y5, Y0, Y5
-	VMOVUPS Y5, (AX)
+	VMOVUPS Y5, (CX)
 	VADDPS  Y6, Y1, Y6
-	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y6, 32(CX)
 	VADDPS  Y7, Y2, Y7
-	VMOVUPS Y7, 64(AX)
+	VMOVUPS Y7, 64(CX)
 	VADDPS  Y8, Y3, Y8
-	VMOVUPS Y8, 96(AX)
+	VMOVUPS Y8, 96(CX)
 	VADDPS  X9, X4, X9
-	VMOVUPS X9, 128(AX)
-	ADDQ    $0x000000c0, BX
-	ADDQ    DX, AX
+	VMOVUPS X9, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -4156,133 +4340,156 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward40x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward40x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y3, 96(AX)
-	VMOVUPS Y4, 128(AX)
-	ADDQ    $0x000000c0, AX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, 64(CX)
+	VMOVUPS Y3, 96(CX)
+	VMOVUPS Y4, 128(CX)
+	ADDQ    $0x000000c0, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x000000c0, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x000000c0, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	VMOVUPS 64(R11), Y2
-	VMOVUPS 96(R11), Y3
-	VMOVUPS 128(R11), Y4
-	VMOVUPS (R11)(R12*1), Y5
-	VMOVUPS 32(R11)(R12*1), Y6
-	VMOVUPS 64(R11)(R12*1), Y7
-	VMOVUPS 96(R11)(R12*1), Y8
-	VMOVUPS 128(R11)(R12*1), Y9
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Y0
+	VMOVUPS    32(R10), Y1
+	VMOVUPS    64(R10), Y2
+	VMOVUPS    96(R10), Y3
+	VMOVUPS    128(R10), Y4
+	VMOVUPS    (R10)(R11*1), Y5
+	VMOVUPS    32(R10)(R11*1), Y6
+	VMOVUPS    64(R10)(R11*1), Y7
+	VMOVUPS    96(R10)(R11*1), Y8
+	VMOVUPS    128(R10)(R11*1), Y9
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Y10
-	VBROADCASTSS (SI)(DX*4), Y11
+	VBROADCASTSS (BX)(CX*4), Y10
+	VBROADCASTSS (BX)(DX*4), Y11
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (DI)(AX*8), Y12
+	VMOVUPS      (SI)(AX*8), Y12
 	VFMADD231PS  Y10, Y0, Y12
 	VFMADD231PS  Y11, Y5, Y12
-	VMOVUPS      Y12, (DI)(AX*8)
-	VMOVUPS      32(DI)(AX*8), Y12
+	VMOVUPS      Y12, (SI)(AX*8)
+	VMOVUPS      32(SI)(AX*8), Y12
 	VFMADD231PS  Y10, Y1, Y12
 	VFMADD231PS  Y11, Y6, Y12
-	VMOVUPS      Y12, 32(DI)(AX*8)
-	VMOVUPS      64(DI)(AX*8), Y12
+	VMOVUPS      Y12, 32(SI)(AX*8)
+	VMOVUPS      64(SI)(AX*8), Y12
 	VFMADD231PS  Y10, Y2, Y12
 	VFMADD231PS  Y11, Y7, Y12
-	VMOVUPS      Y12, 64(DI)(AX*8)
-	VMOVUPS      96(DI)(AX*8), Y12
+	VMOVUPS      Y12, 64(SI)(AX*8)
+	VMOVUPS      96(SI)(AX*8), Y12
 	VFMADD231PS  Y10, Y3, Y12
 	VFMADD231PS  Y11, Y8, Y12
-	VMOVUPS      Y12, 96(DI)(AX*8)
-	VMOVUPS      128(DI)(AX*8), Y12
+	VMOVUPS      Y12, 96(SI)(AX*8)
+	VMOVUPS      128(SI)(AX*8), Y12
 	VFMADD231PS  Y10, Y4, Y12
 	VFMADD231PS  Y11, Y9, Y12
-	VMOVUPS      Y12, 128(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Y12, 128(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	VMOVUPS 128(AX), Y4
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Y0
+	VMOVUPS    32(CX), Y1
+	VMOVUPS    64(CX), Y2
+	VMOVUPS    96(CX), Y3
+	VMOVUPS    128(CX), Y4
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Y5
-	VMOVUPS 32(BX), Y6
-	VMOVUPS 64(BX), Y7
-	VMOVUPS 96(BX), Y8
-	VMOVUPS 128(BX), Y9
+	VMOVUPS (AX), Y5
+	VMOVUPS 32(AX), Y6
+	VMOVUPS 64(AX), Y7
+	VMOVUPS 96(AX), Y8
+	VMOVUPS 128(AX), Y9
 	VADDPS  Y5, Y0, Y5
-	VMOVUPS Y5, (AX)
+	VMOVUPS Y5, (CX)
 	VADDPS  Y6, Y1, Y6
-	VMOVUPS Y6, 32(AX)
+	VMOVUPS Y6, 32(CX)
 	VADDPS  Y7, Y2, Y7
-	VMOVUPS Y7, 64(AX)
+	VMOVUPS Y7, 64(CX)
 	VADDPS  Y8, Y3, Y8
-	VMOVUPS Y8, 96(AX)
+	VMOVUPS Y8, 96(CX)
 	VADDPS  Y9, Y4, Y9
-	VMOVUPS Y9, 128(AX)
-	ADDQ    $0x000000c0, BX
-	ADDQ    DX, AX
+	VMOVUPS Y9, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -7701,84 +7908,107 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward2x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward2x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPD X0, X0, X0
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD X0, (AX)
-	ADDQ    $0x00000010, AX
+	VMOVUPD X0, (CX)
+	ADDQ    $0x00000010, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000010, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000010, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPD (R11), X0
-	VMOVUPD (R11)(R12*1), X1
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), X0
+	VMOVUPD    (R10)(R11*1), X1
 
 loop:
-	MOVL        (R13), AX
+	MOVL        (R12), AX
 	MOVBLZX     AL, CX
 	MOVBLZX     AH, DX
 	SHRL        $0x10, AX
-	VMOVDDUP    (SI)(CX*8), X2
-	VMOVDDUP    (SI)(DX*8), X3
+	VMOVDDUP    (BX)(CX*8), X2
+	VMOVDDUP    (BX)(DX*8), X3
 	SHLL        $0x01, AX
-	VMOVUPD     (DI)(AX*8), X4
+	VMOVUPD     (SI)(AX*8), X4
 	VFMADD231PD X2, X0, X4
 	VFMADD231PD X3, X1, X4
-	VMOVUPD     X4, (DI)(AX*8)
-	ADDQ        $0x04, R13
-	CMPQ        R13, R14
+	VMOVUPD     X4, (SI)(AX*8)
+	ADDQ        $0x04, R12
+	CMPQ        R12, R13
 	JNE         loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), X0
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), X0
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), X1
+	VMOVUPD (AX), X1
 	VADDPD  X1, X0, X1
-	VMOVUPD X1, (AX)
-	ADDQ    $0x00000010, BX
-	ADDQ    DX, AX
+	VMOVUPD X1, (CX)
+	ADDQ    $0x00000010, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -7847,84 +8077,107 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward4x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward4x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Y0, (AX)
-	ADDQ    $0x00000020, AX
+	VMOVUPD Y0, (CX)
+	ADDQ    $0x00000020, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000020, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000020, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPD (R11), Y0
-	VMOVUPD (R11)(R12*1), Y1
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Y0
+	VMOVUPD    (R10)(R11*1), Y1
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Y2
-	VBROADCASTSD (SI)(DX*8), Y3
+	VBROADCASTSD (BX)(CX*8), Y2
+	VBROADCASTSD (BX)(DX*8), Y3
 	SHLL         $0x02, AX
-	VMOVUPD      (DI)(AX*8), Y4
+	VMOVUPD      (SI)(AX*8), Y4
 	VFMADD231PD  Y2, Y0, Y4
 	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, (DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Y4, (SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Y0
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Y0
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Y1
+	VMOVUPD (AX), Y1
 	VADDPD  Y1, Y0, Y1
-	VMOVUPD Y1, (AX)
-	ADDQ    $0x00000020, BX
-	ADDQ    DX, AX
+	VMOVUPD Y1, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -7993,96 +8246,119 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward6x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward6x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Y0, (AX)
-	VMOVUPD X1, 32(AX)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Y0, (CX)
+	VMOVUPD X1, 32(CX)
+	ADDQ    $0x00000040, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000040, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000040, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), X1
-	VMOVUPD (R11)(R12*1), Y2
-	VMOVUPD 32(R11)(R12*1), X3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Y0
+	VMOVUPD    32(R10), X1
+	VMOVUPD    (R10)(R11*1), Y2
+	VMOVUPD    32(R10)(R11*1), X3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Y4
-	VBROADCASTSD (SI)(DX*8), Y5
+	VBROADCASTSD (BX)(CX*8), Y4
+	VBROADCASTSD (BX)(DX*8), Y5
 	SHLL         $0x03, AX
-	VMOVUPD      (DI)(AX*8), Y6
+	VMOVUPD      (SI)(AX*8), Y6
 	VFMADD231PD  Y4, Y0, Y6
 	VFMADD231PD  Y5, Y2, Y6
-	VMOVUPD      Y6, (DI)(AX*8)
-	VMOVUPD      32(DI)(AX*8), X6
+	VMOVUPD      Y6, (SI)(AX*8)
+	VMOVUPD      32(SI)(AX*8), X6
 	VFMADD231PD  X4, X1, X6
 	VFMADD231PD  X5, X3, X6
-	VMOVUPD      X6, 32(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      X6, 32(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Y0
-	VMOVUPD 32(AX), X1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Y0
+	VMOVUPD    32(CX), X1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Y2
-	VMOVUPD 32(BX), X3
+	VMOVUPD (AX), Y2
+	VMOVUPD 32(AX), X3
 	VADDPD  Y2, Y0, Y2
-	VMOVUPD Y2, (AX)
+	VMOVUPD Y2, (CX)
 	VADDPD  X3, X1, X3
-	VMOVUPD X3, 32(AX)
-	ADDQ    $0x00000040, BX
-	ADDQ    DX, AX
+	VMOVUPD X3, 32(CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -8163,96 +8439,119 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward8x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward8x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Y0, (AX)
-	VMOVUPD Y1, 32(AX)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Y0, (CX)
+	VMOVUPD Y1, 32(CX)
+	ADDQ    $0x00000040, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000040, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000040, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	VMOVUPD (R11)(R12*1), Y2
-	VMOVUPD 32(R11)(R12*1), Y3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Y0
+	VMOVUPD    32(R10), Y1
+	VMOVUPD    (R10)(R11*1), Y2
+	VMOVUPD    32(R10)(R11*1), Y3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Y4
-	VBROADCASTSD (SI)(DX*8), Y5
+	VBROADCASTSD (BX)(CX*8), Y4
+	VBROADCASTSD (BX)(DX*8), Y5
 	SHLL         $0x03, AX
-	VMOVUPD      (DI)(AX*8), Y6
+	VMOVUPD      (SI)(AX*8), Y6
 	VFMADD231PD  Y4, Y0, Y6
 	VFMADD231PD  Y5, Y2, Y6
-	VMOVUPD      Y6, (DI)(AX*8)
-	VMOVUPD      32(DI)(AX*8), Y6
+	VMOVUPD      Y6, (SI)(AX*8)
+	VMOVUPD      32(SI)(AX*8), Y6
 	VFMADD231PD  Y4, Y1, Y6
 	VFMADD231PD  Y5, Y3, Y6
-	VMOVUPD      Y6, 32(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Y6, 32(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Y0
-	VMOVUPD 32(AX), Y1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Y0
+	VMOVUPD    32(CX), Y1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Y2
-	VMOVUPD 32(BX), Y3
+	VMOVUPD (AX), Y2
+	VMOVUPD 32(AX), Y3
 	VADDPD  Y2, Y0, Y2
-	VMOVUPD Y2, (AX)
+	VMOVUPD Y2, (CX)
 	VADDPD  Y3, Y1, Y3
-	VMOVUPD Y3, 32(AX)
-	ADDQ    $0x00000040, BX
-	ADDQ    DX, AX
+	VMOVUPD Y3, 32(CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -8333,108 +8632,131 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward10x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward10x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Y0, (AX)
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD X2, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPD Y0, (CX)
+	VMOVUPD Y1, 32(CX)
+	VMOVUPD X2, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	VMOVUPD 64(R11), X2
-	VMOVUPD (R11)(R12*1), Y3
-	VMOVUPD 32(R11)(R12*1), Y4
-	VMOVUPD 64(R11)(R12*1), X5
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Y0
+	VMOVUPD    32(R10), Y1
+	VMOVUPD    64(R10), X2
+	VMOVUPD    (R10)(R11*1), Y3
+	VMOVUPD    32(R10)(R11*1), Y4
+	VMOVUPD    64(R10)(R11*1), X5
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Y6
-	VBROADCASTSD (SI)(DX*8), Y7
+	VBROADCASTSD (BX)(CX*8), Y6
+	VBROADCASTSD (BX)(DX*8), Y7
 	SHLL         $0x04, AX
-	VMOVUPD      (DI)(AX*8), Y8
+	VMOVUPD      (SI)(AX*8), Y8
 	VFMADD231PD  Y6, Y0, Y8
 	VFMADD231PD  Y7, Y3, Y8
-	VMOVUPD      Y8, (DI)(AX*8)
-	VMOVUPD      32(DI)(AX*8), Y8
+	VMOVUPD      Y8, (SI)(AX*8)
+	VMOVUPD      32(SI)(AX*8), Y8
 	VFMADD231PD  Y6, Y1, Y8
 	VFMADD231PD  Y7, Y4, Y8
-	VMOVUPD      Y8, 32(DI)(AX*8)
-	VMOVUPD      64(DI)(AX*8), X8
+	VMOVUPD      Y8, 32(SI)(AX*8)
+	VMOVUPD      64(SI)(AX*8), X8
 	VFMADD231PD  X6, X2, X8
 	VFMADD231PD  X7, X5, X8
-	VMOVUPD      X8, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      X8, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Y0
-	VMOVUPD 32(AX), Y1
-	VMOVUPD 64(AX), X2
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Y0
+	VMOVUPD    32(CX), Y1
+	VMOVUPD    64(CX), X2
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Y3
-	VMOVUPD 32(BX), Y4
-	VMOVUPD 64(BX), X5
+	VMOVUPD (AX), Y3
+	VMOVUPD 32(AX), Y4
+	VMOVUPD 64(AX), X5
 	VADDPD  Y3, Y0, Y3
-	VMOVUPD Y3, (AX)
+	VMOVUPD Y3, (CX)
 	VADDPD  Y4, Y1, Y4
-	VMOVUPD Y4, 32(AX)
+	VMOVUPD Y4, 32(CX)
 	VADDPD  X5, X2, X5
-	VMOVUPD X5, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPD X5, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -8527,108 +8849,131 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward12x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward12x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Y0, (AX)
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD Y2, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPD Y0, (CX)
+	VMOVUPD Y1, 32(CX)
+	VMOVUPD Y2, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	VMOVUPD 64(R11), Y2
-	VMOVUPD (R11)(R12*1), Y3
-	VMOVUPD 32(R11)(R12*1), Y4
-	VMOVUPD 64(R11)(R12*1), Y5
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Y0
+	VMOVUPD    32(R10), Y1
+	VMOVUPD    64(R10), Y2
+	VMOVUPD    (R10)(R11*1), Y3
+	VMOVUPD    32(R10)(R11*1), Y4
+	VMOVUPD    64(R10)(R11*1), Y5
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Y6
-	VBROADCASTSD (SI)(DX*8), Y7
+	VBROADCASTSD (BX)(CX*8), Y6
+	VBROADCASTSD (BX)(DX*8), Y7
 	SHLL         $0x04, AX
-	VMOVUPD      (DI)(AX*8), Y8
+	VMOVUPD      (SI)(AX*8), Y8
 	VFMADD231PD  Y6, Y0, Y8
 	VFMADD231PD  Y7, Y3, Y8
-	VMOVUPD      Y8, (DI)(AX*8)
-	VMOVUPD      32(DI)(AX*8), Y8
+	VMOVUPD      Y8, (SI)(AX*8)
+	VMOVUPD      32(SI)(AX*8), Y8
 	VFMADD231PD  Y6, Y1, Y8
 	VFMADD231PD  Y7, Y4, Y8
-	VMOVUPD      Y8, 32(DI)(AX*8)
-	VMOVUPD      64(DI)(AX*8), Y8
+	VMOVUPD      Y8, 32(SI)(AX*8)
+	VMOVUPD      64(SI)(AX*8), Y8
 	VFMADD231PD  Y6, Y2, Y8
 	VFMADD231PD  Y7, Y5, Y8
-	VMOVUPD      Y8, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Y8, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Y0
-	VMOVUPD 32(AX), Y1
-	VMOVUPD 64(AX), Y2
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Y0
+	VMOVUPD    32(CX), Y1
+	VMOVUPD    64(CX), Y2
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Y3
-	VMOVUPD 32(BX), Y4
-	VMOVUPD 64(BX), Y5
+	VMOVUPD (AX), Y3
+	VMOVUPD 32(AX), Y4
+	VMOVUPD 64(AX), Y5
 	VADDPD  Y3, Y0, Y3
-	VMOVUPD Y3, (AX)
+	VMOVUPD Y3, (CX)
 	VADDPD  Y4, Y1, Y4
-	VMOVUPD Y4, 32(AX)
+	VMOVUPD Y4, 32(CX)
 	VADDPD  Y5, Y2, Y5
-	VMOVUPD Y5, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPD Y5, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -8721,120 +9066,143 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward16x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward16x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Y0, (AX)
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD Y2, 64(AX)
-	VMOVUPD Y3, 96(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPD Y0, (CX)
+	VMOVUPD Y1, 32(CX)
+	VMOVUPD Y2, 64(CX)
+	VMOVUPD Y3, 96(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	VMOVUPD 64(R11), Y2
-	VMOVUPD 96(R11), Y3
-	VMOVUPD (R11)(R12*1), Y4
-	VMOVUPD 32(R11)(R12*1), Y5
-	VMOVUPD 64(R11)(R12*1), Y6
-	VMOVUPD 96(R11)(R12*1), Y7
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Y0
+	VMOVUPD    32(R10), Y1
+	VMOVUPD    64(R10), Y2
+	VMOVUPD    96(R10), Y3
+	VMOVUPD    (R10)(R11*1), Y4
+	VMOVUPD    32(R10)(R11*1), Y5
+	VMOVUPD    64(R10)(R11*1), Y6
+	VMOVUPD    96(R10)(R11*1), Y7
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Y8
-	VBROADCASTSD (SI)(DX*8), Y9
+	VBROADCASTSD (BX)(CX*8), Y8
+	VBROADCASTSD (BX)(DX*8), Y9
 	SHLL         $0x04, AX
-	VMOVUPD      (DI)(AX*8), Y10
+	VMOVUPD      (SI)(AX*8), Y10
 	VFMADD231PD  Y8, Y0, Y10
 	VFMADD231PD  Y9, Y4, Y10
-	VMOVUPD      Y10, (DI)(AX*8)
-	VMOVUPD      32(DI)(AX*8), Y10
+	VMOVUPD      Y10, (SI)(AX*8)
+	VMOVUPD      32(SI)(AX*8), Y10
 	VFMADD231PD  Y8, Y1, Y10
 	VFMADD231PD  Y9, Y5, Y10
-	VMOVUPD      Y10, 32(DI)(AX*8)
-	VMOVUPD      64(DI)(AX*8), Y10
+	VMOVUPD      Y10, 32(SI)(AX*8)
+	VMOVUPD      64(SI)(AX*8), Y10
 	VFMADD231PD  Y8, Y2, Y10
 	VFMADD231PD  Y9, Y6, Y10
-	VMOVUPD      Y10, 64(DI)(AX*8)
-	VMOVUPD      96(DI)(AX*8), Y10
+	VMOVUPD      Y10, 64(SI)(AX*8)
+	VMOVUPD      96(SI)(AX*8), Y10
 	VFMADD231PD  Y8, Y3, Y10
 	VFMADD231PD  Y9, Y7, Y10
-	VMOVUPD      Y10, 96(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Y10, 96(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Y0
-	VMOVUPD 32(AX), Y1
-	VMOVUPD 64(AX), Y2
-	VMOVUPD 96(AX), Y3
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Y0
+	VMOVUPD    32(CX), Y1
+	VMOVUPD    64(CX), Y2
+	VMOVUPD    96(CX), Y3
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Y4
-	VMOVUPD 32(BX), Y5
-	VMOVUPD 64(BX), Y6
-	VMOVUPD 96(BX), Y7
+	VMOVUPD (AX), Y4
+	VMOVUPD 32(AX), Y5
+	VMOVUPD 64(AX), Y6
+	VMOVUPD 96(AX), Y7
 	VADDPD  Y4, Y0, Y4
-	VMOVUPD Y4, (AX)
+	VMOVUPD Y4, (CX)
 	VADDPD  Y5, Y1, Y5
-	VMOVUPD Y5, 32(AX)
+	VMOVUPD Y5, 32(CX)
 	VADDPD  Y6, Y2, Y6
-	VMOVUPD Y6, 64(AX)
+	VMOVUPD Y6, 64(CX)
 	VADDPD  Y7, Y3, Y7
-	VMOVUPD Y7, 96(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPD Y7, 96(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -8939,133 +9307,156 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward18x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward18x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD X4, X4, X4
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Y0, (AX)
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD Y2, 64(AX)
-	VMOVUPD Y3, 96(AX)
-	VMOVUPD X4, 128(AX)
-	ADDQ    $0x000000c0, AX
+	VMOVUPD Y0, (CX)
+	VMOVUPD Y1, 32(CX)
+	VMOVUPD Y2, 64(CX)
+	VMOVUPD Y3, 96(CX)
+	VMOVUPD X4, 128(CX)
+	ADDQ    $0x000000c0, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x000000c0, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x000000c0, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	VMOVUPD 64(R11), Y2
-	VMOVUPD 96(R11), Y3
-	VMOVUPD 128(R11), X4
-	VMOVUPD (R11)(R12*1), Y5
-	VMOVUPD 32(R11)(R12*1), Y6
-	VMOVUPD 64(R11)(R12*1), Y7
-	VMOVUPD 96(R11)(R12*1), Y8
-	VMOVUPD 128(R11)(R12*1), X9
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Y0
+	VMOVUPD    32(R10), Y1
+	VMOVUPD    64(R10), Y2
+	VMOVUPD    96(R10), Y3
+	VMOVUPD    128(R10), X4
+	VMOVUPD    (R10)(R11*1), Y5
+	VMOVUPD    32(R10)(R11*1), Y6
+	VMOVUPD    64(R10)(R11*1), Y7
+	VMOVUPD    96(R10)(R11*1), Y8
+	VMOVUPD    128(R10)(R11*1), X9
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Y10
-	VBROADCASTSD (SI)(DX*8), Y11
+	VBROADCASTSD (BX)(CX*8), Y10
+	VBROADCASTSD (BX)(DX*8), Y11
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (DI)(AX*8), Y12
+	VMOVUPD      (SI)(AX*8), Y12
 	VFMADD231PD  Y10, Y0, Y12
 	VFMADD231PD  Y11, Y5, Y12
-	VMOVUPD      Y12, (DI)(AX*8)
-	VMOVUPD      32(DI)(AX*8), Y12
+	VMOVUPD      Y12, (SI)(AX*8)
+	VMOVUPD      32(SI)(AX*8), Y12
 	VFMADD231PD  Y10, Y1, Y12
 	VFMADD231PD  Y11, Y6, Y12
-	VMOVUPD      Y12, 32(DI)(AX*8)
-	VMOVUPD      64(DI)(AX*8), Y12
+	VMOVUPD      Y12, 32(SI)(AX*8)
+	VMOVUPD      64(SI)(AX*8), Y12
 	VFMADD231PD  Y10, Y2, Y12
 	VFMADD231PD  Y11, Y7, Y12
-	VMOVUPD      Y12, 64(DI)(AX*8)
-	VMOVUPD      96(DI)(AX*8), Y12
+	VMOVUPD      Y12, 64(SI)(AX*8)
+	VMOVUPD      96(SI)(AX*8), Y12
 	VFMADD231PD  Y10, Y3, Y12
 	VFMADD231PD  Y11, Y8, Y12
-	VMOVUPD      Y12, 96(DI)(AX*8)
-	VMOVUPD      128(DI)(AX*8), X12
+	VMOVUPD      Y12, 96(SI)(AX*8)
+	VMOVUPD      128(SI)(AX*8), X12
 	VFMADD231PD  X10, X4, X12
 	VFMADD231PD  X11, X9, X12
-	VMOVUPD      X12, 128(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      X12, 128(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Y0
-	VMOVUPD 32(AX), Y1
-	VMOVUPD 64(AX), Y2
-	VMOVUPD 96(AX), Y3
-	VMOVUPD 128(AX), X4
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Y0
+	VMOVUPD    32(CX), Y1
+	VMOVUPD    64(CX), Y2
+	VMOVUPD    96(CX), Y3
+	VMOVUPD    128(CX), X4
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Y5
-	VMOVUPD 32(BX), Y6
-	VMOVUPD 64(BX), Y7
-	VMOVUPD 96(BX), Y8
-	VMOVUPD 128(BX), X9
+	VMOVUPD (AX), Y5
+	VMOVUPD 32(AX), Y6
+	VMOVUPD 64(AX), Y7
+	VMOVUPD 96(AX), Y8
+	VMOVUPD 128(AX), X9
 	VADDPD  Y5, Y0, Y5
-	VMOVUPD Y5, (AX)
+	VMOVUPD Y5, (CX)
 	VADDPD  Y6, Y1, Y6
-	VMOVUPD Y6, 32(AX)
+	VMOVUPD Y6, 32(CX)
 	VADDPD  Y7, Y2, Y7
-	VMOVUPD Y7, 64(AX)
+	VMOVUPD Y7, 64(CX)
 	VADDPD  Y8, Y3, Y8
-	VMOVUPD Y8, 96(AX)
+	VMOVUPD Y8, 96(CX)
 	VADDPD  X9, X4, X9
-	VMOVUPD X9, 128(AX)
-	ADDQ    $0x000000c0, BX
-	ADDQ    DX, AX
+	VMOVUPD X9, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -9183,133 +9574,156 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, FMA3
-TEXT ·avx2PairsForward20x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·avx2PairsForward20x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Y0, (AX)
-	VMOVUPD Y1, 32(AX)
-	VMOVUPD Y2, 64(AX)
-	VMOVUPD Y3, 96(AX)
-	VMOVUPD Y4, 128(AX)
-	ADDQ    $0x000000c0, AX
+	VMOVUPD Y0, (CX)
+	VMOVUPD Y1, 32(CX)
+	VMOVUPD Y2, 64(CX)
+	VMOVUPD Y3, 96(CX)
+	VMOVUPD Y4, 128(CX)
+	ADDQ    $0x000000c0, CX
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x000000c0, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x000000c0, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ    $0x01, R10
-	JLT     done
-	ADDQ    $0x04, R9
-	MOVQ    R14, R13
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
-	CMPQ    R13, R14
-	JEQ     skip
-	VMOVUPD (R11), Y0
-	VMOVUPD 32(R11), Y1
-	VMOVUPD 64(R11), Y2
-	VMOVUPD 96(R11), Y3
-	VMOVUPD 128(R11), Y4
-	VMOVUPD (R11)(R12*1), Y5
-	VMOVUPD 32(R11)(R12*1), Y6
-	VMOVUPD 64(R11)(R12*1), Y7
-	VMOVUPD 96(R11)(R12*1), Y8
-	VMOVUPD 128(R11)(R12*1), Y9
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Y0
+	VMOVUPD    32(R10), Y1
+	VMOVUPD    64(R10), Y2
+	VMOVUPD    96(R10), Y3
+	VMOVUPD    128(R10), Y4
+	VMOVUPD    (R10)(R11*1), Y5
+	VMOVUPD    32(R10)(R11*1), Y6
+	VMOVUPD    64(R10)(R11*1), Y7
+	VMOVUPD    96(R10)(R11*1), Y8
+	VMOVUPD    128(R10)(R11*1), Y9
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Y10
-	VBROADCASTSD (SI)(DX*8), Y11
+	VBROADCASTSD (BX)(CX*8), Y10
+	VBROADCASTSD (BX)(DX*8), Y11
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (DI)(AX*8), Y12
+	VMOVUPD      (SI)(AX*8), Y12
 	VFMADD231PD  Y10, Y0, Y12
 	VFMADD231PD  Y11, Y5, Y12
-	VMOVUPD      Y12, (DI)(AX*8)
-	VMOVUPD      32(DI)(AX*8), Y12
+	VMOVUPD      Y12, (SI)(AX*8)
+	VMOVUPD      32(SI)(AX*8), Y12
 	VFMADD231PD  Y10, Y1, Y12
 	VFMADD231PD  Y11, Y6, Y12
-	VMOVUPD      Y12, 32(DI)(AX*8)
-	VMOVUPD      64(DI)(AX*8), Y12
+	VMOVUPD      Y12, 32(SI)(AX*8)
+	VMOVUPD      64(SI)(AX*8), Y12
 	VFMADD231PD  Y10, Y2, Y12
 	VFMADD231PD  Y11, Y7, Y12
-	VMOVUPD      Y12, 64(DI)(AX*8)
-	VMOVUPD      96(DI)(AX*8), Y12
+	VMOVUPD      Y12, 64(SI)(AX*8)
+	VMOVUPD      96(SI)(AX*8), Y12
 	VFMADD231PD  Y10, Y3, Y12
 	VFMADD231PD  Y11, Y8, Y12
-	VMOVUPD      Y12, 96(DI)(AX*8)
-	VMOVUPD      128(DI)(AX*8), Y12
+	VMOVUPD      Y12, 96(SI)(AX*8)
+	VMOVUPD      128(SI)(AX*8), Y12
 	VFMADD231PD  Y10, Y4, Y12
 	VFMADD231PD  Y11, Y9, Y12
-	VMOVUPD      Y12, 128(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Y12, 128(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Y0
-	VMOVUPD 32(AX), Y1
-	VMOVUPD 64(AX), Y2
-	VMOVUPD 96(AX), Y3
-	VMOVUPD 128(AX), Y4
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Y0
+	VMOVUPD    32(CX), Y1
+	VMOVUPD    64(CX), Y2
+	VMOVUPD    96(CX), Y3
+	VMOVUPD    128(CX), Y4
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Y5
-	VMOVUPD 32(BX), Y6
-	VMOVUPD 64(BX), Y7
-	VMOVUPD 96(BX), Y8
-	VMOVUPD 128(BX), Y9
+	VMOVUPD (AX), Y5
+	VMOVUPD 32(AX), Y6
+	VMOVUPD 64(AX), Y7
+	VMOVUPD 96(AX), Y8
+	VMOVUPD 128(AX), Y9
 	VADDPD  Y5, Y0, Y5
-	VMOVUPD Y5, (AX)
+	VMOVUPD Y5, (CX)
 	VADDPD  Y6, Y1, Y6
-	VMOVUPD Y6, 32(AX)
+	VMOVUPD Y6, 32(CX)
 	VADDPD  Y7, Y2, Y7
-	VMOVUPD Y7, 64(AX)
+	VMOVUPD Y7, 64(CX)
 	VADDPD  Y8, Y3, Y8
-	VMOVUPD Y8, 96(AX)
+	VMOVUPD Y8, 96(CX)
 	VADDPD  Y9, Y4, Y9
-	VMOVUPD Y9, 128(AX)
-	ADDQ    $0x000000c0, BX
-	ADDQ    DX, AX
+	VMOVUPD Y9, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -10501,90 +10915,65 @@ DATA avx2Places<>+30(SB)/1, $0x00
 DATA avx2Places<>+31(SB)/1, $0x00
 GLOBL avx2Places<>(SB), RODATA|NOPTR, $32
 
-// func avx2ListPairs(entries *uint32, starts *int32, images **byte, ahead *uintptr, first int, n int)
-// Requires: AVX, AVX2, CMOV, MMX+, POPCNT
-TEXT ·avx2ListPairs(SB), $512-48
+// func avx2ListPairs(entries *uint32, starts *int32, images **byte, first int, n int)
+// Requires: AVX, AVX2, POPCNT
+TEXT ·avx2ListPairs(SB), $512-40
 	MOVQ         entries+0(FP), AX
 	MOVQ         starts+8(FP), CX
 	MOVQ         images+16(FP), DX
-	MOVQ         ahead+24(FP), BX
-	LEAQ         avx2Fronts<>+0(SB), SI
+	LEAQ         avx2Fronts<>+0(SB), BX
 	VPXOR        Y0, Y0, Y0
-	MOVQ         first+32(FP), DI
-	SHLQ         $0x10, DI
-	VMOVQ        DI, X1
+	MOVQ         first+24(FP), SI
+	SHLQ         $0x10, SI
+	VMOVQ        SI, X1
 	VPBROADCASTD X1, Y1
-	MOVQ         n+40(FP), DI
-	MOVLQSX      (CX), R8
-	LEAQ         (AX)(R8*4), R8
-	XORQ         R9, R9
-	MOVQ         BX, R10
-	XORQ         R11, R11
+	MOVQ         n+32(FP), SI
+	MOVLQSX      (CX), DI
+	LEAQ         (AX)(DI*4), DI
+	XORQ         R8, R8
 
 loop:
-	CMPQ       R9, DI
+	CMPQ       R8, SI
 	JGE        done
-	MOVQ       (R10), R12
-	PREFETCHT1 (R12)(R11*1)
-	MOVQ       8(R10), R12
-	PREFETCHT1 (R12)(R11*1)
-	MOVQ       16(R10), R12
-	PREFETCHT1 (R12)(R11*1)
-	MOVQ       24(R10), R12
-	PREFETCHT1 (R12)(R11*1)
-	MOVQ       32(R10), R12
-	PREFETCHT1 (R12)(R11*1)
-	MOVQ       40(R10), R12
-	PREFETCHT1 (R12)(R11*1)
-	MOVQ       48(R10), R12
-	PREFETCHT1 (R12)(R11*1)
-	MOVQ       56(R10), R12
-	PREFETCHT1 (R12)(R11*1)
-	ADDQ       $0x00000040, R10
-	LEAQ       512(BX), R12
-	LEAQ       64(R11), R13
-	CMPQ       R10, R12
-	CMOVQEQ    R13, R11
-	CMOVQEQ    BX, R10
-	MOVQ       (DX), R12
-	VMOVQ      (R12)(R9*1), X2
-	MOVQ       64(DX), R12
-	VMOVQ      (R12)(R9*1), X3
+	MOVQ       (DX), R9
+	VMOVQ      (R9)(R8*1), X2
+	MOVQ       64(DX), R9
+	VMOVQ      (R9)(R8*1), X3
 	VPUNPCKLBW X3, X2, X2
-	MOVQ       8(DX), R12
-	VMOVQ      (R12)(R9*1), X3
-	MOVQ       72(DX), R12
-	VMOVQ      (R12)(R9*1), X4
+	MOVQ       8(DX), R9
+	VMOVQ      (R9)(R8*1), X3
+	MOVQ       72(DX), R9
+	VMOVQ      (R9)(R8*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       16(DX), R12
-	VMOVQ      (R12)(R9*1), X4
-	MOVQ       80(DX), R12
-	VMOVQ      (R12)(R9*1), X5
+	MOVQ       16(DX), R9
+	VMOVQ      (R9)(R8*1), X4
+	MOVQ       80(DX), R9
+	VMOVQ      (R9)(R8*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       24(DX), R12
-	VMOVQ      (R12)(R9*1), X5
-	MOVQ       88(DX), R12
-	VMOVQ      (R12)(R9*1), X6
+	MOVQ       24(DX), R9
+	VMOVQ      (R9)(R8*1), X5
+	MOVQ       88(DX), R9
+	VMOVQ      (R9)(R8*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       32(DX), R12
-	VMOVQ      (R12)(R9*1), X6
-	MOVQ       96(DX), R12
-	VMOVQ      (R12)(R9*1), X7
+	MOVQ       32(DX), R9
+	VMOVQ      (R9)(R8*1), X6
+	MOVQ       96(DX), R9
+	VMOVQ      (R9)(R8*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       40(DX), R12
-	VMOVQ      (R12)(R9*1), X7
-	MOVQ       104(DX), R12
-	VMOVQ      (R12)(R9*1), X8
+	MOVQ       40(DX), R9
+	VMOVQ      (R9)(R8*1), X7
+	MOVQ       104(DX), R9
+	VMOVQ      (R9)(R8*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       48(DX), R12
-	VMOVQ      (R12)(R9*1), X8
-	MOVQ       112(DX), R12
-	VMOVQ      (R12)(R9*1), X9
+	MOVQ       48(DX), R9
+	VMOVQ      (R9)(R8*1), X8
+	MOVQ       112(DX), R9
+	VMOVQ      (R9)(R8*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       56(DX), R12
-	VMOVQ      (R12)(R9*1), X9
-	MOVQ       120(DX), R12
-	VMOVQ      (R12)(R9*1), X10
+	MOVQ       56(DX), R9
+	VMOVQ      (R9)(R8*1), X9
+	MOVQ       120(DX), R9
+	VMOVQ      (R9)(R8*1), X10
 	VPUNPCKLBW X10, X9, X9
 	VPUNPCKHBW X6, X2, X10
 	VPUNPCKLBW X6, X2, X2
@@ -10618,45 +11007,45 @@ loop:
 	VMOVDQU    X7, 320(SP)
 	VMOVDQU    X4, 384(SP)
 	VMOVDQU    X6, 448(SP)
-	MOVQ       128(DX), R12
-	VMOVQ      (R12)(R9*1), X2
-	MOVQ       192(DX), R12
-	VMOVQ      (R12)(R9*1), X3
+	MOVQ       128(DX), R9
+	VMOVQ      (R9)(R8*1), X2
+	MOVQ       192(DX), R9
+	VMOVQ      (R9)(R8*1), X3
 	VPUNPCKLBW X3, X2, X2
-	MOVQ       136(DX), R12
-	VMOVQ      (R12)(R9*1), X3
-	MOVQ       200(DX), R12
-	VMOVQ      (R12)(R9*1), X4
+	MOVQ       136(DX), R9
+	VMOVQ      (R9)(R8*1), X3
+	MOVQ       200(DX), R9
+	VMOVQ      (R9)(R8*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       144(DX), R12
-	VMOVQ      (R12)(R9*1), X4
-	MOVQ       208(DX), R12
-	VMOVQ      (R12)(R9*1), X5
+	MOVQ       144(DX), R9
+	VMOVQ      (R9)(R8*1), X4
+	MOVQ       208(DX), R9
+	VMOVQ      (R9)(R8*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       152(DX), R12
-	VMOVQ      (R12)(R9*1), X5
-	MOVQ       216(DX), R12
-	VMOVQ      (R12)(R9*1), X6
+	MOVQ       152(DX), R9
+	VMOVQ      (R9)(R8*1), X5
+	MOVQ       216(DX), R9
+	VMOVQ      (R9)(R8*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       160(DX), R12
-	VMOVQ      (R12)(R9*1), X6
-	MOVQ       224(DX), R12
-	VMOVQ      (R12)(R9*1), X7
+	MOVQ       160(DX), R9
+	VMOVQ      (R9)(R8*1), X6
+	MOVQ       224(DX), R9
+	VMOVQ      (R9)(R8*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       168(DX), R12
-	VMOVQ      (R12)(R9*1), X7
-	MOVQ       232(DX), R12
-	VMOVQ      (R12)(R9*1), X8
+	MOVQ       168(DX), R9
+	VMOVQ      (R9)(R8*1), X7
+	MOVQ       232(DX), R9
+	VMOVQ      (R9)(R8*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       176(DX), R12
-	VMOVQ      (R12)(R9*1), X8
-	MOVQ       240(DX), R12
-	VMOVQ      (R12)(R9*1), X9
+	MOVQ       176(DX), R9
+	VMOVQ      (R9)(R8*1), X8
+	MOVQ       240(DX), R9
+	VMOVQ      (R9)(R8*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       184(DX), R12
-	VMOVQ      (R12)(R9*1), X9
-	MOVQ       248(DX), R12
-	VMOVQ      (R12)(R9*1), X10
+	MOVQ       184(DX), R9
+	VMOVQ      (R9)(R8*1), X9
+	MOVQ       248(DX), R9
+	VMOVQ      (R9)(R8*1), X10
 	VPUNPCKLBW X10, X9, X9
 	VPUNPCKHBW X6, X2, X10
 	VPUNPCKLBW X6, X2, X2
@@ -10690,45 +11079,45 @@ loop:
 	VMOVDQU    X7, 336(SP)
 	VMOVDQU    X4, 400(SP)
 	VMOVDQU    X6, 464(SP)
-	MOVQ       256(DX), R12
-	VMOVQ      (R12)(R9*1), X2
-	MOVQ       320(DX), R12
-	VMOVQ      (R12)(R9*1), X3
+	MOVQ       256(DX), R9
+	VMOVQ      (R9)(R8*1), X2
+	MOVQ       320(DX), R9
+	VMOVQ      (R9)(R8*1), X3
 	VPUNPCKLBW X3, X2, X2
-	MOVQ       264(DX), R12
-	VMOVQ      (R12)(R9*1), X3
-	MOVQ       328(DX), R12
-	VMOVQ      (R12)(R9*1), X4
+	MOVQ       264(DX), R9
+	VMOVQ      (R9)(R8*1), X3
+	MOVQ       328(DX), R9
+	VMOVQ      (R9)(R8*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       272(DX), R12
-	VMOVQ      (R12)(R9*1), X4
-	MOVQ       336(DX), R12
-	VMOVQ      (R12)(R9*1), X5
+	MOVQ       272(DX), R9
+	VMOVQ      (R9)(R8*1), X4
+	MOVQ       336(DX), R9
+	VMOVQ      (R9)(R8*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       280(DX), R12
-	VMOVQ      (R12)(R9*1), X5
-	MOVQ       344(DX), R12
-	VMOVQ      (R12)(R9*1), X6
+	MOVQ       280(DX), R9
+	VMOVQ      (R9)(R8*1), X5
+	MOVQ       344(DX), R9
+	VMOVQ      (R9)(R8*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       288(DX), R12
-	VMOVQ      (R12)(R9*1), X6
-	MOVQ       352(DX), R12
-	VMOVQ      (R12)(R9*1), X7
+	MOVQ       288(DX), R9
+	VMOVQ      (R9)(R8*1), X6
+	MOVQ       352(DX), R9
+	VMOVQ      (R9)(R8*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       296(DX), R12
-	VMOVQ      (R12)(R9*1), X7
-	MOVQ       360(DX), R12
-	VMOVQ      (R12)(R9*1), X8
+	MOVQ       296(DX), R9
+	VMOVQ      (R9)(R8*1), X7
+	MOVQ       360(DX), R9
+	VMOVQ      (R9)(R8*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       304(DX), R12
-	VMOVQ      (R12)(R9*1), X8
-	MOVQ       368(DX), R12
-	VMOVQ      (R12)(R9*1), X9
+	MOVQ       304(DX), R9
+	VMOVQ      (R9)(R8*1), X8
+	MOVQ       368(DX), R9
+	VMOVQ      (R9)(R8*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       312(DX), R12
-	VMOVQ      (R12)(R9*1), X9
-	MOVQ       376(DX), R12
-	VMOVQ      (R12)(R9*1), X10
+	MOVQ       312(DX), R9
+	VMOVQ      (R9)(R8*1), X9
+	MOVQ       376(DX), R9
+	VMOVQ      (R9)(R8*1), X10
 	VPUNPCKLBW X10, X9, X9
 	VPUNPCKHBW X6, X2, X10
 	VPUNPCKLBW X6, X2, X2
@@ -10762,45 +11151,45 @@ loop:
 	VMOVDQU    X7, 352(SP)
 	VMOVDQU    X4, 416(SP)
 	VMOVDQU    X6, 480(SP)
-	MOVQ       384(DX), R12
-	VMOVQ      (R12)(R9*1), X2
-	MOVQ       448(DX), R12
-	VMOVQ      (R12)(R9*1), X3
+	MOVQ       384(DX), R9
+	VMOVQ      (R9)(R8*1), X2
+	MOVQ       448(DX), R9
+	VMOVQ      (R9)(R8*1), X3
 	VPUNPCKLBW X3, X2, X2
-	MOVQ       392(DX), R12
-	VMOVQ      (R12)(R9*1), X3
-	MOVQ       456(DX), R12
-	VMOVQ      (R12)(R9*1), X4
+	MOVQ       392(DX), R9
+	VMOVQ      (R9)(R8*1), X3
+	MOVQ       456(DX), R9
+	VMOVQ      (R9)(R8*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       400(DX), R12
-	VMOVQ      (R12)(R9*1), X4
-	MOVQ       464(DX), R12
-	VMOVQ      (R12)(R9*1), X5
+	MOVQ       400(DX), R9
+	VMOVQ      (R9)(R8*1), X4
+	MOVQ       464(DX), R9
+	VMOVQ      (R9)(R8*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       408(DX), R12
-	VMOVQ      (R12)(R9*1), X5
-	MOVQ       472(DX), R12
-	VMOVQ      (R12)(R9*1), X6
+	MOVQ       408(DX), R9
+	VMOVQ      (R9)(R8*1), X5
+	MOVQ       472(DX), R9
+	VMOVQ      (R9)(R8*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       416(DX), R12
-	VMOVQ      (R12)(R9*1), X6
-	MOVQ       480(DX), R12
-	VMOVQ      (R12)(R9*1), X7
+	MOVQ       416(DX), R9
+	VMOVQ      (R9)(R8*1), X6
+	MOVQ       480(DX), R9
+	VMOVQ      (R9)(R8*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       424(DX), R12
-	VMOVQ      (R12)(R9*1), X7
-	MOVQ       488(DX), R12
-	VMOVQ      (R12)(R9*1), X8
+	MOVQ       424(DX), R9
+	VMOVQ      (R9)(R8*1), X7
+	MOVQ       488(DX), R9
+	VMOVQ      (R9)(R8*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       432(DX), R12
-	VMOVQ      (R12)(R9*1), X8
-	MOVQ       496(DX), R12
-	VMOVQ      (R12)(R9*1), X9
+	MOVQ       432(DX), R9
+	VMOVQ      (R9)(R8*1), X8
+	MOVQ       496(DX), R9
+	VMOVQ      (R9)(R8*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       440(DX), R12
-	VMOVQ      (R12)(R9*1), X9
-	MOVQ       504(DX), R12
-	VMOVQ      (R12)(R9*1), X10
+	MOVQ       440(DX), R9
+	VMOVQ      (R9)(R8*1), X9
+	MOVQ       504(DX), R9
+	VMOVQ      (R9)(R8*1), X10
 	VPUNPCKLBW X10, X9, X9
 	VPUNPCKHBW X6, X2, X10
 	VPUNPCKLBW X6, X2, X2
@@ -10845,119 +11234,119 @@ loop:
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R12
-	XORL       $0x000000ff, R12
-	VPMOVZXBD  (SI)(R12*8), Y4
+	VMOVMSKPS  Y3, R9
+	XORL       $0x000000ff, R9
+	VPMOVZXBD  (BX)(R9*8), Y4
 	VPADDD     avx2Images<>+0(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (R8)
-	POPCNTL    R12, R12
-	LEAQ       (R8)(R12*4), R8
+	VMOVDQU    Y2, (DI)
+	POPCNTL    R9, R9
+	LEAQ       (DI)(R9*4), DI
 	VPMOVZXBD  8(SP), Y2
 	VPMOVZXBD  72(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R12
-	XORL       $0x000000ff, R12
-	VPMOVZXBD  (SI)(R12*8), Y4
+	VMOVMSKPS  Y3, R9
+	XORL       $0x000000ff, R9
+	VPMOVZXBD  (BX)(R9*8), Y4
 	VPADDD     avx2Images<>+32(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (R8)
-	POPCNTL    R12, R12
-	LEAQ       (R8)(R12*4), R8
+	VMOVDQU    Y2, (DI)
+	POPCNTL    R9, R9
+	LEAQ       (DI)(R9*4), DI
 	VPMOVZXBD  16(SP), Y2
 	VPMOVZXBD  80(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R12
-	XORL       $0x000000ff, R12
-	VPMOVZXBD  (SI)(R12*8), Y4
+	VMOVMSKPS  Y3, R9
+	XORL       $0x000000ff, R9
+	VPMOVZXBD  (BX)(R9*8), Y4
 	VPADDD     avx2Images<>+64(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (R8)
-	POPCNTL    R12, R12
-	LEAQ       (R8)(R12*4), R8
+	VMOVDQU    Y2, (DI)
+	POPCNTL    R9, R9
+	LEAQ       (DI)(R9*4), DI
 	VPMOVZXBD  24(SP), Y2
 	VPMOVZXBD  88(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R12
-	XORL       $0x000000ff, R12
-	VPMOVZXBD  (SI)(R12*8), Y4
+	VMOVMSKPS  Y3, R9
+	XORL       $0x000000ff, R9
+	VPMOVZXBD  (BX)(R9*8), Y4
 	VPADDD     avx2Images<>+96(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (R8)
-	POPCNTL    R12, R12
-	LEAQ       (R8)(R12*4), R8
+	VMOVDQU    Y2, (DI)
+	POPCNTL    R9, R9
+	LEAQ       (DI)(R9*4), DI
 	VPMOVZXBD  32(SP), Y2
 	VPMOVZXBD  96(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R12
-	XORL       $0x000000ff, R12
-	VPMOVZXBD  (SI)(R12*8), Y4
+	VMOVMSKPS  Y3, R9
+	XORL       $0x000000ff, R9
+	VPMOVZXBD  (BX)(R9*8), Y4
 	VPADDD     avx2Images<>+128(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (R8)
-	POPCNTL    R12, R12
-	LEAQ       (R8)(R12*4), R8
+	VMOVDQU    Y2, (DI)
+	POPCNTL    R9, R9
+	LEAQ       (DI)(R9*4), DI
 	VPMOVZXBD  40(SP), Y2
 	VPMOVZXBD  104(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R12
-	XORL       $0x000000ff, R12
-	VPMOVZXBD  (SI)(R12*8), Y4
+	VMOVMSKPS  Y3, R9
+	XORL       $0x000000ff, R9
+	VPMOVZXBD  (BX)(R9*8), Y4
 	VPADDD     avx2Images<>+160(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (R8)
-	POPCNTL    R12, R12
-	LEAQ       (R8)(R12*4), R8
+	VMOVDQU    Y2, (DI)
+	POPCNTL    R9, R9
+	LEAQ       (DI)(R9*4), DI
 	VPMOVZXBD  48(SP), Y2
 	VPMOVZXBD  112(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R12
-	XORL       $0x000000ff, R12
-	VPMOVZXBD  (SI)(R12*8), Y4
+	VMOVMSKPS  Y3, R9
+	XORL       $0x000000ff, R9
+	VPMOVZXBD  (BX)(R9*8), Y4
 	VPADDD     avx2Images<>+192(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (R8)
-	POPCNTL    R12, R12
-	LEAQ       (R8)(R12*4), R8
+	VMOVDQU    Y2, (DI)
+	POPCNTL    R9, R9
+	LEAQ       (DI)(R9*4), DI
 	VPMOVZXBD  56(SP), Y2
 	VPMOVZXBD  120(SP), Y3
 	VPSLLD     $0x08, Y3, Y3
 	VPOR       Y3, Y2, Y2
 	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R12
-	XORL       $0x000000ff, R12
-	VPMOVZXBD  (SI)(R12*8), Y4
+	VMOVMSKPS  Y3, R9
+	XORL       $0x000000ff, R9
+	VPMOVZXBD  (BX)(R9*8), Y4
 	VPADDD     avx2Images<>+224(SB), Y1, Y3
 	VPOR       Y3, Y2, Y2
 	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (R8)
-	POPCNTL    R12, R12
-	LEAQ       (R8)(R12*4), R8
+	VMOVDQU    Y2, (DI)
+	POPCNTL    R9, R9
+	LEAQ       (DI)(R9*4), DI
 
 none0:
-	MOVQ      R8, R12
-	SUBQ      AX, R12
-	SHRQ      $0x02, R12
-	MOVL      R12, 4(CX)
+	MOVQ      DI, R9
+	SUBQ      AX, R9
+	SHRQ      $0x02, R9
+	MOVL      R9, 4(CX)
 	VMOVDQU   128(SP), Y2
 	VPOR      160(SP), Y2, Y2
 	VPOR      192(SP), Y2, Y2
@@ -10969,119 +11358,119 @@ none0:
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+0(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 136(SP), Y2
 	VPMOVZXBD 200(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+32(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 144(SP), Y2
 	VPMOVZXBD 208(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+64(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 152(SP), Y2
 	VPMOVZXBD 216(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+96(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 160(SP), Y2
 	VPMOVZXBD 224(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+128(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 168(SP), Y2
 	VPMOVZXBD 232(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+160(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 176(SP), Y2
 	VPMOVZXBD 240(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+192(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 184(SP), Y2
 	VPMOVZXBD 248(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+224(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 
 none1:
-	MOVQ      R8, R12
-	SUBQ      AX, R12
-	SHRQ      $0x02, R12
-	MOVL      R12, 8(CX)
+	MOVQ      DI, R9
+	SUBQ      AX, R9
+	SHRQ      $0x02, R9
+	MOVL      R9, 8(CX)
 	VMOVDQU   256(SP), Y2
 	VPOR      288(SP), Y2, Y2
 	VPOR      320(SP), Y2, Y2
@@ -11093,119 +11482,119 @@ none1:
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+0(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 264(SP), Y2
 	VPMOVZXBD 328(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+32(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 272(SP), Y2
 	VPMOVZXBD 336(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+64(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 280(SP), Y2
 	VPMOVZXBD 344(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+96(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 288(SP), Y2
 	VPMOVZXBD 352(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+128(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 296(SP), Y2
 	VPMOVZXBD 360(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+160(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 304(SP), Y2
 	VPMOVZXBD 368(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+192(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 312(SP), Y2
 	VPMOVZXBD 376(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+224(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 
 none2:
-	MOVQ      R8, R12
-	SUBQ      AX, R12
-	SHRQ      $0x02, R12
-	MOVL      R12, 12(CX)
+	MOVQ      DI, R9
+	SUBQ      AX, R9
+	SHRQ      $0x02, R9
+	MOVL      R9, 12(CX)
 	VMOVDQU   384(SP), Y2
 	VPOR      416(SP), Y2, Y2
 	VPOR      448(SP), Y2, Y2
@@ -11217,132 +11606,124 @@ none2:
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+0(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 392(SP), Y2
 	VPMOVZXBD 456(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+32(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 400(SP), Y2
 	VPMOVZXBD 464(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+64(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 408(SP), Y2
 	VPMOVZXBD 472(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+96(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 416(SP), Y2
 	VPMOVZXBD 480(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+128(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 424(SP), Y2
 	VPMOVZXBD 488(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+160(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 432(SP), Y2
 	VPMOVZXBD 496(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+192(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 	VPMOVZXBD 440(SP), Y2
 	VPMOVZXBD 504(SP), Y3
 	VPSLLD    $0x08, Y3, Y3
 	VPOR      Y3, Y2, Y2
 	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R12
-	XORL      $0x000000ff, R12
-	VPMOVZXBD (SI)(R12*8), Y4
+	VMOVMSKPS Y3, R9
+	XORL      $0x000000ff, R9
+	VPMOVZXBD (BX)(R9*8), Y4
 	VPADDD    avx2Images<>+224(SB), Y1, Y3
 	VPOR      Y3, Y2, Y2
 	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (R8)
-	POPCNTL   R12, R12
-	LEAQ      (R8)(R12*4), R8
+	VMOVDQU   Y2, (DI)
+	POPCNTL   R9, R9
+	LEAQ      (DI)(R9*4), DI
 
 none3:
-	MOVQ R8, R12
-	SUBQ AX, R12
-	SHRQ $0x02, R12
-	MOVL R12, 16(CX)
+	MOVQ DI, R9
+	SUBQ AX, R9
+	SHRQ $0x02, R9
+	MOVL R9, 16(CX)
 	ADDQ $0x10, CX
-	ADDQ $0x08, R9
+	ADDQ $0x08, R8
 	JMP  loop
 
 done:
-	LEAQ 512(BX), AX
-
-last:
-	MOVQ       (R10), R12
-	PREFETCHT1 (R12)(R11*1)
-	ADDQ       $0x08, R10
-	CMPQ       R10, AX
-	JNE        last
 	VZEROUPPER
 	RET
 

@@ -3025,88 +3025,111 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsForward8x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
+TEXT ·avx512PairsForward8x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Y0, Y0, Y0
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Y0, (AX)
-	ADDQ    $0x00000020, AX
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000020, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000020, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000020, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPS.Z (R11), K1, Y0
-	VMOVUPS.Z (R11)(R12*1), K1, Y1
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS.Z  (R10), K1, Y0
+	VMOVUPS.Z  (R10)(R11*1), K1, Y1
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Y2
-	VBROADCASTSS (SI)(DX*4), Y3
+	VBROADCASTSS (BX)(CX*4), Y2
+	VBROADCASTSS (BX)(DX*4), Y3
 	SHLL         $0x02, AX
-	VMOVUPS      (DI)(AX*8), Y4
+	VMOVUPS      (SI)(AX*8), Y4
 	VFMADD231PS  Y2, Y0, Y4
 	VFMADD231PS  Y3, Y1, Y4
-	VMOVUPS      Y4, (DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Y4, (SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Y0
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Y0
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Y1
+	VMOVUPS (AX), Y1
 	VADDPS  Y1, Y0, Y1
-	VMOVUPS Y1, K1, (AX)
-	ADDQ    $0x00000020, BX
-	ADDQ    DX, AX
+	VMOVUPS Y1, K1, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -3202,88 +3225,111 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsForward16x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·avx512PairsForward16x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Z0, (AX)
-	ADDQ    $0x00000040, AX
+	VMOVUPS Z0, (CX)
+	ADDQ    $0x00000040, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000040, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000040, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPS.Z (R11), K1, Z0
-	VMOVUPS.Z (R11)(R12*1), K1, Z1
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS.Z  (R10), K1, Z0
+	VMOVUPS.Z  (R10)(R11*1), K1, Z1
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Z2
-	VBROADCASTSS (SI)(DX*4), Z3
+	VBROADCASTSS (BX)(CX*4), Z2
+	VBROADCASTSS (BX)(DX*4), Z3
 	SHLL         $0x03, AX
-	VMOVUPS      (DI)(AX*8), Z4
+	VMOVUPS      (SI)(AX*8), Z4
 	VFMADD231PS  Z2, Z0, Z4
 	VFMADD231PS  Z3, Z1, Z4
-	VMOVUPS      Z4, (DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Z4, (SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Z0
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Z0
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Z1
+	VMOVUPS (AX), Z1
 	VADDPS  Z1, Z0, Z1
-	VMOVUPS Z1, K1, (AX)
-	ADDQ    $0x00000040, BX
-	ADDQ    DX, AX
+	VMOVUPS Z1, K1, (CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -3379,101 +3425,124 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsForward20x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
+TEXT ·avx512PairsForward20x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ X1, X1, X1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Z0, (AX)
-	VMOVUPS X1, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPS Z0, (CX)
+	VMOVUPS X1, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000010, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000010, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPS   (R11), Z0
-	VMOVUPS.Z 64(R11), K1, X1
-	VMOVUPS   (R11)(R12*1), Z2
-	VMOVUPS.Z 64(R11)(R12*1), K1, X3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Z0
+	VMOVUPS.Z  64(R10), K1, X1
+	VMOVUPS    (R10)(R11*1), Z2
+	VMOVUPS.Z  64(R10)(R11*1), K1, X3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Z4
-	VBROADCASTSS (SI)(DX*4), Z5
+	VBROADCASTSS (BX)(CX*4), Z4
+	VBROADCASTSS (BX)(DX*4), Z5
 	SHLL         $0x04, AX
-	VMOVUPS      (DI)(AX*8), Z6
+	VMOVUPS      (SI)(AX*8), Z6
 	VFMADD231PS  Z4, Z0, Z6
 	VFMADD231PS  Z5, Z2, Z6
-	VMOVUPS      64(DI)(AX*8), X7
+	VMOVUPS      64(SI)(AX*8), X7
 	VFMADD231PS  X4, X1, X7
 	VFMADD231PS  X5, X3, X7
-	VMOVUPS      Z6, (DI)(AX*8)
-	VMOVUPS      X7, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Z6, (SI)(AX*8)
+	VMOVUPS      X7, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), X1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Z0
+	VMOVUPS    64(CX), X1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), X3
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), X3
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (AX)
+	VMOVUPS Z2, (CX)
 	VADDPS  X3, X1, X3
-	VMOVUPS X3, K1, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPS X3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -3593,101 +3662,124 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsForward24x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
+TEXT ·avx512PairsForward24x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Z0, (AX)
-	VMOVUPS Y1, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Y1, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000010, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000010, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPS   (R11), Z0
-	VMOVUPS.Z 64(R11), K1, Y1
-	VMOVUPS   (R11)(R12*1), Z2
-	VMOVUPS.Z 64(R11)(R12*1), K1, Y3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Z0
+	VMOVUPS.Z  64(R10), K1, Y1
+	VMOVUPS    (R10)(R11*1), Z2
+	VMOVUPS.Z  64(R10)(R11*1), K1, Y3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Z4
-	VBROADCASTSS (SI)(DX*4), Z5
+	VBROADCASTSS (BX)(CX*4), Z4
+	VBROADCASTSS (BX)(DX*4), Z5
 	SHLL         $0x04, AX
-	VMOVUPS      (DI)(AX*8), Z6
+	VMOVUPS      (SI)(AX*8), Z6
 	VFMADD231PS  Z4, Z0, Z6
 	VFMADD231PS  Z5, Z2, Z6
-	VMOVUPS      64(DI)(AX*8), Y7
+	VMOVUPS      64(SI)(AX*8), Y7
 	VFMADD231PS  Y4, Y1, Y7
 	VFMADD231PS  Y5, Y3, Y7
-	VMOVUPS      Z6, (DI)(AX*8)
-	VMOVUPS      Y7, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Z6, (SI)(AX*8)
+	VMOVUPS      Y7, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Y1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Z0
+	VMOVUPS    64(CX), Y1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Y3
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), Y3
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (AX)
+	VMOVUPS Z2, (CX)
 	VADDPS  Y3, Y1, Y3
-	VMOVUPS Y3, K1, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPS Y3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -3807,101 +3899,124 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsForward32x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·avx512PairsForward32x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000010, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000010, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPS   (R11), Z0
-	VMOVUPS.Z 64(R11), K1, Z1
-	VMOVUPS   (R11)(R12*1), Z2
-	VMOVUPS.Z 64(R11)(R12*1), K1, Z3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Z0
+	VMOVUPS.Z  64(R10), K1, Z1
+	VMOVUPS    (R10)(R11*1), Z2
+	VMOVUPS.Z  64(R10)(R11*1), K1, Z3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Z4
-	VBROADCASTSS (SI)(DX*4), Z5
+	VBROADCASTSS (BX)(CX*4), Z4
+	VBROADCASTSS (BX)(DX*4), Z5
 	SHLL         $0x04, AX
-	VMOVUPS      (DI)(AX*8), Z6
+	VMOVUPS      (SI)(AX*8), Z6
 	VFMADD231PS  Z4, Z0, Z6
 	VFMADD231PS  Z5, Z2, Z6
-	VMOVUPS      64(DI)(AX*8), Z7
+	VMOVUPS      64(SI)(AX*8), Z7
 	VFMADD231PS  Z4, Z1, Z7
 	VFMADD231PS  Z5, Z3, Z7
-	VMOVUPS      Z6, (DI)(AX*8)
-	VMOVUPS      Z7, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Z6, (SI)(AX*8)
+	VMOVUPS      Z7, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Z0
+	VMOVUPS    64(CX), Z1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
+	VMOVUPS (AX), Z2
+	VMOVUPS 64(AX), Z3
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (AX)
+	VMOVUPS Z2, (CX)
 	VADDPS  Z3, Z1, Z3
-	VMOVUPS Z3, K1, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPS Z3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -4021,115 +4136,138 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsForward40x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
+TEXT ·avx512PairsForward40x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Y2, 128(AX)
-	ADDQ    $0x000000c0, AX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Y2, 128(CX)
+	ADDQ    $0x000000c0, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000010, AX
-	SUBQ    $0x00000010, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x000000c0, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000010, CX
+	SUBQ    $0x00000010, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x000000c0, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPS   (R11), Z0
-	VMOVUPS   64(R11), Z1
-	VMOVUPS.Z 128(R11), K1, Y2
-	VMOVUPS   (R11)(R12*1), Z3
-	VMOVUPS   64(R11)(R12*1), Z4
-	VMOVUPS.Z 128(R11)(R12*1), K1, Y5
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Z0
+	VMOVUPS    64(R10), Z1
+	VMOVUPS.Z  128(R10), K1, Y2
+	VMOVUPS    (R10)(R11*1), Z3
+	VMOVUPS    64(R10)(R11*1), Z4
+	VMOVUPS.Z  128(R10)(R11*1), K1, Y5
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Z6
-	VBROADCASTSS (SI)(DX*4), Z7
+	VBROADCASTSS (BX)(CX*4), Z6
+	VBROADCASTSS (BX)(DX*4), Z7
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (DI)(AX*8), Z8
+	VMOVUPS      (SI)(AX*8), Z8
 	VFMADD231PS  Z6, Z0, Z8
 	VFMADD231PS  Z7, Z3, Z8
-	VMOVUPS      64(DI)(AX*8), Z9
+	VMOVUPS      64(SI)(AX*8), Z9
 	VFMADD231PS  Z6, Z1, Z9
 	VFMADD231PS  Z7, Z4, Z9
-	VMOVUPS      128(DI)(AX*8), Y10
+	VMOVUPS      128(SI)(AX*8), Y10
 	VFMADD231PS  Y6, Y2, Y10
 	VFMADD231PS  Y7, Y5, Y10
-	VMOVUPS      Z8, (DI)(AX*8)
-	VMOVUPS      Z9, 64(DI)(AX*8)
-	VMOVUPS      Y10, 128(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Z8, (SI)(AX*8)
+	VMOVUPS      Z9, 64(SI)(AX*8)
+	VMOVUPS      Y10, 128(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Y2
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Z0
+	VMOVUPS    64(CX), Z1
+	VMOVUPS    128(CX), Y2
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Z3
-	VMOVUPS 64(BX), Z4
-	VMOVUPS 128(BX), Y5
+	VMOVUPS (AX), Z3
+	VMOVUPS 64(AX), Z4
+	VMOVUPS 128(AX), Y5
 	VADDPS  Z3, Z0, Z3
-	VMOVUPS Z3, (AX)
+	VMOVUPS Z3, (CX)
 	VADDPS  Z4, Z1, Z4
-	VMOVUPS Z4, 64(AX)
+	VMOVUPS Z4, 64(CX)
 	VADDPS  Y5, Y2, Y5
-	VMOVUPS Y5, K1, 128(AX)
-	ADDQ    $0x000000c0, BX
-	ADDQ    DX, AX
+	VMOVUPS Y5, K1, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -4275,115 +4413,138 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsForward48x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·avx512PairsForward48x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, 128(AX)
-	ADDQ    $0x000000c0, AX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	ADDQ    $0x000000c0, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000010, AX
-	SUBQ    $0x00000010, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x000000c0, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000010, CX
+	SUBQ    $0x00000010, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x000000c0, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPS   (R11), Z0
-	VMOVUPS   64(R11), Z1
-	VMOVUPS.Z 128(R11), K1, Z2
-	VMOVUPS   (R11)(R12*1), Z3
-	VMOVUPS   64(R11)(R12*1), Z4
-	VMOVUPS.Z 128(R11)(R12*1), K1, Z5
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Z0
+	VMOVUPS    64(R10), Z1
+	VMOVUPS.Z  128(R10), K1, Z2
+	VMOVUPS    (R10)(R11*1), Z3
+	VMOVUPS    64(R10)(R11*1), Z4
+	VMOVUPS.Z  128(R10)(R11*1), K1, Z5
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Z6
-	VBROADCASTSS (SI)(DX*4), Z7
+	VBROADCASTSS (BX)(CX*4), Z6
+	VBROADCASTSS (BX)(DX*4), Z7
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (DI)(AX*8), Z8
+	VMOVUPS      (SI)(AX*8), Z8
 	VFMADD231PS  Z6, Z0, Z8
 	VFMADD231PS  Z7, Z3, Z8
-	VMOVUPS      64(DI)(AX*8), Z9
+	VMOVUPS      64(SI)(AX*8), Z9
 	VFMADD231PS  Z6, Z1, Z9
 	VFMADD231PS  Z7, Z4, Z9
-	VMOVUPS      128(DI)(AX*8), Z10
+	VMOVUPS      128(SI)(AX*8), Z10
 	VFMADD231PS  Z6, Z2, Z10
 	VFMADD231PS  Z7, Z5, Z10
-	VMOVUPS      Z8, (DI)(AX*8)
-	VMOVUPS      Z9, 64(DI)(AX*8)
-	VMOVUPS      Z10, 128(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Z8, (SI)(AX*8)
+	VMOVUPS      Z9, 64(SI)(AX*8)
+	VMOVUPS      Z10, 128(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Z0
+	VMOVUPS    64(CX), Z1
+	VMOVUPS    128(CX), Z2
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Z3
-	VMOVUPS 64(BX), Z4
-	VMOVUPS 128(BX), Z5
+	VMOVUPS (AX), Z3
+	VMOVUPS 64(AX), Z4
+	VMOVUPS 128(AX), Z5
 	VADDPS  Z3, Z0, Z3
-	VMOVUPS Z3, (AX)
+	VMOVUPS Z3, (CX)
 	VADDPS  Z4, Z1, Z4
-	VMOVUPS Z4, 64(AX)
+	VMOVUPS Z4, 64(CX)
 	VADDPS  Z5, Z2, Z5
-	VMOVUPS Z5, K1, 128(AX)
-	ADDQ    $0x000000c0, BX
-	ADDQ    DX, AX
+	VMOVUPS Z5, K1, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -4529,127 +4690,150 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsForward64x32(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·avx512PairsForward64x32(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS Z3, 192(AX)
-	ADDQ    $0x00000100, AX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	VMOVUPS Z3, 192(CX)
+	ADDQ    $0x00000100, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000010, AX
-	SUBQ    $0x00000010, AX
-	SUBQ    $0x00000010, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x02, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000100, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000010, CX
+	SUBQ    $0x00000010, CX
+	SUBQ    $0x00000010, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x02, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000100, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPS   (R11), Z0
-	VMOVUPS   64(R11), Z1
-	VMOVUPS   128(R11), Z2
-	VMOVUPS.Z 192(R11), K1, Z3
-	VMOVUPS   (R11)(R12*1), Z4
-	VMOVUPS   64(R11)(R12*1), Z5
-	VMOVUPS   128(R11)(R12*1), Z6
-	VMOVUPS.Z 192(R11)(R12*1), K1, Z7
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPS    (R10), Z0
+	VMOVUPS    64(R10), Z1
+	VMOVUPS    128(R10), Z2
+	VMOVUPS.Z  192(R10), K1, Z3
+	VMOVUPS    (R10)(R11*1), Z4
+	VMOVUPS    64(R10)(R11*1), Z5
+	VMOVUPS    128(R10)(R11*1), Z6
+	VMOVUPS.Z  192(R10)(R11*1), K1, Z7
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (SI)(CX*4), Z8
-	VBROADCASTSS (SI)(DX*4), Z9
+	VBROADCASTSS (BX)(CX*4), Z8
+	VBROADCASTSS (BX)(DX*4), Z9
 	SHLL         $0x05, AX
-	VMOVUPS      (DI)(AX*8), Z10
+	VMOVUPS      (SI)(AX*8), Z10
 	VFMADD231PS  Z8, Z0, Z10
 	VFMADD231PS  Z9, Z4, Z10
-	VMOVUPS      64(DI)(AX*8), Z11
+	VMOVUPS      64(SI)(AX*8), Z11
 	VFMADD231PS  Z8, Z1, Z11
 	VFMADD231PS  Z9, Z5, Z11
-	VMOVUPS      128(DI)(AX*8), Z12
+	VMOVUPS      128(SI)(AX*8), Z12
 	VFMADD231PS  Z8, Z2, Z12
 	VFMADD231PS  Z9, Z6, Z12
-	VMOVUPS      192(DI)(AX*8), Z13
+	VMOVUPS      192(SI)(AX*8), Z13
 	VFMADD231PS  Z8, Z3, Z13
 	VFMADD231PS  Z9, Z7, Z13
-	VMOVUPS      Z10, (DI)(AX*8)
-	VMOVUPS      Z11, 64(DI)(AX*8)
-	VMOVUPS      Z12, 128(DI)(AX*8)
-	VMOVUPS      Z13, 192(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPS      Z10, (SI)(AX*8)
+	VMOVUPS      Z11, 64(SI)(AX*8)
+	VMOVUPS      Z12, 128(SI)(AX*8)
+	VMOVUPS      Z13, 192(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	VMOVUPS 192(AX), Z3
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPS    (CX), Z0
+	VMOVUPS    64(CX), Z1
+	VMOVUPS    128(CX), Z2
+	VMOVUPS    192(CX), Z3
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x02, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	VMOVUPS 128(BX), Z6
-	VMOVUPS 192(BX), Z7
+	VMOVUPS (AX), Z4
+	VMOVUPS 64(AX), Z5
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
 	VADDPS  Z4, Z0, Z4
-	VMOVUPS Z4, (AX)
+	VMOVUPS Z4, (CX)
 	VADDPS  Z5, Z1, Z5
-	VMOVUPS Z5, 64(AX)
+	VMOVUPS Z5, 64(CX)
 	VADDPS  Z6, Z2, Z6
-	VMOVUPS Z6, 128(AX)
+	VMOVUPS Z6, 128(CX)
 	VADDPS  Z7, Z3, Z7
-	VMOVUPS Z7, K1, 192(AX)
-	ADDQ    $0x00000100, BX
-	ADDQ    DX, AX
+	VMOVUPS Z7, K1, 192(CX)
+	ADDQ    $0x00000100, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -9362,88 +9546,111 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsForward4x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
+TEXT ·avx512PairsForward4x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Y0, Y0, Y0
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Y0, (AX)
-	ADDQ    $0x00000020, AX
+	VMOVUPD Y0, (CX)
+	ADDQ    $0x00000020, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000020, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000020, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPD.Z (R11), K1, Y0
-	VMOVUPD.Z (R11)(R12*1), K1, Y1
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD.Z  (R10), K1, Y0
+	VMOVUPD.Z  (R10)(R11*1), K1, Y1
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Y2
-	VBROADCASTSD (SI)(DX*8), Y3
+	VBROADCASTSD (BX)(CX*8), Y2
+	VBROADCASTSD (BX)(DX*8), Y3
 	SHLL         $0x02, AX
-	VMOVUPD      (DI)(AX*8), Y4
+	VMOVUPD      (SI)(AX*8), Y4
 	VFMADD231PD  Y2, Y0, Y4
 	VFMADD231PD  Y3, Y1, Y4
-	VMOVUPD      Y4, (DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Y4, (SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Y0
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Y0
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Y1
+	VMOVUPD (AX), Y1
 	VADDPD  Y1, Y0, Y1
-	VMOVUPD Y1, K1, (AX)
-	ADDQ    $0x00000020, BX
-	ADDQ    DX, AX
+	VMOVUPD Y1, K1, (CX)
+	ADDQ    $0x00000020, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -9539,88 +9746,111 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsForward8x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·avx512PairsForward8x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Z0, (AX)
-	ADDQ    $0x00000040, AX
+	VMOVUPD Z0, (CX)
+	ADDQ    $0x00000040, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000040, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000040, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPD.Z (R11), K1, Z0
-	VMOVUPD.Z (R11)(R12*1), K1, Z1
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD.Z  (R10), K1, Z0
+	VMOVUPD.Z  (R10)(R11*1), K1, Z1
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Z2
-	VBROADCASTSD (SI)(DX*8), Z3
+	VBROADCASTSD (BX)(CX*8), Z2
+	VBROADCASTSD (BX)(DX*8), Z3
 	SHLL         $0x03, AX
-	VMOVUPD      (DI)(AX*8), Z4
+	VMOVUPD      (SI)(AX*8), Z4
 	VFMADD231PD  Z2, Z0, Z4
 	VFMADD231PD  Z3, Z1, Z4
-	VMOVUPD      Z4, (DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Z4, (SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Z0
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Z0
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Z1
+	VMOVUPD (AX), Z1
 	VADDPD  Z1, Z0, Z1
-	VMOVUPD Z1, K1, (AX)
-	ADDQ    $0x00000040, BX
-	ADDQ    DX, AX
+	VMOVUPD Z1, K1, (CX)
+	ADDQ    $0x00000040, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -9716,101 +9946,124 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsForward10x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
+TEXT ·avx512PairsForward10x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ X1, X1, X1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Z0, (AX)
-	VMOVUPD X1, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPD Z0, (CX)
+	VMOVUPD X1, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000008, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000008, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPD   (R11), Z0
-	VMOVUPD.Z 64(R11), K1, X1
-	VMOVUPD   (R11)(R12*1), Z2
-	VMOVUPD.Z 64(R11)(R12*1), K1, X3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Z0
+	VMOVUPD.Z  64(R10), K1, X1
+	VMOVUPD    (R10)(R11*1), Z2
+	VMOVUPD.Z  64(R10)(R11*1), K1, X3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Z4
-	VBROADCASTSD (SI)(DX*8), Z5
+	VBROADCASTSD (BX)(CX*8), Z4
+	VBROADCASTSD (BX)(DX*8), Z5
 	SHLL         $0x04, AX
-	VMOVUPD      (DI)(AX*8), Z6
+	VMOVUPD      (SI)(AX*8), Z6
 	VFMADD231PD  Z4, Z0, Z6
 	VFMADD231PD  Z5, Z2, Z6
-	VMOVUPD      64(DI)(AX*8), X7
+	VMOVUPD      64(SI)(AX*8), X7
 	VFMADD231PD  X4, X1, X7
 	VFMADD231PD  X5, X3, X7
-	VMOVUPD      Z6, (DI)(AX*8)
-	VMOVUPD      X7, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Z6, (SI)(AX*8)
+	VMOVUPD      X7, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Z0
-	VMOVUPD 64(AX), X1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Z0
+	VMOVUPD    64(CX), X1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Z2
-	VMOVUPD 64(BX), X3
+	VMOVUPD (AX), Z2
+	VMOVUPD 64(AX), X3
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (AX)
+	VMOVUPD Z2, (CX)
 	VADDPD  X3, X1, X3
-	VMOVUPD X3, K1, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPD X3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -9930,101 +10183,124 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsForward12x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
+TEXT ·avx512PairsForward12x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Z0, (AX)
-	VMOVUPD Y1, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPD Z0, (CX)
+	VMOVUPD Y1, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000008, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000008, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPD   (R11), Z0
-	VMOVUPD.Z 64(R11), K1, Y1
-	VMOVUPD   (R11)(R12*1), Z2
-	VMOVUPD.Z 64(R11)(R12*1), K1, Y3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Z0
+	VMOVUPD.Z  64(R10), K1, Y1
+	VMOVUPD    (R10)(R11*1), Z2
+	VMOVUPD.Z  64(R10)(R11*1), K1, Y3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Z4
-	VBROADCASTSD (SI)(DX*8), Z5
+	VBROADCASTSD (BX)(CX*8), Z4
+	VBROADCASTSD (BX)(DX*8), Z5
 	SHLL         $0x04, AX
-	VMOVUPD      (DI)(AX*8), Z6
+	VMOVUPD      (SI)(AX*8), Z6
 	VFMADD231PD  Z4, Z0, Z6
 	VFMADD231PD  Z5, Z2, Z6
-	VMOVUPD      64(DI)(AX*8), Y7
+	VMOVUPD      64(SI)(AX*8), Y7
 	VFMADD231PD  Y4, Y1, Y7
 	VFMADD231PD  Y5, Y3, Y7
-	VMOVUPD      Z6, (DI)(AX*8)
-	VMOVUPD      Y7, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Z6, (SI)(AX*8)
+	VMOVUPD      Y7, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Z0
-	VMOVUPD 64(AX), Y1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Z0
+	VMOVUPD    64(CX), Y1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Z2
-	VMOVUPD 64(BX), Y3
+	VMOVUPD (AX), Z2
+	VMOVUPD 64(AX), Y3
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (AX)
+	VMOVUPD Z2, (CX)
 	VADDPD  Y3, Y1, Y3
-	VMOVUPD Y3, K1, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPD Y3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -10144,101 +10420,124 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsForward16x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·avx512PairsForward16x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Z0, (AX)
-	VMOVUPD Z1, 64(AX)
-	ADDQ    $0x00000080, AX
+	VMOVUPD Z0, (CX)
+	VMOVUPD Z1, 64(CX)
+	ADDQ    $0x00000080, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000008, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000080, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000008, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000080, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPD   (R11), Z0
-	VMOVUPD.Z 64(R11), K1, Z1
-	VMOVUPD   (R11)(R12*1), Z2
-	VMOVUPD.Z 64(R11)(R12*1), K1, Z3
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Z0
+	VMOVUPD.Z  64(R10), K1, Z1
+	VMOVUPD    (R10)(R11*1), Z2
+	VMOVUPD.Z  64(R10)(R11*1), K1, Z3
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Z4
-	VBROADCASTSD (SI)(DX*8), Z5
+	VBROADCASTSD (BX)(CX*8), Z4
+	VBROADCASTSD (BX)(DX*8), Z5
 	SHLL         $0x04, AX
-	VMOVUPD      (DI)(AX*8), Z6
+	VMOVUPD      (SI)(AX*8), Z6
 	VFMADD231PD  Z4, Z0, Z6
 	VFMADD231PD  Z5, Z2, Z6
-	VMOVUPD      64(DI)(AX*8), Z7
+	VMOVUPD      64(SI)(AX*8), Z7
 	VFMADD231PD  Z4, Z1, Z7
 	VFMADD231PD  Z5, Z3, Z7
-	VMOVUPD      Z6, (DI)(AX*8)
-	VMOVUPD      Z7, 64(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Z6, (SI)(AX*8)
+	VMOVUPD      Z7, 64(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Z0
-	VMOVUPD 64(AX), Z1
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Z0
+	VMOVUPD    64(CX), Z1
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Z2
-	VMOVUPD 64(BX), Z3
+	VMOVUPD (AX), Z2
+	VMOVUPD 64(AX), Z3
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (AX)
+	VMOVUPD Z2, (CX)
 	VADDPD  Z3, Z1, Z3
-	VMOVUPD Z3, K1, 64(AX)
-	ADDQ    $0x00000080, BX
-	ADDQ    DX, AX
+	VMOVUPD Z3, K1, 64(CX)
+	ADDQ    $0x00000080, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -10358,115 +10657,138 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsForward20x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
+TEXT ·avx512PairsForward20x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Z0, (AX)
-	VMOVUPD Z1, 64(AX)
-	VMOVUPD Y2, 128(AX)
-	ADDQ    $0x000000c0, AX
+	VMOVUPD Z0, (CX)
+	VMOVUPD Z1, 64(CX)
+	VMOVUPD Y2, 128(CX)
+	ADDQ    $0x000000c0, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000008, AX
-	SUBQ    $0x00000008, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x000000c0, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000008, CX
+	SUBQ    $0x00000008, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x000000c0, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPD   (R11), Z0
-	VMOVUPD   64(R11), Z1
-	VMOVUPD.Z 128(R11), K1, Y2
-	VMOVUPD   (R11)(R12*1), Z3
-	VMOVUPD   64(R11)(R12*1), Z4
-	VMOVUPD.Z 128(R11)(R12*1), K1, Y5
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Z0
+	VMOVUPD    64(R10), Z1
+	VMOVUPD.Z  128(R10), K1, Y2
+	VMOVUPD    (R10)(R11*1), Z3
+	VMOVUPD    64(R10)(R11*1), Z4
+	VMOVUPD.Z  128(R10)(R11*1), K1, Y5
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Z6
-	VBROADCASTSD (SI)(DX*8), Z7
+	VBROADCASTSD (BX)(CX*8), Z6
+	VBROADCASTSD (BX)(DX*8), Z7
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (DI)(AX*8), Z8
+	VMOVUPD      (SI)(AX*8), Z8
 	VFMADD231PD  Z6, Z0, Z8
 	VFMADD231PD  Z7, Z3, Z8
-	VMOVUPD      64(DI)(AX*8), Z9
+	VMOVUPD      64(SI)(AX*8), Z9
 	VFMADD231PD  Z6, Z1, Z9
 	VFMADD231PD  Z7, Z4, Z9
-	VMOVUPD      128(DI)(AX*8), Y10
+	VMOVUPD      128(SI)(AX*8), Y10
 	VFMADD231PD  Y6, Y2, Y10
 	VFMADD231PD  Y7, Y5, Y10
-	VMOVUPD      Z8, (DI)(AX*8)
-	VMOVUPD      Z9, 64(DI)(AX*8)
-	VMOVUPD      Y10, 128(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Z8, (SI)(AX*8)
+	VMOVUPD      Z9, 64(SI)(AX*8)
+	VMOVUPD      Y10, 128(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Z0
-	VMOVUPD 64(AX), Z1
-	VMOVUPD 128(AX), Y2
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Z0
+	VMOVUPD    64(CX), Z1
+	VMOVUPD    128(CX), Y2
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Z3
-	VMOVUPD 64(BX), Z4
-	VMOVUPD 128(BX), Y5
+	VMOVUPD (AX), Z3
+	VMOVUPD 64(AX), Z4
+	VMOVUPD 128(AX), Y5
 	VADDPD  Z3, Z0, Z3
-	VMOVUPD Z3, (AX)
+	VMOVUPD Z3, (CX)
 	VADDPD  Z4, Z1, Z4
-	VMOVUPD Z4, 64(AX)
+	VMOVUPD Z4, 64(CX)
 	VADDPD  Y5, Y2, Y5
-	VMOVUPD Y5, K1, 128(AX)
-	ADDQ    $0x000000c0, BX
-	ADDQ    DX, AX
+	VMOVUPD Y5, K1, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -10612,115 +10934,138 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsForward24x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·avx512PairsForward24x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Z0, (AX)
-	VMOVUPD Z1, 64(AX)
-	VMOVUPD Z2, 128(AX)
-	ADDQ    $0x000000c0, AX
+	VMOVUPD Z0, (CX)
+	VMOVUPD Z1, 64(CX)
+	VMOVUPD Z2, 128(CX)
+	ADDQ    $0x000000c0, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000008, AX
-	SUBQ    $0x00000008, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x000000c0, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000008, CX
+	SUBQ    $0x00000008, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x000000c0, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPD   (R11), Z0
-	VMOVUPD   64(R11), Z1
-	VMOVUPD.Z 128(R11), K1, Z2
-	VMOVUPD   (R11)(R12*1), Z3
-	VMOVUPD   64(R11)(R12*1), Z4
-	VMOVUPD.Z 128(R11)(R12*1), K1, Z5
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Z0
+	VMOVUPD    64(R10), Z1
+	VMOVUPD.Z  128(R10), K1, Z2
+	VMOVUPD    (R10)(R11*1), Z3
+	VMOVUPD    64(R10)(R11*1), Z4
+	VMOVUPD.Z  128(R10)(R11*1), K1, Z5
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Z6
-	VBROADCASTSD (SI)(DX*8), Z7
+	VBROADCASTSD (BX)(CX*8), Z6
+	VBROADCASTSD (BX)(DX*8), Z7
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (DI)(AX*8), Z8
+	VMOVUPD      (SI)(AX*8), Z8
 	VFMADD231PD  Z6, Z0, Z8
 	VFMADD231PD  Z7, Z3, Z8
-	VMOVUPD      64(DI)(AX*8), Z9
+	VMOVUPD      64(SI)(AX*8), Z9
 	VFMADD231PD  Z6, Z1, Z9
 	VFMADD231PD  Z7, Z4, Z9
-	VMOVUPD      128(DI)(AX*8), Z10
+	VMOVUPD      128(SI)(AX*8), Z10
 	VFMADD231PD  Z6, Z2, Z10
 	VFMADD231PD  Z7, Z5, Z10
-	VMOVUPD      Z8, (DI)(AX*8)
-	VMOVUPD      Z9, 64(DI)(AX*8)
-	VMOVUPD      Z10, 128(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Z8, (SI)(AX*8)
+	VMOVUPD      Z9, 64(SI)(AX*8)
+	VMOVUPD      Z10, 128(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Z0
-	VMOVUPD 64(AX), Z1
-	VMOVUPD 128(AX), Z2
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Z0
+	VMOVUPD    64(CX), Z1
+	VMOVUPD    128(CX), Z2
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Z3
-	VMOVUPD 64(BX), Z4
-	VMOVUPD 128(BX), Z5
+	VMOVUPD (AX), Z3
+	VMOVUPD 64(AX), Z4
+	VMOVUPD 128(AX), Z5
 	VADDPD  Z3, Z0, Z3
-	VMOVUPD Z3, (AX)
+	VMOVUPD Z3, (CX)
 	VADDPD  Z4, Z1, Z4
-	VMOVUPD Z4, 64(AX)
+	VMOVUPD Z4, 64(CX)
 	VADDPD  Z5, Z2, Z5
-	VMOVUPD Z5, K1, 128(AX)
-	ADDQ    $0x000000c0, BX
-	ADDQ    DX, AX
+	VMOVUPD Z5, K1, 128(CX)
+	ADDQ    $0x000000c0, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -10866,127 +11211,150 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int)
-// Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsForward32x64(SB), NOSPLIT, $0-104
-	MOVQ   sums+16(FP), BX
-	MOVQ   values+88(FP), SI
+// func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
+TEXT ·avx512PairsForward32x64(SB), NOSPLIT, $0-112
+	MOVQ   sums+16(FP), AX
+	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	MOVQ   BX, AX
-	MOVQ   images+24(FP), CX
+	MOVQ   AX, CX
+	MOVQ   images+24(FP), DX
 
 clear:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     cleared
-	VMOVUPD Z0, (AX)
-	VMOVUPD Z1, 64(AX)
-	VMOVUPD Z2, 128(AX)
-	VMOVUPD Z3, 192(AX)
-	ADDQ    $0x00000100, AX
+	VMOVUPD Z0, (CX)
+	VMOVUPD Z1, 64(CX)
+	VMOVUPD Z2, 128(CX)
+	VMOVUPD Z3, 192(CX)
+	ADDQ    $0x00000100, CX
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), AX
-	SUBQ    $0x00000008, AX
-	SUBQ    $0x00000008, AX
-	SUBQ    $0x00000008, AX
-	MOVQ    $-1, CX
-	BZHIQ   AX, CX, CX
-	KMOVQ   CX, K1
-	MOVQ    entries+40(FP), R8
-	MOVQ    starts+48(FP), R9
-	MOVQ    pairs+56(FP), R10
-	MOVQ    w+64(FP), R11
-	MOVQ    ws+72(FP), R12
-	SHLQ    $0x03, R12
-	MOVQ    first+32(FP), DI
-	IMUL3Q  $0x00000100, DI, DI
-	NEGQ    DI
-	ADDQ    BX, DI
-	MOVLQSX (R9), R14
-	LEAQ    (R8)(R14*4), R14
+	MOVQ    width+96(FP), CX
+	SUBQ    $0x00000008, CX
+	SUBQ    $0x00000008, CX
+	SUBQ    $0x00000008, CX
+	MOVQ    $-1, DX
+	BZHIQ   CX, DX, DX
+	KMOVQ   DX, K1
+	MOVQ    entries+40(FP), DI
+	MOVQ    starts+48(FP), R8
+	MOVQ    pairs+56(FP), R9
+	MOVQ    w+64(FP), R10
+	MOVQ    ws+72(FP), R11
+	SHLQ    $0x03, R11
+	MOVQ    first+32(FP), SI
+	IMUL3Q  $0x00000100, SI, SI
+	NEGQ    SI
+	ADDQ    AX, SI
+	MOVQ    ahead+104(FP), R14
+	XORQ    R15, R15
+	MOVLQSX (R8), R13
+	LEAQ    (DI)(R13*4), R13
 
 next:
-	SUBQ      $0x01, R10
-	JLT       done
-	ADDQ      $0x04, R9
-	MOVQ      R14, R13
-	MOVLQSX   (R9), R14
-	LEAQ      (R8)(R14*4), R14
-	CMPQ      R13, R14
-	JEQ       skip
-	VMOVUPD   (R11), Z0
-	VMOVUPD   64(R11), Z1
-	VMOVUPD   128(R11), Z2
-	VMOVUPD.Z 192(R11), K1, Z3
-	VMOVUPD   (R11)(R12*1), Z4
-	VMOVUPD   64(R11)(R12*1), Z5
-	VMOVUPD   128(R11)(R12*1), Z6
-	VMOVUPD.Z 192(R11)(R12*1), K1, Z7
+	SUBQ       $0x01, R9
+	JLT        done
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	MOVQ       8(R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x00000010, R14
+	MOVQ       ahead+104(FP), AX
+	LEAQ       512(AX), DX
+	LEAQ       64(R15), CX
+	CMPQ       R14, DX
+	CMOVQEQ    CX, R15
+	CMOVQEQ    AX, R14
+	ADDQ       $0x04, R8
+	MOVQ       R13, R12
+	MOVLQSX    (R8), R13
+	LEAQ       (DI)(R13*4), R13
+	CMPQ       R12, R13
+	JEQ        skip
+	VMOVUPD    (R10), Z0
+	VMOVUPD    64(R10), Z1
+	VMOVUPD    128(R10), Z2
+	VMOVUPD.Z  192(R10), K1, Z3
+	VMOVUPD    (R10)(R11*1), Z4
+	VMOVUPD    64(R10)(R11*1), Z5
+	VMOVUPD    128(R10)(R11*1), Z6
+	VMOVUPD.Z  192(R10)(R11*1), K1, Z7
 
 loop:
-	MOVL         (R13), AX
+	MOVL         (R12), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (SI)(CX*8), Z8
-	VBROADCASTSD (SI)(DX*8), Z9
+	VBROADCASTSD (BX)(CX*8), Z8
+	VBROADCASTSD (BX)(DX*8), Z9
 	SHLL         $0x05, AX
-	VMOVUPD      (DI)(AX*8), Z10
+	VMOVUPD      (SI)(AX*8), Z10
 	VFMADD231PD  Z8, Z0, Z10
 	VFMADD231PD  Z9, Z4, Z10
-	VMOVUPD      64(DI)(AX*8), Z11
+	VMOVUPD      64(SI)(AX*8), Z11
 	VFMADD231PD  Z8, Z1, Z11
 	VFMADD231PD  Z9, Z5, Z11
-	VMOVUPD      128(DI)(AX*8), Z12
+	VMOVUPD      128(SI)(AX*8), Z12
 	VFMADD231PD  Z8, Z2, Z12
 	VFMADD231PD  Z9, Z6, Z12
-	VMOVUPD      192(DI)(AX*8), Z13
+	VMOVUPD      192(SI)(AX*8), Z13
 	VFMADD231PD  Z8, Z3, Z13
 	VFMADD231PD  Z9, Z7, Z13
-	VMOVUPD      Z10, (DI)(AX*8)
-	VMOVUPD      Z11, 64(DI)(AX*8)
-	VMOVUPD      Z12, 128(DI)(AX*8)
-	VMOVUPD      Z13, 192(DI)(AX*8)
-	ADDQ         $0x04, R13
-	CMPQ         R13, R14
+	VMOVUPD      Z10, (SI)(AX*8)
+	VMOVUPD      Z11, 64(SI)(AX*8)
+	VMOVUPD      Z12, 128(SI)(AX*8)
+	VMOVUPD      Z13, 192(SI)(AX*8)
+	ADDQ         $0x04, R12
+	CMPQ         R12, R13
 	JNE          loop
 
 skip:
-	LEAQ (R11)(R12*2), R11
+	LEAQ (R10)(R11*2), R10
 	JMP  next
 
 done:
-	MOVQ    bias+80(FP), AX
-	VMOVUPD (AX), Z0
-	VMOVUPD 64(AX), Z1
-	VMOVUPD 128(AX), Z2
-	VMOVUPD 192(AX), Z3
-	MOVQ    ys+8(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    y+0(FP), AX
-	MOVQ    images+24(FP), CX
+	MOVQ ahead+104(FP), AX
+	LEAQ 512(AX), CX
+
+last:
+	MOVQ       (AX), DX
+	PREFETCHT1 (DX)(R15*1)
+	ADDQ       $0x08, AX
+	CMPQ       AX, CX
+	JNE        last
+	MOVQ       sums+16(FP), AX
+	MOVQ       bias+80(FP), CX
+	VMOVUPD    (CX), Z0
+	VMOVUPD    64(CX), Z1
+	VMOVUPD    128(CX), Z2
+	VMOVUPD    192(CX), Z3
+	MOVQ       ys+8(FP), BX
+	SHLQ       $0x03, BX
+	MOVQ       y+0(FP), CX
+	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, CX
+	SUBQ    $0x01, DX
 	JLT     added
-	VMOVUPD (BX), Z4
-	VMOVUPD 64(BX), Z5
-	VMOVUPD 128(BX), Z6
-	VMOVUPD 192(BX), Z7
+	VMOVUPD (AX), Z4
+	VMOVUPD 64(AX), Z5
+	VMOVUPD 128(AX), Z6
+	VMOVUPD 192(AX), Z7
 	VADDPD  Z4, Z0, Z4
-	VMOVUPD Z4, (AX)
+	VMOVUPD Z4, (CX)
 	VADDPD  Z5, Z1, Z5
-	VMOVUPD Z5, 64(AX)
+	VMOVUPD Z5, 64(CX)
 	VADDPD  Z6, Z2, Z6
-	VMOVUPD Z6, 128(AX)
+	VMOVUPD Z6, 128(CX)
 	VADDPD  Z7, Z3, Z7
-	VMOVUPD Z7, K1, 192(AX)
-	ADDQ    $0x00000100, BX
-	ADDQ    DX, AX
+	VMOVUPD Z7, K1, 192(CX)
+	ADDQ    $0x00000100, AX
+	ADDQ    BX, CX
 	JMP     add
 
 added:
@@ -12468,201 +12836,160 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512ListPairs(entries *uint32, starts *int32, images **byte, ahead *uintptr, first int, n int)
-// Requires: AVX, AVX512BW, AVX512F, CMOV, MMX+, POPCNT
-TEXT ·avx512ListPairs(SB), NOSPLIT, $0-48
+// func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, n int)
+// Requires: AVX, AVX512BW, AVX512F, POPCNT
+TEXT ·avx512ListPairs(SB), NOSPLIT, $0-40
 	MOVQ         entries+0(FP), AX
 	MOVQ         starts+8(FP), CX
 	MOVQ         images+16(FP), DX
-	MOVQ         ahead+24(FP), BX
-	MOVQ         first+32(FP), SI
-	VPBROADCASTW SI, Z0
+	MOVQ         first+24(FP), BX
+	VPBROADCASTW BX, Z0
 	VPADDW       avx512Images0<>+0(SB), Z0, Z1
 	VPADDW       avx512Images1<>+0(SB), Z0, Z0
-	MOVQ         $0x0000ffff, SI
-	VPBROADCASTD SI, Z2
-	MOVQ         $0x000000f0, SI
-	KMOVW        SI, K1
-	MOVQ         $0x00000f00, SI
-	KMOVW        SI, K2
-	MOVQ         $0x0000f000, SI
-	KMOVW        SI, K3
-	MOVQ         n+40(FP), SI
-	MOVLQSX      (CX), DI
-	LEAQ         (AX)(DI*4), DI
-	XORQ         R8, R8
-	MOVQ         BX, R9
-	XORQ         R10, R10
+	MOVQ         $0x0000ffff, BX
+	VPBROADCASTD BX, Z2
+	MOVQ         $0x000000f0, BX
+	KMOVW        BX, K1
+	MOVQ         $0x00000f00, BX
+	KMOVW        BX, K2
+	MOVQ         $0x0000f000, BX
+	KMOVW        BX, K3
+	MOVQ         n+32(FP), BX
+	MOVLQSX      (CX), SI
+	LEAQ         (AX)(SI*4), SI
+	XORQ         DI, DI
 
 loop:
-	CMPQ            R8, SI
+	CMPQ            DI, BX
 	JGE             done
-	MOVQ            (R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            8(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            16(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            24(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            32(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            40(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            48(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            56(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            64(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            72(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            80(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            88(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            96(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            104(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            112(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	MOVQ            120(R9), R11
-	PREFETCHT1      (R11)(R10*1)
-	ADDQ            $0x00000080, R9
-	LEAQ            512(BX), R11
-	LEAQ            64(R10), R12
-	CMPQ            R9, R11
-	CMOVQEQ         R12, R10
-	CMOVQEQ         BX, R9
-	MOVQ            (DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z3
-	MOVQ            32(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z3
-	MOVQ            64(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z3
-	MOVQ            96(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z3
-	MOVQ            8(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z4
-	MOVQ            40(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z4
-	MOVQ            72(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z4
-	MOVQ            104(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z4
-	MOVQ            16(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z5
-	MOVQ            48(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z5
-	MOVQ            80(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z5
-	MOVQ            112(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z5
-	MOVQ            24(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z6
-	MOVQ            56(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z6
-	MOVQ            88(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z6
-	MOVQ            120(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z6
-	MOVQ            128(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z7
-	MOVQ            160(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z7
-	MOVQ            192(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z7
-	MOVQ            224(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z7
-	MOVQ            136(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z8
-	MOVQ            168(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z8
-	MOVQ            200(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z8
-	MOVQ            232(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z8
-	MOVQ            144(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z9
-	MOVQ            176(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z9
-	MOVQ            208(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z9
-	MOVQ            240(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z9
-	MOVQ            152(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z10
-	MOVQ            184(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z10
-	MOVQ            216(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z10
-	MOVQ            248(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z10
-	MOVQ            256(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z11
-	MOVQ            288(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z11
-	MOVQ            320(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z11
-	MOVQ            352(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z11
-	MOVQ            264(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z12
-	MOVQ            296(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z12
-	MOVQ            328(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z12
-	MOVQ            360(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z12
-	MOVQ            272(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z13
-	MOVQ            304(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z13
-	MOVQ            336(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z13
-	MOVQ            368(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z13
-	MOVQ            280(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z14
-	MOVQ            312(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z14
-	MOVQ            344(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z14
-	MOVQ            376(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z14
-	MOVQ            384(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z15
-	MOVQ            416(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z15
-	MOVQ            448(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z15
-	MOVQ            480(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z15
-	MOVQ            392(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z16
-	MOVQ            424(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z16
-	MOVQ            456(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z16
-	MOVQ            488(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z16
-	MOVQ            400(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z17
-	MOVQ            432(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z17
-	MOVQ            464(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z17
-	MOVQ            496(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z17
-	MOVQ            408(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), Z18
-	MOVQ            440(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K1, Z18
-	MOVQ            472(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K2, Z18
-	MOVQ            504(DX), R11
-	VBROADCASTI32X4 (R11)(R8*1), K3, Z18
+	MOVQ            (DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z3
+	MOVQ            32(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z3
+	MOVQ            64(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z3
+	MOVQ            96(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z3
+	MOVQ            8(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z4
+	MOVQ            40(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z4
+	MOVQ            72(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z4
+	MOVQ            104(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z4
+	MOVQ            16(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z5
+	MOVQ            48(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z5
+	MOVQ            80(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z5
+	MOVQ            112(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z5
+	MOVQ            24(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z6
+	MOVQ            56(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z6
+	MOVQ            88(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z6
+	MOVQ            120(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z6
+	MOVQ            128(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z7
+	MOVQ            160(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z7
+	MOVQ            192(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z7
+	MOVQ            224(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z7
+	MOVQ            136(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z8
+	MOVQ            168(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z8
+	MOVQ            200(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z8
+	MOVQ            232(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z8
+	MOVQ            144(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z9
+	MOVQ            176(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z9
+	MOVQ            208(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z9
+	MOVQ            240(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z9
+	MOVQ            152(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z10
+	MOVQ            184(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z10
+	MOVQ            216(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z10
+	MOVQ            248(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z10
+	MOVQ            256(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z11
+	MOVQ            288(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z11
+	MOVQ            320(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z11
+	MOVQ            352(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z11
+	MOVQ            264(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z12
+	MOVQ            296(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z12
+	MOVQ            328(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z12
+	MOVQ            360(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z12
+	MOVQ            272(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z13
+	MOVQ            304(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z13
+	MOVQ            336(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z13
+	MOVQ            368(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z13
+	MOVQ            280(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z14
+	MOVQ            312(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z14
+	MOVQ            344(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z14
+	MOVQ            376(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z14
+	MOVQ            384(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z15
+	MOVQ            416(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z15
+	MOVQ            448(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z15
+	MOVQ            480(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z15
+	MOVQ            392(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z16
+	MOVQ            424(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z16
+	MOVQ            456(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z16
+	MOVQ            488(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z16
+	MOVQ            400(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z17
+	MOVQ            432(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z17
+	MOVQ            464(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z17
+	MOVQ            496(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z17
+	MOVQ            408(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z18
+	MOVQ            440(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z18
+	MOVQ            472(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z18
+	MOVQ            504(DX), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z18
 	VPUNPCKLBW      Z11, Z3, Z19
 	VPUNPCKHBW      Z11, Z3, Z3
 	VPUNPCKLBW      Z12, Z4, Z11
@@ -12734,39 +13061,39 @@ loop:
 	VPUNPCKLBW      Z10, Z6, Z4
 	VPUNPCKLWD      Z1, Z4, Z20
 	VPTESTMD        Z2, Z20, K4
-	KMOVW           K4, R11
-	POPCNTL         R11, R11
+	KMOVW           K4, R8
+	POPCNTL         R8, R8
 	VPCOMPRESSD.Z   Z20, K4, Z20
-	VMOVDQU32       Z20, (DI)
-	LEAQ            (DI)(R11*4), DI
+	VMOVDQU32       Z20, (SI)
+	LEAQ            (SI)(R8*4), SI
 	VPUNPCKHWD      Z1, Z4, Z4
 	VPTESTMD        Z2, Z4, K4
-	KMOVW           K4, R11
-	POPCNTL         R11, R11
+	KMOVW           K4, R8
+	POPCNTL         R8, R8
 	VPCOMPRESSD.Z   Z4, K4, Z4
-	VMOVDQU32       Z4, (DI)
-	LEAQ            (DI)(R11*4), DI
+	VMOVDQU32       Z4, (SI)
+	LEAQ            (SI)(R8*4), SI
 	VPUNPCKHBW      Z10, Z6, Z4
 	VPUNPCKLWD      Z0, Z4, Z6
 	VPTESTMD        Z2, Z6, K4
-	KMOVW           K4, R11
-	POPCNTL         R11, R11
+	KMOVW           K4, R8
+	POPCNTL         R8, R8
 	VPCOMPRESSD.Z   Z6, K4, Z6
-	VMOVDQU32       Z6, (DI)
-	LEAQ            (DI)(R11*4), DI
+	VMOVDQU32       Z6, (SI)
+	LEAQ            (SI)(R8*4), SI
 	VPUNPCKHWD      Z0, Z4, Z4
 	VPTESTMD        Z2, Z4, K4
-	KMOVW           K4, R11
-	POPCNTL         R11, R11
+	KMOVW           K4, R8
+	POPCNTL         R8, R8
 	VPCOMPRESSD.Z   Z4, K4, Z4
-	VMOVDQU32       Z4, (DI)
-	LEAQ            (DI)(R11*4), DI
+	VMOVDQU32       Z4, (SI)
+	LEAQ            (SI)(R8*4), SI
 
 none0:
-	MOVQ          DI, R11
-	SUBQ          AX, R11
-	SHRQ          $0x02, R11
-	MOVL          R11, 4(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 4(CX)
 	VPORQ         Z5, Z18, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12774,39 +13101,39 @@ none0:
 	VPUNPCKLBW    Z18, Z5, Z4
 	VPUNPCKLWD    Z1, Z4, Z6
 	VPTESTMD      Z2, Z6, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z6, K4, Z6
-	VMOVDQU32     Z6, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z6, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHBW    Z18, Z5, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 
 none1:
-	MOVQ          DI, R11
-	SUBQ          AX, R11
-	SHRQ          $0x02, R11
-	MOVL          R11, 8(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 8(CX)
 	VPORQ         Z7, Z8, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12814,39 +13141,39 @@ none1:
 	VPUNPCKLBW    Z8, Z7, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHBW    Z8, Z7, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 
 none2:
-	MOVQ          DI, R11
-	SUBQ          AX, R11
-	SHRQ          $0x02, R11
-	MOVL          R11, 12(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 12(CX)
 	VPORQ         Z9, Z19, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12854,39 +13181,39 @@ none2:
 	VPUNPCKLBW    Z19, Z9, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHBW    Z19, Z9, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 
 none3:
-	MOVQ          DI, R11
-	SUBQ          AX, R11
-	SHRQ          $0x02, R11
-	MOVL          R11, 16(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 16(CX)
 	VPORQ         Z11, Z12, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12894,39 +13221,39 @@ none3:
 	VPUNPCKLBW    Z12, Z11, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHBW    Z12, Z11, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 
 none4:
-	MOVQ          DI, R11
-	SUBQ          AX, R11
-	SHRQ          $0x02, R11
-	MOVL          R11, 20(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 20(CX)
 	VPORQ         Z13, Z14, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12934,39 +13261,39 @@ none4:
 	VPUNPCKLBW    Z14, Z13, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHBW    Z14, Z13, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 
 none5:
-	MOVQ          DI, R11
-	SUBQ          AX, R11
-	SHRQ          $0x02, R11
-	MOVL          R11, 24(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 24(CX)
 	VPORQ         Z15, Z16, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -12974,39 +13301,39 @@ none5:
 	VPUNPCKLBW    Z16, Z15, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHBW    Z16, Z15, Z4
 	VPUNPCKLWD    Z0, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z0, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 
 none6:
-	MOVQ          DI, R11
-	SUBQ          AX, R11
-	SHRQ          $0x02, R11
-	MOVL          R11, 28(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 28(CX)
 	VPORQ         Z17, Z3, Z4
 	VPTESTMB      Z4, Z4, K4
 	KORTESTQ      K4, K4
@@ -13014,52 +13341,44 @@ none6:
 	VPUNPCKLBW    Z3, Z17, Z4
 	VPUNPCKLWD    Z1, Z4, Z5
 	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z1, Z4, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHBW    Z3, Z17, Z3
 	VPUNPCKLWD    Z0, Z3, Z4
 	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z4, (SI)
+	LEAQ          (SI)(R8*4), SI
 	VPUNPCKHWD    Z0, Z3, Z3
 	VPTESTMD      Z2, Z3, K4
-	KMOVW         K4, R11
-	POPCNTL       R11, R11
+	KMOVW         K4, R8
+	POPCNTL       R8, R8
 	VPCOMPRESSD.Z Z3, K4, Z3
-	VMOVDQU32     Z3, (DI)
-	LEAQ          (DI)(R11*4), DI
+	VMOVDQU32     Z3, (SI)
+	LEAQ          (SI)(R8*4), SI
 
 none7:
-	MOVQ DI, R11
-	SUBQ AX, R11
-	SHRQ $0x02, R11
-	MOVL R11, 32(CX)
+	MOVQ SI, R8
+	SUBQ AX, R8
+	SHRQ $0x02, R8
+	MOVL R8, 32(CX)
 	ADDQ $0x20, CX
-	ADDQ $0x10, R8
+	ADDQ $0x10, DI
 	JMP  loop
 
 done:
-	LEAQ 512(BX), AX
-
-last:
-	MOVQ       (R9), R11
-	PREFETCHT1 (R11)(R10*1)
-	ADDQ       $0x08, R9
-	CMPQ       R9, AX
-	JNE        last
 	VZEROUPPER
 	RET
 

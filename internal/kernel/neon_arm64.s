@@ -269,8 +269,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward4x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int)
-TEXT ·neonPairsForward4x32(SB), NOSPLIT, $0-104
+// func neonPairsForward4x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr)
+TEXT ·neonPairsForward4x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -721,8 +721,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward8x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int)
-TEXT ·neonPairsForward8x32(SB), NOSPLIT, $0-104
+// func neonPairsForward8x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr)
+TEXT ·neonPairsForward8x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -1261,8 +1261,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward16x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int)
-TEXT ·neonPairsForward16x32(SB), NOSPLIT, $0-104
+// func neonPairsForward16x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr)
+TEXT ·neonPairsForward16x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -1802,8 +1802,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward2x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int)
-TEXT ·neonPairsForward2x64(SB), NOSPLIT, $0-104
+// func neonPairsForward2x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr)
+TEXT ·neonPairsForward2x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -2254,8 +2254,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward4x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int)
-TEXT ·neonPairsForward4x64(SB), NOSPLIT, $0-104
+// func neonPairsForward4x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr)
+TEXT ·neonPairsForward4x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -2794,8 +2794,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward8x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int)
-TEXT ·neonPairsForward8x64(SB), NOSPLIT, $0-104
+// func neonPairsForward8x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr)
+TEXT ·neonPairsForward8x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2

@@ -45,8 +45,9 @@ type pairPanel[T Float] struct {
 	columns int
 	stride  int // from row to row of sums and of g
 	// forward computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j])
-	// + bias[j] over the entries of each pair q that are for image first+i.
-	forward func(y *T, ys int, sums *T, images, first int, entries *uint32, starts *int32, pairs int, w *T, ws int, bias, values *T, width int)
+	// + bias[j] over the entries of each pair q that are for image first+i. Meanwhile it may
+	// fetch 64 images whose first cache lines are ahead.
+	forward func(y *T, ys int, sums *T, images, first int, entries *uint32, starts *int32, pairs int, w *T, ws int, bias, values *T, width int, ahead *uintptr)
 	// gradient computes pair.d0[left + j] = Σ values[first]·g[image, j] + 0, and pair.d1 with
 	// second, over the entries of each pair, beginning with what is there if more is not 0.
 	// A group has as many pairs as are summed together; the last has the count of all.
@@ -62,9 +63,8 @@ type pairRow[T Float] struct {
 }
 
 // listPairsFunc lists the pairs of columns [0, n), n a multiple of 16, of 64 images, the
-// first of which is image first, from starts[0] on. It fetches the images whose first
-// cache lines are ahead.
-type listPairsFunc func(entries *uint32, starts *int32, images **byte, ahead *uintptr, first, n int)
+// first of which is image first, from starts[0] on.
+type listPairsFunc func(entries *uint32, starts *int32, images **byte, first, n int)
 
 // begin makes room for the pairs of so many images, that threads are to list: each the
 // same number of blocks, as far as that goes.
@@ -111,24 +111,25 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, block int) {
 	known := p.Index[:cap(p.Index)]
 	for i := range s.images {
 		s.images[i] = unsafe.SliceData(s.none)
-		s.ahead[i] = uintptr(unsafe.Pointer(s.images[i]))
+		ahead := uintptr(unsafe.Pointer(s.images[i]))
 		if at := lo + i; at < hi {
 			s.images[i] = unsafe.SliceData(p.Row(at))
 			// What stands behind a batch in the order of the images is most likely the
 			// batch after it.
 			if at += p.Rows(); at < len(known) && k > 0 {
 				if next := int(known[at]); next >= 0 && next < len(p.Data)/k {
-					s.ahead[i] = uintptr(unsafe.Pointer(&p.Data[next*k])) &^ (line - 1)
+					ahead = uintptr(unsafe.Pointer(&p.Data[next*k])) &^ (line - 1)
 				}
 			}
 		}
+		s.ahead = append(s.ahead, ahead)
 	}
 	b := &l.blocks[block]
 	b.starts[0] = 0
 	listed := 0
 	if v.listPairs != nil && hi-lo >= fewListed {
 		listed = k / 16 * 16
-		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], &s.ahead[0], l.first(block), listed)
+		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(block), listed)
 	}
 	l.listRest(p, block, lo, hi, listed)
 	clear(s.images[:]) // let go of the caller's memory
@@ -191,6 +192,10 @@ func shareColumns(cols, part, parts int) (left, right int) {
 // listBlocks lists a part of the blocks of a batch.
 func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
 	count := len(p.pairs.blocks)
+	if cap(s.ahead) < count*inBlock {
+		s.ahead = make([]uintptr, 0, count*inBlock)
+	}
+	s.ahead = s.ahead[:0]
 	for block := count * part / parts; block < count*(part+1)/parts; block++ {
 		v.list(s, p.pairs, p.pixels, block)
 	}
@@ -208,6 +213,10 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 		first, last = count*part/parts, count*(part+1)/parts
 		left, right = 0, p.n
 	}
+	for i := range s.nowhere {
+		s.nowhere[i] = uintptr(unsafe.Pointer(s))
+	}
+	toFetch := s.ahead
 	for left < right {
 		panel := v.pairPanelOf(right - left)
 		width := min(panel.columns, right-left)
@@ -232,7 +241,11 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 				y, ys = &s.tile[0], panel.columns
 			}
 			grow(&s.sums, images*panel.stride)
-			panel.forward(y, ys, &s.sums[0], images, p.pairs.first(block), unsafe.SliceData(b.entries), &b.starts[0], p.pairs.pairs(), w, ws, biases, &v.values[0], width)
+			ahead := &s.nowhere[0]
+			if len(toFetch) > 0 {
+				ahead, toFetch = &toFetch[0], toFetch[inBlock:]
+			}
+			panel.forward(y, ys, &s.sums[0], images, p.pairs.first(block), unsafe.SliceData(b.entries), &b.starts[0], p.pairs.pairs(), w, ws, biases, &v.values[0], width, ahead)
 			if !full {
 				for i := range images {
 					copy(p.y[(lo+i)*p.n+left:][:width], s.tile[i*ys:])

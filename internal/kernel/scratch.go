@@ -19,7 +19,8 @@ type Scratch[T Float] struct {
 	group   [lists]sparseRow[T]
 
 	images    [inBlock]*byte   // of a block
-	ahead     [inBlock]uintptr // cache lines where those begin that come next; a line may begin before their memory
+	ahead     []uintptr        // cache lines where the images begin that come next, for each block that the thread has listed; a line may begin before their memory
+	nowhere   [inBlock]uintptr // in their place where nothing is to be fetched
 	pairRows  []pairRow[T]     // pairs with entries, by count
 	pairGroup [mostTogether]pairRow[T]
 	trash     []T     // where the sums of a pair that is none go

@@ -223,8 +223,8 @@ func (n neon) pairsForward(panel int) {
 	const sums, first, second = neonRow, 0, neonRows2
 	apart := 16 * panel
 	n.function(fmt.Sprintf("neonPairsForward%dx%s", panel*n.lanes, n.short),
-		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int", n.typ), "",
-		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and %d columns. In sums, rows are as many numbers apart.", panel*n.lanes), 104)
+		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int, ahead *uintptr", n.typ), "",
+		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and %d columns. In sums, rows are as many numbers apart. Nothing is fetched ahead.", panel*n.lanes), 112)
 	n.load(0, "y:R0", "ys:R1", "sums:R2", "images:R3", "first:R4", "entries:R5", "starts:R6", "pairs:R7", "w:R8", "ws:R9", "bias:R10", "values:R11")
 	n.line("LSL $%d, R1, R1", n.shift)
 	n.line("LSL $%d, R9, R9", n.shift)

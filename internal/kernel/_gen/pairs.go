@@ -67,8 +67,8 @@ func (g generator) pairEntry(m operand.Mem, values reg.GPVirtual, apart, bytes i
 func (g generator) pairsForward(registers []int) {
 	apart := stride(total(registers))
 	g.function(fmt.Sprintf("PairsForward%dx", g.lanes(total(registers))),
-		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int", g.number.name),
-		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are %d numbers apart.", apart/g.size))
+		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int, ahead *uintptr", g.number.name),
+		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are %d numbers apart. It fetches the images whose first cache lines are ahead.", apart/g.size))
 	sums, values := load("sums"), load("values")
 	to, left := GP64(), GP64()
 	clear, cleared := label("clear"), label("cleared")
@@ -99,12 +99,14 @@ func (g generator) pairsForward(registers []int) {
 	ADDQ(sums, y)
 	rows := [2][]reg.VecVirtual{g.row(registers), g.row(registers)}
 	next, skip, done := label("next"), label("skip"), label("done")
-	e, end := GP64(), GP64()
+	e, end, turn, offset := GP64(), GP64(), load("ahead"), GP64()
+	XORQ(offset, offset)
 	MOVLQSX(mem(starts), end)
 	LEAQ(mem(entries).Idx(end, 4), end)
 	next.here()
 	SUBQ(operand.U8(1), pairs)
 	JLT(done.ref())
+	fetchAhead(turn, offset)
 	ADDQ(operand.U8(4), starts)
 	MOVQ(end, e)
 	MOVLQSX(mem(starts), end)
@@ -142,8 +144,10 @@ func (g generator) pairsForward(registers []int) {
 	LEAQ(mem(w).Idx(ws, 2), w)
 	JMP(next.ref())
 	done.here()
+	fetchLast(offset)
 
 	add, added := label("add"), label("added")
+	sums = load("sums")
 	bias, columns := load("bias"), g.row(registers)
 	g.loadRow(columns, mem(bias), nil)
 	to, ys := GP64(), load("ys")
@@ -162,6 +166,39 @@ func (g generator) pairsForward(registers []int) {
 	added.here()
 	VZEROUPPER()
 	RET()
+}
+
+// fetchAhead fetches a cache line of two images ahead, and of the next two the next time:
+// the first line of all, then the second, and so on, one for each pair of an image's pixels.
+func fetchAhead(turn, offset reg.GPVirtual) {
+	const some = 2 * inBlock / line
+	for i := range some {
+		at := GP64()
+		MOVQ(mem(turn).Offset(8*i), at)
+		PREFETCHT1(mem(at).Idx(offset, 1))
+	}
+	ADDQ(operand.U32(8*some), turn)
+	ahead, next, end := load("ahead"), GP64(), GP64()
+	LEAQ(mem(ahead).Offset(8*inBlock), end)
+	LEAQ(mem(offset).Offset(line), next)
+	CMPQ(turn, end)
+	CMOVQEQ(next, offset)
+	CMOVQEQ(ahead, turn)
+}
+
+// fetchLast fetches one line more of all images, the next that fetchAhead would come to:
+// an image begins somewhere in its first line.
+func fetchLast(offset reg.GPVirtual) {
+	turn, end := load("ahead"), GP64()
+	LEAQ(mem(turn).Offset(8*inBlock), end)
+	loop := label("last")
+	loop.here()
+	at := GP64()
+	MOVQ(mem(turn), at)
+	PREFETCHT1(mem(at).Idx(offset, 1))
+	ADDQ(operand.U8(8), turn)
+	CMPQ(turn, end)
+	JNE(loop.ref())
 }
 
 // pairsGradient writes the gradient of the rows of w, two for each pair: sums of rows
@@ -236,25 +273,22 @@ func (g generator) pairsGradient(together int, registers []int) {
 }
 
 const (
-	listPairsParams = "entries *uint32, starts *int32, images **byte, ahead *uintptr, first, n int"
-	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too. It fetches the images whose first cache lines are ahead."
+	listPairsParams = "entries *uint32, starts *int32, images **byte, first, n int"
+	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too."
 )
 
 // listColumns writes the loop of a search for pairs over so many columns at a time:
 // read takes the bytes of a block's images, list writes the entries of pair q of these
 // columns to e and moves it behind them.
-func listColumns(columns int, entries, starts, ahead reg.GPVirtual, read func(column, scratch reg.GPVirtual), list func(q int, e reg.GPVirtual)) {
-	n, e, column, turn, offset, scratch := load("n"), GP64(), GP64(), GP64(), GP64(), GP64()
+func listColumns(columns int, entries, starts reg.GPVirtual, read func(column, scratch reg.GPVirtual), list func(q int, e reg.GPVirtual)) {
+	n, e, column, scratch := load("n"), GP64(), GP64(), GP64()
 	MOVLQSX(mem(starts), e)
 	LEAQ(mem(entries).Idx(e, 4), e)
 	XORQ(column, column)
-	MOVQ(ahead, turn)
-	XORQ(offset, offset)
 	loop, done := label("loop"), label("done")
 	loop.here()
 	CMPQ(column, n)
 	JGE(done.ref())
-	fetchAhead(ahead, turn, offset, scratch, columns)
 	read(column, scratch)
 	for q := range columns / 2 {
 		list(q, e)
@@ -267,40 +301,8 @@ func listColumns(columns int, entries, starts, ahead reg.GPVirtual, read func(co
 	ADDQ(operand.U8(columns), column)
 	JMP(loop.ref())
 	done.here()
-	fetchLast(ahead, turn, offset, scratch)
 	VZEROUPPER()
 	RET()
-}
-
-// fetchAhead fetches a cache line of some images ahead, and of the next ones the next
-// time: the first line of all, then the second, and so on.
-func fetchAhead(ahead, turn, offset, scratch reg.GPVirtual, columns int) {
-	some := inBlock * columns / line
-	for i := range some {
-		MOVQ(mem(turn).Offset(8*i), scratch)
-		PREFETCHT1(mem(scratch).Idx(offset, 1))
-	}
-	ADDQ(operand.U32(8*some), turn)
-	next := GP64()
-	LEAQ(mem(ahead).Offset(8*inBlock), scratch)
-	LEAQ(mem(offset).Offset(line), next)
-	CMPQ(turn, scratch)
-	CMOVQEQ(next, offset)
-	CMOVQEQ(ahead, turn)
-}
-
-// fetchLast fetches one line more of all images, the next that fetchAhead would come to:
-// an image begins somewhere in its first line.
-func fetchLast(ahead, turn, offset, scratch reg.GPVirtual) {
-	end := GP64()
-	LEAQ(mem(ahead).Offset(8*inBlock), end)
-	loop := label("last")
-	loop.here()
-	MOVQ(mem(turn), scratch)
-	PREFETCHT1(mem(scratch).Idx(offset, 1))
-	ADDQ(operand.U8(8), turn)
-	CMPQ(turn, end)
-	JNE(loop.ref())
 }
 
 // listPairs writes the search for the pairs. Of 16 columns at a time, the bytes of a
@@ -311,7 +313,7 @@ func listPairs(s set) {
 	const columns, slots, lanes = 16, 16, 4
 	g := generator{s, number{}}
 	g.function("ListPairs", listPairsParams, listPairsDoc)
-	entries, starts, images, ahead := load("entries"), load("starts"), load("images"), load("ahead")
+	entries, starts, images := load("entries"), load("starts"), load("images")
 	// Slot 4u+s of lane j is for image 16u+4j+s: so register u of entries has 16 images
 	// in their order.
 	image := func(slot, lane int) int { return 16*(slot/4) + 4*lane + slot%4 }
@@ -393,7 +395,7 @@ func listPairs(s set) {
 		}
 		none.here()
 	}
-	listColumns(columns, entries, starts, ahead, read, list)
+	listColumns(columns, entries, starts, read, list)
 }
 
 // listPairs8 is listPairs without masks: of 8 columns at a time, whose bytes are turned
@@ -409,7 +411,7 @@ func listPairs8(s set, fronts operand.Mem) {
 		order = append(order, 0, 0, byte(i), 0)
 	}
 	images := constant(s.name+"Images", order...)
-	entries, starts, block, ahead := load("entries"), load("starts"), load("images"), load("ahead")
+	entries, starts, block := load("entries"), load("starts"), load("images")
 	table, scalar := GP64(), GP64()
 	LEAQ(fronts, table)
 	zero, first := YMM(), YMM()
@@ -477,7 +479,7 @@ func listPairs8(s set, fronts operand.Mem) {
 		}
 		nothing.here()
 	}
-	listColumns(columns, entries, starts, ahead, read, list)
+	listColumns(columns, entries, starts, read, list)
 }
 
 // joinLists writes the joining of the lists that blocks have of the same pairs.
