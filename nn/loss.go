@@ -109,7 +109,8 @@ func Argmax[T matrix.Float](v []T) int {
 
 // Softmax fills p with the softmax of the logits z, p[j] = e^z[j] / Σ_k e^z[k],
 // and returns log Σ_k e^(z[k] - max z). The largest logit is subtracted first, so
-// that no exponential overflows; lengths must be equal, and p and z not overlap.
+// that no exponential overflows; lengths must be equal, and p and z must not
+// overlap.
 func Softmax[T matrix.Float](p, z []T) (logSum T) {
 	var sum [1]T
 	var at [1]int32

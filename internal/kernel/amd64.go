@@ -27,7 +27,7 @@ var avx512For32 = vectors[float32]{
 		{40, []int{8, 4, 2, 1}, []tileFunc[float32]{avx512Tile8x40x32, avx512Tile4x40x32, avx512Tile2x40x32, avx512Tile1x40x32},
 			summed(avx512Sparse1x40x32, avx512Sparse4x40x32), avx512Pack40x32},
 	},
-	many: 32, strip: 12, strips: large, group: 3 << 18,
+	many: 32, strip: 12, stripsFrom: large, groupBytes: 3 << 18,
 	masked: true, cut: true, lanes: 16,
 	addScaled: avx512AddScaled32, peak: avx512Peak32, transposePanel: avx512TransposePanel32,
 	compress: avx512Compress,
@@ -41,7 +41,7 @@ var avx512For32 = vectors[float32]{
 		{48, 48, avx512PairsForward48x32, avx512PairsGradient48x32, avx512Pack48x32},
 		{64, 64, avx512PairsForward64x32, avx512PairsGradient64x32, avx512Pack64x32},
 	},
-	manyPairs: 64, together: 2, listPairs: avx512ListPairs, joinLists: avx512JoinLists, claim: claim,
+	manyPairs: 64, together: 2, listPairs: avx512ListPairs, joinLists: avx512JoinLists, claim: claim, fetchToWrite: fetchToWrite,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx512Update32, relu: avx512ReLU32, reluSlope: avx512ReLUSlope32,
@@ -64,7 +64,7 @@ var avx512For64 = vectors[float64]{
 		{20, []int{8, 4, 2, 1}, []tileFunc[float64]{avx512Tile8x20x64, avx512Tile4x20x64, avx512Tile2x20x64, avx512Tile1x20x64},
 			summed(avx512Sparse1x20x64, avx512Sparse4x20x64), avx512Pack20x64},
 	},
-	many: 16, strip: 12, strips: large, group: 3 << 18,
+	many: 16, strip: 12, stripsFrom: large, groupBytes: 3 << 18,
 	masked: true, cut: true, lanes: 8,
 	addScaled: avx512AddScaled64, peak: avx512Peak64, transposePanel: avx512TransposePanel64,
 	compress: avx512Compress,
@@ -78,7 +78,7 @@ var avx512For64 = vectors[float64]{
 		{24, 24, avx512PairsForward24x64, avx512PairsGradient24x64, avx512Pack24x64},
 		{32, 32, avx512PairsForward32x64, avx512PairsGradient32x64, avx512Pack32x64},
 	},
-	manyPairs: 32, together: 2, listPairs: avx512ListPairs, joinLists: avx512JoinLists, claim: claim,
+	manyPairs: 32, together: 2, listPairs: avx512ListPairs, joinLists: avx512JoinLists, claim: claim, fetchToWrite: fetchToWrite,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx512Update64, relu: avx512ReLU64, reluSlope: avx512ReLUSlope64,
@@ -118,7 +118,7 @@ var avx2For32 = vectors[float32]{
 		{36, 48, avx2PairsForward36x32, avx2PairsGradient36x32, nil},
 		{40, 48, avx2PairsForward40x32, avx2PairsGradient40x32, nil},
 	},
-	manyPairs: 32, together: 1, listPairs: avx2ListPairs, joinLists: avx2JoinLists, claim: claim,
+	manyPairs: 32, together: 1, listPairs: avx2ListPairs, joinLists: avx2JoinLists, claim: claim, fetchToWrite: fetchToWrite,
 	fallback: inner[float32]{addScaled: addScaled32},
 	assembly: &assembly[float32]{
 		update: avx2Update32, relu: avx2ReLU32, reluSlope: avx2ReLUSlope32,
@@ -158,7 +158,7 @@ var avx2For64 = vectors[float64]{
 		{18, 24, avx2PairsForward18x64, avx2PairsGradient18x64, nil},
 		{20, 24, avx2PairsForward20x64, avx2PairsGradient20x64, nil},
 	},
-	manyPairs: 16, together: 1, listPairs: avx2ListPairs, joinLists: avx2JoinLists, claim: claim,
+	manyPairs: 16, together: 1, listPairs: avx2ListPairs, joinLists: avx2JoinLists, claim: claim, fetchToWrite: fetchToWrite,
 	fallback: inner[float64]{addScaled: addScaled64},
 	assembly: &assembly[float64]{
 		update: avx2Update64, relu: avx2ReLU64, reluSlope: avx2ReLUSlope64,

@@ -4662,10 +4662,6 @@ TEXT ·avx2ReLU32(SB), NOSPLIT, $0-24
 each:
 	CMPQ    DX, $0x08
 	JLT     eachtail
-	LEAQ    2048(AX), DI
-	BYTE    $0x0f
-	BYTE    $0x0d
-	BYTE    $0x0f
 	VMOVUPS (CX), Y1
 	VCMPPS  $0x06, Y0, Y1, Y2
 	VANDPS  Y1, Y2, Y1
@@ -4691,10 +4687,6 @@ TEXT ·avx2ReLUSlope32(SB), NOSPLIT, $0-32
 each:
 	CMPQ    BX, $0x08
 	JLT     eachtail
-	LEAQ    2048(AX), DI
-	BYTE    $0x0f
-	BYTE    $0x0d
-	BYTE    $0x0f
 	VMOVUPS (CX), Y1
 	VMOVUPS (DX), Y2
 	VCMPPS  $0x06, Y0, Y2, Y2
@@ -4722,12 +4714,16 @@ TEXT ·avx2Update32(SB), NOSPLIT, $0-40
 	VXORPS       Y2, Y2, Y2
 
 each:
-	CMPQ        DX, $0x08
-	JLT         eachtail
-	LEAQ        2048(AX), DI
-	BYTE        $0x0f
-	BYTE        $0x0d
-	BYTE        $0x0f
+	CMPQ DX, $0x08
+	JLT  eachtail
+	CMPQ DX, $0x00000208
+	JLT  nonetofetch
+	LEAQ 2048(AX), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nonetofetch:
 	VMOVUPS     (AX), Y3
 	VMOVUPS     (CX), Y4
 	VFMADD231PS Y4, Y0, Y3
@@ -9896,10 +9892,6 @@ TEXT ·avx2ReLU64(SB), NOSPLIT, $0-24
 each:
 	CMPQ    DX, $0x04
 	JLT     eachtail
-	LEAQ    2048(AX), DI
-	BYTE    $0x0f
-	BYTE    $0x0d
-	BYTE    $0x0f
 	VMOVUPD (CX), Y1
 	VCMPPD  $0x06, Y0, Y1, Y2
 	VANDPD  Y1, Y2, Y1
@@ -9925,10 +9917,6 @@ TEXT ·avx2ReLUSlope64(SB), NOSPLIT, $0-32
 each:
 	CMPQ    BX, $0x04
 	JLT     eachtail
-	LEAQ    2048(AX), DI
-	BYTE    $0x0f
-	BYTE    $0x0d
-	BYTE    $0x0f
 	VMOVUPD (CX), Y1
 	VMOVUPD (DX), Y2
 	VCMPPD  $0x06, Y0, Y2, Y2
@@ -9956,12 +9944,16 @@ TEXT ·avx2Update64(SB), NOSPLIT, $0-40
 	VXORPD       Y2, Y2, Y2
 
 each:
-	CMPQ        DX, $0x04
-	JLT         eachtail
-	LEAQ        2048(AX), DI
-	BYTE        $0x0f
-	BYTE        $0x0d
-	BYTE        $0x0f
+	CMPQ DX, $0x04
+	JLT  eachtail
+	CMPQ DX, $0x00000104
+	JLT  nonetofetch
+	LEAQ 2048(AX), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nonetofetch:
 	VMOVUPD     (AX), Y3
 	VMOVUPD     (CX), Y4
 	VFMADD231PD Y4, Y0, Y3
@@ -12022,4 +12014,22 @@ rest:
 
 restdone:
 	ADDQ $0x01, CX
+	RET
+
+// func fetchToWrite(p *byte, lines int)
+TEXT ·fetchToWrite(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ lines+8(FP), CX
+
+loop:
+	SUBQ $0x01, CX
+	JLT  done
+	LEAQ (AX), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	ADDQ $0x40, AX
+	JMP  loop
+
+done:
 	RET

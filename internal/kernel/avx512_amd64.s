@@ -5160,10 +5160,6 @@ TEXT ·avx512ReLU32(SB), NOSPLIT, $0-24
 each:
 	CMPQ      DX, $0x10
 	JLT       eachtail
-	LEAQ      2048(AX), DI
-	BYTE      $0x0f
-	BYTE      $0x0d
-	BYTE      $0x0f
 	VMOVUPS   (CX), Z1
 	VCMPPS    $0x06, Z0, Z1, K1
 	VMOVAPS.Z Z1, K1, Z1
@@ -5179,10 +5175,6 @@ eachtail:
 	MOVQ      $-1, BX
 	BZHIQ     DX, BX, BX
 	KMOVQ     BX, K1
-	LEAQ      2048(AX), DI
-	BYTE      $0x0f
-	BYTE      $0x0d
-	BYTE      $0x0f
 	VMOVUPS.Z (CX), K1, Z1
 	VCMPPS    $0x06, Z0, Z1, K2
 	VMOVAPS.Z Z1, K2, Z1
@@ -5204,10 +5196,6 @@ TEXT ·avx512ReLUSlope32(SB), NOSPLIT, $0-32
 each:
 	CMPQ      BX, $0x10
 	JLT       eachtail
-	LEAQ      2048(AX), DI
-	BYTE      $0x0f
-	BYTE      $0x0d
-	BYTE      $0x0f
 	VMOVUPS   (CX), Z1
 	VMOVUPS   (DX), Z2
 	VCMPPS    $0x06, Z0, Z2, K1
@@ -5225,10 +5213,6 @@ eachtail:
 	MOVQ      $-1, SI
 	BZHIQ     BX, SI, SI
 	KMOVQ     SI, K1
-	LEAQ      2048(AX), DI
-	BYTE      $0x0f
-	BYTE      $0x0d
-	BYTE      $0x0f
 	VMOVUPS.Z (CX), K1, Z1
 	VMOVUPS.Z (DX), K1, Z2
 	VCMPPS    $0x06, Z0, Z2, K2
@@ -5251,12 +5235,20 @@ TEXT ·avx512Update32(SB), NOSPLIT, $0-40
 	VPXORQ       Z2, Z2, Z2
 
 each:
-	CMPQ        DX, $0x10
-	JLT         eachtail
-	LEAQ        2048(AX), DI
-	BYTE        $0x0f
-	BYTE        $0x0d
-	BYTE        $0x0f
+	CMPQ     DX, $0x10
+	JLT      eachtail
+	CMPQ     DX, $0x00000210
+	JLT      nonetofetch
+	VMOVUPS  2048(CX), Z3
+	VPTESTMD Z3, Z3, K1
+	KORTESTW K1, K1
+	JZ       nonetofetch
+	LEAQ     2048(AX), DI
+	BYTE     $0x0f
+	BYTE     $0x0d
+	BYTE     $0x0f
+
+nonetofetch:
 	VMOVUPS     (AX), Z3
 	VMOVUPS     (CX), Z4
 	VMOVUPS     Z3, Z5
@@ -5281,10 +5273,6 @@ eachtail:
 	MOVQ        $-1, BX
 	BZHIQ       DX, BX, BX
 	KMOVQ       BX, K1
-	LEAQ        2048(AX), DI
-	BYTE        $0x0f
-	BYTE        $0x0d
-	BYTE        $0x0f
 	VMOVUPS.Z   (AX), K1, Z3
 	VMOVUPS.Z   (CX), K1, Z4
 	VMOVUPS     Z3, Z5
@@ -11681,10 +11669,6 @@ TEXT ·avx512ReLU64(SB), NOSPLIT, $0-24
 each:
 	CMPQ      DX, $0x08
 	JLT       eachtail
-	LEAQ      2048(AX), DI
-	BYTE      $0x0f
-	BYTE      $0x0d
-	BYTE      $0x0f
 	VMOVUPD   (CX), Z1
 	VCMPPD    $0x06, Z0, Z1, K1
 	VMOVAPD.Z Z1, K1, Z1
@@ -11700,10 +11684,6 @@ eachtail:
 	MOVQ      $-1, BX
 	BZHIQ     DX, BX, BX
 	KMOVQ     BX, K1
-	LEAQ      2048(AX), DI
-	BYTE      $0x0f
-	BYTE      $0x0d
-	BYTE      $0x0f
 	VMOVUPD.Z (CX), K1, Z1
 	VCMPPD    $0x06, Z0, Z1, K2
 	VMOVAPD.Z Z1, K2, Z1
@@ -11725,10 +11705,6 @@ TEXT ·avx512ReLUSlope64(SB), NOSPLIT, $0-32
 each:
 	CMPQ      BX, $0x08
 	JLT       eachtail
-	LEAQ      2048(AX), DI
-	BYTE      $0x0f
-	BYTE      $0x0d
-	BYTE      $0x0f
 	VMOVUPD   (CX), Z1
 	VMOVUPD   (DX), Z2
 	VCMPPD    $0x06, Z0, Z2, K1
@@ -11746,10 +11722,6 @@ eachtail:
 	MOVQ      $-1, SI
 	BZHIQ     BX, SI, SI
 	KMOVQ     SI, K1
-	LEAQ      2048(AX), DI
-	BYTE      $0x0f
-	BYTE      $0x0d
-	BYTE      $0x0f
 	VMOVUPD.Z (CX), K1, Z1
 	VMOVUPD.Z (DX), K1, Z2
 	VCMPPD    $0x06, Z0, Z2, K2
@@ -11772,12 +11744,20 @@ TEXT ·avx512Update64(SB), NOSPLIT, $0-40
 	VPXORQ       Z2, Z2, Z2
 
 each:
-	CMPQ        DX, $0x08
-	JLT         eachtail
-	LEAQ        2048(AX), DI
-	BYTE        $0x0f
-	BYTE        $0x0d
-	BYTE        $0x0f
+	CMPQ     DX, $0x08
+	JLT      eachtail
+	CMPQ     DX, $0x00000108
+	JLT      nonetofetch
+	VMOVUPD  2048(CX), Z3
+	VPTESTMD Z3, Z3, K1
+	KORTESTW K1, K1
+	JZ       nonetofetch
+	LEAQ     2048(AX), DI
+	BYTE     $0x0f
+	BYTE     $0x0d
+	BYTE     $0x0f
+
+nonetofetch:
 	VMOVUPD     (AX), Z3
 	VMOVUPD     (CX), Z4
 	VMOVUPD     Z3, Z5
@@ -11802,10 +11782,6 @@ eachtail:
 	MOVQ        $-1, BX
 	BZHIQ       DX, BX, BX
 	KMOVQ       BX, K1
-	LEAQ        2048(AX), DI
-	BYTE        $0x0f
-	BYTE        $0x0d
-	BYTE        $0x0f
 	VMOVUPD.Z   (AX), K1, Z3
 	VMOVUPD.Z   (CX), K1, Z4
 	VMOVUPD     Z3, Z5

@@ -59,27 +59,24 @@ func (e *Engine[T]) next() *product[T] {
 // sum computes the sum that next was for, of so many multiply-adds, or leaves it in the
 // collection. All threads compute a large one, but for sums of columns, else one does.
 func (e *Engine[T]) sum(work int) {
-	c, p := &e.collection, &e.product
-	if c.open {
-		p = &c.sums[len(c.sums)-1].product
-	}
-	split := p.kind != sumColumns && work >= worthSplitting
+	c := &e.collection
+	split := func(p *product[T]) bool { return p.kind != sumColumns && work >= worthSplitting }
 	if !c.open {
-		e.run(split)
+		e.run(split(&e.product))
 		return
 	}
+	last := &c.sums[len(c.sums)-1]
 	c.work += work
-	thread := -1
-	if !split {
-		thread = 0
+	last.thread = -1
+	if !split(&last.product) {
+		last.thread = 0
 		for t, w := range c.own {
-			if w < c.own[thread] {
-				thread = t
+			if w < c.own[last.thread] {
+				last.thread = t
 			}
 		}
-		c.own[thread] += work + overhead
+		c.own[last.thread] += work + overhead
 	}
-	c.sums[len(c.sums)-1].thread = thread
 }
 
 // Part does what one thread does of the collection.

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"unsafe"
 
 	"glassnet/matrix"
 )
@@ -202,6 +203,9 @@ func rowsOf(name string, n, x, y, z int) int {
 	return x / n
 }
 
+// rowsAhead is how many rows ahead a part of columns is fetched that another core has read.
+const rowsAhead = 2
+
 func (e *Engine[T]) rectify(p *product[T], to span) {
 	step, lo, hi := 1, to.left, to.right
 	if to.left == 0 && to.right == p.n { // whole rows stand side by side
@@ -209,6 +213,9 @@ func (e *Engine[T]) rectify(p *product[T], to span) {
 	}
 	for r := to.top; r < to.bottom; r += step {
 		from, until := r*p.n+lo, r*p.n+hi
+		if ahead := r + rowsAhead; e.fetchToWrite != nil && step == 1 && ahead < to.bottom {
+			e.fetchToWrite((*byte)(unsafe.Pointer(&p.y[ahead*p.n+lo])), (hi-lo)*sizeOf[T]()/line)
+		}
 		if p.kind == rectify {
 			e.Table.ReLU(p.y[from:until], p.x[from:until])
 		} else {

@@ -48,13 +48,16 @@ func fenced[E any](f fence, v []E) []E {
 
 func testFences[T Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 32))
-	for range 60 {
+	for round := range 60 {
 		m, k, n := 1+r.IntN(40), 1+r.IntN(150), 1+r.IntN(70)
 		if r.IntN(4) == 0 {
 			m = 100 + r.IntN(100) // several lists are joined, and sums gone on with
 		}
 		if r.IntN(4) == 0 {
 			n += worthStrips
+		}
+		if round%20 == 0 { // a large first factor is packed, and panels in groups
+			m, k, n = 500+r.IntN(100), 300+r.IntN(60), 120+r.IntN(200)
 		}
 		f := fence{t, syscall.Getpagesize(), r.IntN(2) == 0}
 		x, w, b, g := fenced(f, fill[T](r, m*k, 0.5)), fenced(f, fill[T](r, k*n, 0)), fenced(f, fill[T](r, n, 0)), fenced(f, fill[T](r, m*n, 0.5))
@@ -66,7 +69,8 @@ func testFences[T Float](t *testing.T) {
 		e.MatMul(y, x, w, b, m, k, n)
 		for range 2 {
 			e.MatMulTransposed(d, x, g, m, k, n)
-			e.scratch[0].first = fenced(f, e.scratch[0].first)
+			s := &e.scratch[0]
+			s.first, s.panel = fenced(f, s.first), fenced(f, s.panel)
 		}
 		e.MatMulByTransposed(dx, g, w, m, k, n)
 		e.MatMulPixels(y, pixels, w, b, n)

@@ -50,6 +50,10 @@ type Table[T Float] struct {
 	// the floating-point operations of a round: what the CPU could do at best.
 	Peak func(n int) (flops int)
 
+	// fetchToWrite fetches cache lines that other cores may have read, for writing; nil:
+	// nothing is fetched.
+	fetchToWrite func(p *byte, lines int)
+
 	loops[T]
 }
 
@@ -137,7 +141,11 @@ func Names() []string {
 // $GLASSNET_KERNEL or, when that is empty too, the fastest. A name that is
 // unknown, or that this CPU lacks, is a user error.
 func Use(name string) error {
-	name = cmp.Or(name, os.Getenv(EnvVar), Names()[0])
+	from := "" // who said so, where it was not the caller
+	if variable := os.Getenv(EnvVar); name == "" && variable != "" {
+		name, from = variable, EnvVar+": "
+	}
+	name = cmp.Or(name, Names()[0])
 	for i := range implementations {
 		if im := &implementations[i]; im.name == name && im.available {
 			chosen.Store(im)
@@ -145,9 +153,9 @@ func Use(name string) error {
 		}
 	}
 	if slices.Contains(known, name) {
-		return usererr.New("kernel %q cannot run on this machine, which has %s", name, strings.Join(Names(), ", "))
+		return usererr.New("%skernel %q cannot run on this machine, which has %s", from, name, strings.Join(Names(), ", "))
 	}
-	return usererr.New("unknown kernel %q, want %s", name, usererr.List(known))
+	return usererr.New("%sunknown kernel %q, want %s", from, name, usererr.List(known))
 }
 
 // Name returns the implementation in use.
@@ -159,7 +167,7 @@ func current() *implementation {
 		if err := Use(""); err != nil {
 			// A program that takes user input has called Use before and
 			// reported the error; a library user learns of a bad variable here.
-			panic(fmt.Sprintf("%s: %v", EnvVar, err))
+			panic(fmt.Sprintf("kernel: %v", err))
 		}
 		return current()
 	}

@@ -22,6 +22,7 @@ type Pairs struct {
 	images, cols int // of what is listed
 	height       int // images of a block; the last may have fewer
 	blocks       []pairBlock
+	ahead        []uintptr // for each image of each block, the first cache line of one that is likely to come next; a line may begin before its memory
 }
 
 // pairBlock lists some images that follow each other: pair q has the entries from
@@ -46,7 +47,7 @@ type pairPanel[T Float] struct {
 	stride  int // from row to row of sums and of g
 	// forward computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j])
 	// + bias[j] over the entries of each pair q that are for image first+i. Meanwhile it may
-	// fetch 64 images whose first cache lines are ahead.
+	// fetch 64 images; ahead has the addresses of their first cache lines.
 	forward func(y *T, ys int, sums *T, images, first int, entries *uint32, starts *int32, pairs int, w *T, ws int, bias, values *T, width int, ahead *uintptr)
 	// gradient computes pair.d0[left + j] = Σ values[first]·g[image, j] + 0, and pair.d1 with
 	// second, over the entries of each pair, beginning with what is there if more is not 0.
@@ -84,6 +85,7 @@ func (l *Pairs) begin(images, cols, threads int) {
 		grow(&b.entries, l.pairs()*l.height+2*inBlock)
 		grow(&b.starts, l.pairs()+1)
 	}
+	grow(&l.ahead, count*inBlock)
 }
 
 // pairs is how many pairs an image has; if its pixels are odd in number, the last has 0
@@ -111,18 +113,18 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, block int) {
 	known := p.Index[:cap(p.Index)]
 	for i := range s.images {
 		s.images[i] = unsafe.SliceData(s.none)
-		ahead := uintptr(unsafe.Pointer(s.images[i]))
+		ahead := &l.ahead[block*inBlock+i]
+		*ahead = uintptr(unsafe.Pointer(s.images[i]))
 		if at := lo + i; at < hi {
 			s.images[i] = unsafe.SliceData(p.Row(at))
 			// What stands behind a batch in the order of the images is most likely the
 			// batch after it.
 			if at += p.Rows(); at < len(known) && k > 0 {
 				if next := int(known[at]); next >= 0 && next < len(p.Data)/k {
-					ahead = uintptr(unsafe.Pointer(&p.Data[next*k])) &^ (line - 1)
+					*ahead = uintptr(unsafe.Pointer(&p.Data[next*k])) &^ (line - 1)
 				}
 			}
 		}
-		s.ahead = append(s.ahead, ahead)
 	}
 	b := &l.blocks[block]
 	b.starts[0] = 0
@@ -192,10 +194,6 @@ func shareColumns(cols, part, parts int) (left, right int) {
 // listBlocks lists a part of the blocks of a batch.
 func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
 	count := len(p.pairs.blocks)
-	if cap(s.ahead) < count*inBlock {
-		s.ahead = make([]uintptr, 0, count*inBlock)
-	}
-	s.ahead = s.ahead[:0]
 	for block := count * part / parts; block < count*(part+1)/parts; block++ {
 		v.list(s, p.pairs, p.pixels, block)
 	}
@@ -206,17 +204,20 @@ func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
 // its two rows of w, scaled, to the sums of its images, which the first-level cache holds.
 func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int) {
 	count := len(p.pairs.blocks)
+	ownFirst, ownLast := count*part/parts, count*(part+1)/parts // blocks whose images the thread lists, and fetches
 	first, last := 0, count
 	left, right := shareColumns(p.n, part, parts)
 	if !p.listed {
 		v.listBlocks(s, p, part, parts)
-		first, last = count*part/parts, count*(part+1)/parts
+		first, last = ownFirst, ownLast
 		left, right = 0, p.n
 	}
-	for i := range s.nowhere {
-		s.nowhere[i] = uintptr(unsafe.Pointer(s))
+	if s.nowhere[0] == 0 {
+		for i := range s.nowhere {
+			s.nowhere[i] = uintptr(unsafe.Pointer(s))
+		}
 	}
-	toFetch := s.ahead
+	begin := left
 	for left < right {
 		panel := v.pairPanelOf(right - left)
 		width := min(panel.columns, right-left)
@@ -242,8 +243,8 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 			}
 			grow(&s.sums, images*panel.stride)
 			ahead := &s.nowhere[0]
-			if len(toFetch) > 0 {
-				ahead, toFetch = &toFetch[0], toFetch[inBlock:]
+			if left == begin && block >= ownFirst && block < ownLast {
+				ahead = &p.pairs.ahead[block*inBlock]
 			}
 			panel.forward(y, ys, &s.sums[0], images, p.pairs.first(block), unsafe.SliceData(b.entries), &b.starts[0], p.pairs.pairs(), w, ws, biases, &v.values[0], width, ahead)
 			if !full {

@@ -128,8 +128,9 @@ func (s *shared) start(t Task) (awake bool) {
 }
 
 // A worker that was awake is late when it is not done after twice the time that its
-// caller took and waited awake, and grace. Then another program has its core, and the tasks after this
-// one are faster without it: at first a few, twice as many each time it is late again.
+// caller took and waited awake, and grace. Then another program has its core, and the
+// tasks after this one are faster without it: at first a few, twice as many each time it
+// is late again.
 // Memory that has to come from the caller's core, after tasks that it did alone, makes
 // a worker some 300 µs late; with less grace than that, these tasks led to the next ones.
 const (
@@ -184,8 +185,8 @@ var processStart = time.Now()
 // sinceStart reads the monotonic clock alone: 25 ns, where time.Now takes 50.
 func sinceStart() time.Duration { return time.Since(processStart) }
 
-// judge decides from a task's time, its caller's own with its waiting awake and until all were done, how
-// many of the next ones the caller does alone.
+// judge decides how many of the next tasks the caller does alone. own is the time that the
+// caller took and then waited awake, whole the time until all were done.
 func (s *shared) judge(own, whole time.Duration) {
 	if whole > 2*own+s.grace {
 		s.last = min(max(fewAlone, 2*s.last), mostAlone)

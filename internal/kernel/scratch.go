@@ -19,8 +19,7 @@ type Scratch[T Float] struct {
 	group   [lists]sparseRow[T]
 
 	images    [inBlock]*byte   // of a block
-	ahead     []uintptr        // cache lines where the images begin that come next, for each block that the thread has listed; a line may begin before their memory
-	nowhere   [inBlock]uintptr // in their place where nothing is to be fetched
+	nowhere   [inBlock]uintptr // in place of the images that come next where none are to be fetched: the Scratch itself
 	pairRows  []pairRow[T]     // pairs with entries, by count
 	pairGroup [mostTogether]pairRow[T]
 	trash     []T     // where the sums of a pair that is none go

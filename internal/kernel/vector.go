@@ -17,10 +17,11 @@ type vectors[T Float] struct {
 	panels []panel[T] // by width
 	many   int        // width of the panels taken while there are more columns than one panel has; wider ones are for the last columns only
 	masked bool       // tiles neither read nor write beyond their columns, and pack does not read beyond them
-	strip  int        // rows of a transposed first factor that are packed together, as many as tiles of many have
-	strips int        // bytes of such a factor from which it is packed
-	group  int        // bytes of panels that are packed together where the first factor is large; 0: one panel
 	cut    bool       // panels for lists are in two pieces
+
+	strip      int // rows of a transposed first factor that are packed together, as many as tiles of many have; 0: it stays where it is
+	stripsFrom int // bytes of such a factor from which it is packed
+	groupBytes int // bytes of panels that are packed together where the first factor is large; 0: one panel
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
 	peak           func(n int) (flops int)
@@ -33,6 +34,7 @@ type vectors[T Float] struct {
 	listPairs      listPairsFunc                                        // nil: in Go
 	joinLists      func(to *uint32, pairs *byte, order *int32, from, count int, blocks *byte, parts int)
 	claim          func(p *byte, lines int) // nil: writing what others have read is not known to be slow
+	fetchToWrite   func(p *byte, lines int) // nil: nothing is fetched
 	values         *[256]T                  // intensities
 	fallback       inner[T]
 	*assembly[T]   // nil: in Go
@@ -98,7 +100,7 @@ func intensities[T Float]() *[256]T {
 func (v *vectors[T]) table() *Table[T] {
 	v.values = intensities[T]()
 	share := func(rows, cols, part, parts int) span { return v.split(rows, cols, lists, part, parts) }
-	return &Table[T]{v.addScaledAny, v.multiply, share, v.peak, v.loops()}
+	return &Table[T]{v.addScaledAny, v.multiply, share, v.peak, v.fetchToWrite, v.loops()}
 }
 
 // factor is a factor of a product: element (i, p) is at data[i*row + p*inner].
@@ -160,9 +162,10 @@ func (v *vectors[T]) narrowest(columns int) *panel[T] {
 // few is the number of rows from which it pays to pack a panel.
 const few = 8
 
-// large is the size in bytes of a first factor that does not stay in a second-level cache
-// beside a panel: each tile of it then meets several panels, a group, before the next one
-// is read.
+// large is the size in bytes of a first factor, or of a thread's part of it, from which
+// avx512 packs it in strips if it is transposed, and has each tile of it meet several
+// panels, a group, before the next one is read. It was measured on a Xeon with 2 MB of
+// second-level cache, which panels, results and the neighbours' data share.
 const large = 1 << 19
 
 // dense computes the part to of y = a·b + bias; shapes y [., cols], a [., inner],
@@ -171,13 +174,16 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 	if to.top == to.bottom {
 		return
 	}
-	strip := v.packStrips(s, a, inner, to)
-	if strip == 0 {
+	stripStride := v.packStrips(s, a, inner, to)
+	if stripStride == 0 {
 		a = s.skew(a, inner, to)
 	}
 	for left := to.left; left < to.right; {
 		panel := v.narrowest(to.right - left)
-		count := v.grouped(panel, inner, to.bottom-to.top, to.right-left)
+		if stripStride > 0 && panel.columns > v.many { // tiles of a wider one are not as high as strips
+			panel = v.widest()
+		}
+		count := v.panelsTogether(panel, inner, to.bottom-to.top, to.right-left)
 		width := min(panel.columns, to.right-left) // of each panel: several are full
 		packed, stride := v.pack(s, panel, count, width, left, inner, b, to.bottom-to.top < few && (v.masked || width == panel.columns))
 		biases := s.padBias(bias, left, count*width, count*panel.columns)
@@ -187,21 +193,20 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 				h++
 			}
 			from, step := address(a.data, r*a.row), a.inner
-			if strip > 0 && panel.heights[0] == v.strip {
+			if stripStride > 0 && panel.heights[0] == v.strip {
 				at := r - to.top
-				from, step = &s.first[at/v.strip*strip*inner+at%v.strip], strip
+				from, step = &s.first[at/v.strip*stripStride*inner+at%v.strip], stripStride
 			}
 			for c := range count {
-				left := left + c*width
-				b, bias := address(packed, c*panel.columns*inner), &biases[c*panel.columns]
+				at, columns, biases := left+c*width, address(packed, c*panel.columns*inner), &biases[c*panel.columns]
 				if v.masked || width == panel.columns {
-					panel.tiles[h](&y[r*cols+left], cols, from, a.row, step, b, stride, bias, inner, width)
+					panel.tiles[h](&y[r*cols+at], cols, from, a.row, step, columns, stride, biases, inner, width)
 					continue
 				}
 				grow(&s.tile, panel.heights[0]*panel.columns)
-				panel.tiles[h](&s.tile[0], panel.columns, from, a.row, step, b, stride, bias, inner, width)
+				panel.tiles[h](&s.tile[0], panel.columns, from, a.row, step, columns, stride, biases, inner, width)
 				for i := range panel.heights[h] {
-					copy(y[(r+i)*cols+left:][:width], s.tile[i*panel.columns:])
+					copy(y[(r+i)*cols+at:][:width], s.tile[i*panel.columns:])
 				}
 			}
 			r += panel.heights[h]
@@ -210,31 +215,33 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 	}
 }
 
-// grouped is how many panels are packed together for that many rows and columns of a
-// result.
-func (v *vectors[T]) grouped(p *panel[T], inner, rows, cols int) int {
-	if rows*inner*sizeOf[T]() < large {
+// panelsTogether is how many panels are packed together for that many rows and columns of
+// a result.
+func (v *vectors[T]) panelsTogether(p *panel[T], inner, rows, cols int) int {
+	if rows < few || rows*inner*sizeOf[T]() < large {
 		return 1
 	}
-	return max(1, min(v.group/(inner*p.columns*sizeOf[T]()), cols/p.columns))
+	return max(1, min(v.groupBytes/(inner*p.columns*sizeOf[T]()), cols/p.columns))
 }
 
 // worthStrips is the number of columns of a part of the result from which it pays to pack
-// a transposed first factor, measured on a Zen 3.
+// a transposed first factor, measured on a Zen 3; avx512 has it too, and asks for a large
+// factor.
 const worthStrips = 120
 
-// packed is how many rows of a matrix are packed for all panels before the next ones: each
-// may lie on a page of its own.
-const packed = 64
+// packedRows is how many rows of a matrix are packed for all panels before the next ones:
+// each may lie on a page of its own.
+const packedRows = 64
 
 // packStrips packs what the part of the result needs of a, if that is transposed: strips
 // of as many of its rows as a tile has, each number of the inner index after the other.
 // Where they lie, a tile finds a few numbers on every cache line, and every page. Element
-// (to.top + r, p) of a is then at s.first[r/v.strip·strip·inner + p·strip + r%v.strip]. It
-// returns strip, or 0 where it has packed nothing.
-func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) (strip int) {
+// (to.top + r, p) of a is then at s.first[r/v.strip·stride·inner + p·stride + r%v.strip]. It
+// returns stride, v.strip or as wide as the panel is that packs so many, or 0 where it has
+// packed nothing.
+func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) (stride int) {
 	rows := to.bottom - to.top
-	if v.strip == 0 || a.row != 1 || inner == 0 || inner*a.inner*sizeOf[T]() < v.strips || rows < few || to.right-to.left < worthStrips {
+	if v.strip == 0 || a.row != 1 || inner == 0 || inner*a.inner*sizeOf[T]() < v.stripsFrom || rows < few || to.right-to.left < worthStrips {
 		return 0
 	}
 	panel := v.narrowest(v.strip)
@@ -285,23 +292,25 @@ func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
 }
 
 // pack copies count times width columns of b, from left on, into panels, the rest of them
-// 0, and returns where they are and how far apart their rows. Where direct is true and b
-// has its columns side by side, it leaves them there.
+// 0, and returns where they are and how far apart their rows. Where direct is true, for one
+// panel, and b has its columns side by side, it leaves them there.
 func (v *vectors[T]) pack(s *Scratch[T], p *panel[T], count, width, left, inner int, b factor[T], direct bool) ([]T, int) {
-	if b.row == 1 && direct && count == 1 {
+	if b.row == 1 && direct {
 		return b.data[min(left, len(b.data)):], b.inner
 	}
 	v.packBlocks(&s.panel, p, count*width, width, left, inner, b)
 	return s.panel, p.columns
 }
 
-// packBlocks copies cols columns of b, from left on, into panels of width columns.
+// packBlocks copies columns [left, left+cols) of b [inner, .] into panels [inner, p.columns]
+// that follow each other in to, width columns in each, the rest 0: some rows for all
+// panels, then the next ones.
 func (v *vectors[T]) packBlocks(to *[]T, p *panel[T], cols, width, left, inner int, b factor[T]) {
 	size := inner * p.columns
 	grow(to, (cols+width-1)/width*size)
 	some := inner
 	if b.row == 1 {
-		some = packed
+		some = packedRows
 	}
 	for first := 0; first < inner; first += some {
 		rows := min(some, inner-first)
@@ -380,7 +389,7 @@ func (v *vectors[T]) fill(panel []T, p *panel[T], width, left, inner int, b fact
 // padBias returns bias[left : left+width], or zeros, padded to columns.
 func (s *Scratch[T]) padBias(bias []T, left, width, columns int) []T {
 	grow(&s.bias, columns)
-	clear(s.bias)
+	clear(s.bias[:columns])
 	if bias != nil {
 		copy(s.bias, bias[left:left+width])
 	}

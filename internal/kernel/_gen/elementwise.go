@@ -49,18 +49,35 @@ func (g generator) each(n reg.GPVirtual, arrays []reg.GPVirtual, body func(at []
 	}
 }
 
-// aheadOfWriting is how many bytes before their turn lines are fetched that will be written.
-const aheadOfWriting = 2048
-
-// fetchToWrite fetches the cache line at m that another core may have read, by PREFETCHW,
-// which the assembler does not know by its name: a store that has to wait for it holds up
-// all others.
+// fetchToWrite fetches the cache line at m, which another core may have read, for writing: a
+// store that waits for its line holds up all others. By PREFETCHW, which the assembler has
+// no name for.
 func fetchToWrite(m operand.Mem) {
 	at := reg.RDI
 	LEAQ(m, at)
 	for _, code := range []uint8{0x0f, 0x0d, 0x0f} { // PREFETCHW (RDI)
 		Instruction(&ir.Instruction{Opcode: "BYTE", Operands: []operand.Op{operand.U8(code)}})
 	}
+}
+
+// fetchedToWrite is how many bytes ahead of its turn a line is fetched that will be written.
+const fetchedToWrite = 2048
+
+// fetchAheadToWrite fetches what comes some turns after m of n numbers left, unless it is
+// beyond them, where another core's numbers may stand, or the gradient there is all 0: then
+// it is not written (putChanged).
+func (g generator) fetchAheadToWrite(m, grad operand.Mem, n reg.GPVirtual) {
+	none := label("nonetofetch")
+	CMPQ(n, operand.U32((fetchedToWrite+g.bytes)/g.size))
+	JLT(none.ref())
+	if g.masked {
+		next, some := g.get(grad.Offset(fetchedToWrite), nil), K()
+		VPTESTMD(next, next, some)
+		KORTESTW(some, some)
+		JZ(none.ref())
+	}
+	fetchToWrite(m.Offset(fetchedToWrite))
+	none.here()
 }
 
 // firstLanes returns the mask of the first n lanes.
@@ -145,7 +162,6 @@ func (g generator) elementwise() {
 	g.function("ReLU", fmt.Sprintf("y, x *%s, n int", T), "computes y[j] = x[j] where that is above 0 or no number, 0 elsewhere.")
 	y, x, n, z := load("y"), load("x"), load("n"), zero()
 	g.each(n, []reg.GPVirtual{y, x}, func(at []operand.Mem, mask reg.OpmaskVirtual) {
-		fetchToWrite(at[0].Offset(aheadOfWriting))
 		v := g.get(at[1], mask)
 		g.positive(v, v, z)
 		g.put(v, at[0], mask)
@@ -157,7 +173,6 @@ func (g generator) elementwise() {
 	dx, gr := load("dx"), load("grad")
 	x, n, z = load("x"), load("n"), zero()
 	g.each(n, []reg.GPVirtual{dx, gr, x}, func(at []operand.Mem, mask reg.OpmaskVirtual) {
-		fetchToWrite(at[0].Offset(aheadOfWriting))
 		v, x := g.get(at[1], mask), g.get(at[2], mask)
 		g.positive(v, x, z)
 		g.put(v, at[0], mask)
@@ -173,7 +188,9 @@ func (g generator) elementwise() {
 	g.bcast(scalar, factor)
 	sum := zero() // of w - w, which is 0 for a finite number and NaN for others
 	g.each(n, []reg.GPVirtual{w, gr}, func(at []operand.Mem, mask reg.OpmaskVirtual) {
-		fetchToWrite(at[0].Offset(aheadOfWriting))
+		if mask == nil {
+			g.fetchAheadToWrite(at[0], at[1], n)
+		}
 		v, gv, d := g.get(at[0], mask), g.get(at[1], mask), vector(g.bytes)
 		var old reg.VecVirtual
 		if g.masked {

@@ -378,7 +378,7 @@ func (g generator) softmax() {
 			VMOVDQA64(number, above, place)
 		}
 	})
-	e := g.exponential() // not before the loop: transposed needs all registers
+	e := g.exponential() // not earlier: transposed needs all registers
 	sum := ZMM()
 	VPXORQ(sum, sum, sum)
 	columns("exponentials", 0, func() {

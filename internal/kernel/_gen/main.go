@@ -73,6 +73,7 @@ func main() {
 	if set.name == "avx2" {
 		pause()
 		claim()
+		fetchLinesToWrite()
 	}
 	Generate()
 }
@@ -255,7 +256,8 @@ func total(widths []int) (bytes int) {
 	return bytes
 }
 
-// panelAhead is how many rows ahead a tile fetches its panel.
+// panelAhead is how many rows ahead a tile fetches its panel, if that is packed. In a matrix
+// that is read where it lies, for a few rows, it fetches something near.
 const panelAhead = 12
 
 // tile writes the register tile of a dense product: rows x (total of widths)
@@ -583,6 +585,23 @@ func claim() {
 	}
 	each("some", together)
 	each("rest", 1)
+	RET()
+}
+
+// fetchLinesToWrite writes a loop that fetches cache lines for writing.
+func fetchLinesToWrite() {
+	TEXT("fetchToWrite", NOSPLIT, "func(p *byte, lines int)")
+	Doc("fetchToWrite fetches cache lines that other cores may have read, for writing.")
+	Pragma("noescape")
+	p, lines := load("p"), load("lines")
+	loop, done := label("loop"), label("done")
+	loop.here()
+	SUBQ(operand.U8(1), lines)
+	JLT(done.ref())
+	fetchToWrite(mem(p))
+	ADDQ(operand.U8(line), p)
+	JMP(loop.ref())
+	done.here()
 	RET()
 }
 

@@ -68,7 +68,7 @@ func (g generator) pairsForward(registers []int) {
 	apart := stride(total(registers))
 	g.function(fmt.Sprintf("PairsForward%dx", g.lanes(total(registers))),
 		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int, ahead *uintptr", g.number.name),
-		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are %d numbers apart. It fetches the images whose first cache lines are ahead.", apart/g.size))
+		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are %d numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.", apart/g.size))
 	sums, values := load("sums"), load("values")
 	to, left := GP64(), GP64()
 	clear, cleared := label("clear"), label("cleared")
@@ -168,8 +168,9 @@ func (g generator) pairsForward(registers []int) {
 	RET()
 }
 
-// fetchAhead fetches a cache line of two images ahead, and of the next two the next time:
-// the first line of all, then the second, and so on, one for each pair of an image's pixels.
+// fetchAhead fetches a cache line of some images ahead, and of the next ones the next time:
+// the first line of all, then the second, and so on. Done for each pair, it is as fast as
+// the pixels: two of each image are as many bytes as it fetches.
 func fetchAhead(turn, offset reg.GPVirtual) {
 	const some = 2 * inBlock / line
 	for i := range some {
