@@ -228,7 +228,7 @@ func TestBadVariablePanics(t *testing.T) {
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestBadVariablePanics$")
 	cmd.Env = append(os.Environ(), EnvVar+"=abacus")
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "unknown kernel") {
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), EnvVar+": unknown kernel") {
 		t.Errorf("NewEngine with %s=abacus: %v\n%s", EnvVar, err, out)
 	}
 }
