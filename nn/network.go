@@ -150,7 +150,8 @@ func (n *Network[T]) Forward(t *Trace[T], x matrix.Matrix[T], mode Mode) matrix.
 	return x
 }
 
-// ForwardPixels is Forward for x = pixels/255, with the same bits; a first layer
+// ForwardPixels is Forward for x = pixels/255, with the same bits (see Dense.ForwardPixels
+// for those of mode Train); a first layer
 // that is Dense takes the bytes as they are.
 func (n *Network[T]) ForwardPixels(t *Trace[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
 	first, dense := n.layers[0].(*Dense[T])

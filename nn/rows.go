@@ -73,7 +73,7 @@ const (
 	// worthSharing is the number of examples from which the rows of a batch are shared.
 	worthSharing = 64
 	// narrow is the width up to which each thread may as well read all weights of a layer.
-	narrow = 128
+	narrow = 512
 )
 
 // newByRows returns the way by rows of a trace, or nil where there is none: a layer

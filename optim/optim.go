@@ -73,6 +73,14 @@ type update[T matrix.Float] struct {
 	finite []bool  // by part
 }
 
+// rows returns how many rows a parameter has, and how many numbers each.
+func (u *update[T]) rows() (rows, width int) {
+	if len(u.param.Shape) != 2 {
+		return len(u.param.Value), 1
+	}
+	return u.param.Shape[0], u.param.Shape[1]
+}
+
 // New returns an optimizer for params on that many threads (0 means 1);
 // statistics among them are left alone.
 func New[T matrix.Float](rule Rule[T], params []*nn.Param[T], threads int) *Optimizer[T] {
@@ -132,13 +140,13 @@ type allAtOnce[T matrix.Float] struct{ *Optimizer[T] }
 func (o *allAtOnce[T]) Part(i, parts int) {
 	for k := range o.updates {
 		u := &o.updates[k]
-		n := len(u.param.Value)
-		lo, hi := n*i/parts, n*(i+1)/parts
-		if n < worthSplitting {
-			if i > 0 {
-				continue
-			}
-			lo, hi = 0, n
+		lo, hi := 0, len(u.param.Value)
+		if hi >= worthSplitting {
+			rows, width := u.rows()
+			top, bottom := kernel.ShareRows(rows, i, parts)
+			lo, hi = top*width, bottom*width
+		} else if i > 0 {
+			continue
 		}
 		slots := u.parts[i]
 		for s := range slots {

@@ -106,23 +106,20 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 	e.run(m*k*n/sparse >= worthSplitting)
 }
 
-// MatMulPairs computes y = x·w + b as MatMulPixels does, and lists the pixels by pairs
-// for MatMulPairsTransposed. Where then is not nil, whoever has computed a part of the
+// MatMulPairs computes y = x·w + b as MatMulPixels does, in float32 by two sums that are
+// then added (see pairsForward), and lists the pixels by pairs for MatMulPairsTransposed.
+// Where then is not nil, whoever has computed a part of the
 // rows of y, those of l.Rows, does that part of then.
 func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T, n int, then Task) {
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
 	check("MatMulPairs", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
 	split := m*k*n/sparse >= worthSplitting || then != nil
-	threads := e.threads(split)
-	l.begin(m, k, threads)
-	listed := then == nil && threads > 1 && n >= ownColumns*threads
-	if listed {
-		e.list(l, pixels)
-	}
+	l.begin(m, k, firstHalf[T](k), e.threads(split))
+	l.patience = e.pool.patience()
 	p := &e.product
 	p.set(pairsForward, y, nil, w, b, m, k, n)
-	p.pixels, p.pairs, p.listed, p.then = pixels, l, listed, then
+	p.pixels, p.pairs, p.then = pixels, l, then
 	e.run(split)
 }
 
@@ -147,7 +144,7 @@ func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n
 	checkPixels(pixels)
 	m, k := pixels.Rows(), pixels.Cols
 	check[T]("MatMulPixelsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
-	e.pairs.begin(m, k, e.threads(m*k >= worthListing))
+	e.pairs.begin(m, k, firstHalf[T](k), e.threads(m*k >= worthListing))
 	e.list(&e.pairs, pixels)
 	p := &e.product
 	p.set(pairsForWeight, d, nil, g, nil, m, k, n)

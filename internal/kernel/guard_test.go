@@ -80,11 +80,15 @@ func testFences[T Float](t *testing.T) {
 		for range 2 {
 			pairs.MatMulPairs(y, &l, pixels, w, b, n, nil)
 			pairs.MatMulPairsTransposed(d, &l, pixels, g, n)
-			for i := range l.blocks {
-				l.blocks[i].entries, l.blocks[i].starts = fenced(f, l.blocks[i].entries), fenced(f, l.blocks[i].starts)
-			}
 			s := &pairs.scratch[0]
-			s.entries, s.sums, s.panel, s.tile, s.trash = fenced(f, s.entries), fenced(f, s.sums), fenced(f, s.panel), fenced(f, s.tile), fenced(f, s.trash)
+			for h := range l.halves {
+				for i := range l.halves[h].blocks {
+					b := &l.halves[h].blocks[i]
+					b.entries, b.starts = fenced(f, b.entries), fenced(f, b.starts)
+				}
+				s.joined[h].entries = fenced(f, s.joined[h].entries)
+			}
+			s.half, s.sums, s.panel, s.tile, s.trash = fenced(f, s.half), fenced(f, s.sums), fenced(f, s.panel), fenced(f, s.tile), fenced(f, s.trash)
 		}
 		e.AddScaled(y, g, 2)
 		e.Update(y, g, -0.1)

@@ -9,6 +9,8 @@
 //   - An element of a product is summed from +0 in increasing inner index by
 //     fused multiply-add, one rounding per term. The sum is never split across
 //     lanes, threads or cache blocks.
+//   - The first product of a training step in float32, MatMulPairs, has two such sums,
+//     of the first and the second half of an image: two threads may take one each.
 //   - A bias is added once, after the sum.
 //   - Zero inputs may be skipped: for finite factors fma(0, w, acc) = acc.
 //   - A result of -0 is stored as +0, which is what adding +0 does.
@@ -68,7 +70,6 @@ type product[T Float] struct {
 	x, w, b []T // factors and bias; b may be nil
 	pixels  matrix.Pixels
 	pairs   *Pairs
-	listed  bool // the pairs are listed before
 	then    Task // of which each part follows that part of the product, or nil
 	m, k, n int
 }
@@ -77,18 +78,38 @@ type product[T Float] struct {
 // from one that panicked.
 func (p *product[T]) set(what kind, y, x, w, b []T, m, k, n int) {
 	p.kind, p.y, p.x, p.w, p.b, p.m, p.k, p.n = what, y, x, w, b, m, k, n
-	p.pixels, p.pairs, p.listed, p.then = matrix.Pixels{}, nil, false, nil
+	p.pixels, p.pairs, p.then = matrix.Pixels{}, nil, nil
 }
 
-// rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes.
-// Of a large parameter they are about those that the same thread will update: what one core
-// has written is slow to write for another. A pair of pixels is not parted.
+// rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes:
+// those that the same thread will update, since what one core has written is slow to write
+// for another.
 func (p *product[T]) rows(part, parts int) (top, bottom int) {
-	top, bottom = p.k*part/parts, p.k*(part+1)/parts
-	if p.kind == pairsForWeight {
-		top, bottom = top+top%2, min(bottom+bottom%2, p.k)
+	return ShareRows(p.k, part, parts)
+}
+
+const (
+	// sharedRows is the number of rows whose multiples parts of many rows begin with.
+	sharedRows = 16
+	// manyRows is how many rows of a part are many: then sharedRows more or less do not count.
+	manyRows = 8 * sharedRows
+)
+
+// ShareRows returns the rows [top, bottom) of a parameter that one of so many threads
+// computes the gradient of, and updates. Between two they are those of the two halves of
+// the pixels.
+func ShareRows(rows, part, parts int) (top, bottom int) {
+	unit := 2 // a pair of pixels is not parted
+	if rows >= manyRows*parts {
+		unit = sharedRows
 	}
-	return top, bottom
+	bound := func(part int) int {
+		if part == parts {
+			return rows
+		}
+		return (rows*part/parts + unit/2) / unit * unit
+	}
+	return bound(part), bound(part + 1)
 }
 
 // kind tells the products apart.

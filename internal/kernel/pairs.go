@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"encoding/binary"
+	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"glassnet/matrix"
@@ -21,15 +23,40 @@ import (
 type Pairs struct {
 	images, cols int // of what is listed
 	height       int // images of a block; the last may have fewer
-	blocks       []pairBlock
-	ahead        []uintptr // for each image of each block, the first cache line of one that is likely to come next; a line may begin before its memory
+	halves       [2]half
+	turn         uint32   // counts the batches
+	patience     int      // how often a thread looks for its partner's sums before it lets others work
+	handed       []handed // by thread
 }
 
-// pairBlock lists some images that follow each other: pair q has the entries from
+// half lists one half of the pixels of all images.
+type half struct {
+	lo, hi int // the pixels
+	blocks []pairBlock
+	ahead  []uintptr // for each image of each block, the first cache line of what is likely to come next; a line may begin before its memory
+}
+
+// pairBlock lists some images that follow each other: pair q of a half has the entries from
 // starts[q] to starts[q+1]. An image counts from the first of its group.
 type pairBlock struct {
 	entries []uint32
 	starts  []int32
+}
+
+// handed is the last batch of which a thread has handed its sums to its partner.
+type handed struct {
+	turn atomic.Uint32
+	_    [line - 4]byte // a cache line of its own
+}
+
+// firstHalf is how many of k pixels are in the first half: about half, and a multiple of
+// what listPairs takes at once; none in float64, whose sums of a training are compared with
+// numpy's.
+func firstHalf[T Float](k int) int {
+	if sizeOf[T]() > 4 {
+		return 0
+	}
+	return (k/2 + sharedRows/2) / sharedRows * sharedRows
 }
 
 const (
@@ -68,35 +95,58 @@ type pairRow[T Float] struct {
 type listPairsFunc func(entries *uint32, starts *int32, images **byte, first, n int)
 
 // begin makes room for the pairs of so many images, that threads are to list: each the
-// same number of blocks, as far as that goes.
-func (l *Pairs) begin(images, cols, threads int) {
+// same number of blocks, as far as that goes. first is how many pixels the first half has.
+func (l *Pairs) begin(images, cols, first, threads int) {
 	l.images, l.cols = images, cols
+	l.turn++
+	if len(l.handed) < threads {
+		l.handed = make([]handed, threads)
+	}
 	rounds := max((images+inBlock*threads-1)/(inBlock*threads), 1)
 	l.height = max((images+rounds*threads-1)/(rounds*threads), 1)
 	l.height = (l.height + 15) / 16 * 16
 	count := (images + l.height - 1) / l.height
-	l.blocks = l.blocks[:cap(l.blocks)]
-	for len(l.blocks) < count {
-		l.blocks = append(l.blocks, pairBlock{})
-	}
-	l.blocks = l.blocks[:count]
-	for i := range l.blocks {
-		b := &l.blocks[i]
-		grow(&b.entries, l.pairs()*l.height+2*inBlock)
-		grow(&b.starts, l.pairs()+1)
-	}
-	grow(&l.ahead, count*inBlock)
+	l.halves[0].begin(0, first, count, l.height)
+	l.halves[1].begin(first, cols, count, l.height)
 }
 
-// pairs is how many pairs an image has; if its pixels are odd in number, the last has 0
-// for its second.
-func (l *Pairs) pairs() int { return (l.cols + 1) / 2 }
+// begin makes room for the pixels [lo, hi) of so many blocks.
+func (h *half) begin(lo, hi, blocks, height int) {
+	h.lo, h.hi = lo, hi
+	h.blocks = h.blocks[:cap(h.blocks)]
+	for len(h.blocks) < blocks {
+		h.blocks = append(h.blocks, pairBlock{})
+	}
+	h.blocks = h.blocks[:blocks]
+	for i := range h.blocks {
+		b := &h.blocks[i]
+		grow(&b.entries, h.pairs()*height+2*inBlock)
+		grow(&b.starts, h.pairs()+1)
+	}
+	grow(&h.ahead, blocks*inBlock)
+}
 
-// Rows returns the images [lo, hi) that a part takes of a product that is shared by
-// images, not by columns.
+// pairs is how many pairs of a half an image has; if its pixels are odd in number, the last
+// has 0 for its second.
+func (h *half) pairs() int { return (h.hi - h.lo + 1) / 2 }
+
+// share returns the blocks of a part of the images.
+func (l *Pairs) share(part, parts int) (first, last int) {
+	count := len(l.halves[0].blocks)
+	return count * part / parts, count * (part + 1) / parts
+}
+
+// Rows returns the images [lo, hi) whose products a part computes, its partner's help
+// included.
 func (l *Pairs) Rows(part, parts int) (lo, hi int) {
-	count := len(l.blocks)
-	return min(l.images, count*part/parts*l.height), min(l.images, count*(part+1)/parts*l.height)
+	first, last := l.share(part, parts)
+	return min(l.images, first*l.height), min(l.images, last*l.height)
+}
+
+// partner returns the part that does the other half of the pixels for the images of both,
+// or false where there is none: nor has the last part of an odd number.
+func (l *Pairs) partner(part, parts int) (other int, paired bool) {
+	return part ^ 1, part^1 < parts && l.halves[0].hi > 0
 }
 
 // group is how many blocks form a group.
@@ -105,55 +155,54 @@ func (l *Pairs) group() int { return inGroup / l.height }
 // first is the number of the first image of a block within its group.
 func (l *Pairs) first(block int) int { return block % l.group() * l.height }
 
-// list makes the lists of a block.
-func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, block int) {
+// list makes the lists of a half of a block.
+func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *half, block int) {
 	k, lo := p.Cols, block*l.height
 	hi := min(lo+l.height, p.Rows())
-	grow(&s.none, k)
+	grow(&s.none, h.hi-h.lo)
 	known := p.Index[:cap(p.Index)]
 	for i := range s.images {
 		s.images[i] = unsafe.SliceData(s.none)
-		ahead := &l.ahead[block*inBlock+i]
+		ahead := &h.ahead[block*inBlock+i]
 		*ahead = uintptr(unsafe.Pointer(s.images[i]))
 		if at := lo + i; at < hi {
-			s.images[i] = unsafe.SliceData(p.Row(at))
+			s.images[i] = address(p.Row(at), h.lo)
 			// What stands behind a batch in the order of the images is most likely the
 			// batch after it.
-			if at += p.Rows(); at < len(known) && k > 0 {
+			if at += p.Rows(); at < len(known) && h.lo < h.hi {
 				if next := int(known[at]); next >= 0 && next < len(p.Data)/k {
-					*ahead = uintptr(unsafe.Pointer(&p.Data[next*k])) &^ (line - 1)
+					*ahead = uintptr(unsafe.Pointer(&p.Data[next*k+h.lo])) &^ (line - 1)
 				}
 			}
 		}
 	}
-	b := &l.blocks[block]
+	b := &h.blocks[block]
 	b.starts[0] = 0
 	listed := 0
 	if v.listPairs != nil && hi-lo >= fewListed {
-		listed = k / 16 * 16
+		listed = (h.hi - h.lo) / 16 * 16
 		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(block), listed)
 	}
-	l.listRest(p, block, lo, hi, listed)
+	listRest(b, p, l.first(block), lo, hi, h.lo, h.hi, listed)
 	clear(s.images[:]) // let go of the caller's memory
 }
 
-// listRest lists the pairs of the columns from a multiple of 8 on, of a block's images
-// [lo, hi).
-func (l *Pairs) listRest(p matrix.Pixels, block, lo, hi, from int) {
-	b, k := &l.blocks[block], p.Cols
+// listRest lists the pairs of the columns [left+listed, right), listed being a multiple of
+// 8, of the images [lo, hi), the first of which is image first.
+func listRest(b *pairBlock, p matrix.Pixels, first, lo, hi, left, right, listed int) {
 	var lists [4][inBlock]uint32
-	for ; from < k; from += 8 {
+	for from := left + listed; from < right; from += 8 {
 		var counts [4]int
 		for i := lo; i < hi; i++ {
 			var word uint64 // 8 pixels
-			if row := p.Row(i); from+8 <= k {
+			if row := p.Row(i)[:right]; from+8 <= right {
 				word = binary.LittleEndian.Uint64(row[from:])
 			} else {
 				for j, pixel := range row[from:] {
 					word |= uint64(pixel) << (8 * j)
 				}
 			}
-			image := uint32(l.first(block)+i-lo) << imageShift
+			image := uint32(first+i-lo) << imageShift
 			for q := 0; word != 0; q++ {
 				if both := uint32(word & 0xffff); both != 0 {
 					lists[q][counts[q]] = image | both
@@ -162,10 +211,10 @@ func (l *Pairs) listRest(p matrix.Pixels, block, lo, hi, from int) {
 				word >>= 16
 			}
 		}
-		for q := 0; q < 4 && from+2*q < k; q++ {
-			at := b.starts[from/2+q]
+		for q := 0; q < 4 && from+2*q < right; q++ {
+			at := b.starts[(from-left)/2+q]
 			copy(b.entries[at:], lists[q][:counts[q]])
-			b.starts[from/2+q+1] = at + int32(counts[q])
+			b.starts[(from-left)/2+q+1] = at + int32(counts[q])
 		}
 	}
 }
@@ -180,76 +229,124 @@ func (v *vectors[T]) pairPanelOf(columns int) *pairPanel[T] {
 	return v.pairPanelOf(v.manyPairs)
 }
 
-// ownColumns is the number of columns from which a thread takes columns of its own of the
-// weights of a first layer: then it need not read all of them.
-const ownColumns = 128
-
-// shareColumns cuts columns into parts that begin with cache lines.
-func shareColumns(cols, part, parts int) (left, right int) {
-	const unit = 16
-	units := (cols + unit - 1) / unit
-	return min(cols, units*part/parts*unit), min(cols, units*(part+1)/parts*unit)
-}
-
-// listBlocks lists a part of the blocks of a batch.
+// listBlocks lists a part of a batch: its images, or with a partner its half of the pixels
+// of the images of both.
 func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
-	count := len(p.pairs.blocks)
-	for block := count * part / parts; block < count*(part+1)/parts; block++ {
-		v.list(s, p.pairs, p.pixels, block)
+	l := p.pairs
+	halves := l.halves[:]
+	other, paired := l.partner(part, parts)
+	if paired {
+		halves = l.halves[part%2 : part%2+1]
+	}
+	for h := range halves {
+		if paired {
+			v.listHalf(s, p, &halves[h], other, parts)
+		}
+		v.listHalf(s, p, &halves[h], part, parts)
 	}
 }
 
-// pairsForward computes y = x·w + b: a part of the columns of all blocks, which are
-// listed, or all columns of a part of the blocks, which it lists first. Each pair adds
-// its two rows of w, scaled, to the sums of its images, which the first-level cache holds.
+// listHalf lists a half of the pixels of a part of the images.
+func (v *vectors[T]) listHalf(s *Scratch[T], p *product[T], h *half, part, parts int) {
+	for block, last := p.pairs.share(part, parts); block < last; block++ {
+		v.list(s, p.pairs, p.pixels, h, block)
+	}
+}
+
+// pairsForward computes a part of y = x·w + b, for its images. The first half of the pixels,
+// up to h, and the second have sums of their own:
+//
+//	y[i, j] = Σ_{p < h} x[i, p]·w[p, j] + (Σ_{p >= h} x[i, p]·w[p, j] + b[j])
+//
+// Two threads that are partners take a half each, for the images of both. So each reads
+// only weights and lists that it alone has written, and what they hand to each other is
+// one sum for an image and column.
 func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int) {
-	count := len(p.pairs.blocks)
-	ownFirst, ownLast := count*part/parts, count*(part+1)/parts // blocks whose images the thread lists, and fetches
-	first, last := 0, count
-	left, right := shareColumns(p.n, part, parts)
-	if !p.listed {
-		v.listBlocks(s, p, part, parts)
-		first, last = ownFirst, ownLast
-		left, right = 0, p.n
+	l := p.pairs
+	v.listBlocks(s, p, part, parts)
+	first, last := l.share(part, parts)
+	lo, hi := l.Rows(part, parts)
+	y := p.y[lo*p.n : hi*p.n]
+	if l.halves[0].hi == 0 {
+		v.sumHalf(s, p, y, 1, first, last)
+		return
+	}
+	grow(&s.half, len(y))
+	rest := s.half[:len(y)]
+	if other, paired := l.partner(part, parts); paired {
+		from, until := l.share(other, parts)
+		top, bottom := l.Rows(other, parts)
+		v.sumHalf(s, p, p.y[top*p.n:bottom*p.n], part%2, from, until)
+		l.handed[part].turn.Store(l.turn)
+		v.sumHalf(s, p, rest, part%2, first, last)
+		l.handed[other].await(l.turn, l.patience)
+	} else {
+		v.sumHalf(s, p, y, 1, first, last)
+		v.sumHalf(s, p, rest, 0, first, last)
+	}
+	v.addScaledAny(y, rest, 1)
+}
+
+// await returns when the sums of a batch are there.
+func (h *handed) await(turn uint32, patience int) {
+	for looks := 0; h.turn.Load() != turn; looks++ {
+		if looks < patience {
+			pause()
+		} else {
+			runtime.Gosched() // another program may have the partner's core
+		}
+	}
+}
+
+// sumHalf computes one half of the sums of the blocks [first, last), to y, whose first row
+// is that of the first block: each pair adds its two rows of w, scaled, to the sums of its
+// images, which the first-level cache holds.
+func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], y []T, which, first, last int) {
+	l := p.pairs
+	h, n := &l.halves[which], p.n
+	inner := h.hi - h.lo
+	weights := p.w[h.lo*n : h.hi*n]
+	bias := p.b
+	if which == 0 {
+		bias = nil
 	}
 	if s.nowhere[0] == 0 {
 		for i := range s.nowhere {
 			s.nowhere[i] = uintptr(unsafe.Pointer(s))
 		}
 	}
-	begin := left
-	for left < right {
-		panel := v.pairPanelOf(right - left)
-		width := min(panel.columns, right-left)
+	for left := 0; left < n; {
+		panel := v.pairPanelOf(n - left)
+		width := min(panel.columns, n-left)
 		full := v.masked || width == panel.columns
-		w, ws := address(p.w, left), p.n
-		if !full || p.k%2 == 1 { // the pair of the last pixel wants a row more
+		w, ws := address(weights, left), n
+		if !full || inner%2 == 1 { // the pair of the last pixel wants a row more
 			ws = panel.columns
-			grow(&s.panel, (p.k+1)*ws)
-			clear(s.panel[:(p.k+1)*ws])
-			for r := range p.k {
-				copy(s.panel[r*ws:], p.w[r*p.n+left:][:width])
+			grow(&s.panel, (inner+1)*ws)
+			clear(s.panel[:(inner+1)*ws])
+			for r := range inner {
+				copy(s.panel[r*ws:], weights[r*n+left:][:width])
 			}
 			w = &s.panel[0]
 		}
-		biases := &s.padBias(p.b, left, width, panel.columns)[0]
+		biases := &s.padBias(bias, left, width, panel.columns)[0]
 		for block := first; block < last; block++ {
-			b, lo := &p.pairs.blocks[block], block*p.pairs.height
-			images := min(p.pairs.height, p.m-lo)
-			y, ys := &p.y[lo*p.n+left], p.n
+			b := &h.blocks[block]
+			images := min(l.height, p.m-block*l.height)
+			to, ys := &y[(block-first)*l.height*n+left], n
 			if !full {
 				grow(&s.tile, images*panel.columns)
-				y, ys = &s.tile[0], panel.columns
+				to, ys = &s.tile[0], panel.columns
 			}
 			grow(&s.sums, images*panel.stride)
 			ahead := &s.nowhere[0]
-			if left == begin && block >= ownFirst && block < ownLast {
-				ahead = &p.pairs.ahead[block*inBlock]
+			if left == 0 {
+				ahead = &h.ahead[block*inBlock]
 			}
-			panel.forward(y, ys, &s.sums[0], images, p.pairs.first(block), unsafe.SliceData(b.entries), &b.starts[0], p.pairs.pairs(), w, ws, biases, &v.values[0], width, ahead)
+			panel.forward(to, ys, &s.sums[0], images, l.first(block), unsafe.SliceData(b.entries), &b.starts[0], h.pairs(), w, ws, biases, &v.values[0], width, ahead)
 			if !full {
 				for i := range images {
-					copy(p.y[(lo+i)*p.n+left:][:width], s.tile[i*ys:])
+					copy(y[((block-first)*l.height+i)*n+left:][:width], s.tile[i*ys:])
 				}
 			}
 		}
@@ -266,21 +363,27 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 		clear(p.y[top*n : bottom*n])
 		return
 	}
-	from, until := top/2, (bottom+1)/2
-	if from == until || n == 0 {
+	if top == bottom || n == 0 {
 		return
 	}
-	for block := 0; block < len(l.blocks); block += l.group() {
-		last := min(block+l.group(), len(l.blocks))
+	count := len(l.halves[0].blocks)
+	for block := 0; block < count; block += l.group() {
+		last := min(block+l.group(), count)
 		lo, hi := block*l.height, min(last*l.height, p.m)
-		if v.claim != nil && parts > 1 {
-			for _, b := range l.blocks[block:last] {
-				claimLines(v.claim, b.entries[b.starts[from]:b.starts[until]])
+		var rows [len(l.halves)][]pairRow[T]
+		for i := range l.halves {
+			h := &l.halves[i]
+			from, until := max(top, h.lo), min(bottom, h.hi)
+			if from >= until {
+				continue
 			}
-		}
-		rows := v.pairRows(s, p, l.blocks[block:last], from, until, block > 0)
-		if len(rows) == 0 {
-			continue
+			from, until = (from-h.lo)/2, (until-h.lo+1)/2
+			if _, paired := l.partner(part, parts); v.claim != nil && parts > 1 && (!paired || parts > 2) { // two partners have listed themselves what they use
+				for _, b := range h.blocks[block:last] {
+					claimLines(v.claim, b.entries[b.starts[from]:b.starts[until]])
+				}
+			}
+			rows[i] = v.pairRows(s, p, i, h.blocks[block:last], from, until, block > 0)
 		}
 		for left := 0; left < n; {
 			panel := v.pairPanelOf(n - left)
@@ -288,10 +391,15 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 			grow(&s.panel, (hi-lo)*panel.stride)
 			v.packRows(s.panel, panel, p.w[lo*n:hi*n], n, left, width)
 			more := min(block, 1)
-			if v.masked || width == panel.columns {
-				panel.gradient((*byte)(unsafe.Pointer(&rows[0])), len(rows)/v.together, left, &s.panel[0], &v.values[0], width, more)
-			} else {
-				v.pairsThroughTile(s, panel, rows, left, width, more)
+			for i := range rows {
+				if len(rows[i]) == 0 {
+					continue
+				}
+				if v.masked || width == panel.columns {
+					panel.gradient((*byte)(unsafe.Pointer(&rows[i][0])), len(rows[i])/v.together, left, &s.panel[0], &v.values[0], width, more)
+				} else {
+					v.pairsThroughTile(s, panel, rows[i], left, width, more)
+				}
 			}
 			left += width
 		}
@@ -310,10 +418,11 @@ func (v *vectors[T]) packRows(to []T, panel *pairPanel[T], g []T, n, left, width
 	}
 }
 
-// pairRows makes one list of those that blocks have of each of the pairs [from, to),
-// and puts pairs together that have about as many entries. Sums of pairs without any it
-// sets to 0, unless there may be more in them.
-func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, from, to int, more bool) []pairRow[T] {
+// pairRows makes one list of those that blocks have of each of the pairs [from, to) of a
+// half, and puts pairs together that have about as many entries. Sums of pairs without any
+// it sets to 0, unless there may be more in them.
+func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], half int, blocks []pairBlock, from, to int, more bool) []pairRow[T] {
+	d := p.y[p.pairs.halves[half].lo*p.n : p.pairs.halves[half].hi*p.n]
 	count := to - from
 	grow(&s.counts, count)
 	counts := s.counts[:count]
@@ -334,7 +443,7 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, 
 			some++
 		}
 		if !more {
-			clear(p.y[2*first*p.n : min(2*next, p.k)*p.n])
+			clear(d[2*first*p.n : min(2*next*p.n, len(d))])
 		}
 	}
 	if order = order[some:]; len(order) == 0 {
@@ -342,10 +451,11 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, 
 	}
 	count = len(order)
 	groups := (count + v.together - 1) / v.together
-	grow(&s.pairRows, groups*v.together)
-	grow(&s.entries, groups*v.together*inGroup+inBlock)
+	joined := &s.joined[half]
+	grow(&joined.rows, groups*v.together)
+	grow(&joined.entries, groups*v.together*inGroup+inBlock)
 	grow(&s.trash, p.n+1)
-	rows := s.pairRows[:groups*v.together]
+	rows := joined.rows[:groups*v.together]
 	for first := 0; first < len(rows); first += v.together {
 		longest := int(counts[order[min(first+v.together, count)-1]])
 		for i := first; i < first+v.together; i++ {
@@ -353,17 +463,17 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], blocks []pairBlock, 
 			r.d0, r.d1, r.count = &s.trash[0], &s.trash[0], longest // of a pair that fills the last group
 			if i < count {
 				q := from + int(order[i])
-				r.d0 = &p.y[2*q*p.n]
-				if 2*q+1 < p.k {
-					r.d1 = &p.y[(2*q+1)*p.n]
+				r.d0 = &d[2*q*p.n]
+				if (2*q+1)*p.n < len(d) {
+					r.d1 = &d[(2*q+1)*p.n]
 				}
 			}
 		}
 	}
 	if v.joinLists != nil {
-		v.joinLists(&s.entries[0], (*byte)(unsafe.Pointer(&rows[0])), &order[0], from, count, (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))
+		v.joinLists(&joined.entries[0], (*byte)(unsafe.Pointer(&rows[0])), &order[0], from, count, (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))
 	} else {
-		joinLists(s.entries, rows[:count], order, from, blocks)
+		joinLists(joined.entries, rows[:count], order, from, blocks)
 	}
 	if count < len(rows) {
 		rows[count].entries = rows[count-1].entries

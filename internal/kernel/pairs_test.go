@@ -21,23 +21,25 @@ func TestPairsListTheImages(t *testing.T) {
 			pixels := images(r, m, k, []float64{0, 0.5, 0.81, 1}[r.IntN(4)])
 			e := NewEngine[float32](pool)
 			var l Pairs
-			l.begin(m, k, pool.Threads())
+			l.begin(m, k, firstHalf[float32](k), pool.Threads())
 			e.list(&l, pixels)
 			got := make([]byte, m*k)
-			for block, b := range l.blocks {
-				for q := range l.pairs() {
-					list := b.entries[b.starts[q]:b.starts[q+1]]
-					if !slices.IsSorted(list) {
-						t.Fatalf("the images of pair %d of block %d of %d images of %d pixels are not in order", q, block, m, k)
-					}
-					for _, e := range list {
-						i := block/l.group()*l.group()*l.height + int(e>>imageShift)
-						got[i*k+2*q] = byte(e)
-						if 2*q+1 < k {
-							got[i*k+2*q+1] = byte(e >> 8)
+			for _, h := range l.halves {
+				for block, b := range h.blocks {
+					for q := range h.pairs() {
+						list := b.entries[b.starts[q]:b.starts[q+1]]
+						if !slices.IsSorted(list) {
+							t.Fatalf("the images of pair %d of block %d of %d images of %d pixels are not in order", q, block, m, k)
 						}
-						if e&0xffff == 0 || 2*q+1 == k && e>>8&0xff != 0 {
-							t.Fatalf("pair %d of image %d of %d pixels has the entry %#x", q, i, k, e)
+						for _, e := range list {
+							i, p := block/l.group()*l.group()*l.height+int(e>>imageShift), h.lo+2*q
+							got[i*k+p] = byte(e)
+							if p+1 < h.hi {
+								got[i*k+p+1] = byte(e >> 8)
+							}
+							if e&0xffff == 0 || p+1 == h.hi && e>>8&0xff != 0 {
+								t.Fatalf("pixel %d and the next of image %d of %d pixels have the entry %#x", p, i, k, e)
+							}
 						}
 					}
 				}
@@ -92,27 +94,48 @@ func TestThenFindsTheRowsOfItsPart(t *testing.T) {
 	})
 }
 
+// inHalves computes what MatMulPairs does from numbers.
+func inHalves[T Float](e *Engine[T], y, x, w, b []T, m, k, n int) {
+	h := firstHalf[T](k)
+	var upper, lower []T
+	for i := range m {
+		upper = append(upper, x[i*k:i*k+h]...)
+		lower = append(lower, x[i*k+h:(i+1)*k]...)
+	}
+	first := make([]T, m*n)
+	e.MatMul(first, upper, w[:h*n], nil, m, h, n)
+	e.MatMul(y, lower, w[h*n:], b, m, k-h, n)
+	for i, v := range first {
+		y[i] += v
+	}
+}
+
 // A batch after a larger or smaller one gets lists of its own.
 func TestPairsAreMadeAnew(t *testing.T) {
 	underEach(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(55, 56))
-		const k, n = 50, 20
-		e, w := NewEngine[float64](NewPool(2)), fill[float64](r, k*n, 0)
-		var kept Pairs
-		for _, m := range []int{200, 3, 64, 0, 130} {
-			pixels, g := images(r, m, k, 0.8), fill[float64](r, m*n, 0)
-			y, d, wantY, wantD := make([]float64, m*n), make([]float64, k*n), make([]float64, m*n), make([]float64, k*n)
-			e.MatMulPairs(y, &kept, pixels, w, nil, n, nil)
-			e.MatMulPairsTransposed(d, &kept, pixels, g, n)
-			x := matrix.New[float64](m, k)
-			matrix.Unpack(x, pixels)
-			e.MatMul(wantY, x.Data, w, nil, m, k, n)
-			e.MatMulTransposed(wantD, x.Data, g, m, k, n)
-			if !slices.Equal(y, wantY) || !slices.Equal(d, wantD) {
-				t.Errorf("a batch of %d after others: products differ from those of numbers", m)
-			}
-		}
+		t.Run("float32", testPairsAreMadeAnew[float32])
+		t.Run("float64", testPairsAreMadeAnew[float64])
 	})
+}
+
+func testPairsAreMadeAnew[T Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(55, 56))
+	const k, n = 50, 20
+	e, w, bias := NewEngine[T](NewPool(2)), fill[T](r, k*n, 0), fill[T](r, n, 0)
+	var kept Pairs
+	for _, m := range []int{200, 3, 64, 0, 130} {
+		pixels, g := images(r, m, k, 0.8), fill[T](r, m*n, 0)
+		y, d, wantY, wantD := make([]T, m*n), make([]T, k*n), make([]T, m*n), make([]T, k*n)
+		e.MatMulPairs(y, &kept, pixels, w, bias, n, nil)
+		e.MatMulPairsTransposed(d, &kept, pixels, g, n)
+		x := matrix.New[T](m, k)
+		matrix.Unpack(x, pixels)
+		inHalves(e, wantY, x.Data, w, bias, m, k, n)
+		e.MatMulTransposed(wantD, x.Data, g, m, k, n)
+		if !slices.Equal(y, wantY) || !slices.Equal(d, wantD) {
+			t.Errorf("a batch of %d after others: products differ from those of numbers", m)
+		}
+	}
 }
 
 // Lists of another shape would be read beyond their end.

@@ -75,6 +75,15 @@ func (p *Pool) Threads() int {
 	return p.threads
 }
 
+// patience is how often one thread of the pool looks for what another does, before it lets
+// others work.
+func (p *Pool) patience() int {
+	if p == nil {
+		return 0
+	}
+	return p.shared.patience
+}
+
 // work does part i+1 of every task until the task nil.
 func (s *shared) work(i int) {
 	w := &s.workers[i]

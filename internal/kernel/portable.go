@@ -66,9 +66,9 @@ func (in inner[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 		in.product(p.y, p.x, s.panel, nil, p.n, p.k, lo, hi)
 	case pairsForward:
 		lo, hi = p.pairs.Rows(part, parts)
-		in.pixelProduct(s, p, lo, hi)
+		in.pixelProduct(s, p, lo, hi, firstHalf[T](p.k))
 	case pixelsForward:
-		in.pixelProduct(s, p, lo, hi)
+		in.pixelProduct(s, p, lo, hi, 0)
 	case pairsForWeight:
 		in.transposedPixelProduct(s, p, lo, hi)
 	}
@@ -132,17 +132,31 @@ func (in inner[T]) transposedProduct(s *Scratch[T], d, x, g []T, m, k, n, lo, hi
 	addBias(d[lo*n:hi*n], nil)
 }
 
-// pixelProduct is product with the pixels that are not 0 listed first.
-func (in inner[T]) pixelProduct(s *Scratch[T], p *product[T], lo, hi int) {
+// pixelProduct is product with the pixels that are not 0 listed first; the first half of
+// them has a sum of its own, which is added at the end.
+func (in inner[T]) pixelProduct(s *Scratch[T], p *product[T], lo, hi, half int) {
 	clear(p.y[lo*p.n : hi*p.n])
 	grow(&s.entries, p.k)
+	grow(&s.half, p.n)
 	for i := lo; i < hi; i++ {
-		y := p.y[i*p.n : i*p.n+p.n]
-		for _, e := range p.entries(s, i) {
-			at := int(e>>placeShift) * p.n
-			in.addScaled(y, p.w[at:at+p.n], T(matrix.Intensity(byte(e))))
-		}
+		y, pixels := p.y[i*p.n:i*p.n+p.n], p.pixels.Row(i)
+		in.addPixels(s, y, p.w, pixels[half:], half)
 		addBias(y, p.b)
+		if half > 0 {
+			first := s.half[:p.n]
+			clear(first)
+			in.addPixels(s, first, p.w, pixels[:half], 0)
+			addBias(first, nil)
+			addBias(y, first)
+		}
+	}
+}
+
+// addPixels adds one scaled row of w after the other to y, from row first on.
+func (in inner[T]) addPixels(s *Scratch[T], y, w []T, pixels []byte, first int) {
+	for _, e := range appendNonzeros(s.entries[:0], pixels, first) {
+		at := int(e>>placeShift) * len(y)
+		in.addScaled(y, w[at:at+len(y)], T(matrix.Intensity(byte(e))))
 	}
 }
 
@@ -163,11 +177,6 @@ func (in inner[T]) transposedPixelProduct(s *Scratch[T], p *product[T], lo, hi i
 		}
 	}
 	addBias(p.y[lo*p.n:hi*p.n], nil)
-}
-
-// entries lists the pixels of image i that are not 0.
-func (p *product[T]) entries(s *Scratch[T], i int) []uint32 {
-	return appendNonzeros(s.entries[:0], p.pixels.Row(i), 0)
 }
 
 // blockColumns is how many columns of d are built together.

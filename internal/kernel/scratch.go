@@ -10,7 +10,7 @@ type Scratch[T Float] struct {
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
 	sums    []T            // of a block of images
-	entries []uint32       // compressed rows (place and byte), or joined lists of pairs (image and two bytes)
+	entries []uint32       // compressed rows (place and byte)
 	counts  []int32        // entries of each compressed row, or pair
 	order   []int32        // compressed rows, or pairs, by count
 	starts  []int32        // where those of each count begin in order
@@ -20,7 +20,8 @@ type Scratch[T Float] struct {
 
 	images    [inBlock]*byte   // of a block
 	nowhere   [inBlock]uintptr // in place of the images that come next where none are to be fetched: the Scratch itself
-	pairRows  []pairRow[T]     // pairs with entries, by count
+	half      []T              // the sums of one half of the pixels
+	joined    [2]joined[T]     // by half
 	pairGroup [mostTogether]pairRow[T]
 	trash     []T     // where the sums of a pair that is none go
 	at        []int32 // of the portable implementation: where a row is not 0,
@@ -29,6 +30,13 @@ type Scratch[T Float] struct {
 
 // lists is how many compressed rows are summed together.
 const lists = 4
+
+// joined are the pairs of a half of the pixels that have entries, by count, with the
+// entries that all blocks of a group have of each.
+type joined[T Float] struct {
+	rows    []pairRow[T]
+	entries []uint32
+}
 
 // sparseRow says where a compressed row is and where its sum goes.
 type sparseRow[T Float] struct {
