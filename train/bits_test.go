@@ -33,13 +33,13 @@ var pinnedNets = map[string]struct {
 // pinned holds, by network, number type and steps, the start of the SHA-256 over
 // all parameters. The portable kernels gave them before there were others.
 var pinned = map[string]string{
-	"A/float32/50":   "1a5dc82669cee1c3e30403f8",
+	"A/float32/50":   "08ca535560af395e2d4dd09f",
 	"A/float64/50":   "7c1dd7da2d027572d989b8fc",
 	"BN/float32/50":  "de8fa2956c1be3c3399fae18",
 	"BN/float64/50":  "8b96afc53dd3e016be0ddf6d",
-	"A/float32/500":  "03e3f266c3494ac0f9c994a6",
+	"A/float32/500":  "896fa09a6ac9508e5ddbac66",
 	"A/float64/500":  "5d733c5f10a7343887b02632",
-	"B/float32/500":  "c4e7f528443e40da52c7504c",
+	"B/float32/500":  "01b0a9b18184828f12953b88",
 	"B/float64/500":  "2c4e1675236c1596c1dd3a0d",
 	"BN/float32/500": "46e19bcb65a44a7addaaef2b",
 	"BN/float64/500": "3c52054c128acb62afa595c2",

@@ -214,90 +214,90 @@ func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, res
 //go:noescape
 func avx2Pack24x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx2PairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward12x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward12x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient12x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward36x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward36x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient36x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
 //
@@ -579,90 +579,90 @@ func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, res
 //go:noescape
 func avx2Pack12x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx2PairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 2 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 2 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 2 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward6x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward6x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient6x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward18x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward18x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient18x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx2PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
 //

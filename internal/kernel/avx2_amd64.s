@@ -2674,9 +2674,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward4x32(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward4x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPS X0, X0, X0
@@ -2760,21 +2760,28 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), X0
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), X0
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
 	SUBQ    $0x01, DX
 	JLT     added
 	VMOVUPS (AX), X1
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPS (BX), X2
+	VADDPS  X1, X2, X1
+
+alone:
 	VADDPS  X1, X0, X1
-	VMOVUPS X1, (CX)
+	VMOVUPS X1, (BX)
 	ADDQ    $0x00000010, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -2843,9 +2850,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward8x32(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward8x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
@@ -2929,21 +2936,28 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Y0
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Y0
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
 	SUBQ    $0x01, DX
 	JLT     added
 	VMOVUPS (AX), Y1
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPS (BX), Y2
+	VADDPS  Y1, Y2, Y1
+
+alone:
 	VADDPS  Y1, Y0, Y1
-	VMOVUPS Y1, (CX)
+	VMOVUPS Y1, (BX)
 	ADDQ    $0x00000020, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -3012,9 +3026,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward12x32(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward12x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
@@ -3106,12 +3120,13 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Y0
-	VMOVUPS    32(CX), X1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), X1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -3119,12 +3134,20 @@ add:
 	JLT     added
 	VMOVUPS (AX), Y2
 	VMOVUPS 32(AX), X3
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPS (BX), Y4
+	VADDPS  Y2, Y4, Y2
+	VMOVUPS 32(BX), X4
+	VADDPS  X3, X4, X3
+
+alone:
 	VADDPS  Y2, Y0, Y2
-	VMOVUPS Y2, (CX)
+	VMOVUPS Y2, (BX)
 	VADDPS  X3, X1, X3
-	VMOVUPS X3, 32(CX)
+	VMOVUPS X3, 32(BX)
 	ADDQ    $0x00000040, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -3205,9 +3228,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward16x32(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward16x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
@@ -3299,12 +3322,13 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Y0
-	VMOVUPS    32(CX), Y1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -3312,12 +3336,20 @@ add:
 	JLT     added
 	VMOVUPS (AX), Y2
 	VMOVUPS 32(AX), Y3
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPS (BX), Y4
+	VADDPS  Y2, Y4, Y2
+	VMOVUPS 32(BX), Y4
+	VADDPS  Y3, Y4, Y3
+
+alone:
 	VADDPS  Y2, Y0, Y2
-	VMOVUPS Y2, (CX)
+	VMOVUPS Y2, (BX)
 	VADDPS  Y3, Y1, Y3
-	VMOVUPS Y3, 32(CX)
+	VMOVUPS Y3, 32(BX)
 	ADDQ    $0x00000040, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -3398,9 +3430,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward20x32(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward20x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
@@ -3500,13 +3532,14 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Y0
-	VMOVUPS    32(CX), Y1
-	VMOVUPS    64(CX), X2
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    64(DX), X2
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -3515,14 +3548,24 @@ add:
 	VMOVUPS (AX), Y3
 	VMOVUPS 32(AX), Y4
 	VMOVUPS 64(AX), X5
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPS (BX), Y6
+	VADDPS  Y3, Y6, Y3
+	VMOVUPS 32(BX), Y6
+	VADDPS  Y4, Y6, Y4
+	VMOVUPS 64(BX), X6
+	VADDPS  X5, X6, X5
+
+alone:
 	VADDPS  Y3, Y0, Y3
-	VMOVUPS Y3, (CX)
+	VMOVUPS Y3, (BX)
 	VADDPS  Y4, Y1, Y4
-	VMOVUPS Y4, 32(CX)
+	VMOVUPS Y4, 32(BX)
 	VADDPS  X5, X2, X5
-	VMOVUPS X5, 64(CX)
+	VMOVUPS X5, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -3615,9 +3658,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward24x32(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward24x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
@@ -3717,13 +3760,14 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Y0
-	VMOVUPS    32(CX), Y1
-	VMOVUPS    64(CX), Y2
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    64(DX), Y2
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -3732,14 +3776,24 @@ add:
 	VMOVUPS (AX), Y3
 	VMOVUPS 32(AX), Y4
 	VMOVUPS 64(AX), Y5
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPS (BX), Y6
+	VADDPS  Y3, Y6, Y3
+	VMOVUPS 32(BX), Y6
+	VADDPS  Y4, Y6, Y4
+	VMOVUPS 64(BX), Y6
+	VADDPS  Y5, Y6, Y5
+
+alone:
 	VADDPS  Y3, Y0, Y3
-	VMOVUPS Y3, (CX)
+	VMOVUPS Y3, (BX)
 	VADDPS  Y4, Y1, Y4
-	VMOVUPS Y4, 32(CX)
+	VMOVUPS Y4, 32(BX)
 	VADDPS  Y5, Y2, Y5
-	VMOVUPS Y5, 64(CX)
+	VMOVUPS Y5, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -3832,9 +3886,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward32x32(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward32x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
@@ -3942,14 +3996,15 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Y0
-	VMOVUPS    32(CX), Y1
-	VMOVUPS    64(CX), Y2
-	VMOVUPS    96(CX), Y3
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    64(DX), Y2
+	VMOVUPS    96(DX), Y3
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -3959,16 +4014,28 @@ add:
 	VMOVUPS 32(AX), Y5
 	VMOVUPS 64(AX), Y6
 	VMOVUPS 96(AX), Y7
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPS (BX), Y8
+	VADDPS  Y4, Y8, Y4
+	VMOVUPS 32(BX), Y8
+	VADDPS  Y5, Y8, Y5
+	VMOVUPS 64(BX), Y8
+	VADDPS  Y6, Y8, Y6
+	VMOVUPS 96(BX), Y8
+	VADDPS  Y7, Y8, Y7
+
+alone:
 	VADDPS  Y4, Y0, Y4
-	VMOVUPS Y4, (CX)
+	VMOVUPS Y4, (BX)
 	VADDPS  Y5, Y1, Y5
-	VMOVUPS Y5, 32(CX)
+	VMOVUPS Y5, 32(BX)
 	VADDPS  Y6, Y2, Y6
-	VMOVUPS Y6, 64(CX)
+	VMOVUPS Y6, 64(BX)
 	VADDPS  Y7, Y3, Y7
-	VMOVUPS Y7, 96(CX)
+	VMOVUPS Y7, 96(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -4073,9 +4140,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward36x32(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward36x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
@@ -4192,15 +4259,16 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Y0
-	VMOVUPS    32(CX), Y1
-	VMOVUPS    64(CX), Y2
-	VMOVUPS    96(CX), Y3
-	VMOVUPS    128(CX), X4
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    64(DX), Y2
+	VMOVUPS    96(DX), Y3
+	VMOVUPS    128(DX), X4
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -4211,18 +4279,32 @@ add:
 	VMOVUPS 64(AX), Y7
 	VMOVUPS 96(AX), Y8
 	VMOVUPS 128(AX), X9
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPS (BX), Y10
+	VADDPS  Y5, Y10, Y5
+	VMOVUPS 32(BX), Y10
+	VADDPS  Y6, Y10, Y6
+	VMOVUPS 64(BX), Y10
+	VADDPS  Y7, Y10, Y7
+	VMOVUPS 96(BX), Y10
+	VADDPS  Y8, Y10, Y8
+	VMOVUPS 128(BX), X10
+	VADDPS  X9, X10, X9
+
+alone:
 	VADDPS  Y5, Y0, Y5
-	VMOVUPS Y5, (CX)
+	VMOVUPS Y5, (BX)
 	VADDPS  Y6, Y1, Y6
-	VMOVUPS Y6, 32(CX)
+	VMOVUPS Y6, 32(BX)
 	VADDPS  Y7, Y2, Y7
-	VMOVUPS Y7, 64(CX)
+	VMOVUPS Y7, 64(BX)
 	VADDPS  Y8, Y3, Y8
-	VMOVUPS Y8, 96(CX)
+	VMOVUPS Y8, 96(BX)
 	VADDPS  X9, X4, X9
-	VMOVUPS X9, 128(CX)
+	VMOVUPS X9, 128(BX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -4340,9 +4422,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward40x32(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward40x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPS Y0, Y0, Y0
@@ -4459,15 +4541,16 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Y0
-	VMOVUPS    32(CX), Y1
-	VMOVUPS    64(CX), Y2
-	VMOVUPS    96(CX), Y3
-	VMOVUPS    128(CX), Y4
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Y0
+	VMOVUPS    32(DX), Y1
+	VMOVUPS    64(DX), Y2
+	VMOVUPS    96(DX), Y3
+	VMOVUPS    128(DX), Y4
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -4478,18 +4561,32 @@ add:
 	VMOVUPS 64(AX), Y7
 	VMOVUPS 96(AX), Y8
 	VMOVUPS 128(AX), Y9
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPS (BX), Y10
+	VADDPS  Y5, Y10, Y5
+	VMOVUPS 32(BX), Y10
+	VADDPS  Y6, Y10, Y6
+	VMOVUPS 64(BX), Y10
+	VADDPS  Y7, Y10, Y7
+	VMOVUPS 96(BX), Y10
+	VADDPS  Y8, Y10, Y8
+	VMOVUPS 128(BX), Y10
+	VADDPS  Y9, Y10, Y9
+
+alone:
 	VADDPS  Y5, Y0, Y5
-	VMOVUPS Y5, (CX)
+	VMOVUPS Y5, (BX)
 	VADDPS  Y6, Y1, Y6
-	VMOVUPS Y6, 32(CX)
+	VMOVUPS Y6, 32(BX)
 	VADDPS  Y7, Y2, Y7
-	VMOVUPS Y7, 64(CX)
+	VMOVUPS Y7, 64(BX)
 	VADDPS  Y8, Y3, Y8
-	VMOVUPS Y8, 96(CX)
+	VMOVUPS Y8, 96(BX)
 	VADDPS  Y9, Y4, Y9
-	VMOVUPS Y9, 128(CX)
+	VMOVUPS Y9, 128(BX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -7904,9 +8001,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward2x64(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward2x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPD X0, X0, X0
@@ -7990,21 +8087,28 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), X0
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), X0
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
 	SUBQ    $0x01, DX
 	JLT     added
 	VMOVUPD (AX), X1
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPD (BX), X2
+	VADDPD  X1, X2, X1
+
+alone:
 	VADDPD  X1, X0, X1
-	VMOVUPD X1, (CX)
+	VMOVUPD X1, (BX)
 	ADDQ    $0x00000010, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -8073,9 +8177,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward4x64(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward4x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
@@ -8159,21 +8263,28 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Y0
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Y0
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
 	SUBQ    $0x01, DX
 	JLT     added
 	VMOVUPD (AX), Y1
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPD (BX), Y2
+	VADDPD  Y1, Y2, Y1
+
+alone:
 	VADDPD  Y1, Y0, Y1
-	VMOVUPD Y1, (CX)
+	VMOVUPD Y1, (BX)
 	ADDQ    $0x00000020, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -8242,9 +8353,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward6x64(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward6x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
@@ -8336,12 +8447,13 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Y0
-	VMOVUPD    32(CX), X1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Y0
+	VMOVUPD    32(DX), X1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -8349,12 +8461,20 @@ add:
 	JLT     added
 	VMOVUPD (AX), Y2
 	VMOVUPD 32(AX), X3
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPD (BX), Y4
+	VADDPD  Y2, Y4, Y2
+	VMOVUPD 32(BX), X4
+	VADDPD  X3, X4, X3
+
+alone:
 	VADDPD  Y2, Y0, Y2
-	VMOVUPD Y2, (CX)
+	VMOVUPD Y2, (BX)
 	VADDPD  X3, X1, X3
-	VMOVUPD X3, 32(CX)
+	VMOVUPD X3, 32(BX)
 	ADDQ    $0x00000040, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -8435,9 +8555,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward8x64(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward8x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
@@ -8529,12 +8649,13 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Y0
-	VMOVUPD    32(CX), Y1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Y0
+	VMOVUPD    32(DX), Y1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -8542,12 +8663,20 @@ add:
 	JLT     added
 	VMOVUPD (AX), Y2
 	VMOVUPD 32(AX), Y3
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPD (BX), Y4
+	VADDPD  Y2, Y4, Y2
+	VMOVUPD 32(BX), Y4
+	VADDPD  Y3, Y4, Y3
+
+alone:
 	VADDPD  Y2, Y0, Y2
-	VMOVUPD Y2, (CX)
+	VMOVUPD Y2, (BX)
 	VADDPD  Y3, Y1, Y3
-	VMOVUPD Y3, 32(CX)
+	VMOVUPD Y3, 32(BX)
 	ADDQ    $0x00000040, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -8628,9 +8757,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward10x64(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward10x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
@@ -8730,13 +8859,14 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Y0
-	VMOVUPD    32(CX), Y1
-	VMOVUPD    64(CX), X2
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Y0
+	VMOVUPD    32(DX), Y1
+	VMOVUPD    64(DX), X2
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -8745,14 +8875,24 @@ add:
 	VMOVUPD (AX), Y3
 	VMOVUPD 32(AX), Y4
 	VMOVUPD 64(AX), X5
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPD (BX), Y6
+	VADDPD  Y3, Y6, Y3
+	VMOVUPD 32(BX), Y6
+	VADDPD  Y4, Y6, Y4
+	VMOVUPD 64(BX), X6
+	VADDPD  X5, X6, X5
+
+alone:
 	VADDPD  Y3, Y0, Y3
-	VMOVUPD Y3, (CX)
+	VMOVUPD Y3, (BX)
 	VADDPD  Y4, Y1, Y4
-	VMOVUPD Y4, 32(CX)
+	VMOVUPD Y4, 32(BX)
 	VADDPD  X5, X2, X5
-	VMOVUPD X5, 64(CX)
+	VMOVUPD X5, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -8845,9 +8985,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward12x64(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward12x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
@@ -8947,13 +9087,14 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Y0
-	VMOVUPD    32(CX), Y1
-	VMOVUPD    64(CX), Y2
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Y0
+	VMOVUPD    32(DX), Y1
+	VMOVUPD    64(DX), Y2
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -8962,14 +9103,24 @@ add:
 	VMOVUPD (AX), Y3
 	VMOVUPD 32(AX), Y4
 	VMOVUPD 64(AX), Y5
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPD (BX), Y6
+	VADDPD  Y3, Y6, Y3
+	VMOVUPD 32(BX), Y6
+	VADDPD  Y4, Y6, Y4
+	VMOVUPD 64(BX), Y6
+	VADDPD  Y5, Y6, Y5
+
+alone:
 	VADDPD  Y3, Y0, Y3
-	VMOVUPD Y3, (CX)
+	VMOVUPD Y3, (BX)
 	VADDPD  Y4, Y1, Y4
-	VMOVUPD Y4, 32(CX)
+	VMOVUPD Y4, 32(BX)
 	VADDPD  Y5, Y2, Y5
-	VMOVUPD Y5, 64(CX)
+	VMOVUPD Y5, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -9062,9 +9213,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward16x64(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward16x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
@@ -9172,14 +9323,15 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Y0
-	VMOVUPD    32(CX), Y1
-	VMOVUPD    64(CX), Y2
-	VMOVUPD    96(CX), Y3
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Y0
+	VMOVUPD    32(DX), Y1
+	VMOVUPD    64(DX), Y2
+	VMOVUPD    96(DX), Y3
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -9189,16 +9341,28 @@ add:
 	VMOVUPD 32(AX), Y5
 	VMOVUPD 64(AX), Y6
 	VMOVUPD 96(AX), Y7
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPD (BX), Y8
+	VADDPD  Y4, Y8, Y4
+	VMOVUPD 32(BX), Y8
+	VADDPD  Y5, Y8, Y5
+	VMOVUPD 64(BX), Y8
+	VADDPD  Y6, Y8, Y6
+	VMOVUPD 96(BX), Y8
+	VADDPD  Y7, Y8, Y7
+
+alone:
 	VADDPD  Y4, Y0, Y4
-	VMOVUPD Y4, (CX)
+	VMOVUPD Y4, (BX)
 	VADDPD  Y5, Y1, Y5
-	VMOVUPD Y5, 32(CX)
+	VMOVUPD Y5, 32(BX)
 	VADDPD  Y6, Y2, Y6
-	VMOVUPD Y6, 64(CX)
+	VMOVUPD Y6, 64(BX)
 	VADDPD  Y7, Y3, Y7
-	VMOVUPD Y7, 96(CX)
+	VMOVUPD Y7, 96(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -9303,9 +9467,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward18x64(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward18x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
@@ -9422,15 +9586,16 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Y0
-	VMOVUPD    32(CX), Y1
-	VMOVUPD    64(CX), Y2
-	VMOVUPD    96(CX), Y3
-	VMOVUPD    128(CX), X4
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Y0
+	VMOVUPD    32(DX), Y1
+	VMOVUPD    64(DX), Y2
+	VMOVUPD    96(DX), Y3
+	VMOVUPD    128(DX), X4
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -9441,18 +9606,32 @@ add:
 	VMOVUPD 64(AX), Y7
 	VMOVUPD 96(AX), Y8
 	VMOVUPD 128(AX), X9
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPD (BX), Y10
+	VADDPD  Y5, Y10, Y5
+	VMOVUPD 32(BX), Y10
+	VADDPD  Y6, Y10, Y6
+	VMOVUPD 64(BX), Y10
+	VADDPD  Y7, Y10, Y7
+	VMOVUPD 96(BX), Y10
+	VADDPD  Y8, Y10, Y8
+	VMOVUPD 128(BX), X10
+	VADDPD  X9, X10, X9
+
+alone:
 	VADDPD  Y5, Y0, Y5
-	VMOVUPD Y5, (CX)
+	VMOVUPD Y5, (BX)
 	VADDPD  Y6, Y1, Y6
-	VMOVUPD Y6, 32(CX)
+	VMOVUPD Y6, 32(BX)
 	VADDPD  Y7, Y2, Y7
-	VMOVUPD Y7, 64(CX)
+	VMOVUPD Y7, 64(BX)
 	VADDPD  Y8, Y3, Y8
-	VMOVUPD Y8, 96(CX)
+	VMOVUPD Y8, 96(BX)
 	VADDPD  X9, X4, X9
-	VMOVUPD X9, 128(CX)
+	VMOVUPD X9, 128(BX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -9570,9 +9749,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward20x64(SB), NOSPLIT, $0-112
+TEXT ·avx2PairsForward20x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VXORPD Y0, Y0, Y0
@@ -9689,15 +9868,16 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Y0
-	VMOVUPD    32(CX), Y1
-	VMOVUPD    64(CX), Y2
-	VMOVUPD    96(CX), Y3
-	VMOVUPD    128(CX), Y4
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Y0
+	VMOVUPD    32(DX), Y1
+	VMOVUPD    64(DX), Y2
+	VMOVUPD    96(DX), Y3
+	VMOVUPD    128(DX), Y4
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
@@ -9708,18 +9888,32 @@ add:
 	VMOVUPD 64(AX), Y7
 	VMOVUPD 96(AX), Y8
 	VMOVUPD 128(AX), Y9
+	CMPQ    CX, $0x00
+	JEQ     alone
+	VMOVUPD (BX), Y10
+	VADDPD  Y5, Y10, Y5
+	VMOVUPD 32(BX), Y10
+	VADDPD  Y6, Y10, Y6
+	VMOVUPD 64(BX), Y10
+	VADDPD  Y7, Y10, Y7
+	VMOVUPD 96(BX), Y10
+	VADDPD  Y8, Y10, Y8
+	VMOVUPD 128(BX), Y10
+	VADDPD  Y9, Y10, Y9
+
+alone:
 	VADDPD  Y5, Y0, Y5
-	VMOVUPD Y5, (CX)
+	VMOVUPD Y5, (BX)
 	VADDPD  Y6, Y1, Y6
-	VMOVUPD Y6, 32(CX)
+	VMOVUPD Y6, 32(BX)
 	VADDPD  Y7, Y2, Y7
-	VMOVUPD Y7, 64(CX)
+	VMOVUPD Y7, 64(BX)
 	VADDPD  Y8, Y3, Y8
-	VMOVUPD Y8, 96(CX)
+	VMOVUPD Y8, 96(BX)
 	VADDPD  Y9, Y4, Y9
-	VMOVUPD Y9, 128(CX)
+	VMOVUPD Y9, 128(BX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:

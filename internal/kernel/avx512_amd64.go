@@ -199,80 +199,80 @@ func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, r
 //go:noescape
 func avx512Pack40x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx512PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward48x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward48x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient48x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward64x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 64 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward64x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 64 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient64x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 64 numbers apart.
 //
@@ -554,80 +554,80 @@ func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, r
 //go:noescape
 func avx512Pack20x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx512PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward24x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward24x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient24x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward32x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsForward32x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 
 // avx512PairsGradient32x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
 //

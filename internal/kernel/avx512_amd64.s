@@ -3025,9 +3025,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward8x32(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward8x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Y0, Y0, Y0
@@ -3115,21 +3115,28 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Y0
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Y0
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPS (AX), Y1
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPS   (AX), Y1
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPS.Z (BX), K1, Y2
+	VADDPS    Y1, Y2, Y1
+
+alone:
 	VADDPS  Y1, Y0, Y1
-	VMOVUPS Y1, K1, (CX)
+	VMOVUPS Y1, K1, (BX)
 	ADDQ    $0x00000020, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -3225,9 +3232,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward16x32(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward16x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -3315,21 +3322,28 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Z0
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Z0
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPS (AX), Z1
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPS   (AX), Z1
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPS.Z (BX), K1, Z2
+	VADDPS    Z1, Z2, Z1
+
+alone:
 	VADDPS  Z1, Z0, Z1
-	VMOVUPS Z1, K1, (CX)
+	VMOVUPS Z1, K1, (BX)
 	ADDQ    $0x00000040, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -3425,9 +3439,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward20x32(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward20x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -3524,25 +3538,34 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Z0
-	VMOVUPS    64(CX), X1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), X1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPS (AX), Z2
-	VMOVUPS 64(AX), X3
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPS   (AX), Z2
+	VMOVUPS   64(AX), X3
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPS   (BX), Z4
+	VADDPS    Z2, Z4, Z2
+	VMOVUPS.Z 64(BX), K1, X4
+	VADDPS    X3, X4, X3
+
+alone:
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (CX)
+	VMOVUPS Z2, (BX)
 	VADDPS  X3, X1, X3
-	VMOVUPS X3, K1, 64(CX)
+	VMOVUPS X3, K1, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -3662,9 +3685,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward24x32(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward24x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -3761,25 +3784,34 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Z0
-	VMOVUPS    64(CX), Y1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Y1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPS (AX), Z2
-	VMOVUPS 64(AX), Y3
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPS   (AX), Z2
+	VMOVUPS   64(AX), Y3
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPS   (BX), Z4
+	VADDPS    Z2, Z4, Z2
+	VMOVUPS.Z 64(BX), K1, Y4
+	VADDPS    Y3, Y4, Y3
+
+alone:
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (CX)
+	VMOVUPS Z2, (BX)
 	VADDPS  Y3, Y1, Y3
-	VMOVUPS Y3, K1, 64(CX)
+	VMOVUPS Y3, K1, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -3899,9 +3931,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward32x32(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward32x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -3998,25 +4030,34 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Z0
-	VMOVUPS    64(CX), Z1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPS (AX), Z2
-	VMOVUPS 64(AX), Z3
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPS   (AX), Z2
+	VMOVUPS   64(AX), Z3
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPS   (BX), Z4
+	VADDPS    Z2, Z4, Z2
+	VMOVUPS.Z 64(BX), K1, Z4
+	VADDPS    Z3, Z4, Z3
+
+alone:
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (CX)
+	VMOVUPS Z2, (BX)
 	VADDPS  Z3, Z1, Z3
-	VMOVUPS Z3, K1, 64(CX)
+	VMOVUPS Z3, K1, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -4136,9 +4177,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward40x32(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward40x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -4245,29 +4286,40 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Z0
-	VMOVUPS    64(CX), Z1
-	VMOVUPS    128(CX), Y2
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    128(DX), Y2
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPS (AX), Z3
-	VMOVUPS 64(AX), Z4
-	VMOVUPS 128(AX), Y5
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS   128(AX), Y5
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPS   (BX), Z6
+	VADDPS    Z3, Z6, Z3
+	VMOVUPS   64(BX), Z6
+	VADDPS    Z4, Z6, Z4
+	VMOVUPS.Z 128(BX), K1, Y6
+	VADDPS    Y5, Y6, Y5
+
+alone:
 	VADDPS  Z3, Z0, Z3
-	VMOVUPS Z3, (CX)
+	VMOVUPS Z3, (BX)
 	VADDPS  Z4, Z1, Z4
-	VMOVUPS Z4, 64(CX)
+	VMOVUPS Z4, 64(BX)
 	VADDPS  Y5, Y2, Y5
-	VMOVUPS Y5, K1, 128(CX)
+	VMOVUPS Y5, K1, 128(BX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -4413,9 +4465,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward48x32(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward48x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -4522,29 +4574,40 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Z0
-	VMOVUPS    64(CX), Z1
-	VMOVUPS    128(CX), Z2
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    128(DX), Z2
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPS (AX), Z3
-	VMOVUPS 64(AX), Z4
-	VMOVUPS 128(AX), Z5
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS   128(AX), Z5
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPS   (BX), Z6
+	VADDPS    Z3, Z6, Z3
+	VMOVUPS   64(BX), Z6
+	VADDPS    Z4, Z6, Z4
+	VMOVUPS.Z 128(BX), K1, Z6
+	VADDPS    Z5, Z6, Z5
+
+alone:
 	VADDPS  Z3, Z0, Z3
-	VMOVUPS Z3, (CX)
+	VMOVUPS Z3, (BX)
 	VADDPS  Z4, Z1, Z4
-	VMOVUPS Z4, 64(CX)
+	VMOVUPS Z4, 64(BX)
 	VADDPS  Z5, Z2, Z5
-	VMOVUPS Z5, K1, 128(CX)
+	VMOVUPS Z5, K1, 128(BX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -4690,9 +4753,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr)
+// func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward64x32(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward64x32(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -4807,33 +4870,46 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPS    (CX), Z0
-	VMOVUPS    64(CX), Z1
-	VMOVUPS    128(CX), Z2
-	VMOVUPS    192(CX), Z3
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x02, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPS    (DX), Z0
+	VMOVUPS    64(DX), Z1
+	VMOVUPS    128(DX), Z2
+	VMOVUPS    192(DX), Z3
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x02, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPS (AX), Z4
-	VMOVUPS 64(AX), Z5
-	VMOVUPS 128(AX), Z6
-	VMOVUPS 192(AX), Z7
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPS   (AX), Z4
+	VMOVUPS   64(AX), Z5
+	VMOVUPS   128(AX), Z6
+	VMOVUPS   192(AX), Z7
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPS   (BX), Z8
+	VADDPS    Z4, Z8, Z4
+	VMOVUPS   64(BX), Z8
+	VADDPS    Z5, Z8, Z5
+	VMOVUPS   128(BX), Z8
+	VADDPS    Z6, Z8, Z6
+	VMOVUPS.Z 192(BX), K1, Z8
+	VADDPS    Z7, Z8, Z7
+
+alone:
 	VADDPS  Z4, Z0, Z4
-	VMOVUPS Z4, (CX)
+	VMOVUPS Z4, (BX)
 	VADDPS  Z5, Z1, Z5
-	VMOVUPS Z5, 64(CX)
+	VMOVUPS Z5, 64(BX)
 	VADDPS  Z6, Z2, Z6
-	VMOVUPS Z6, 128(CX)
+	VMOVUPS Z6, 128(BX)
 	VADDPS  Z7, Z3, Z7
-	VMOVUPS Z7, K1, 192(CX)
+	VMOVUPS Z7, K1, 192(BX)
 	ADDQ    $0x00000100, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -9534,9 +9610,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward4x64(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward4x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Y0, Y0, Y0
@@ -9624,21 +9700,28 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Y0
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Y0
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPD (AX), Y1
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPD   (AX), Y1
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPD.Z (BX), K1, Y2
+	VADDPD    Y1, Y2, Y1
+
+alone:
 	VADDPD  Y1, Y0, Y1
-	VMOVUPD Y1, K1, (CX)
+	VMOVUPD Y1, K1, (BX)
 	ADDQ    $0x00000020, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -9734,9 +9817,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward8x64(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward8x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -9824,21 +9907,28 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Z0
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Z0
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPD (AX), Z1
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPD   (AX), Z1
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPD.Z (BX), K1, Z2
+	VADDPD    Z1, Z2, Z1
+
+alone:
 	VADDPD  Z1, Z0, Z1
-	VMOVUPD Z1, K1, (CX)
+	VMOVUPD Z1, K1, (BX)
 	ADDQ    $0x00000040, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -9934,9 +10024,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward10x64(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward10x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -10033,25 +10123,34 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Z0
-	VMOVUPD    64(CX), X1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Z0
+	VMOVUPD    64(DX), X1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPD (AX), Z2
-	VMOVUPD 64(AX), X3
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPD   (AX), Z2
+	VMOVUPD   64(AX), X3
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPD   (BX), Z4
+	VADDPD    Z2, Z4, Z2
+	VMOVUPD.Z 64(BX), K1, X4
+	VADDPD    X3, X4, X3
+
+alone:
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (CX)
+	VMOVUPD Z2, (BX)
 	VADDPD  X3, X1, X3
-	VMOVUPD X3, K1, 64(CX)
+	VMOVUPD X3, K1, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -10171,9 +10270,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward12x64(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward12x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -10270,25 +10369,34 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Z0
-	VMOVUPD    64(CX), Y1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Z0
+	VMOVUPD    64(DX), Y1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPD (AX), Z2
-	VMOVUPD 64(AX), Y3
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPD   (AX), Z2
+	VMOVUPD   64(AX), Y3
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPD   (BX), Z4
+	VADDPD    Z2, Z4, Z2
+	VMOVUPD.Z 64(BX), K1, Y4
+	VADDPD    Y3, Y4, Y3
+
+alone:
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (CX)
+	VMOVUPD Z2, (BX)
 	VADDPD  Y3, Y1, Y3
-	VMOVUPD Y3, K1, 64(CX)
+	VMOVUPD Y3, K1, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -10408,9 +10516,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward16x64(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward16x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -10507,25 +10615,34 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Z0
-	VMOVUPD    64(CX), Z1
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Z0
+	VMOVUPD    64(DX), Z1
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPD (AX), Z2
-	VMOVUPD 64(AX), Z3
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPD   (AX), Z2
+	VMOVUPD   64(AX), Z3
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPD   (BX), Z4
+	VADDPD    Z2, Z4, Z2
+	VMOVUPD.Z 64(BX), K1, Z4
+	VADDPD    Z3, Z4, Z3
+
+alone:
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (CX)
+	VMOVUPD Z2, (BX)
 	VADDPD  Z3, Z1, Z3
-	VMOVUPD Z3, K1, 64(CX)
+	VMOVUPD Z3, K1, 64(BX)
 	ADDQ    $0x00000080, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -10645,9 +10762,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward20x64(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward20x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -10754,29 +10871,40 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Z0
-	VMOVUPD    64(CX), Z1
-	VMOVUPD    128(CX), Y2
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Z0
+	VMOVUPD    64(DX), Z1
+	VMOVUPD    128(DX), Y2
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPD (AX), Z3
-	VMOVUPD 64(AX), Z4
-	VMOVUPD 128(AX), Y5
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPD   (AX), Z3
+	VMOVUPD   64(AX), Z4
+	VMOVUPD   128(AX), Y5
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPD   (BX), Z6
+	VADDPD    Z3, Z6, Z3
+	VMOVUPD   64(BX), Z6
+	VADDPD    Z4, Z6, Z4
+	VMOVUPD.Z 128(BX), K1, Y6
+	VADDPD    Y5, Y6, Y5
+
+alone:
 	VADDPD  Z3, Z0, Z3
-	VMOVUPD Z3, (CX)
+	VMOVUPD Z3, (BX)
 	VADDPD  Z4, Z1, Z4
-	VMOVUPD Z4, 64(CX)
+	VMOVUPD Z4, 64(BX)
 	VADDPD  Y5, Y2, Y5
-	VMOVUPD Y5, K1, 128(CX)
+	VMOVUPD Y5, K1, 128(BX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -10922,9 +11050,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward24x64(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward24x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -11031,29 +11159,40 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Z0
-	VMOVUPD    64(CX), Z1
-	VMOVUPD    128(CX), Z2
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Z0
+	VMOVUPD    64(DX), Z1
+	VMOVUPD    128(DX), Z2
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPD (AX), Z3
-	VMOVUPD 64(AX), Z4
-	VMOVUPD 128(AX), Z5
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPD   (AX), Z3
+	VMOVUPD   64(AX), Z4
+	VMOVUPD   128(AX), Z5
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPD   (BX), Z6
+	VADDPD    Z3, Z6, Z3
+	VMOVUPD   64(BX), Z6
+	VADDPD    Z4, Z6, Z4
+	VMOVUPD.Z 128(BX), K1, Z6
+	VADDPD    Z5, Z6, Z5
+
+alone:
 	VADDPD  Z3, Z0, Z3
-	VMOVUPD Z3, (CX)
+	VMOVUPD Z3, (BX)
 	VADDPD  Z4, Z1, Z4
-	VMOVUPD Z4, 64(CX)
+	VMOVUPD Z4, 64(BX)
 	VADDPD  Z5, Z2, Z5
-	VMOVUPD Z5, K1, 128(CX)
+	VMOVUPD Z5, K1, 128(BX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:
@@ -11199,9 +11338,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr)
+// func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward32x64(SB), NOSPLIT, $0-112
+TEXT ·avx512PairsForward32x64(SB), NOSPLIT, $0-120
 	MOVQ   sums+16(FP), AX
 	MOVQ   values+88(FP), BX
 	VPXORQ Z0, Z0, Z0
@@ -11316,33 +11455,46 @@ last:
 	CMPQ       AX, CX
 	JNE        last
 	MOVQ       sums+16(FP), AX
-	MOVQ       bias+80(FP), CX
-	VMOVUPD    (CX), Z0
-	VMOVUPD    64(CX), Z1
-	VMOVUPD    128(CX), Z2
-	VMOVUPD    192(CX), Z3
-	MOVQ       ys+8(FP), BX
-	SHLQ       $0x03, BX
-	MOVQ       y+0(FP), CX
+	MOVQ       more+112(FP), CX
+	MOVQ       bias+80(FP), DX
+	VMOVUPD    (DX), Z0
+	VMOVUPD    64(DX), Z1
+	VMOVUPD    128(DX), Z2
+	VMOVUPD    192(DX), Z3
+	MOVQ       ys+8(FP), SI
+	SHLQ       $0x03, SI
+	MOVQ       y+0(FP), BX
 	MOVQ       images+24(FP), DX
 
 add:
-	SUBQ    $0x01, DX
-	JLT     added
-	VMOVUPD (AX), Z4
-	VMOVUPD 64(AX), Z5
-	VMOVUPD 128(AX), Z6
-	VMOVUPD 192(AX), Z7
+	SUBQ      $0x01, DX
+	JLT       added
+	VMOVUPD   (AX), Z4
+	VMOVUPD   64(AX), Z5
+	VMOVUPD   128(AX), Z6
+	VMOVUPD   192(AX), Z7
+	CMPQ      CX, $0x00
+	JEQ       alone
+	VMOVUPD   (BX), Z8
+	VADDPD    Z4, Z8, Z4
+	VMOVUPD   64(BX), Z8
+	VADDPD    Z5, Z8, Z5
+	VMOVUPD   128(BX), Z8
+	VADDPD    Z6, Z8, Z6
+	VMOVUPD.Z 192(BX), K1, Z8
+	VADDPD    Z7, Z8, Z7
+
+alone:
 	VADDPD  Z4, Z0, Z4
-	VMOVUPD Z4, (CX)
+	VMOVUPD Z4, (BX)
 	VADDPD  Z5, Z1, Z5
-	VMOVUPD Z5, 64(CX)
+	VMOVUPD Z5, 64(BX)
 	VADDPD  Z6, Z2, Z6
-	VMOVUPD Z6, 128(CX)
+	VMOVUPD Z6, 128(BX)
 	VADDPD  Z7, Z3, Z7
-	VMOVUPD Z7, K1, 192(CX)
+	VMOVUPD Z7, K1, 192(BX)
 	ADDQ    $0x00000100, AX
-	ADDQ    BX, CX
+	ADDQ    SI, BX
 	JMP     add
 
 added:

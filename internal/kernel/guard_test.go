@@ -88,7 +88,7 @@ func testFences[T Float](t *testing.T) {
 				}
 				s.joined[h].entries = fenced(f, s.joined[h].entries)
 			}
-			s.half, s.sums, s.panel, s.tile, s.trash = fenced(f, s.half), fenced(f, s.sums), fenced(f, s.panel), fenced(f, s.tile), fenced(f, s.trash)
+			s.sums, s.panel, s.tile, s.trash = fenced(f, s.sums), fenced(f, s.panel), fenced(f, s.tile), fenced(f, s.trash)
 		}
 		e.AddScaled(y, g, 2)
 		e.Update(y, g, -0.1)

@@ -29,10 +29,10 @@ func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, rest *fl
 //go:noescape
 func neonSparse1x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonPairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 4 columns. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 4 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward4x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr)
+func neonPairsForward4x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
 
 // neonPairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
 //
@@ -64,10 +64,10 @@ func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, rest *fl
 //go:noescape
 func neonSparse1x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonPairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 8 columns. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 8 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward8x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr)
+func neonPairsForward8x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
 
 // neonPairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
 //
@@ -99,10 +99,10 @@ func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, rest *f
 //go:noescape
 func neonSparse1x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonPairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 16 columns. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 16 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward16x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr)
+func neonPairsForward16x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
 
 // neonPairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 16 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
 //
@@ -144,10 +144,10 @@ func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, rest *fl
 //go:noescape
 func neonSparse1x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonPairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 2 columns. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 2 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward2x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr)
+func neonPairsForward2x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
 
 // neonPairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 2 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
 //
@@ -179,10 +179,10 @@ func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, rest *fl
 //go:noescape
 func neonSparse1x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonPairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 4 columns. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 4 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward4x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr)
+func neonPairsForward4x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
 
 // neonPairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
 //
@@ -214,10 +214,10 @@ func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, rest *fl
 //go:noescape
 func neonSparse1x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonPairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 8 columns. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 8 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward8x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr)
+func neonPairsForward8x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
 
 // neonPairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
 //

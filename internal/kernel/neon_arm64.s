@@ -269,8 +269,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward4x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr)
-TEXT ·neonPairsForward4x32(SB), NOSPLIT, $0-112
+// func neonPairsForward4x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
+TEXT ·neonPairsForward4x32(SB), NOSPLIT, $0-120
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -329,10 +329,15 @@ loop:
 	B loop
 done:
 	VLD1 (R10), [V0.S4]
+	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
 	VLD1.P 16(R2), [V16.S4]
+	CBZ R12, alone
+	VLD1 (R0), [V24.S4]
+	VFMLA V31.S4, V24.S4, V16.S4
+alone:
 	VFMLA V31.S4, V0.S4, V16.S4
 	VST1 [V16.S4], (R0)
 	ADD R1, R0, R0
@@ -721,8 +726,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward8x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr)
-TEXT ·neonPairsForward8x32(SB), NOSPLIT, $0-112
+// func neonPairsForward8x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
+TEXT ·neonPairsForward8x32(SB), NOSPLIT, $0-120
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -784,10 +789,16 @@ loop:
 	B loop
 done:
 	VLD1 (R10), [V0.S4, V1.S4]
+	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
 	VLD1.P 32(R2), [V16.S4, V17.S4]
+	CBZ R12, alone
+	VLD1 (R0), [V24.S4, V25.S4]
+	VFMLA V31.S4, V24.S4, V16.S4
+	VFMLA V31.S4, V25.S4, V17.S4
+alone:
 	VFMLA V31.S4, V0.S4, V16.S4
 	VFMLA V31.S4, V1.S4, V17.S4
 	VST1 [V16.S4, V17.S4], (R0)
@@ -1261,8 +1272,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward16x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr)
-TEXT ·neonPairsForward16x32(SB), NOSPLIT, $0-112
+// func neonPairsForward16x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
+TEXT ·neonPairsForward16x32(SB), NOSPLIT, $0-120
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -1330,10 +1341,18 @@ loop:
 	B loop
 done:
 	VLD1 (R10), [V0.S4, V1.S4, V2.S4, V3.S4]
+	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
 	VLD1.P 64(R2), [V16.S4, V17.S4, V18.S4, V19.S4]
+	CBZ R12, alone
+	VLD1 (R0), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VFMLA V31.S4, V24.S4, V16.S4
+	VFMLA V31.S4, V25.S4, V17.S4
+	VFMLA V31.S4, V26.S4, V18.S4
+	VFMLA V31.S4, V27.S4, V19.S4
+alone:
 	VFMLA V31.S4, V0.S4, V16.S4
 	VFMLA V31.S4, V1.S4, V17.S4
 	VFMLA V31.S4, V2.S4, V18.S4
@@ -1802,8 +1821,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward2x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr)
-TEXT ·neonPairsForward2x64(SB), NOSPLIT, $0-112
+// func neonPairsForward2x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
+TEXT ·neonPairsForward2x64(SB), NOSPLIT, $0-120
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -1862,10 +1881,15 @@ loop:
 	B loop
 done:
 	VLD1 (R10), [V0.D2]
+	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
 	VLD1.P 16(R2), [V16.D2]
+	CBZ R12, alone
+	VLD1 (R0), [V24.D2]
+	VFMLA V31.D2, V24.D2, V16.D2
+alone:
 	VFMLA V31.D2, V0.D2, V16.D2
 	VST1 [V16.D2], (R0)
 	ADD R1, R0, R0
@@ -2254,8 +2278,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward4x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr)
-TEXT ·neonPairsForward4x64(SB), NOSPLIT, $0-112
+// func neonPairsForward4x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
+TEXT ·neonPairsForward4x64(SB), NOSPLIT, $0-120
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -2317,10 +2341,16 @@ loop:
 	B loop
 done:
 	VLD1 (R10), [V0.D2, V1.D2]
+	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
 	VLD1.P 32(R2), [V16.D2, V17.D2]
+	CBZ R12, alone
+	VLD1 (R0), [V24.D2, V25.D2]
+	VFMLA V31.D2, V24.D2, V16.D2
+	VFMLA V31.D2, V25.D2, V17.D2
+alone:
 	VFMLA V31.D2, V0.D2, V16.D2
 	VFMLA V31.D2, V1.D2, V17.D2
 	VST1 [V16.D2, V17.D2], (R0)
@@ -2794,8 +2824,8 @@ store:
 done:
 	RET
 
-// func neonPairsForward8x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr)
-TEXT ·neonPairsForward8x64(SB), NOSPLIT, $0-112
+// func neonPairsForward8x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
+TEXT ·neonPairsForward8x64(SB), NOSPLIT, $0-120
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD sums+16(FP), R2
@@ -2863,10 +2893,18 @@ loop:
 	B loop
 done:
 	VLD1 (R10), [V0.D2, V1.D2, V2.D2, V3.D2]
+	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
 	VLD1.P 64(R2), [V16.D2, V17.D2, V18.D2, V19.D2]
+	CBZ R12, alone
+	VLD1 (R0), [V24.D2, V25.D2, V26.D2, V27.D2]
+	VFMLA V31.D2, V24.D2, V16.D2
+	VFMLA V31.D2, V25.D2, V17.D2
+	VFMLA V31.D2, V26.D2, V18.D2
+	VFMLA V31.D2, V27.D2, V19.D2
+alone:
 	VFMLA V31.D2, V0.D2, V16.D2
 	VFMLA V31.D2, V1.D2, V17.D2
 	VFMLA V31.D2, V2.D2, V18.D2

@@ -23,21 +23,23 @@ import (
 type Pairs struct {
 	images, cols int // of what is listed
 	height       int // images of a block; the last may have fewer
-	halves       [2]half
-	turn         uint32   // counts the batches
-	patience     int      // how often a thread looks for its partner's sums before it lets others work
-	handed       []handed // by thread
+	half         int // pixels of the first half, which has sums of its own
+	halves       [2]listed
+	parted       bool         // halves has a list for each half, for two threads; else one for all pixels
+	ahead        [2][]uintptr // by half: for each image of each block, the first cache line of what is likely to come next; a line may begin before its memory
+	turn         uint32       // counts the batches
+	patience     int          // how often a thread looks for its partner's sums before it lets others work
+	handed       []handed     // by thread
 }
 
-// half lists one half of the pixels of all images.
-type half struct {
-	lo, hi int // the pixels
+// listed lists the pixels [lo, hi) of all images.
+type listed struct {
+	lo, hi int
 	blocks []pairBlock
-	ahead  []uintptr // for each image of each block, the first cache line of what is likely to come next; a line may begin before its memory
 }
 
-// pairBlock lists some images that follow each other: pair q of a half has the entries from
-// starts[q] to starts[q+1]. An image counts from the first of its group.
+// pairBlock lists some images that follow each other: pair q, counted from that of pixel lo,
+// has the entries from starts[q] to starts[q+1]. An image counts from the first of its group.
 type pairBlock struct {
 	entries []uint32
 	starts  []int32
@@ -73,9 +75,10 @@ type pairPanel[T Float] struct {
 	columns int
 	stride  int // from row to row of sums and of g
 	// forward computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j])
-	// + bias[j] over the entries of each pair q that are for image first+i. Meanwhile it may
-	// fetch 64 images; ahead has the addresses of their first cache lines.
-	forward func(y *T, ys int, sums *T, images, first int, entries *uint32, starts *int32, pairs int, w *T, ws int, bias, values *T, width int, ahead *uintptr)
+	// + bias[j] over the entries of each pair q that are for image first+i; if more is not 0,
+	// what is in y is added to the sum, before the bias. Meanwhile it may fetch 64 images;
+	// ahead has the addresses of their first cache lines.
+	forward func(y *T, ys int, sums *T, images, first int, entries *uint32, starts *int32, pairs int, w *T, ws int, bias, values *T, width int, ahead *uintptr, more int)
 	// gradient computes pair.d0[left + j] = Σ values[first]·g[image, j] + 0, and pair.d1 with
 	// second, over the entries of each pair, beginning with what is there if more is not 0.
 	// A group has as many pairs as are summed together; the last has the count of all.
@@ -95,9 +98,9 @@ type pairRow[T Float] struct {
 type listPairsFunc func(entries *uint32, starts *int32, images **byte, first, n int)
 
 // begin makes room for the pairs of so many images, that threads are to list: each the
-// same number of blocks, as far as that goes. first is how many pixels the first half has.
-func (l *Pairs) begin(images, cols, first, threads int) {
-	l.images, l.cols = images, cols
+// same number of blocks, as far as that goes. half is how many pixels the first half has.
+func (l *Pairs) begin(images, cols, half, threads int) {
+	l.images, l.cols, l.half, l.parted = images, cols, half, half > 0 && threads > 1
 	l.turn++
 	if len(l.handed) < threads {
 		l.handed = make([]handed, threads)
@@ -106,12 +109,19 @@ func (l *Pairs) begin(images, cols, first, threads int) {
 	l.height = max((images+rounds*threads-1)/(rounds*threads), 1)
 	l.height = (l.height + 15) / 16 * 16
 	count := (images + l.height - 1) / l.height
-	l.halves[0].begin(0, first, count, l.height)
-	l.halves[1].begin(first, cols, count, l.height)
+	for h := range l.ahead {
+		grow(&l.ahead[h], count*inBlock)
+	}
+	if l.parted {
+		l.halves[0].begin(0, half, count, l.height)
+		l.halves[1].begin(half, cols, count, l.height)
+	} else {
+		l.halves[0].begin(0, cols, count, l.height)
+	}
 }
 
 // begin makes room for the pixels [lo, hi) of so many blocks.
-func (h *half) begin(lo, hi, blocks, height int) {
+func (h *listed) begin(lo, hi, blocks, height int) {
 	h.lo, h.hi = lo, hi
 	h.blocks = h.blocks[:cap(h.blocks)]
 	for len(h.blocks) < blocks {
@@ -123,12 +133,19 @@ func (h *half) begin(lo, hi, blocks, height int) {
 		grow(&b.entries, h.pairs()*height+2*inBlock)
 		grow(&b.starts, h.pairs()+1)
 	}
-	grow(&h.ahead, blocks*inBlock)
 }
 
-// pairs is how many pairs of a half an image has; if its pixels are odd in number, the last
-// has 0 for its second.
-func (h *half) pairs() int { return (h.hi - h.lo + 1) / 2 }
+// pairs is how many pairs an image has; if its pixels are odd in number, the last has 0 for
+// its second.
+func (h *listed) pairs() int { return (h.hi - h.lo + 1) / 2 }
+
+// lists returns the lists that there are.
+func (l *Pairs) lists() []listed {
+	if l.parted {
+		return l.halves[:]
+	}
+	return l.halves[:1]
+}
 
 // share returns the blocks of a part of the images.
 func (l *Pairs) share(part, parts int) (first, last int) {
@@ -146,7 +163,7 @@ func (l *Pairs) Rows(part, parts int) (lo, hi int) {
 // partner returns the part that does the other half of the pixels for the images of both,
 // or false where there is none: nor has the last part of an odd number.
 func (l *Pairs) partner(part, parts int) (other int, paired bool) {
-	return part ^ 1, part^1 < parts && l.halves[0].hi > 0
+	return part ^ 1, l.parted && part^1 < parts
 }
 
 // group is how many blocks form a group.
@@ -155,25 +172,30 @@ func (l *Pairs) group() int { return inGroup / l.height }
 // first is the number of the first image of a block within its group.
 func (l *Pairs) first(block int) int { return block % l.group() * l.height }
 
-// list makes the lists of a half of a block.
-func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *half, block int) {
+// list makes the lists of a block.
+func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, block int) {
 	k, lo := p.Cols, block*l.height
 	hi := min(lo+l.height, p.Rows())
 	grow(&s.none, h.hi-h.lo)
 	known := p.Index[:cap(p.Index)]
 	for i := range s.images {
 		s.images[i] = unsafe.SliceData(s.none)
-		ahead := &h.ahead[block*inBlock+i]
-		*ahead = uintptr(unsafe.Pointer(s.images[i]))
+		next := uintptr(unsafe.Pointer(s.images[i]))
 		if at := lo + i; at < hi {
 			s.images[i] = address(p.Row(at), h.lo)
 			// What stands behind a batch in the order of the images is most likely the
 			// batch after it.
-			if at += p.Rows(); at < len(known) && h.lo < h.hi {
-				if next := int(known[at]); next >= 0 && next < len(p.Data)/k {
-					*ahead = uintptr(unsafe.Pointer(&p.Data[next*k+h.lo])) &^ (line - 1)
+			if at += p.Rows(); at < len(known) && k > 0 {
+				if image := int(known[at]); image >= 0 && image < len(p.Data)/k {
+					next = uintptr(unsafe.Pointer(&p.Data[image*k]))
 				}
 			}
+		}
+		if h.lo == 0 {
+			l.ahead[0][block*inBlock+i] = next &^ (line - 1)
+		}
+		if h.hi == l.cols {
+			l.ahead[1][block*inBlock+i] = (next + uintptr(l.half)) &^ (line - 1)
 		}
 	}
 	b := &h.blocks[block]
@@ -229,25 +251,23 @@ func (v *vectors[T]) pairPanelOf(columns int) *pairPanel[T] {
 	return v.pairPanelOf(v.manyPairs)
 }
 
-// listBlocks lists a part of a batch: its images, or with a partner its half of the pixels
+// listBlocks lists a part of a batch: its images, or with a partner a half of the pixels
 // of the images of both.
 func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
 	l := p.pairs
-	halves := l.halves[:]
-	other, paired := l.partner(part, parts)
-	if paired {
-		halves = l.halves[part%2 : part%2+1]
+	if other, paired := l.partner(part, parts); paired {
+		v.listPart(s, p, &l.halves[part%2], other, parts)
+		v.listPart(s, p, &l.halves[part%2], part, parts)
+		return
 	}
-	for h := range halves {
-		if paired {
-			v.listHalf(s, p, &halves[h], other, parts)
-		}
-		v.listHalf(s, p, &halves[h], part, parts)
+	lists := l.lists()
+	for h := range lists {
+		v.listPart(s, p, &lists[h], part, parts)
 	}
 }
 
-// listHalf lists a half of the pixels of a part of the images.
-func (v *vectors[T]) listHalf(s *Scratch[T], p *product[T], h *half, part, parts int) {
+// listPart lists what h has of the images of a part.
+func (v *vectors[T]) listPart(s *Scratch[T], p *product[T], h *listed, part, parts int) {
 	for block, last := p.pairs.share(part, parts); block < last; block++ {
 		v.list(s, p.pairs, p.pixels, h, block)
 	}
@@ -256,35 +276,29 @@ func (v *vectors[T]) listHalf(s *Scratch[T], p *product[T], h *half, part, parts
 // pairsForward computes a part of y = x·w + b, for its images. The first half of the pixels,
 // up to h, and the second have sums of their own:
 //
-//	y[i, j] = Σ_{p < h} x[i, p]·w[p, j] + (Σ_{p >= h} x[i, p]·w[p, j] + b[j])
+//	y[i, j] = (Σ_{p < h} x[i, p]·w[p, j] + Σ_{p >= h} x[i, p]·w[p, j]) + b[j]
 //
 // Two threads that are partners take a half each, for the images of both. So each reads
 // only weights and lists that it alone has written, and what they hand to each other is
 // one sum for an image and column.
 func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int) {
 	l := p.pairs
-	v.listBlocks(s, p, part, parts)
-	first, last := l.share(part, parts)
-	lo, hi := l.Rows(part, parts)
-	y := p.y[lo*p.n : hi*p.n]
-	if l.halves[0].hi == 0 {
-		v.sumHalf(s, p, y, 1, first, last)
+	other, paired := l.partner(part, parts)
+	if !paired {
+		v.listBlocks(s, p, part, parts)
+		if l.half > 0 {
+			v.sumHalf(s, p, 0, part, parts, false)
+		}
+		v.sumHalf(s, p, 1, part, parts, true)
 		return
 	}
-	grow(&s.half, len(y))
-	rest := s.half[:len(y)]
-	if other, paired := l.partner(part, parts); paired {
-		from, until := l.share(other, parts)
-		top, bottom := l.Rows(other, parts)
-		v.sumHalf(s, p, p.y[top*p.n:bottom*p.n], part%2, from, until)
-		l.handed[part].turn.Store(l.turn)
-		v.sumHalf(s, p, rest, part%2, first, last)
-		l.handed[other].await(l.turn, l.patience)
-	} else {
-		v.sumHalf(s, p, y, 1, first, last)
-		v.sumHalf(s, p, rest, 0, first, last)
-	}
-	v.addScaledAny(y, rest, 1)
+	half := part % 2
+	v.listPart(s, p, &l.halves[half], other, parts)
+	v.sumHalf(s, p, half, other, parts, false)
+	l.handed[part].turn.Store(l.turn)
+	v.listPart(s, p, &l.halves[half], part, parts)
+	l.handed[other].await(l.turn, l.patience)
+	v.sumHalf(s, p, half, part, parts, true)
 }
 
 // await returns when the sums of a batch are there.
@@ -298,18 +312,30 @@ func (h *handed) await(turn uint32, patience int) {
 	}
 }
 
-// sumHalf computes one half of the sums of the blocks [first, last), to y, whose first row
-// is that of the first block: each pair adds its two rows of w, scaled, to the sums of its
-// images, which the first-level cache holds.
-func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], y []T, which, first, last int) {
-	l := p.pairs
-	h, n := &l.halves[which], p.n
-	inner := h.hi - h.lo
-	weights := p.w[h.lo*n : h.hi*n]
-	bias := p.b
-	if which == 0 {
-		bias = nil
+// sumHalf computes the sums of one half of the pixels for the images of a part, and where
+// last is true adds those of the other half, which are in y, and the bias: each pair adds
+// its two rows of w, scaled, to the sums of its images, which the first-level cache holds.
+func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], half, part, parts int, last bool) {
+	l, n := p.pairs, p.n
+	lo, hi := 0, l.half
+	if half == 1 {
+		lo, hi = l.half, p.k
 	}
+	h := &l.halves[0]
+	if l.parted {
+		h = &l.halves[half]
+	}
+	more, bias := 0, []T(nil)
+	if last {
+		bias = p.b
+		if l.half > 0 {
+			more = 1
+		}
+	}
+	from := (lo - h.lo) / 2 // the first of its pairs
+	pairs, inner := (hi-lo+1)/2, hi-lo
+	weights := p.w[lo*n : hi*n]
+	first, end := l.share(part, parts)
 	if s.nowhere[0] == 0 {
 		for i := range s.nowhere {
 			s.nowhere[i] = uintptr(unsafe.Pointer(s))
@@ -330,23 +356,26 @@ func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], y []T, which, first, 
 			w = &s.panel[0]
 		}
 		biases := &s.padBias(bias, left, width, panel.columns)[0]
-		for block := first; block < last; block++ {
-			b := &h.blocks[block]
-			images := min(l.height, p.m-block*l.height)
-			to, ys := &y[(block-first)*l.height*n+left], n
+		for block := first; block < end; block++ {
+			b, top := &h.blocks[block], block*l.height
+			images := min(l.height, p.m-top)
+			y, ys := &p.y[top*n+left], n
 			if !full {
 				grow(&s.tile, images*panel.columns)
-				to, ys = &s.tile[0], panel.columns
+				y, ys = &s.tile[0], panel.columns
+				for i := range images * more {
+					copy(s.tile[i*ys:], p.y[(top+i)*n+left:][:width])
+				}
 			}
 			grow(&s.sums, images*panel.stride)
 			ahead := &s.nowhere[0]
 			if left == 0 {
-				ahead = &h.ahead[block*inBlock]
+				ahead = &l.ahead[half][block*inBlock]
 			}
-			panel.forward(to, ys, &s.sums[0], images, l.first(block), unsafe.SliceData(b.entries), &b.starts[0], h.pairs(), w, ws, biases, &v.values[0], width, ahead)
+			panel.forward(y, ys, &s.sums[0], images, l.first(block), unsafe.SliceData(b.entries), &b.starts[from], pairs, w, ws, biases, &v.values[0], width, ahead, more)
 			if !full {
 				for i := range images {
-					copy(y[((block-first)*l.height+i)*n+left:][:width], s.tile[i*ys:])
+					copy(p.y[(top+i)*n+left:][:width], s.tile[i*ys:])
 				}
 			}
 		}
@@ -366,24 +395,24 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 	if top == bottom || n == 0 {
 		return
 	}
-	count := len(l.halves[0].blocks)
+	lists, count := l.lists(), len(l.halves[0].blocks)
 	for block := 0; block < count; block += l.group() {
 		last := min(block+l.group(), count)
 		lo, hi := block*l.height, min(last*l.height, p.m)
 		var rows [len(l.halves)][]pairRow[T]
-		for i := range l.halves {
-			h := &l.halves[i]
+		for i := range lists {
+			h := &lists[i]
 			from, until := max(top, h.lo), min(bottom, h.hi)
 			if from >= until {
 				continue
 			}
 			from, until = (from-h.lo)/2, (until-h.lo+1)/2
-			if _, paired := l.partner(part, parts); v.claim != nil && parts > 1 && (!paired || parts > 2) { // two partners have listed themselves what they use
+			if v.claim != nil && parts > 1 && !(l.parted && parts == 2) { // two partners have listed themselves what they use
 				for _, b := range h.blocks[block:last] {
 					claimLines(v.claim, b.entries[b.starts[from]:b.starts[until]])
 				}
 			}
-			rows[i] = v.pairRows(s, p, i, h.blocks[block:last], from, until, block > 0)
+			rows[i] = v.pairRows(s, p, h, &s.joined[i], h.blocks[block:last], from, until, block > 0)
 		}
 		for left := 0; left < n; {
 			panel := v.pairPanelOf(n - left)
@@ -418,17 +447,17 @@ func (v *vectors[T]) packRows(to []T, panel *pairPanel[T], g []T, n, left, width
 	}
 }
 
-// pairRows makes one list of those that blocks have of each of the pairs [from, to) of a
-// half, and puts pairs together that have about as many entries. Sums of pairs without any
+// pairRows makes one list of those that blocks of h have of each of the pairs [from, until),
+// and puts pairs together that have about as many entries. Sums of pairs without any
 // it sets to 0, unless there may be more in them.
-func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], half int, blocks []pairBlock, from, to int, more bool) []pairRow[T] {
-	d := p.y[p.pairs.halves[half].lo*p.n : p.pairs.halves[half].hi*p.n]
-	count := to - from
+func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joined[T], blocks []pairBlock, from, until int, more bool) []pairRow[T] {
+	d := p.y[h.lo*p.n : h.hi*p.n]
+	count := until - from
 	grow(&s.counts, count)
 	counts := s.counts[:count]
 	clear(counts)
 	for i := range blocks {
-		starts := blocks[i].starts[from : to+1]
+		starts := blocks[i].starts[from : until+1]
 		for q := range counts {
 			counts[q] += starts[q+1] - starts[q]
 		}
@@ -451,11 +480,10 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], half int, blocks []p
 	}
 	count = len(order)
 	groups := (count + v.together - 1) / v.together
-	joined := &s.joined[half]
-	grow(&joined.rows, groups*v.together)
-	grow(&joined.entries, groups*v.together*inGroup+inBlock)
+	grow(&to.rows, groups*v.together)
+	grow(&to.entries, groups*v.together*inGroup+inBlock)
 	grow(&s.trash, p.n+1)
-	rows := joined.rows[:groups*v.together]
+	rows := to.rows[:groups*v.together]
 	for first := 0; first < len(rows); first += v.together {
 		longest := int(counts[order[min(first+v.together, count)-1]])
 		for i := first; i < first+v.together; i++ {
@@ -471,9 +499,9 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], half int, blocks []p
 		}
 	}
 	if v.joinLists != nil {
-		v.joinLists(&joined.entries[0], (*byte)(unsafe.Pointer(&rows[0])), &order[0], from, count, (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))
+		v.joinLists(&to.entries[0], (*byte)(unsafe.Pointer(&rows[0])), &order[0], from, count, (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))
 	} else {
-		joinLists(joined.entries, rows[:count], order, from, blocks)
+		joinLists(to.entries, rows[:count], order, from, blocks)
 	}
 	if count < len(rows) {
 		rows[count].entries = rows[count-1].entries

@@ -24,7 +24,7 @@ func TestPairsListTheImages(t *testing.T) {
 			l.begin(m, k, firstHalf[float32](k), pool.Threads())
 			e.list(&l, pixels)
 			got := make([]byte, m*k)
-			for _, h := range l.halves {
+			for _, h := range l.lists() {
 				for block, b := range h.blocks {
 					for q := range h.pairs() {
 						list := b.entries[b.starts[q]:b.starts[q+1]]
@@ -102,11 +102,14 @@ func inHalves[T Float](e *Engine[T], y, x, w, b []T, m, k, n int) {
 		upper = append(upper, x[i*k:i*k+h]...)
 		lower = append(lower, x[i*k+h:(i+1)*k]...)
 	}
-	first := make([]T, m*n)
-	e.MatMul(first, upper, w[:h*n], nil, m, h, n)
-	e.MatMul(y, lower, w[h*n:], b, m, k-h, n)
-	for i, v := range first {
+	second := make([]T, m*n)
+	e.MatMul(y, upper, w[:h*n], nil, m, h, n)
+	e.MatMul(second, lower, w[h*n:], nil, m, k-h, n)
+	for i, v := range second {
 		y[i] += v
+		if b != nil {
+			y[i] += b[i%n]
+		}
 	}
 }
 

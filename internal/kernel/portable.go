@@ -141,14 +141,13 @@ func (in inner[T]) pixelProduct(s *Scratch[T], p *product[T], lo, hi, half int) 
 	for i := lo; i < hi; i++ {
 		y, pixels := p.y[i*p.n:i*p.n+p.n], p.pixels.Row(i)
 		in.addPixels(s, y, p.w, pixels[half:], half)
-		addBias(y, p.b)
 		if half > 0 {
 			first := s.half[:p.n]
 			clear(first)
 			in.addPixels(s, first, p.w, pixels[:half], 0)
-			addBias(first, nil)
 			addBias(y, first)
 		}
+		addBias(y, p.b)
 	}
 }
 

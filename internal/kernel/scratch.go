@@ -20,8 +20,8 @@ type Scratch[T Float] struct {
 
 	images    [inBlock]*byte   // of a block
 	nowhere   [inBlock]uintptr // in place of the images that come next where none are to be fetched: the Scratch itself
-	half      []T              // the sums of one half of the pixels
-	joined    [2]joined[T]     // by half
+	half      []T              // of the portable implementation: the sums of one half of the pixels
+	joined    [2]joined[T]     // by list
 	pairGroup [mostTogether]pairRow[T]
 	trash     []T     // where the sums of a pair that is none go
 	at        []int32 // of the portable implementation: where a row is not 0,
@@ -31,7 +31,7 @@ type Scratch[T Float] struct {
 // lists is how many compressed rows are summed together.
 const lists = 4
 
-// joined are the pairs of a half of the pixels that have entries, by count, with the
+// joined are the pairs of a list that have entries, by count, with the
 // entries that all blocks of a group have of each.
 type joined[T Float] struct {
 	rows    []pairRow[T]

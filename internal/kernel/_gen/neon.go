@@ -223,8 +223,8 @@ func (n neon) pairsForward(panel int) {
 	const sums, first, second = neonRow, 0, neonRows2
 	apart := 16 * panel
 	n.function(fmt.Sprintf("neonPairsForward%dx%s", panel*n.lanes, n.short),
-		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int, ahead *uintptr", n.typ), "",
-		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and %d columns. In sums, rows are as many numbers apart. Nothing is fetched ahead.", panel*n.lanes), 112)
+		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int, ahead *uintptr, more int", n.typ), "",
+		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and %d columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.", panel*n.lanes), 120)
 	n.load(0, "y:R0", "ys:R1", "sums:R2", "images:R3", "first:R4", "entries:R5", "starts:R6", "pairs:R7", "w:R8", "ws:R9", "bias:R10", "values:R11")
 	n.line("LSL $%d, R1, R1", n.shift)
 	n.line("LSL $%d, R9, R9", n.shift)
@@ -265,10 +265,17 @@ func (n neon) pairsForward(panel int) {
 	n.line("B loop")
 	n.label("done")
 	n.line("VLD1 (R10), %s", n.registers(0, panel))
+	n.load(112, "more:R12")
 	n.label("add")
 	n.line("CBZ R3, added")
 	n.line("SUB $1, R3, R3")
 	n.line("VLD1.P %d(R2), %s", apart, n.registers(sums, panel))
+	n.line("CBZ R12, alone")
+	n.line("VLD1 (R0), %s", n.registers(second, panel))
+	for v := range panel {
+		n.fma(neonOne, second+v, sums+v)
+	}
+	n.label("alone")
 	for v := range panel {
 		n.fma(neonOne, v, sums+v)
 	}

@@ -67,8 +67,8 @@ func (g generator) pairEntry(m operand.Mem, values reg.GPVirtual, apart, bytes i
 func (g generator) pairsForward(registers []int) {
 	apart := stride(total(registers))
 	g.function(fmt.Sprintf("PairsForward%dx", g.lanes(total(registers))),
-		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int, ahead *uintptr", g.number.name),
-		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns. In sums, rows are %d numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.", apart/g.size))
+		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int, ahead *uintptr, more int", g.number.name),
+		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are %d numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.", apart/g.size))
 	sums, values := load("sums"), load("values")
 	to, left := GP64(), GP64()
 	clear, cleared := label("clear"), label("cleared")
@@ -146,8 +146,9 @@ func (g generator) pairsForward(registers []int) {
 	done.here()
 	fetchLast(offset)
 
-	add, added := label("add"), label("added")
+	add, alone, added := label("add"), label("alone"), label("added")
 	sums = load("sums")
+	more := load("more")
 	bias, columns := load("bias"), g.row(registers)
 	g.loadRow(columns, mem(bias), nil)
 	to, ys := GP64(), load("ys")
@@ -159,6 +160,16 @@ func (g generator) pairsForward(registers []int) {
 	JLT(added.ref())
 	row = g.row(registers)
 	g.loadRow(row, mem(sums), nil)
+	CMPQ(more, operand.U8(0))
+	JEQ(alone.ref())
+	m = mem(to)
+	for i, width := range registers {
+		before := vector(width)
+		g.loadRow([]reg.VecVirtual{before}, m, lastMask(mask, i, registers))
+		g.add(row[i], before, row[i])
+		m = m.Offset(width)
+	}
+	alone.here()
 	g.storeRow(row, columns, mem(to), mask)
 	ADDQ(operand.U32(apart), sums)
 	ADDQ(ys, to)
@@ -166,6 +177,14 @@ func (g generator) pairsForward(registers []int) {
 	added.here()
 	VZEROUPPER()
 	RET()
+}
+
+// lastMask is mask for the last of some registers, and nil for the others.
+func lastMask(mask reg.OpmaskVirtual, i int, registers []int) reg.OpmaskVirtual {
+	if i < len(registers)-1 {
+		return nil
+	}
+	return mask
 }
 
 // fetchAhead fetches a cache line of some images ahead, and of the next ones the next time:
