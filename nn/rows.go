@@ -18,7 +18,7 @@ import (
 //	n.Backward(t, loss.Backward(c))
 //
 // It does just that, or what has the same bits and is faster on several threads:
-// every example goes its own way through the first layer, narrow ones behind it, the loss
+// every example goes its own way through the first layer, small ones behind it, the loss
 // and back, so each thread takes some rows of the batch all that way, and they meet once
 // instead of after each layer (data parallelism within a batch). What sums over the
 // examples, the gradients of parameters, follows.
@@ -72,20 +72,20 @@ type share[T matrix.Float] struct {
 const (
 	// worthSharing is the number of examples from which the rows of a batch are shared.
 	worthSharing = 64
-	// narrow is the width up to which each thread may as well read all weights of a layer.
-	narrow = 512
+	// fewWeights is how many weights of a layer each thread may as well read all.
+	fewWeights = 1 << 18
 )
 
 // newByRows returns the way by rows of a trace, or nil where there is none: a layer
-// looks at the batch as a whole, as batch normalisation does, or is wide.
+// looks at the batch as a whole, as batch normalisation does, or has many weights.
 func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[T] {
 	if _, dense := n.layers[0].(*Dense[T]); !dense || threads < 2 || len(n.layers) < 2 {
 		return nil
 	}
 	r := &byRows[T]{pairs: &t.Caches[0].pairs, caches: t.Caches[1:], shares: make([]share[T], threads)}
 	for _, l := range n.layers[1:] {
-		in, out := l.Widths()
-		if !alongRows(l) || max(in, out) > narrow {
+		d, dense := l.(*Dense[T])
+		if !alongRows(l) || dense && d.in*d.out > fewWeights {
 			return nil
 		}
 	}

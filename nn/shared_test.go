@@ -33,8 +33,8 @@ func TestWhichBatchesAreSharedByRows(t *testing.T) {
 	}{
 		{"narrow", dense(20, 10), 2, false, CrossEntropy[float32]{}, 64, true},
 		{"published loss", dense(20, 10), 2, false, PublishedCrossEntropy[float32]{}, 64, true},
-		{"as wide as may be", dense(narrow, 10), 2, false, CrossEntropy[float32]{}, 64, true},
-		{"wider", dense(narrow+1, 10), 2, false, CrossEntropy[float32]{}, 64, false},
+		{"as many weights as may be", dense(fewWeights/512, 512), 2, false, CrossEntropy[float32]{}, 64, true},
+		{"more", dense(fewWeights/512+1, 512), 2, false, CrossEntropy[float32]{}, 64, false},
 		{"one thread", dense(20, 10), 1, false, CrossEntropy[float32]{}, 64, false},
 		{"all threads but one rest", dense(20, 10), 2, true, CrossEntropy[float32]{}, 64, false},
 		{"few examples", dense(20, 10), 2, false, CrossEntropy[float32]{}, 63, false},
