@@ -26,6 +26,7 @@ func testGradients[T matrix.Float](t *testing.T) {
 		"narrow":                chain(false, nn.KindReLU, 784, 20, 7, 5, 10),
 		"published norm":        published,
 		"wide":                  chain(false, nn.KindReLU, 784, 200, 10),
+		"many weights":          chain(false, nn.KindReLU, 784, 520, 520, 10),
 		"batch norm":            chain(true, nn.KindReLU, 784, 20, 10),
 		"one layer":             chain(false, nn.KindReLU, 784, 10),
 		"sigmoid, widest by it": chain(false, nn.KindSigmoid, 784, 128, 128, 10),
