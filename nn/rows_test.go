@@ -31,6 +31,9 @@ func testGradients[T matrix.Float](t *testing.T) {
 		"one layer":             chain(false, nn.KindReLU, 784, 10),
 		"sigmoid, widest by it": chain(false, nn.KindSigmoid, 784, 128, 128, 10),
 	} {
+		if name == "many weights" && testing.Short() {
+			continue
+		}
 		for _, loss := range []nn.Loss[T]{nn.CrossEntropy[T]{}, nn.PublishedCrossEntropy[T]{}} {
 			const batch = 200
 			net := build[T](t, a)
