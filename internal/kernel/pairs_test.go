@@ -123,20 +123,24 @@ func TestPairsAreMadeAnew(t *testing.T) {
 
 func testPairsAreMadeAnew[T Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(55, 56))
-	const k, n = 50, 20
-	e, w, bias := NewEngine[T](NewPool(2)), fill[T](r, k*n, 0), fill[T](r, n, 0)
-	var kept Pairs
-	for _, m := range []int{200, 3, 64, 0, 130} {
-		pixels, g := images(r, m, k, 0.8), fill[T](r, m*n, 0)
-		y, d, wantY, wantD := make([]T, m*n), make([]T, k*n), make([]T, m*n), make([]T, k*n)
-		e.MatMulPairs(y, &kept, pixels, w, bias, n, nil)
-		e.MatMulPairsTransposed(d, &kept, pixels, g, n)
-		x := matrix.New[T](m, k)
-		matrix.Unpack(x, pixels)
-		inHalves(e, wantY, x.Data, w, bias, m, k, n)
-		e.MatMulTransposed(wantD, x.Data, g, m, k, n)
-		if !slices.Equal(y, wantY) || !slices.Equal(d, wantD) {
-			t.Errorf("a batch of %d after others: products differ from those of numbers", m)
+	for _, threads := range []int{1, 2, 3} {
+		for _, shape := range [][2]int{{50, 20}, {501, 70}} { // the second is split
+			k, n := shape[0], shape[1]
+			e, w, bias := NewEngine[T](NewPool(threads)), fill[T](r, k*n, 0), fill[T](r, n, 0)
+			var kept Pairs
+			for _, m := range []int{200, 3, 64, 0, 130} {
+				pixels, g := images(r, m, k, 0.8), fill[T](r, m*n, 0)
+				y, d, wantY, wantD := make([]T, m*n), make([]T, k*n), make([]T, m*n), make([]T, k*n)
+				e.MatMulPairs(y, &kept, pixels, w, bias, n, nil)
+				e.MatMulPairsTransposed(d, &kept, pixels, g, n)
+				x := matrix.New[T](m, k)
+				matrix.Unpack(x, pixels)
+				inHalves(e, wantY, x.Data, w, bias, m, k, n)
+				e.MatMulTransposed(wantD, x.Data, g, m, k, n)
+				if !slices.Equal(y, wantY) || !slices.Equal(d, wantD) {
+					t.Errorf("%d threads, a batch of %d after others, %d pixels, %d columns: products differ from those of numbers", threads, m, k, n)
+				}
+			}
 		}
 	}
 }
