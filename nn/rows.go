@@ -39,9 +39,9 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	}
 	c.BeginBackward()
 
-	t.rows.layers, t.rows.loss, t.rows.whole = n.layers[1:], loss, c
+	t.rows.layers, t.rows.loss, t.rows.whole, t.rows.labels, t.rows.first = n.layers[1:], loss, c, labels, t.Caches[1].In
 	first.multiplyPixels(t.Caches[0], t.rows)
-	t.rows.layers, t.rows.loss, t.rows.whole = nil, nil, nil
+	t.rows.layers, t.rows.loss, t.rows.whole, t.rows.labels = nil, nil, nil, nil
 
 	n.backward(t, c.GradLogits, true)
 	return c.Mean()
@@ -54,10 +54,12 @@ type byRows[T matrix.Float] struct {
 	caches []*Cache[T]   // of all layers but the first
 	shares []share[T]    // by thread
 
-	// Of the pass under way.
+	// Of the pass under way: all that the threads read of it, side by side.
 	layers []Layer[T]
 	loss   Loss[T]
 	whole  *LossCache[T]
+	labels []uint8
+	first  matrix.Matrix[T] // what the first layer gives
 }
 
 // share is some rows of the caches of a batch, in the same memory.
@@ -121,7 +123,7 @@ func (t *Trace[T]) sharesRows(loss Loss[T], rows int) bool {
 
 // Part takes rows of the batch through the layers, the loss and back.
 func (r *byRows[T]) Part(i, parts int) {
-	rows := len(r.whole.Labels)
+	rows := len(r.labels)
 	lo, hi := r.pairs.Rows(i, parts)
 	if lo == hi {
 		return
@@ -134,11 +136,11 @@ func (r *byRows[T]) Part(i, parts int) {
 		}
 		s.loss.take(r.whole, lo, hi)
 	}
-	x := between(r.caches[0].In, lo, hi)
+	x := between(r.first, lo, hi)
 	for k, l := range r.layers {
 		x = l.Forward(s.caches[k], x, Train)
 	}
-	r.loss.Forward(&s.loss, x, r.whole.Labels[lo:hi])
+	r.loss.Forward(&s.loss, x, r.labels[lo:hi])
 	s.loss.batch = rows
 	g := r.loss.Backward(&s.loss)
 	for k := len(r.layers) - 1; k >= 0; k-- {

@@ -115,8 +115,7 @@ func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T,
 	checkPixels(pixels)
 	check("MatMulPairs", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
 	split := m*k*n/sparse >= worthSplitting || then != nil
-	l.begin(m, k, firstHalf[T](k), e.threads(split))
-	l.patience = e.pool.patience()
+	l.begin(m, k, firstHalf[T](k), e.threads(split), e.pool.patience())
 	p := &e.product
 	p.set(pairsForward, y, nil, w, b, m, k, n)
 	p.pixels, p.pairs, p.then = pixels, l, then
@@ -144,7 +143,7 @@ func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n
 	checkPixels(pixels)
 	m, k := pixels.Rows(), pixels.Cols
 	check[T]("MatMulPixelsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
-	e.pairs.begin(m, k, firstHalf[T](k), e.threads(m*k >= worthListing))
+	e.pairs.begin(m, k, firstHalf[T](k), e.threads(m*k >= worthListing), e.pool.patience())
 	e.list(&e.pairs, pixels)
 	p := &e.product
 	p.set(pairsForWeight, d, nil, g, nil, m, k, n)

@@ -27,9 +27,9 @@ type Pairs struct {
 	halves       [2]listed
 	parted       bool         // halves has a list for each half, for two threads; else one for all pixels
 	ahead        [2][]uintptr // by half: for each image of each block, the first cache line of what is likely to come next; a line may begin before its memory
-	turn         uint32       // counts the batches
-	patience     int          // how often a thread looks for its partner's sums before it lets others work
-	handed       []handed     // by thread
+	threads      int
+	patience     int      // how often a thread looks for its partner's sums before it lets others work
+	handed       []handed // by thread
 }
 
 // listed lists the pixels [lo, hi) of all images.
@@ -45,10 +45,10 @@ type pairBlock struct {
 	starts  []int32
 }
 
-// handed is the last batch of which a thread has handed its sums to its partner.
+// handed counts the batches of which a thread has handed its sums to its partner.
 type handed struct {
-	turn atomic.Uint32
-	_    [line - 4]byte // a cache line of its own
+	count atomic.Uint32
+	_     [line - 4]byte // a cache line of its own
 }
 
 // firstHalf is how many of k pixels are in the first half: about half, and a multiple of
@@ -98,10 +98,15 @@ type pairRow[T Float] struct {
 type listPairsFunc func(entries *uint32, starts *int32, images **byte, first, n int)
 
 // begin makes room for the pairs of so many images, that threads are to list: each the
-// same number of blocks, as far as that goes. half is how many pixels the first half has.
-func (l *Pairs) begin(images, cols, half, threads int) {
-	l.images, l.cols, l.half, l.parted = images, cols, half, half > 0 && threads > 1
-	l.turn++
+// same number of blocks, as far as that goes. half is how many pixels the first half has,
+// patience how often a thread looks for its partner. If all is as it was, nothing is
+// written that the other threads would have to read again.
+func (l *Pairs) begin(images, cols, half, threads, patience int) {
+	if l.images == images && l.cols == cols && l.half == half && l.threads == threads && l.patience == patience {
+		return
+	}
+	l.images, l.cols, l.half, l.threads, l.patience = images, cols, half, threads, patience
+	l.parted = half > 0 && threads > 1
 	if len(l.handed) < threads {
 		l.handed = make([]handed, threads)
 	}
@@ -295,15 +300,15 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 	half := part % 2
 	v.listPart(s, p, &l.halves[half], other, parts)
 	v.sumHalf(s, p, half, other, parts, false)
-	l.handed[part].turn.Store(l.turn)
+	batch := l.handed[part].count.Add(1) // which is as many as the partner has
 	v.listPart(s, p, &l.halves[half], part, parts)
-	l.handed[other].await(l.turn, l.patience)
+	l.handed[other].await(batch, l.patience)
 	v.sumHalf(s, p, half, part, parts, true)
 }
 
 // await returns when the sums of a batch are there.
-func (h *handed) await(turn uint32, patience int) {
-	for looks := 0; h.turn.Load() != turn; looks++ {
+func (h *handed) await(batch uint32, patience int) {
+	for looks := 0; h.count.Load() != batch; looks++ {
 		if looks < patience {
 			pause()
 		} else {
