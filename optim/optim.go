@@ -73,9 +73,13 @@ type update[T matrix.Float] struct {
 	finite []bool  // by part
 }
 
-// rows returns how many rows a parameter has, and how many numbers each.
+// fewRows is how many rows a parameter has that are not worth keeping whole.
+const fewRows = 64
+
+// rows returns how many rows a parameter has, and how many numbers each; of few rows, and
+// of what is no matrix, each number is one.
 func (u *update[T]) rows() (rows, width int) {
-	if len(u.param.Shape) != 2 {
+	if len(u.param.Shape) != 2 || u.param.Shape[0] < fewRows {
 		return len(u.param.Value), 1
 	}
 	return u.param.Shape[0], u.param.Shape[1]

@@ -7,9 +7,8 @@ import (
 	"glassnet/matrix"
 )
 
-// Engine runs the products on the caller's goroutine and a pool of workers, each
-// of which computes other elements of the result, so the bits do not depend on
-// their number. An Engine serves one caller at a time and allocates nothing once
+// Engine runs the products on the caller's goroutine and a pool of workers. Each sum is
+// made by one of them, so the bits do not depend on their number. An Engine serves one caller at a time and allocates nothing once
 // its scratch memory has grown to the largest product it has seen.
 type Engine[T Float] struct {
 	*Table[T]
@@ -115,7 +114,7 @@ func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T,
 	checkPixels(pixels)
 	check("MatMulPairs", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
 	split := m*k*n/sparse >= worthSplitting || then != nil
-	l.begin(m, k, firstHalf[T](k), e.threads(split), e.pool.patience())
+	l.begin(m, k, firstHalf[T](k), e.threads(split), e.pool)
 	p := &e.product
 	p.set(pairsForward, y, nil, w, b, m, k, n)
 	p.pixels, p.pairs, p.then = pixels, l, then
@@ -143,7 +142,7 @@ func (e *Engine[T]) MatMulPixelsTransposed(d []T, pixels matrix.Pixels, g []T, n
 	checkPixels(pixels)
 	m, k := pixels.Rows(), pixels.Cols
 	check[T]("MatMulPixelsTransposed", m, k, n, len(d), k*n, m*k, m*k, len(g), m*n, nil, n)
-	e.pairs.begin(m, k, firstHalf[T](k), e.threads(m*k >= worthListing), e.pool.patience())
+	e.pairs.begin(m, k, firstHalf[T](k), e.threads(m*k >= worthListing), e.pool)
 	e.list(&e.pairs, pixels)
 	p := &e.product
 	p.set(pairsForWeight, d, nil, g, nil, m, k, n)

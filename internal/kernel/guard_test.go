@@ -48,6 +48,7 @@ func fenced[E any](f fence, v []E) []E {
 
 func testFences[T Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 32))
+	pools := []*Pool{nil, NewPool(2)}
 	for round := range 60 {
 		m, k, n := 1+r.IntN(40), 1+r.IntN(150), 1+r.IntN(70)
 		if r.IntN(4) == 0 {
@@ -75,20 +76,24 @@ func testFences[T Float](t *testing.T) {
 		e.MatMulByTransposed(dx, g, w, m, k, n)
 		e.MatMulPixels(y, pixels, w, b, n)
 		e.MatMulPixelsTransposed(d, pixels, g, n)
-		pairs := NewEngine[T](nil) // whose scratch ends at a page that may not be touched, too
+		pairs := NewEngine[T](pools[r.IntN(2)]) // whose scratch ends at a page that may not be touched, too
 		var l Pairs
 		for range 2 {
-			pairs.MatMulPairs(y, &l, pixels, w, b, n, nil)
+			pairs.MatMulPairs(y, &l, pixels, w, b, n, nothing{}) // what follows a product is always shared
 			pairs.MatMulPairsTransposed(d, &l, pixels, g, n)
-			s := &pairs.scratch[0]
 			for h := range l.halves {
 				for i := range l.halves[h].blocks {
 					b := &l.halves[h].blocks[i]
 					b.entries, b.starts = fenced(f, b.entries), fenced(f, b.starts)
 				}
-				s.joined[h].entries = fenced(f, s.joined[h].entries)
 			}
-			s.sums, s.panel, s.tile, s.trash = fenced(f, s.sums), fenced(f, s.panel), fenced(f, s.tile), fenced(f, s.trash)
+			for i := range pairs.scratch {
+				s := &pairs.scratch[i]
+				for h := range s.joined {
+					s.joined[h].entries = fenced(f, s.joined[h].entries)
+				}
+				s.sums, s.panel, s.tile, s.trash = fenced(f, s.sums), fenced(f, s.panel), fenced(f, s.tile), fenced(f, s.trash)
+			}
 		}
 		e.AddScaled(y, g, 2)
 		e.Update(y, g, -0.1)
@@ -106,6 +111,11 @@ func testFences[T Float](t *testing.T) {
 		e.Softmax(y, g, fenced(f, make([]T, m)), fenced(f, make([]int32, m)))
 	}
 }
+
+// nothing is a task with nothing to do.
+type nothing struct{}
+
+func (nothing) Part(int, int) {}
 
 func TestNothingIsTouchedBeyondTheSlices(t *testing.T) {
 	underEach(t, func(t *testing.T) {

@@ -96,8 +96,8 @@ const (
 )
 
 // ShareRows returns the rows [top, bottom) of a parameter that one of so many threads
-// computes the gradient of, and updates. Between two they are those of the two halves of
-// the pixels.
+// computes the gradient of, and updates. Of many rows between two threads they are those of
+// the two halves of the pixels.
 func ShareRows(rows, part, parts int) (top, bottom int) {
 	unit := 2 // a pair of pixels is not parted
 	if rows >= manyRows*parts {
@@ -121,7 +121,7 @@ const (
 	forGradIn                  // y [m, k] = g·wᵀ, with g in x
 	pixelsForward              // y [m, n] = pixels·w + b
 	listing                    // nothing but the lists
-	pairsForward               // pixelsForward, which lists the pairs
+	pairsForward               // the same, which lists the pairs; in float32 by two sums
 	pairsForWeight             // y [k, n] = pixelsᵀ·g, with g in w, by the lists
 	rectify                    // y [m, n] = ReLU(x)
 	rectifySlope               // y [m, n] = g·ReLU'(x), with g in w

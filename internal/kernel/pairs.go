@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -28,7 +27,7 @@ type Pairs struct {
 	parted       bool         // halves has a list for each half, for two threads; else one for all pixels
 	ahead        [2][]uintptr // by half: for each image of each block, the first cache line of what is likely to come next; a line may begin before its memory
 	threads      int
-	patience     int      // how often a thread looks for its partner's sums before it lets others work
+	pool         *Pool
 	handed       []handed // by thread
 }
 
@@ -98,15 +97,14 @@ type pairRow[T Float] struct {
 type listPairsFunc func(entries *uint32, starts *int32, images **byte, first, n int)
 
 // begin makes room for the pairs of so many images, that threads are to list: each the
-// same number of blocks, as far as that goes. half is how many pixels the first half has,
-// patience how often a thread looks for its partner. If all is as it was, nothing is
-// written that the other threads would have to read again.
-func (l *Pairs) begin(images, cols, half, threads, patience int) {
-	if l.images == images && l.cols == cols && l.half == half && l.threads == threads && l.patience == patience {
+// same number of blocks, as far as that goes. half is how many pixels the first half has.
+// If all is as it was, nothing is written that the other threads would have to read again.
+func (l *Pairs) begin(images, cols, half, threads int, pool *Pool) {
+	if l.images == images && l.cols == cols && l.half == half && l.threads == threads && l.pool == pool {
 		return
 	}
-	l.images, l.cols, l.half, l.threads, l.patience = images, cols, half, threads, patience
-	l.parted = half > 0 && threads > 1
+	l.images, l.cols, l.half, l.threads, l.pool = images, cols, half, threads, pool
+	l.parted = 0 < half && half < cols && threads > 1
 	if len(l.handed) < threads {
 		l.handed = make([]handed, threads)
 	}
@@ -205,20 +203,20 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, b
 	}
 	b := &h.blocks[block]
 	b.starts[0] = 0
-	listed := 0
+	done := 0
 	if v.listPairs != nil && hi-lo >= fewListed {
-		listed = (h.hi - h.lo) / 16 * 16
-		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(block), listed)
+		done = (h.hi - h.lo) / 16 * 16
+		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(block), done)
 	}
-	listRest(b, p, l.first(block), lo, hi, h.lo, h.hi, listed)
+	listRest(b, p, l.first(block), lo, hi, h.lo, h.hi, done)
 	clear(s.images[:]) // let go of the caller's memory
 }
 
-// listRest lists the pairs of the columns [left+listed, right), listed being a multiple of
-// 8, of the images [lo, hi), the first of which is image first.
-func listRest(b *pairBlock, p matrix.Pixels, first, lo, hi, left, right, listed int) {
+// listRest lists the pairs of the columns [left+done, right), done being a multiple of 8, of
+// the images [lo, hi), the first of which is image first.
+func listRest(b *pairBlock, p matrix.Pixels, first, lo, hi, left, right, done int) {
 	var lists [4][inBlock]uint32
-	for from := left + listed; from < right; from += 8 {
+	for from := left + done; from < right; from += 8 {
 		var counts [4]int
 		for i := lo; i < hi; i++ {
 			var word uint64 // 8 pixels
@@ -302,19 +300,8 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 	v.sumHalf(s, p, half, other, parts, false)
 	batch := l.handed[part].count.Add(1) // which is as many as the partner has
 	v.listPart(s, p, &l.halves[half], part, parts)
-	l.handed[other].await(batch, l.patience)
+	l.pool.await(&l.handed[other].count, batch, part == 0)
 	v.sumHalf(s, p, half, part, parts, true)
-}
-
-// await returns when the sums of a batch are there.
-func (h *handed) await(batch uint32, patience int) {
-	for looks := 0; h.count.Load() != batch; looks++ {
-		if looks < patience {
-			pause()
-		} else {
-			runtime.Gosched() // another program may have the partner's core
-		}
-	}
 }
 
 // sumHalf computes the sums of one half of the pixels for the images of a part, and where
@@ -412,12 +399,15 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 				continue
 			}
 			from, until = (from-h.lo)/2, (until-h.lo+1)/2
-			if v.claim != nil && parts > 1 && !(l.parted && parts == 2) { // two partners have listed themselves what they use
+			if v.claim != nil && parts > 1 && !(l.parted && parts == 2) { // of two partners each has listed about all that it uses
 				for _, b := range h.blocks[block:last] {
 					claimLines(v.claim, b.entries[b.starts[from]:b.starts[until]])
 				}
 			}
 			rows[i] = v.pairRows(s, p, h, &s.joined[i], h.blocks[block:last], from, until, block > 0)
+		}
+		if len(rows[0])+len(rows[1]) == 0 {
+			continue
 		}
 		for left := 0; left < n; {
 			panel := v.pairPanelOf(n - left)

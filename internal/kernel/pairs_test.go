@@ -21,7 +21,7 @@ func TestPairsListTheImages(t *testing.T) {
 			pixels := images(r, m, k, []float64{0, 0.5, 0.81, 1}[r.IntN(4)])
 			e := NewEngine[float32](pool)
 			var l Pairs
-			l.begin(m, k, firstHalf[float32](k), pool.Threads(), 0)
+			l.begin(m, k, firstHalf[float32](k), pool.Threads(), pool)
 			e.list(&l, pixels)
 			got := make([]byte, m*k)
 			for _, h := range l.lists() {

@@ -27,8 +27,9 @@ type shared struct {
 	patience int
 	workers  []worker
 	grace    time.Duration
-	alone    int // tasks that the caller does alone, because workers came late
-	last     int // how many these were the last time
+	alone    int           // tasks that the caller does alone, because workers came late
+	last     int           // how many these were the last time
+	waited   time.Duration // that the caller has slept within its part of the task under way
 }
 
 // worker is where one goroutine sleeps.
@@ -38,7 +39,8 @@ type worker struct {
 	_      [40]byte // a cache line of its own
 }
 
-// Task is a piece of work that splits into parts which write to different memory.
+// Task is a piece of work that splits into parts, which a Pool does all at the same time:
+// they write to different memory, or one awaits another.
 type Task interface{ Part(i, parts int) }
 
 // patience is how often a worker looks for work before it sleeps: some 50 µs.
@@ -75,13 +77,22 @@ func (p *Pool) Threads() int {
 	return p.threads
 }
 
-// patience is how often one thread of the pool looks for what another does, before it lets
-// others work.
-func (p *Pool) patience() int {
-	if p == nil {
-		return 0
+// await returns when another part of the task under way has brought count to want. After
+// some looking it lets others work, and notes how long, if it is in the caller's part.
+func (p *Pool) await(count *atomic.Uint32, want uint32, caller bool) {
+	for range p.shared.patience {
+		if count.Load() == want {
+			return
+		}
+		pause()
 	}
-	return p.shared.patience
+	began := sinceStart()
+	for count.Load() != want {
+		runtime.Gosched() // another program may have the other's core
+	}
+	if caller {
+		p.shared.waited += sinceStart() - began
+	}
 }
 
 // work does part i+1 of every task until the task nil.
@@ -163,6 +174,7 @@ func (p *Pool) Run(t Task, split bool) {
 		s.mu.Unlock()
 		return
 	}
+	s.waited = 0
 	began := sinceStart()
 	awake := s.start(t)
 	t.Part(0, p.threads)
@@ -173,7 +185,7 @@ func (p *Pool) Run(t Task, split bool) {
 			continue
 		}
 		if own == 0 {
-			own = sinceStart() - began
+			own = sinceStart() - began - s.waited
 		}
 		runtime.Gosched()
 	}
@@ -181,7 +193,7 @@ func (p *Pool) Run(t Task, split bool) {
 	if awake {
 		whole := sinceStart() - began
 		if own == 0 {
-			own = whole
+			own = whole - s.waited
 		}
 		s.judge(own, whole)
 	}

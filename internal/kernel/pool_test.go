@@ -122,6 +122,36 @@ func TestPoolKeepsWorkersOfLongTasks(t *testing.T) {
 	t.Error("after each of 20 tasks of 2 ms its worker was left out")
 }
 
+// awaited is a task of which part 0 awaits part 1, which takes long.
+type awaited struct {
+	pool *Pool
+	done atomic.Uint32
+}
+
+func (a *awaited) Part(i, parts int) {
+	if i > 0 || parts == 1 {
+		long(10*grace).Part(i, parts)
+		a.done.Store(1)
+		return
+	}
+	a.pool.await(&a.done, 1, true)
+}
+
+// A worker is late, too, where its caller waits for it within the task.
+func TestPoolLeavesOutWhoIsAwaited(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("one core: two threads take turns on it")
+	}
+	p := NewPool(2)
+	for range 20 {
+		p.Run(long(0), true) // wakes the worker
+		if p.Run(&awaited{pool: p}, true); p.shared.alone > 0 {
+			return
+		}
+	}
+	t.Error("after each of 20 tasks whose worker took 10 ms, and its caller nothing, it was in time")
+}
+
 // The caller does as many tasks alone as were judged, then shares them again.
 func TestPoolDoesTasksAlone(t *testing.T) {
 	p := NewPool(2)

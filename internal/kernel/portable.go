@@ -145,6 +145,7 @@ func (in inner[T]) pixelProduct(s *Scratch[T], p *product[T], lo, hi, half int) 
 			first := s.half[:p.n]
 			clear(first)
 			in.addPixels(s, first, p.w, pixels[:half], 0)
+			addBias(first, nil)
 			addBias(y, first)
 		}
 		addBias(y, p.b)
