@@ -19,8 +19,8 @@ import (
 //
 // It does just that, or what has the same bits and is faster on several threads:
 // every example goes its own way through the first layer, small ones behind it, the loss
-// and back, so each thread takes some rows of the batch all that way, and they meet once,
-// and where two share the first layer, instead of after each layer (data parallelism within a batch). What sums over the
+// and back, so each thread takes some rows of the batch all that way, and they meet once
+// (partners twice: kernel.MatMulPairs) instead of after each layer (data parallelism within a batch). What sums over the
 // examples, the gradients of parameters, follows.
 func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8) (cost float64) {
 	if !t.sharesRows(loss, pixels.Rows()) {
@@ -42,6 +42,7 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	t.rows.layers, t.rows.loss, t.rows.whole, t.rows.labels, t.rows.first = n.layers[1:], loss, c, labels, t.Caches[1].In
 	first.multiplyPixels(t.Caches[0], t.rows)
 	t.rows.layers, t.rows.loss, t.rows.whole, t.rows.labels = nil, nil, nil, nil
+	t.rows.first = matrix.Matrix[T]{}
 
 	n.backward(t, c.GradLogits, true)
 	return c.Mean()
@@ -74,7 +75,7 @@ type share[T matrix.Float] struct {
 const (
 	// worthSharing is the number of examples from which the rows of a batch are shared.
 	worthSharing = 64
-	// fewWeights is how many weights of a layer each thread may as well read all.
+	// fewWeights is the most weights that a layer may have for each thread to read all.
 	fewWeights = 1 << 18
 )
 

@@ -23,13 +23,13 @@ func testGradients[T matrix.Float](t *testing.T) {
 	published := chain(false, nn.KindTanh, 784, 20, 7, 5, 10)
 	published.Layers = append([]nn.LayerSpec{published.Layers[0], {Kind: nn.KindPublishedNorm}}, published.Layers[1:]...)
 	for name, a := range map[string]nn.Architecture{
-		"narrow":                chain(false, nn.KindReLU, 784, 20, 7, 5, 10),
-		"published norm":        published,
-		"wide":                  chain(false, nn.KindReLU, 784, 200, 10),
-		"many weights":          chain(false, nn.KindReLU, 784, 520, 520, 10),
-		"batch norm":            chain(true, nn.KindReLU, 784, 20, 10),
-		"one layer":             chain(false, nn.KindReLU, 784, 10),
-		"sigmoid, widest by it": chain(false, nn.KindSigmoid, 784, 128, 128, 10),
+		"narrow":         chain(false, nn.KindReLU, 784, 20, 7, 5, 10),
+		"published norm": published,
+		"wide, by rows":  chain(false, nn.KindReLU, 784, 200, 10),
+		"many weights":   chain(false, nn.KindReLU, 784, 520, 520, 10),
+		"batch norm":     chain(true, nn.KindReLU, 784, 20, 10),
+		"one layer":      chain(false, nn.KindReLU, 784, 10),
+		"sigmoid":        chain(false, nn.KindSigmoid, 784, 128, 128, 10),
 	} {
 		if name == "many weights" && testing.Short() {
 			continue

@@ -73,7 +73,7 @@ type update[T matrix.Float] struct {
 	finite []bool  // by part
 }
 
-// fewRows is how many rows a parameter has that are not worth keeping whole.
+// fewRows: parameters with fewer rows are shared among threads by numbers.
 const fewRows = 64
 
 // rows returns how many rows a parameter has, and how many numbers each; of few rows, and
@@ -147,7 +147,7 @@ func (o *allAtOnce[T]) Part(i, parts int) {
 		lo, hi := 0, len(u.param.Value)
 		if hi >= worthSplitting {
 			rows, width := u.rows()
-			top, bottom := kernel.ShareRows(rows, i, parts)
+			top, bottom := kernel.ParameterRows(rows, i, parts)
 			lo, hi = top*width, bottom*width
 		} else if i > 0 {
 			continue

@@ -31,7 +31,8 @@ var pinnedNets = map[string]struct {
 }
 
 // pinned holds, by network, number type and steps, the start of the SHA-256 over
-// all parameters. The portable kernels gave them before there were others.
+// all parameters. Those of float64 are the portable kernels' from before there were others,
+// those of float32 from when the first product got two sums.
 var pinned = map[string]string{
 	"A/float32/50":   "08ca535560af395e2d4dd09f",
 	"A/float64/50":   "7c1dd7da2d027572d989b8fc",

@@ -385,6 +385,7 @@ func (r *Run) versions() (all []string) {
 var doing = [][2]string{
 	{"listpairs", "lists of the pairs of pixels that are not both 0"},
 	{".list", "lists of the pairs of pixels that are not both 0"},
+	{"sumhalf", "product of the first layer: each pair adds its rows of weights, scaled, to the sums of its images"},
 	{"pairsforward", "product of the first layer: each pair adds its rows of weights, scaled, to the sums of its images"},
 	{"pairsthroughtile", "gradient of the first layer's weights: each pair sums rows of its images"},
 	{"packrows", "gradients laid out for the sums of pairs"},

@@ -3555,9 +3555,9 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPS   (BX), Z4
+	VMOVUPS.Z 64(BX), K1, X5
 	VADDPS    Z2, Z4, Z2
-	VMOVUPS.Z 64(BX), K1, X4
-	VADDPS    X3, X4, X3
+	VADDPS    X3, X5, X3
 
 alone:
 	VADDPS  Z2, Z0, Z2
@@ -3801,9 +3801,9 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPS   (BX), Z4
+	VMOVUPS.Z 64(BX), K1, Y5
 	VADDPS    Z2, Z4, Z2
-	VMOVUPS.Z 64(BX), K1, Y4
-	VADDPS    Y3, Y4, Y3
+	VADDPS    Y3, Y5, Y3
 
 alone:
 	VADDPS  Z2, Z0, Z2
@@ -4047,9 +4047,9 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPS   (BX), Z4
+	VMOVUPS.Z 64(BX), K1, Z5
 	VADDPS    Z2, Z4, Z2
-	VMOVUPS.Z 64(BX), K1, Z4
-	VADDPS    Z3, Z4, Z3
+	VADDPS    Z3, Z5, Z3
 
 alone:
 	VADDPS  Z2, Z0, Z2
@@ -4305,11 +4305,11 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPS   (BX), Z6
+	VMOVUPS   64(BX), Z7
+	VMOVUPS.Z 128(BX), K1, Y8
 	VADDPS    Z3, Z6, Z3
-	VMOVUPS   64(BX), Z6
-	VADDPS    Z4, Z6, Z4
-	VMOVUPS.Z 128(BX), K1, Y6
-	VADDPS    Y5, Y6, Y5
+	VADDPS    Z4, Z7, Z4
+	VADDPS    Y5, Y8, Y5
 
 alone:
 	VADDPS  Z3, Z0, Z3
@@ -4593,11 +4593,11 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPS   (BX), Z6
+	VMOVUPS   64(BX), Z7
+	VMOVUPS.Z 128(BX), K1, Z8
 	VADDPS    Z3, Z6, Z3
-	VMOVUPS   64(BX), Z6
-	VADDPS    Z4, Z6, Z4
-	VMOVUPS.Z 128(BX), K1, Z6
-	VADDPS    Z5, Z6, Z5
+	VADDPS    Z4, Z7, Z4
+	VADDPS    Z5, Z8, Z5
 
 alone:
 	VADDPS  Z3, Z0, Z3
@@ -4891,13 +4891,13 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPS   (BX), Z8
+	VMOVUPS   64(BX), Z9
+	VMOVUPS   128(BX), Z10
+	VMOVUPS.Z 192(BX), K1, Z11
 	VADDPS    Z4, Z8, Z4
-	VMOVUPS   64(BX), Z8
-	VADDPS    Z5, Z8, Z5
-	VMOVUPS   128(BX), Z8
-	VADDPS    Z6, Z8, Z6
-	VMOVUPS.Z 192(BX), K1, Z8
-	VADDPS    Z7, Z8, Z7
+	VADDPS    Z5, Z9, Z5
+	VADDPS    Z6, Z10, Z6
+	VADDPS    Z7, Z11, Z7
 
 alone:
 	VADDPS  Z4, Z0, Z4
@@ -10140,9 +10140,9 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPD   (BX), Z4
+	VMOVUPD.Z 64(BX), K1, X5
 	VADDPD    Z2, Z4, Z2
-	VMOVUPD.Z 64(BX), K1, X4
-	VADDPD    X3, X4, X3
+	VADDPD    X3, X5, X3
 
 alone:
 	VADDPD  Z2, Z0, Z2
@@ -10386,9 +10386,9 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPD   (BX), Z4
+	VMOVUPD.Z 64(BX), K1, Y5
 	VADDPD    Z2, Z4, Z2
-	VMOVUPD.Z 64(BX), K1, Y4
-	VADDPD    Y3, Y4, Y3
+	VADDPD    Y3, Y5, Y3
 
 alone:
 	VADDPD  Z2, Z0, Z2
@@ -10632,9 +10632,9 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPD   (BX), Z4
+	VMOVUPD.Z 64(BX), K1, Z5
 	VADDPD    Z2, Z4, Z2
-	VMOVUPD.Z 64(BX), K1, Z4
-	VADDPD    Z3, Z4, Z3
+	VADDPD    Z3, Z5, Z3
 
 alone:
 	VADDPD  Z2, Z0, Z2
@@ -10890,11 +10890,11 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPD   (BX), Z6
+	VMOVUPD   64(BX), Z7
+	VMOVUPD.Z 128(BX), K1, Y8
 	VADDPD    Z3, Z6, Z3
-	VMOVUPD   64(BX), Z6
-	VADDPD    Z4, Z6, Z4
-	VMOVUPD.Z 128(BX), K1, Y6
-	VADDPD    Y5, Y6, Y5
+	VADDPD    Z4, Z7, Z4
+	VADDPD    Y5, Y8, Y5
 
 alone:
 	VADDPD  Z3, Z0, Z3
@@ -11178,11 +11178,11 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPD   (BX), Z6
+	VMOVUPD   64(BX), Z7
+	VMOVUPD.Z 128(BX), K1, Z8
 	VADDPD    Z3, Z6, Z3
-	VMOVUPD   64(BX), Z6
-	VADDPD    Z4, Z6, Z4
-	VMOVUPD.Z 128(BX), K1, Z6
-	VADDPD    Z5, Z6, Z5
+	VADDPD    Z4, Z7, Z4
+	VADDPD    Z5, Z8, Z5
 
 alone:
 	VADDPD  Z3, Z0, Z3
@@ -11476,13 +11476,13 @@ add:
 	CMPQ      CX, $0x00
 	JEQ       alone
 	VMOVUPD   (BX), Z8
+	VMOVUPD   64(BX), Z9
+	VMOVUPD   128(BX), Z10
+	VMOVUPD.Z 192(BX), K1, Z11
 	VADDPD    Z4, Z8, Z4
-	VMOVUPD   64(BX), Z8
-	VADDPD    Z5, Z8, Z5
-	VMOVUPD   128(BX), Z8
-	VADDPD    Z6, Z8, Z6
-	VMOVUPD.Z 192(BX), K1, Z8
-	VADDPD    Z7, Z8, Z7
+	VADDPD    Z5, Z9, Z5
+	VADDPD    Z6, Z10, Z6
+	VADDPD    Z7, Z11, Z7
 
 alone:
 	VADDPD  Z4, Z0, Z4

@@ -174,7 +174,7 @@ func (e *Engine[T]) threads(split bool) int {
 const worthRectifying = 1 << 15
 
 // ReLU computes y = ReLU(x), shapes [m, n]. Of a large matrix each thread takes what it
-// computes of a product by MatMul or MatMulPixels (MatMulPairs may share otherwise): what
+// computes of a product by MatMul or MatMulPixels (MatMulPairs shares images): what
 // another core has written is slow to read, and what another has read slow to write.
 func (e *Engine[T]) ReLU(y, x []T, n int) {
 	m := rowsOf("ReLU", n, len(x), len(y), len(y))

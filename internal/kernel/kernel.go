@@ -10,7 +10,8 @@
 //     fused multiply-add, one rounding per term. The sum is never split across
 //     lanes, threads or cache blocks.
 //   - The first product of a training step in float32, MatMulPairs, has two such sums,
-//     of the first and the second half of an image: two threads may take one each.
+//     over the pixels below firstHalf and from there on, each never split: two threads
+//     may take one each. They are added, then the bias.
 //   - A bias is added once, after the sum.
 //   - Zero inputs may be skipped: for finite factors fma(0, w, acc) = acc.
 //   - A result of -0 is stored as +0, which is what adding +0 does.
@@ -82,10 +83,10 @@ func (p *product[T]) set(what kind, y, x, w, b []T, m, k, n int) {
 }
 
 // rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes:
-// those that the same thread will update, since what one core has written is slow to write
+// of a large parameter with many rows those that the same thread will update, since what one core has written is slow to write
 // for another.
 func (p *product[T]) rows(part, parts int) (top, bottom int) {
-	return ShareRows(p.k, part, parts)
+	return ParameterRows(p.k, part, parts)
 }
 
 const (
@@ -95,10 +96,10 @@ const (
 	manyRows = 8 * sharedRows
 )
 
-// ShareRows returns the rows [top, bottom) of a parameter that one of so many threads
-// computes the gradient of, and updates. Of many rows between two threads they are those of
-// the two halves of the pixels.
-func ShareRows(rows, part, parts int) (top, bottom int) {
+// ParameterRows returns the rows [top, bottom) of a parameter that one of so many threads
+// computes the gradient of, and updates. Between two threads, the rows of a first layer part
+// where its float32 sums do.
+func ParameterRows(rows, part, parts int) (top, bottom int) {
 	unit := 2 // a pair of pixels is not parted
 	if rows >= manyRows*parts {
 		unit = sharedRows

@@ -50,14 +50,14 @@ type handed struct {
 	_     [line - 4]byte // a cache line of its own
 }
 
-// firstHalf is how many of k pixels are in the first half: about half, and a multiple of
-// what listPairs takes at once; none in float64, whose sums of a training are compared with
-// numpy's.
+// firstHalf is how many of k pixels are in the first half: those whose weights the first of
+// two threads updates; none in float64, whose sums of a training are compared with numpy's.
 func firstHalf[T Float](k int) int {
 	if sizeOf[T]() > 4 {
 		return 0
 	}
-	return (k/2 + sharedRows/2) / sharedRows * sharedRows
+	_, half := ParameterRows(k, 0, 2)
+	return half
 }
 
 const (
@@ -164,7 +164,7 @@ func (l *Pairs) Rows(part, parts int) (lo, hi int) {
 }
 
 // partner returns the part that does the other half of the pixels for the images of both,
-// or false where there is none: nor has the last part of an odd number.
+// or false where there is none, as for the last of an odd number.
 func (l *Pairs) partner(part, parts int) (other int, paired bool) {
 	return part ^ 1, l.parted && part^1 < parts
 }
@@ -281,9 +281,9 @@ func (v *vectors[T]) listPart(s *Scratch[T], p *product[T], h *listed, part, par
 //
 //	y[i, j] = (Σ_{p < h} x[i, p]·w[p, j] + Σ_{p >= h} x[i, p]·w[p, j]) + b[j]
 //
-// Two threads that are partners take a half each, for the images of both. So each reads
-// only weights and lists that it alone has written, and what they hand to each other is
-// one sum for an image and column.
+// Two threads that are partners take a half each, for the images of both. So of two
+// threads each reads only weights that it has written, and of any number only its own
+// lists; what partners hand to each other is one sum for an image and column.
 func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int) {
 	l := p.pairs
 	other, paired := l.partner(part, parts)

@@ -29,7 +29,7 @@ type shared struct {
 	grace    time.Duration
 	alone    int           // tasks that the caller does alone, because workers came late
 	last     int           // how many these were the last time
-	waited   time.Duration // that the caller has slept within its part of the task under way
+	waited   time.Duration // that the caller has waited, after looking, within its part of the task under way
 }
 
 // worker is where one goroutine sleeps.
@@ -39,8 +39,8 @@ type worker struct {
 	_      [40]byte // a cache line of its own
 }
 
-// Task is a piece of work that splits into parts, which a Pool does all at the same time:
-// they write to different memory, or one awaits another.
+// Task is a piece of work that splits into parts on a thread each, all at the same time, or
+// is done as one part. They write to different memory, but for what one awaits of another.
 type Task interface{ Part(i, parts int) }
 
 // patience is how often a worker looks for work before it sleeps: some 50 µs.

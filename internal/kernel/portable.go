@@ -132,17 +132,17 @@ func (in inner[T]) transposedProduct(s *Scratch[T], d, x, g []T, m, k, n, lo, hi
 	addBias(d[lo*n:hi*n], nil)
 }
 
-// pixelProduct is product with the pixels that are not 0 listed first; the first half of
-// them has a sum of its own, which is added at the end.
+// pixelProduct is product with the pixels that are not 0 listed first. If half > 0, the
+// first half pixels of an image have a sum of their own, added before the bias.
 func (in inner[T]) pixelProduct(s *Scratch[T], p *product[T], lo, hi, half int) {
 	clear(p.y[lo*p.n : hi*p.n])
 	grow(&s.entries, p.k)
-	grow(&s.half, p.n)
+	grow(&s.sums, p.n)
 	for i := lo; i < hi; i++ {
 		y, pixels := p.y[i*p.n:i*p.n+p.n], p.pixels.Row(i)
 		in.addPixels(s, y, p.w, pixels[half:], half)
 		if half > 0 {
-			first := s.half[:p.n]
+			first := s.sums[:p.n]
 			clear(first)
 			in.addPixels(s, first, p.w, pixels[:half], 0)
 			addBias(first, nil)

@@ -20,7 +20,6 @@ type Scratch[T Float] struct {
 
 	images    [inBlock]*byte   // of a block
 	nowhere   [inBlock]uintptr // in place of the images that come next where none are to be fetched: the Scratch itself
-	half      []T              // of the portable implementation: the sums of one half of the pixels
 	joined    [2]joined[T]     // by list
 	pairGroup [mostTogether]pairRow[T]
 	trash     []T     // where the sums of a pair that is none go

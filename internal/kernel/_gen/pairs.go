@@ -162,12 +162,10 @@ func (g generator) pairsForward(registers []int) {
 	g.loadRow(row, mem(sums), nil)
 	CMPQ(more, operand.U8(0))
 	JEQ(alone.ref())
-	m = mem(to)
-	for i, width := range registers {
-		before := vector(width)
-		g.loadRow([]reg.VecVirtual{before}, m, lastMask(mask, i, registers))
-		g.add(row[i], before, row[i])
-		m = m.Offset(width)
+	before := g.row(registers)
+	g.loadRow(before, mem(to), mask)
+	for i := range row {
+		g.add(row[i], before[i], row[i])
 	}
 	alone.here()
 	g.storeRow(row, columns, mem(to), mask)
@@ -177,14 +175,6 @@ func (g generator) pairsForward(registers []int) {
 	added.here()
 	VZEROUPPER()
 	RET()
-}
-
-// lastMask is mask for the last of some registers, and nil for the others.
-func lastMask(mask reg.OpmaskVirtual, i int, registers []int) reg.OpmaskVirtual {
-	if i < len(registers)-1 {
-		return nil
-	}
-	return mask
 }
 
 // fetchAhead fetches a cache line of some images ahead, and of the next ones the next time:
