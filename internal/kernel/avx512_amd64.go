@@ -279,6 +279,11 @@ func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, firs
 //go:noescape
 func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
+// avx512Pack12x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
+//
+//go:noescape
+func avx512Pack12x32(dst *float32, src *float32, stride int, inner int, width int)
+
 // avx512Pack48x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
 //go:noescape

@@ -5077,6 +5077,45 @@ done:
 	VZEROUPPER
 	RET
 
+// func avx512Pack12x32(dst *float32, src *float32, stride int, inner int, width int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, MMX+
+TEXT ·avx512Pack12x32(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    stride+16(FP), DX
+	MOVQ    inner+24(FP), BX
+	MOVQ    width+32(FP), SI
+	SHLQ    $0x02, DX
+	XORQ    DI, DI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K1
+	SUBQ    $0x08, SI
+	CMOVQLT DI, SI
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVQ   R8, K2
+	SUBQ    $0x04, SI
+	CMOVQLT DI, SI
+	IMUL3Q  $0x10, DX, SI
+
+loop:
+	TESTQ      BX, BX
+	JZ         done
+	PREFETCHT0 (CX)(SI*1)
+	VMOVUPS.Z  (CX), K1, Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS.Z  32(CX), K2, X0
+	VMOVUPS    X0, 32(AX)
+	ADDQ       DX, CX
+	ADDQ       $0x00000030, AX
+	DECQ       BX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
 // func avx512Pack48x32(dst *float32, src *float32, stride int, inner int, width int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
 TEXT ·avx512Pack48x32(SB), NOSPLIT, $0-40

@@ -19,9 +19,9 @@ type vectors[T Float] struct {
 	masked bool       // tiles neither read nor write beyond their columns, and pack does not read beyond them
 	cut    bool       // panels for lists are in two pieces
 
-	strip      int // rows of a transposed first factor that are packed together, as many as tiles of many have; 0: it stays where it is
-	stripsFrom int // bytes of such a factor from which it is packed
-	groupBytes int // bytes of panels that are packed together where the first factor is large; 0: one panel
+	strip      *panel[T] // packs as many rows of a transposed first factor as tiles of many have, which are its columns; nil: they stay where they are
+	stripsFrom int       // bytes of such a factor from which it is packed
+	groupBytes int       // bytes of panels that are packed together where the first factor is large; 0: one panel
 
 	addScaled      func(y, x *T, n int, a T) // n is a multiple of lanes
 	peak           func(n int) (flops int)
@@ -174,13 +174,13 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 	if to.top == to.bottom {
 		return
 	}
-	stripStride := v.packStrips(s, a, inner, to)
-	if stripStride == 0 {
+	strips := v.packStrips(s, a, inner, to)
+	if !strips {
 		a = s.skew(a, inner, to)
 	}
 	for left := to.left; left < to.right; {
 		panel := v.narrowest(to.right - left)
-		if stripStride > 0 && panel.columns > v.many { // tiles of a wider one are not as high as strips
+		if strips && panel.columns > v.many { // tiles of a wider one are not as high as strips
 			panel = v.widest()
 		}
 		count := v.panelsTogether(panel, inner, to.bottom-to.top, to.right-left)
@@ -193,9 +193,9 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 				h++
 			}
 			from, step := address(a.data, r*a.row), a.inner
-			if stripStride > 0 && panel.heights[0] == v.strip {
-				at := r - to.top
-				from, step = &s.first[at/v.strip*stripStride*inner+at%v.strip], stripStride
+			if strips && panel.heights[0] == v.strip.columns {
+				at, high := r-to.top, v.strip.columns
+				from, step = &s.first[at/high*high*inner+at%high], high
 			}
 			for c := range count {
 				at, columns, biases := left+c*width, address(packed, c*panel.columns*inner), &biases[c*panel.columns]
@@ -236,17 +236,15 @@ const packedRows = 64
 // packStrips packs what the part of the result needs of a, if that is transposed: strips
 // of as many of its rows as a tile has, each number of the inner index after the other.
 // Where they lie, a tile finds a few numbers on every cache line, and every page. Element
-// (to.top + r, p) of a is then at s.first[r/v.strip·stride·inner + p·stride + r%v.strip]. It
-// returns stride, v.strip or as wide as the panel is that packs so many, or 0 where it has
-// packed nothing.
-func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) (stride int) {
+// (to.top + r, p) of a is then at s.first[r/high·high·inner + p·high + r%high], high being
+// the rows of a strip. It returns false where it has packed nothing.
+func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) bool {
 	rows := to.bottom - to.top
-	if v.strip == 0 || a.row != 1 || inner == 0 || inner*a.inner*sizeOf[T]() < v.stripsFrom || rows < few || to.right-to.left < worthStrips {
-		return 0
+	if v.strip == nil || a.row != 1 || inner == 0 || inner*a.inner*sizeOf[T]() < v.stripsFrom || rows < few || to.right-to.left < worthStrips {
+		return false
 	}
-	panel := v.narrowest(v.strip)
-	v.packBlocks(&s.first, panel, rows, v.strip, to.top, inner, factor[T]{a.data, 1, a.inner})
-	return panel.columns
+	v.packBlocks(&s.first, v.strip, rows, v.strip.columns, to.top, inner, factor[T]{a.data, 1, a.inner})
+	return true
 }
 
 // sizeOf is how many bytes a number takes.

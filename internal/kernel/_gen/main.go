@@ -48,6 +48,9 @@ func main() {
 			g.pairsGradient(set.together, p)
 		}
 		if set.masked {
+			if g.size == 4 {
+				g.pack([]int{32, 16}) // strips of 12 rows
+			}
 			g.pack([]int{64, 64, 64})
 			g.pack([]int{64, 64, 64, 64})
 		}
