@@ -58,9 +58,9 @@ func (d *Dense[T]) Forward(c *Cache[T], x matrix.Matrix[T], mode Mode) matrix.Ma
 
 // ForwardPixels is Forward for x = pixels/255 [batch, in], with the same bits as long as
 // all weights are finite; but for mode Train in float32, where each half of an image has
-// a sum of its own, and the two are added. It panics when a shape does not fit, or an image is not in
-// pixels.Data. Pixels of 0, four of five on a handwritten digit, add nothing to the sum
-// and are skipped.
+// a sum of its own, and the two are added. It panics when a shape does not fit, or an
+// image is not in pixels.Data. Pixels of 0, four of five on a handwritten digit, add
+// nothing to the sum and are skipped.
 func (d *Dense[T]) ForwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
 	y := d.beginPixels(c, pixels, mode)
 	d.multiplyPixels(c, nil)

@@ -20,8 +20,8 @@ import (
 // It does just that, or what has the same bits and is faster on several threads:
 // every example goes its own way through the first layer, small ones behind it, the loss
 // and back, so each thread takes some rows of the batch all that way, and they meet once
-// (partners twice: kernel.MatMulPairs) instead of after each layer (data parallelism within a batch). What sums over the
-// examples, the gradients of parameters, follows.
+// (partners twice: kernel.MatMulPairs) instead of after each layer (data parallelism
+// within a batch). What sums over the examples, the gradients of parameters, follows.
 func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8) (cost float64) {
 	if !t.sharesRows(loss, pixels.Rows()) {
 		cost = loss.Forward(c, n.ForwardPixels(t, pixels, Train), labels)

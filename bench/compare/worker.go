@@ -133,7 +133,7 @@ func race(workers []*worker, command string, rounds int, slice time.Duration) []
 		if err != nil {
 			timings[i].Error = err.Error()
 		}
-		time.Sleep(40 * time.Millisecond) // threads of a BLAS wait in a loop for 2^26 ticks of the clock: 32 ms at 2.1 GHz
+		time.Sleep(40 * time.Millisecond) // OpenBLAS's threads wait in a loop for 2^26 ticks of the CPU's counter (THREAD_TIMEOUT): 32 ms at 2.1 GHz
 		return a.Seconds
 	}
 	for i, w := range workers {

@@ -10,8 +10,8 @@
 //     fused multiply-add, one rounding per term. The sum is never split across
 //     lanes, threads or cache blocks.
 //   - The first product of a training step in float32, MatMulPairs, has two such sums,
-//     over the pixels below firstHalf and from there on, each never split: two threads
-//     may take one each. They are added, then the bias.
+//     over the k pixels of an image that ParameterRows(k, 0, 2) gives and over the rest,
+//     each never split: two threads may take one each. They are added, then the bias.
 //   - A bias is added once, after the sum.
 //   - Zero inputs may be skipped: for finite factors fma(0, w, acc) = acc.
 //   - A result of -0 is stored as +0, which is what adding +0 does.
@@ -82,9 +82,7 @@ func (p *product[T]) set(what kind, y, x, w, b []T, m, k, n int) {
 	p.pixels, p.pairs, p.then = matrix.Pixels{}, nil, nil
 }
 
-// rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes:
-// of a large parameter with many rows those that the same thread will update, since what one core has written is slow to write
-// for another.
+// rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes.
 func (p *product[T]) rows(part, parts int) (top, bottom int) {
 	return ParameterRows(p.k, part, parts)
 }
@@ -97,8 +95,9 @@ const (
 )
 
 // ParameterRows returns the rows [top, bottom) of a parameter that one of so many threads
-// computes the gradient of, and updates. Between two threads, the rows of a first layer part
-// where its float32 sums do.
+// computes the gradient of, and of a large parameter with many rows updates, too: what one
+// core has written is slow to write for another. Between two threads, the rows of a first
+// layer part where its float32 sums do.
 func ParameterRows(rows, part, parts int) (top, bottom int) {
 	unit := 2 // a pair of pixels is not parted
 	if rows >= manyRows*parts {
@@ -122,7 +121,7 @@ const (
 	forGradIn                  // y [m, k] = g·wᵀ, with g in x
 	pixelsForward              // y [m, n] = pixels·w + b
 	listing                    // nothing but the lists
-	pairsForward               // the same, which lists the pairs; in float32 by two sums
+	pairsForward               // y [m, n] = pixels·w + b, and lists the pairs; in float32 by two sums
 	pairsForWeight             // y [k, n] = pixelsᵀ·g, with g in w, by the lists
 	rectify                    // y [m, n] = ReLU(x)
 	rectifySlope               // y [m, n] = g·ReLU'(x), with g in w

@@ -50,8 +50,8 @@ type handed struct {
 	_     [line - 4]byte // a cache line of its own
 }
 
-// firstHalf is how many of k pixels are in the first half: those whose weights the first of
-// two threads updates; none in float64, whose sums of a training are compared with numpy's.
+// firstHalf is how many of k pixels are in the first half: the rows of weights that
+// ParameterRows gives the first of two threads; none in float64, whose sums of a training are compared with numpy's.
 func firstHalf[T Float](k int) int {
 	if sizeOf[T]() > 4 {
 		return 0
@@ -399,7 +399,7 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 				continue
 			}
 			from, until = (from-h.lo)/2, (until-h.lo+1)/2
-			if v.claim != nil && parts > 1 && !(l.parted && parts == 2) { // of two partners each has listed about all that it uses
+			if v.claim != nil && parts > 1 && !(l.parted && parts == 2) { // of two partners each has listed all that it uses
 				for _, b := range h.blocks[block:last] {
 					claimLines(v.claim, b.entries[b.starts[from]:b.starts[until]])
 				}

@@ -9,7 +9,7 @@ type Scratch[T Float] struct {
 	first   []T            // the first factor, its rows further apart or in strips
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
-	sums    []T            // of a block of images
+	sums    []T            // of a block of images; portable: of the first half of one
 	entries []uint32       // compressed rows (place and byte)
 	counts  []int32        // entries of each compressed row, or pair
 	order   []int32        // compressed rows, or pairs, by count
@@ -48,7 +48,7 @@ type sparseRow[T Float] struct {
 const line = 64
 
 // grow makes *s at least n long; what it held is lost. Memory begins on a cache
-// line, and so do the rows of a panel.
+// line, and so do the rows of a panel whose width fills lines.
 func grow[E any](s *[]E, n int) {
 	if len(*s) >= n {
 		return

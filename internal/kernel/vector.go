@@ -19,7 +19,7 @@ type vectors[T Float] struct {
 	masked bool       // tiles neither read nor write beyond their columns, and pack does not read beyond them
 	cut    bool       // panels for lists are in two pieces
 
-	strip      *panel[T] // packs as many rows of a transposed first factor as tiles of many have, which are its columns; nil: they stay where they are
+	strip      *panel[T] // packs a transposed first factor: its columns, the rows of a tile of many, and pack are all that it has; nil: the factor stays where it is
 	stripsFrom int       // bytes of such a factor from which it is packed
 	groupBytes int       // bytes of panels that are packed together where the first factor is large; 0: one panel
 
@@ -233,17 +233,17 @@ const worthStrips = 120
 // each may lie on a page of its own.
 const packedRows = 64
 
-// packStrips packs what the part of the result needs of a, if that is transposed: strips
+// packStrips packs what the part of the result needs of a [., inner], if that is transposed: strips
 // of as many of its rows as a tile has, each number of the inner index after the other.
 // Where they lie, a tile finds a few numbers on every cache line, and every page. Element
 // (to.top + r, p) of a is then at s.first[r/high·high·inner + p·high + r%high], high being
-// the rows of a strip. It returns false where it has packed nothing.
+// the rows of a strip. It reports whether it has packed.
 func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) bool {
 	rows := to.bottom - to.top
 	if v.strip == nil || a.row != 1 || inner == 0 || inner*a.inner*sizeOf[T]() < v.stripsFrom || rows < few || to.right-to.left < worthStrips {
 		return false
 	}
-	v.packBlocks(&s.first, v.strip, rows, v.strip.columns, to.top, inner, factor[T]{a.data, 1, a.inner})
+	v.packBlocks(&s.first, v.strip, rows, v.strip.columns, to.top, inner, a)
 	return true
 }
 

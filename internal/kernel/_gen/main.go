@@ -49,7 +49,7 @@ func main() {
 		}
 		if set.masked {
 			if g.size == 4 {
-				g.pack([]int{32, 16}) // strips of 12 rows
+				g.pack([]int{32, 16}) // strips of 12 rows; float64 has a panel of 12 columns
 			}
 			g.pack([]int{64, 64, 64})
 			g.pack([]int{64, 64, 64, 64})
