@@ -214,92 +214,137 @@ func avx2Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, res
 //go:noescape
 func avx2Pack24x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx2PairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum4x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx2PairsSum4x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx2PairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
+// avx2PairsFinish4x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 4 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish4x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx2PairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum8x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx2PairsSum8x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx2PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
+// avx2PairsFinish8x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx2PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward12x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum12x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx2PairsSum12x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx2PairsGradient12x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
+// avx2PairsFinish12x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish12x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx2PairsGradient12x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum16x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx2PairsSum16x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx2PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
+// avx2PairsFinish16x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx2PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum20x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx2PairsSum20x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx2PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
+// avx2PairsFinish20x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish20x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx2PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum24x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx2PairsSum24x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx2PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
+// avx2PairsFinish24x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish24x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx2PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum32x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx2PairsSum32x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx2PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
+// avx2PairsFinish32x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish32x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx2PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward36x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum36x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx2PairsSum36x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx2PairsGradient36x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
+// avx2PairsFinish36x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish36x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx2PairsGradient36x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx2PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum40x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx2PairsSum40x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx2PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
+// avx2PairsFinish40x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish40x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx2PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
@@ -579,92 +624,137 @@ func avx2Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, res
 //go:noescape
 func avx2Pack12x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx2PairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 2 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum2x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 2 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx2PairsSum2x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx2PairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 2 numbers apart.
+// avx2PairsFinish2x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 2 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish2x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx2PairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 2 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum4x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx2PairsSum4x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx2PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
+// avx2PairsFinish4x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 4 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx2PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward6x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum6x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx2PairsSum6x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx2PairsGradient6x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
+// avx2PairsFinish6x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish6x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx2PairsGradient6x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum8x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx2PairsSum8x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx2PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
+// avx2PairsFinish8x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx2PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum10x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx2PairsSum10x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx2PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
+// avx2PairsFinish10x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish10x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx2PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum12x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx2PairsSum12x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx2PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
+// avx2PairsFinish12x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish12x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx2PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum16x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx2PairsSum16x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx2PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
+// avx2PairsFinish16x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish16x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx2PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward18x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum18x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx2PairsSum18x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx2PairsGradient18x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
+// avx2PairsFinish18x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish18x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx2PairsGradient18x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx2PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx2PairsSum20x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx2PairsSum20x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx2PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
+// avx2PairsFinish20x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart.
+//
+//go:noescape
+func avx2PairsFinish20x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx2PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart.
 //
 //go:noescape
 func avx2PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
@@ -734,7 +824,7 @@ func avx2Exponentials64(y *float64, x *float64, n int, powers *float64, constant
 //go:noescape
 func avx2TransposePanel64(dst *float64, columns int, src *float64, stride int, inner int)
 
-// avx2JoinLists copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and as many zeros behind them as pairs[i].count wants; it sets pairs[i].entries. 32 numbers beyond the last may be written.
+// avx2JoinLists copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and sets pairs[i].entries. 32 numbers beyond the last may be written.
 //
 //go:noescape
 func avx2JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
@@ -744,10 +834,10 @@ func avx2JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, b
 //go:noescape
 func avx2Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
 
-// avx2ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too.
+// avx2ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two sides of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first image of the first side is image first, of the second side image second. 64 numbers beyond the last entry are written too.
 //
 //go:noescape
-func avx2ListPairs(entries *uint32, starts *int32, images **byte, first int, n int)
+func avx2ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, sides int, n int)
 
 // pause passes a moment without taking much from a neighbouring thread.
 func pause()

@@ -2674,14 +2674,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward4x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx2PairsSum4x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward4x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum4x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPS X0, X0, X0
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -2691,43 +2691,54 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000010, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000010, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), X0
-	VMOVUPS    (R10)(R11*1), X1
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPS (R10), X0
+	VMOVUPS (R10)(R11*1), X1
 
 loop:
 	MOVL         (R12), AX
@@ -2750,38 +2761,45 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), X0
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish4x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish4x32(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), X0
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPS (AX), X1
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPS (BX), X2
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPS (DX), X2
 	VADDPS  X1, X2, X1
 
 alone:
 	VADDPS  X1, X0, X1
-	VMOVUPS X1, (BX)
+	VMOVUPS X1, (DX)
 	ADDQ    $0x00000010, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -2815,13 +2833,13 @@ fresh:
 	VXORPS X1, X1, X1
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -2831,11 +2849,11 @@ loop:
 	VMOVUPS      (R8)(AX*8), X4
 	VFMADD231PS  X2, X4, X0
 	VFMADD231PS  X3, X4, X1
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPS  X2, X2, X2
 	MOVQ    (BX), AX
 	VADDPS  X0, X2, X0
@@ -2850,14 +2868,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx2PairsSum8x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward8x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum8x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPS Y0, Y0, Y0
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -2867,43 +2885,54 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000020, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000020, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Y0
-	VMOVUPS    (R10)(R11*1), Y1
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPS (R10), Y0
+	VMOVUPS (R10)(R11*1), Y1
 
 loop:
 	MOVL         (R12), AX
@@ -2926,38 +2955,45 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Y0
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish8x32(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Y0
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPS (AX), Y1
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPS (BX), Y2
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPS (DX), Y2
 	VADDPS  Y1, Y2, Y1
 
 alone:
 	VADDPS  Y1, Y0, Y1
-	VMOVUPS Y1, (BX)
+	VMOVUPS Y1, (DX)
 	ADDQ    $0x00000020, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -2991,13 +3027,13 @@ fresh:
 	VXORPS Y1, Y1, Y1
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3007,11 +3043,11 @@ loop:
 	VMOVUPS      (R8)(AX*8), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPS  Y2, Y2, Y2
 	MOVQ    (BX), AX
 	VADDPS  Y0, Y2, Y0
@@ -3026,15 +3062,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward12x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx2PairsSum12x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward12x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum12x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3045,45 +3081,56 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000040, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000040, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Y0
-	VMOVUPS    32(R10), X1
-	VMOVUPS    (R10)(R11*1), Y2
-	VMOVUPS    32(R10)(R11*1), X3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), X1
+	VMOVUPS (R10)(R11*1), Y2
+	VMOVUPS 32(R10)(R11*1), X3
 
 loop:
 	MOVL         (R12), AX
@@ -3110,44 +3157,51 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Y0
-	VMOVUPS    32(DX), X1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish12x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish12x32(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), X1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPS (AX), Y2
 	VMOVUPS 32(AX), X3
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), X5
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), X5
 	VADDPS  Y2, Y4, Y2
 	VADDPS  X3, X5, X3
 
 alone:
 	VADDPS  Y2, Y0, Y2
-	VMOVUPS Y2, (BX)
+	VMOVUPS Y2, (DX)
 	VADDPS  X3, X1, X3
-	VMOVUPS X3, 32(BX)
+	VMOVUPS X3, 32(DX)
 	ADDQ    $0x00000040, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -3185,13 +3239,13 @@ fresh:
 	VXORPS X3, X3, X3
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3204,11 +3258,11 @@ loop:
 	VMOVUPS      32(R8)(AX*8), X6
 	VFMADD231PS  X4, X6, X1
 	VFMADD231PS  X5, X6, X3
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPS  Y4, Y4, Y4
 	VXORPS  X5, X5, X5
 	MOVQ    (BX), AX
@@ -3228,15 +3282,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx2PairsSum16x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward16x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum16x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3247,45 +3301,56 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000040, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000040, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Y0
-	VMOVUPS    32(R10), Y1
-	VMOVUPS    (R10)(R11*1), Y2
-	VMOVUPS    32(R10)(R11*1), Y3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS (R10)(R11*1), Y2
+	VMOVUPS 32(R10)(R11*1), Y3
 
 loop:
 	MOVL         (R12), AX
@@ -3312,44 +3377,51 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Y0
-	VMOVUPS    32(DX), Y1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish16x32(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPS (AX), Y2
 	VMOVUPS 32(AX), Y3
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), Y5
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
 	VADDPS  Y2, Y4, Y2
 	VADDPS  Y3, Y5, Y3
 
 alone:
 	VADDPS  Y2, Y0, Y2
-	VMOVUPS Y2, (BX)
+	VMOVUPS Y2, (DX)
 	VADDPS  Y3, Y1, Y3
-	VMOVUPS Y3, 32(BX)
+	VMOVUPS Y3, 32(DX)
 	ADDQ    $0x00000040, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -3387,13 +3459,13 @@ fresh:
 	VXORPS Y3, Y3, Y3
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3406,11 +3478,11 @@ loop:
 	VMOVUPS      32(R8)(AX*8), Y6
 	VFMADD231PS  Y4, Y6, Y1
 	VFMADD231PS  Y5, Y6, Y3
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
 	MOVQ    (BX), AX
@@ -3430,16 +3502,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx2PairsSum20x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward20x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum20x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3451,47 +3523,58 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Y0
-	VMOVUPS    32(R10), Y1
-	VMOVUPS    64(R10), X2
-	VMOVUPS    (R10)(R11*1), Y3
-	VMOVUPS    32(R10)(R11*1), Y4
-	VMOVUPS    64(R10)(R11*1), X5
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS 64(R10), X2
+	VMOVUPS (R10)(R11*1), Y3
+	VMOVUPS 32(R10)(R11*1), Y4
+	VMOVUPS 64(R10)(R11*1), X5
 
 loop:
 	MOVL         (R12), AX
@@ -3522,50 +3605,57 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Y0
-	VMOVUPS    32(DX), Y1
-	VMOVUPS    64(DX), X2
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish20x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish20x32(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), X2
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPS (AX), Y3
 	VMOVUPS 32(AX), Y4
 	VMOVUPS 64(AX), X5
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPS (BX), Y6
-	VMOVUPS 32(BX), Y7
-	VMOVUPS 64(BX), X8
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPS (DX), Y6
+	VMOVUPS 32(DX), Y7
+	VMOVUPS 64(DX), X8
 	VADDPS  Y3, Y6, Y3
 	VADDPS  Y4, Y7, Y4
 	VADDPS  X5, X8, X5
 
 alone:
 	VADDPS  Y3, Y0, Y3
-	VMOVUPS Y3, (BX)
+	VMOVUPS Y3, (DX)
 	VADDPS  Y4, Y1, Y4
-	VMOVUPS Y4, 32(BX)
+	VMOVUPS Y4, 32(DX)
 	VADDPS  X5, X2, X5
-	VMOVUPS X5, 64(BX)
+	VMOVUPS X5, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -3607,13 +3697,13 @@ fresh:
 	VXORPS X5, X5, X5
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3629,11 +3719,11 @@ loop:
 	VMOVUPS      64(R8)(AX*8), X8
 	VFMADD231PS  X6, X8, X2
 	VFMADD231PS  X7, X8, X5
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  X8, X8, X8
@@ -3658,16 +3748,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx2PairsSum24x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward24x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum24x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3679,47 +3769,58 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Y0
-	VMOVUPS    32(R10), Y1
-	VMOVUPS    64(R10), Y2
-	VMOVUPS    (R10)(R11*1), Y3
-	VMOVUPS    32(R10)(R11*1), Y4
-	VMOVUPS    64(R10)(R11*1), Y5
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS 64(R10), Y2
+	VMOVUPS (R10)(R11*1), Y3
+	VMOVUPS 32(R10)(R11*1), Y4
+	VMOVUPS 64(R10)(R11*1), Y5
 
 loop:
 	MOVL         (R12), AX
@@ -3750,50 +3851,57 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Y0
-	VMOVUPS    32(DX), Y1
-	VMOVUPS    64(DX), Y2
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish24x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish24x32(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPS (AX), Y3
 	VMOVUPS 32(AX), Y4
 	VMOVUPS 64(AX), Y5
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPS (BX), Y6
-	VMOVUPS 32(BX), Y7
-	VMOVUPS 64(BX), Y8
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPS (DX), Y6
+	VMOVUPS 32(DX), Y7
+	VMOVUPS 64(DX), Y8
 	VADDPS  Y3, Y6, Y3
 	VADDPS  Y4, Y7, Y4
 	VADDPS  Y5, Y8, Y5
 
 alone:
 	VADDPS  Y3, Y0, Y3
-	VMOVUPS Y3, (BX)
+	VMOVUPS Y3, (DX)
 	VADDPS  Y4, Y1, Y4
-	VMOVUPS Y4, 32(BX)
+	VMOVUPS Y4, 32(DX)
 	VADDPS  Y5, Y2, Y5
-	VMOVUPS Y5, 64(BX)
+	VMOVUPS Y5, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -3835,13 +3943,13 @@ fresh:
 	VXORPS Y5, Y5, Y5
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3857,11 +3965,11 @@ loop:
 	VMOVUPS      64(R8)(AX*8), Y8
 	VFMADD231PS  Y6, Y8, Y2
 	VFMADD231PS  Y7, Y8, Y5
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  Y8, Y8, Y8
@@ -3886,17 +3994,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx2PairsSum32x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward32x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum32x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3909,49 +4017,60 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Y0
-	VMOVUPS    32(R10), Y1
-	VMOVUPS    64(R10), Y2
-	VMOVUPS    96(R10), Y3
-	VMOVUPS    (R10)(R11*1), Y4
-	VMOVUPS    32(R10)(R11*1), Y5
-	VMOVUPS    64(R10)(R11*1), Y6
-	VMOVUPS    96(R10)(R11*1), Y7
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS 64(R10), Y2
+	VMOVUPS 96(R10), Y3
+	VMOVUPS (R10)(R11*1), Y4
+	VMOVUPS 32(R10)(R11*1), Y5
+	VMOVUPS 64(R10)(R11*1), Y6
+	VMOVUPS 96(R10)(R11*1), Y7
 
 loop:
 	MOVL         (R12), AX
@@ -3986,40 +4105,47 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Y0
-	VMOVUPS    32(DX), Y1
-	VMOVUPS    64(DX), Y2
-	VMOVUPS    96(DX), Y3
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish32x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish32x32(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPS (AX), Y4
 	VMOVUPS 32(AX), Y5
 	VMOVUPS 64(AX), Y6
 	VMOVUPS 96(AX), Y7
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPS (BX), Y8
-	VMOVUPS 32(BX), Y9
-	VMOVUPS 64(BX), Y10
-	VMOVUPS 96(BX), Y11
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPS (DX), Y8
+	VMOVUPS 32(DX), Y9
+	VMOVUPS 64(DX), Y10
+	VMOVUPS 96(DX), Y11
 	VADDPS  Y4, Y8, Y4
 	VADDPS  Y5, Y9, Y5
 	VADDPS  Y6, Y10, Y6
@@ -4027,15 +4153,15 @@ add:
 
 alone:
 	VADDPS  Y4, Y0, Y4
-	VMOVUPS Y4, (BX)
+	VMOVUPS Y4, (DX)
 	VADDPS  Y5, Y1, Y5
-	VMOVUPS Y5, 32(BX)
+	VMOVUPS Y5, 32(DX)
 	VADDPS  Y6, Y2, Y6
-	VMOVUPS Y6, 64(BX)
+	VMOVUPS Y6, 64(DX)
 	VADDPS  Y7, Y3, Y7
-	VMOVUPS Y7, 96(BX)
+	VMOVUPS Y7, 96(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -4081,13 +4207,13 @@ fresh:
 	VXORPS Y7, Y7, Y7
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -4106,11 +4232,11 @@ loop:
 	VMOVUPS      96(R8)(AX*8), Y10
 	VFMADD231PS  Y8, Y10, Y3
 	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPS  Y8, Y8, Y8
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
@@ -4140,18 +4266,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward36x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx2PairsSum36x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward36x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum36x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS X4, X4, X4
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -4165,51 +4291,62 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x000000c0, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x000000c0, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Y0
-	VMOVUPS    32(R10), Y1
-	VMOVUPS    64(R10), Y2
-	VMOVUPS    96(R10), Y3
-	VMOVUPS    128(R10), X4
-	VMOVUPS    (R10)(R11*1), Y5
-	VMOVUPS    32(R10)(R11*1), Y6
-	VMOVUPS    64(R10)(R11*1), Y7
-	VMOVUPS    96(R10)(R11*1), Y8
-	VMOVUPS    128(R10)(R11*1), X9
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS 64(R10), Y2
+	VMOVUPS 96(R10), Y3
+	VMOVUPS 128(R10), X4
+	VMOVUPS (R10)(R11*1), Y5
+	VMOVUPS 32(R10)(R11*1), Y6
+	VMOVUPS 64(R10)(R11*1), Y7
+	VMOVUPS 96(R10)(R11*1), Y8
+	VMOVUPS 128(R10)(R11*1), X9
 
 loop:
 	MOVL         (R12), AX
@@ -4249,43 +4386,50 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Y0
-	VMOVUPS    32(DX), Y1
-	VMOVUPS    64(DX), Y2
-	VMOVUPS    96(DX), Y3
-	VMOVUPS    128(DX), X4
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish36x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish36x32(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+	VMOVUPS 128(DX), X4
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPS (AX), Y5
 	VMOVUPS 32(AX), Y6
 	VMOVUPS 64(AX), Y7
 	VMOVUPS 96(AX), Y8
 	VMOVUPS 128(AX), X9
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPS (BX), Y10
-	VMOVUPS 32(BX), Y11
-	VMOVUPS 64(BX), Y12
-	VMOVUPS 96(BX), Y13
-	VMOVUPS 128(BX), X14
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPS (DX), Y10
+	VMOVUPS 32(DX), Y11
+	VMOVUPS 64(DX), Y12
+	VMOVUPS 96(DX), Y13
+	VMOVUPS 128(DX), X14
 	VADDPS  Y5, Y10, Y5
 	VADDPS  Y6, Y11, Y6
 	VADDPS  Y7, Y12, Y7
@@ -4294,17 +4438,17 @@ add:
 
 alone:
 	VADDPS  Y5, Y0, Y5
-	VMOVUPS Y5, (BX)
+	VMOVUPS Y5, (DX)
 	VADDPS  Y6, Y1, Y6
-	VMOVUPS Y6, 32(BX)
+	VMOVUPS Y6, 32(DX)
 	VADDPS  Y7, Y2, Y7
-	VMOVUPS Y7, 64(BX)
+	VMOVUPS Y7, 64(DX)
 	VADDPS  Y8, Y3, Y8
-	VMOVUPS Y8, 96(BX)
+	VMOVUPS Y8, 96(DX)
 	VADDPS  X9, X4, X9
-	VMOVUPS X9, 128(BX)
+	VMOVUPS X9, 128(DX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -4354,13 +4498,13 @@ fresh:
 	VXORPS X9, X9, X9
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -4383,11 +4527,11 @@ loop:
 	VMOVUPS      128(R8)(AX*8), X12
 	VFMADD231PS  X10, X12, X4
 	VFMADD231PS  X11, X12, X9
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
 	VXORPS  Y12, Y12, Y12
@@ -4422,18 +4566,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx2PairsSum40x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward40x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum40x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -4447,51 +4591,62 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x000000c0, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x000000c0, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Y0
-	VMOVUPS    32(R10), Y1
-	VMOVUPS    64(R10), Y2
-	VMOVUPS    96(R10), Y3
-	VMOVUPS    128(R10), Y4
-	VMOVUPS    (R10)(R11*1), Y5
-	VMOVUPS    32(R10)(R11*1), Y6
-	VMOVUPS    64(R10)(R11*1), Y7
-	VMOVUPS    96(R10)(R11*1), Y8
-	VMOVUPS    128(R10)(R11*1), Y9
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS 64(R10), Y2
+	VMOVUPS 96(R10), Y3
+	VMOVUPS 128(R10), Y4
+	VMOVUPS (R10)(R11*1), Y5
+	VMOVUPS 32(R10)(R11*1), Y6
+	VMOVUPS 64(R10)(R11*1), Y7
+	VMOVUPS 96(R10)(R11*1), Y8
+	VMOVUPS 128(R10)(R11*1), Y9
 
 loop:
 	MOVL         (R12), AX
@@ -4531,43 +4686,50 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Y0
-	VMOVUPS    32(DX), Y1
-	VMOVUPS    64(DX), Y2
-	VMOVUPS    96(DX), Y3
-	VMOVUPS    128(DX), Y4
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish40x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish40x32(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+	VMOVUPS 128(DX), Y4
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPS (AX), Y5
 	VMOVUPS 32(AX), Y6
 	VMOVUPS 64(AX), Y7
 	VMOVUPS 96(AX), Y8
 	VMOVUPS 128(AX), Y9
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPS (BX), Y10
-	VMOVUPS 32(BX), Y11
-	VMOVUPS 64(BX), Y12
-	VMOVUPS 96(BX), Y13
-	VMOVUPS 128(BX), Y14
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPS (DX), Y10
+	VMOVUPS 32(DX), Y11
+	VMOVUPS 64(DX), Y12
+	VMOVUPS 96(DX), Y13
+	VMOVUPS 128(DX), Y14
 	VADDPS  Y5, Y10, Y5
 	VADDPS  Y6, Y11, Y6
 	VADDPS  Y7, Y12, Y7
@@ -4576,17 +4738,17 @@ add:
 
 alone:
 	VADDPS  Y5, Y0, Y5
-	VMOVUPS Y5, (BX)
+	VMOVUPS Y5, (DX)
 	VADDPS  Y6, Y1, Y6
-	VMOVUPS Y6, 32(BX)
+	VMOVUPS Y6, 32(DX)
 	VADDPS  Y7, Y2, Y7
-	VMOVUPS Y7, 64(BX)
+	VMOVUPS Y7, 64(DX)
 	VADDPS  Y8, Y3, Y8
-	VMOVUPS Y8, 96(BX)
+	VMOVUPS Y8, 96(DX)
 	VADDPS  Y9, Y4, Y9
-	VMOVUPS Y9, 128(BX)
+	VMOVUPS Y9, 128(DX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -4636,13 +4798,13 @@ fresh:
 	VXORPS Y9, Y9, Y9
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -4665,11 +4827,11 @@ loop:
 	VMOVUPS      128(R8)(AX*8), Y12
 	VFMADD231PS  Y10, Y12, Y4
 	VFMADD231PS  Y11, Y12, Y9
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
 	VXORPS  Y12, Y12, Y12
@@ -8001,14 +8163,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward2x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx2PairsSum2x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward2x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum2x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPD X0, X0, X0
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -8018,43 +8180,54 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000010, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000010, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), X0
-	VMOVUPD    (R10)(R11*1), X1
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPD (R10), X0
+	VMOVUPD (R10)(R11*1), X1
 
 loop:
 	MOVL        (R12), AX
@@ -8077,38 +8250,45 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), X0
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish2x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish2x64(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), X0
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPD (AX), X1
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPD (BX), X2
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPD (DX), X2
 	VADDPD  X1, X2, X1
 
 alone:
 	VADDPD  X1, X0, X1
-	VMOVUPD X1, (BX)
+	VMOVUPD X1, (DX)
 	ADDQ    $0x00000010, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -8142,13 +8322,13 @@ fresh:
 	VXORPD X1, X1, X1
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL        (R10)(R12*4), AX
+loop0:
+	MOVL        (R10)(R11*4), AX
 	MOVBLZX     AL, CX
 	MOVBLZX     AH, DX
 	SHRL        $0x10, AX
@@ -8158,11 +8338,11 @@ loop:
 	VMOVUPD     (R8)(AX*8), X4
 	VFMADD231PD X2, X4, X0
 	VFMADD231PD X3, X4, X1
-	INCQ        R12
-	CMPQ        R12, R11
-	JNE         loop
+	INCQ        R11
+	CMPQ        R11, R12
+	JNE         loop0
 
-store:
+summed0:
 	VXORPD  X2, X2, X2
 	MOVQ    (BX), AX
 	VADDPD  X0, X2, X0
@@ -8177,14 +8357,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx2PairsSum4x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward4x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum4x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPD Y0, Y0, Y0
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -8194,43 +8374,54 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000020, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000020, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Y0
-	VMOVUPD    (R10)(R11*1), Y1
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPD (R10), Y0
+	VMOVUPD (R10)(R11*1), Y1
 
 loop:
 	MOVL         (R12), AX
@@ -8253,38 +8444,45 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Y0
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish4x64(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Y0
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPD (AX), Y1
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPD (BX), Y2
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPD (DX), Y2
 	VADDPD  Y1, Y2, Y1
 
 alone:
 	VADDPD  Y1, Y0, Y1
-	VMOVUPD Y1, (BX)
+	VMOVUPD Y1, (DX)
 	ADDQ    $0x00000020, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -8318,13 +8516,13 @@ fresh:
 	VXORPD Y1, Y1, Y1
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -8334,11 +8532,11 @@ loop:
 	VMOVUPD      (R8)(AX*8), Y4
 	VFMADD231PD  Y2, Y4, Y0
 	VFMADD231PD  Y3, Y4, Y1
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPD  Y2, Y2, Y2
 	MOVQ    (BX), AX
 	VADDPD  Y0, Y2, Y0
@@ -8353,15 +8551,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward6x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx2PairsSum6x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward6x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum6x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -8372,45 +8570,56 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000040, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000040, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Y0
-	VMOVUPD    32(R10), X1
-	VMOVUPD    (R10)(R11*1), Y2
-	VMOVUPD    32(R10)(R11*1), X3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPD (R10), Y0
+	VMOVUPD 32(R10), X1
+	VMOVUPD (R10)(R11*1), Y2
+	VMOVUPD 32(R10)(R11*1), X3
 
 loop:
 	MOVL         (R12), AX
@@ -8437,44 +8646,51 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Y0
-	VMOVUPD    32(DX), X1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish6x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish6x64(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Y0
+	VMOVUPD 32(DX), X1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPD (AX), Y2
 	VMOVUPD 32(AX), X3
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPD (BX), Y4
-	VMOVUPD 32(BX), X5
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPD (DX), Y4
+	VMOVUPD 32(DX), X5
 	VADDPD  Y2, Y4, Y2
 	VADDPD  X3, X5, X3
 
 alone:
 	VADDPD  Y2, Y0, Y2
-	VMOVUPD Y2, (BX)
+	VMOVUPD Y2, (DX)
 	VADDPD  X3, X1, X3
-	VMOVUPD X3, 32(BX)
+	VMOVUPD X3, 32(DX)
 	ADDQ    $0x00000040, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -8512,13 +8728,13 @@ fresh:
 	VXORPD X3, X3, X3
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -8531,11 +8747,11 @@ loop:
 	VMOVUPD      32(R8)(AX*8), X6
 	VFMADD231PD  X4, X6, X1
 	VFMADD231PD  X5, X6, X3
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPD  Y4, Y4, Y4
 	VXORPD  X5, X5, X5
 	MOVQ    (BX), AX
@@ -8555,15 +8771,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx2PairsSum8x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward8x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum8x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -8574,45 +8790,56 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000040, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000040, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Y0
-	VMOVUPD    32(R10), Y1
-	VMOVUPD    (R10)(R11*1), Y2
-	VMOVUPD    32(R10)(R11*1), Y3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPD (R10), Y0
+	VMOVUPD 32(R10), Y1
+	VMOVUPD (R10)(R11*1), Y2
+	VMOVUPD 32(R10)(R11*1), Y3
 
 loop:
 	MOVL         (R12), AX
@@ -8639,44 +8866,51 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Y0
-	VMOVUPD    32(DX), Y1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish8x64(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Y0
+	VMOVUPD 32(DX), Y1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPD (AX), Y2
 	VMOVUPD 32(AX), Y3
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPD (BX), Y4
-	VMOVUPD 32(BX), Y5
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPD (DX), Y4
+	VMOVUPD 32(DX), Y5
 	VADDPD  Y2, Y4, Y2
 	VADDPD  Y3, Y5, Y3
 
 alone:
 	VADDPD  Y2, Y0, Y2
-	VMOVUPD Y2, (BX)
+	VMOVUPD Y2, (DX)
 	VADDPD  Y3, Y1, Y3
-	VMOVUPD Y3, 32(BX)
+	VMOVUPD Y3, 32(DX)
 	ADDQ    $0x00000040, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -8714,13 +8948,13 @@ fresh:
 	VXORPD Y3, Y3, Y3
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -8733,11 +8967,11 @@ loop:
 	VMOVUPD      32(R8)(AX*8), Y6
 	VFMADD231PD  Y4, Y6, Y1
 	VFMADD231PD  Y5, Y6, Y3
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPD  Y4, Y4, Y4
 	VXORPD  Y5, Y5, Y5
 	MOVQ    (BX), AX
@@ -8757,16 +8991,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx2PairsSum10x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward10x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum10x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -8778,47 +9012,58 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Y0
-	VMOVUPD    32(R10), Y1
-	VMOVUPD    64(R10), X2
-	VMOVUPD    (R10)(R11*1), Y3
-	VMOVUPD    32(R10)(R11*1), Y4
-	VMOVUPD    64(R10)(R11*1), X5
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPD (R10), Y0
+	VMOVUPD 32(R10), Y1
+	VMOVUPD 64(R10), X2
+	VMOVUPD (R10)(R11*1), Y3
+	VMOVUPD 32(R10)(R11*1), Y4
+	VMOVUPD 64(R10)(R11*1), X5
 
 loop:
 	MOVL         (R12), AX
@@ -8849,50 +9094,57 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Y0
-	VMOVUPD    32(DX), Y1
-	VMOVUPD    64(DX), X2
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish10x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish10x64(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Y0
+	VMOVUPD 32(DX), Y1
+	VMOVUPD 64(DX), X2
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPD (AX), Y3
 	VMOVUPD 32(AX), Y4
 	VMOVUPD 64(AX), X5
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPD (BX), Y6
-	VMOVUPD 32(BX), Y7
-	VMOVUPD 64(BX), X8
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPD (DX), Y6
+	VMOVUPD 32(DX), Y7
+	VMOVUPD 64(DX), X8
 	VADDPD  Y3, Y6, Y3
 	VADDPD  Y4, Y7, Y4
 	VADDPD  X5, X8, X5
 
 alone:
 	VADDPD  Y3, Y0, Y3
-	VMOVUPD Y3, (BX)
+	VMOVUPD Y3, (DX)
 	VADDPD  Y4, Y1, Y4
-	VMOVUPD Y4, 32(BX)
+	VMOVUPD Y4, 32(DX)
 	VADDPD  X5, X2, X5
-	VMOVUPD X5, 64(BX)
+	VMOVUPD X5, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -8934,13 +9186,13 @@ fresh:
 	VXORPD X5, X5, X5
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -8956,11 +9208,11 @@ loop:
 	VMOVUPD      64(R8)(AX*8), X8
 	VFMADD231PD  X6, X8, X2
 	VFMADD231PD  X7, X8, X5
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPD  Y6, Y6, Y6
 	VXORPD  Y7, Y7, Y7
 	VXORPD  X8, X8, X8
@@ -8985,16 +9237,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx2PairsSum12x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward12x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum12x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -9006,47 +9258,58 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Y0
-	VMOVUPD    32(R10), Y1
-	VMOVUPD    64(R10), Y2
-	VMOVUPD    (R10)(R11*1), Y3
-	VMOVUPD    32(R10)(R11*1), Y4
-	VMOVUPD    64(R10)(R11*1), Y5
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPD (R10), Y0
+	VMOVUPD 32(R10), Y1
+	VMOVUPD 64(R10), Y2
+	VMOVUPD (R10)(R11*1), Y3
+	VMOVUPD 32(R10)(R11*1), Y4
+	VMOVUPD 64(R10)(R11*1), Y5
 
 loop:
 	MOVL         (R12), AX
@@ -9077,50 +9340,57 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Y0
-	VMOVUPD    32(DX), Y1
-	VMOVUPD    64(DX), Y2
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish12x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish12x64(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Y0
+	VMOVUPD 32(DX), Y1
+	VMOVUPD 64(DX), Y2
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPD (AX), Y3
 	VMOVUPD 32(AX), Y4
 	VMOVUPD 64(AX), Y5
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPD (BX), Y6
-	VMOVUPD 32(BX), Y7
-	VMOVUPD 64(BX), Y8
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPD (DX), Y6
+	VMOVUPD 32(DX), Y7
+	VMOVUPD 64(DX), Y8
 	VADDPD  Y3, Y6, Y3
 	VADDPD  Y4, Y7, Y4
 	VADDPD  Y5, Y8, Y5
 
 alone:
 	VADDPD  Y3, Y0, Y3
-	VMOVUPD Y3, (BX)
+	VMOVUPD Y3, (DX)
 	VADDPD  Y4, Y1, Y4
-	VMOVUPD Y4, 32(BX)
+	VMOVUPD Y4, 32(DX)
 	VADDPD  Y5, Y2, Y5
-	VMOVUPD Y5, 64(BX)
+	VMOVUPD Y5, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -9162,13 +9432,13 @@ fresh:
 	VXORPD Y5, Y5, Y5
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -9184,11 +9454,11 @@ loop:
 	VMOVUPD      64(R8)(AX*8), Y8
 	VFMADD231PD  Y6, Y8, Y2
 	VFMADD231PD  Y7, Y8, Y5
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPD  Y6, Y6, Y6
 	VXORPD  Y7, Y7, Y7
 	VXORPD  Y8, Y8, Y8
@@ -9213,17 +9483,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx2PairsSum16x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward16x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum16x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -9236,49 +9506,60 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Y0
-	VMOVUPD    32(R10), Y1
-	VMOVUPD    64(R10), Y2
-	VMOVUPD    96(R10), Y3
-	VMOVUPD    (R10)(R11*1), Y4
-	VMOVUPD    32(R10)(R11*1), Y5
-	VMOVUPD    64(R10)(R11*1), Y6
-	VMOVUPD    96(R10)(R11*1), Y7
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPD (R10), Y0
+	VMOVUPD 32(R10), Y1
+	VMOVUPD 64(R10), Y2
+	VMOVUPD 96(R10), Y3
+	VMOVUPD (R10)(R11*1), Y4
+	VMOVUPD 32(R10)(R11*1), Y5
+	VMOVUPD 64(R10)(R11*1), Y6
+	VMOVUPD 96(R10)(R11*1), Y7
 
 loop:
 	MOVL         (R12), AX
@@ -9313,40 +9594,47 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Y0
-	VMOVUPD    32(DX), Y1
-	VMOVUPD    64(DX), Y2
-	VMOVUPD    96(DX), Y3
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish16x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish16x64(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Y0
+	VMOVUPD 32(DX), Y1
+	VMOVUPD 64(DX), Y2
+	VMOVUPD 96(DX), Y3
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPD (AX), Y4
 	VMOVUPD 32(AX), Y5
 	VMOVUPD 64(AX), Y6
 	VMOVUPD 96(AX), Y7
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPD (BX), Y8
-	VMOVUPD 32(BX), Y9
-	VMOVUPD 64(BX), Y10
-	VMOVUPD 96(BX), Y11
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPD (DX), Y8
+	VMOVUPD 32(DX), Y9
+	VMOVUPD 64(DX), Y10
+	VMOVUPD 96(DX), Y11
 	VADDPD  Y4, Y8, Y4
 	VADDPD  Y5, Y9, Y5
 	VADDPD  Y6, Y10, Y6
@@ -9354,15 +9642,15 @@ add:
 
 alone:
 	VADDPD  Y4, Y0, Y4
-	VMOVUPD Y4, (BX)
+	VMOVUPD Y4, (DX)
 	VADDPD  Y5, Y1, Y5
-	VMOVUPD Y5, 32(BX)
+	VMOVUPD Y5, 32(DX)
 	VADDPD  Y6, Y2, Y6
-	VMOVUPD Y6, 64(BX)
+	VMOVUPD Y6, 64(DX)
 	VADDPD  Y7, Y3, Y7
-	VMOVUPD Y7, 96(BX)
+	VMOVUPD Y7, 96(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -9408,13 +9696,13 @@ fresh:
 	VXORPD Y7, Y7, Y7
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -9433,11 +9721,11 @@ loop:
 	VMOVUPD      96(R8)(AX*8), Y10
 	VFMADD231PD  Y8, Y10, Y3
 	VFMADD231PD  Y9, Y10, Y7
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPD  Y8, Y8, Y8
 	VXORPD  Y9, Y9, Y9
 	VXORPD  Y10, Y10, Y10
@@ -9467,18 +9755,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward18x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx2PairsSum18x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward18x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum18x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD X4, X4, X4
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -9492,51 +9780,62 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x000000c0, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x000000c0, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Y0
-	VMOVUPD    32(R10), Y1
-	VMOVUPD    64(R10), Y2
-	VMOVUPD    96(R10), Y3
-	VMOVUPD    128(R10), X4
-	VMOVUPD    (R10)(R11*1), Y5
-	VMOVUPD    32(R10)(R11*1), Y6
-	VMOVUPD    64(R10)(R11*1), Y7
-	VMOVUPD    96(R10)(R11*1), Y8
-	VMOVUPD    128(R10)(R11*1), X9
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPD (R10), Y0
+	VMOVUPD 32(R10), Y1
+	VMOVUPD 64(R10), Y2
+	VMOVUPD 96(R10), Y3
+	VMOVUPD 128(R10), X4
+	VMOVUPD (R10)(R11*1), Y5
+	VMOVUPD 32(R10)(R11*1), Y6
+	VMOVUPD 64(R10)(R11*1), Y7
+	VMOVUPD 96(R10)(R11*1), Y8
+	VMOVUPD 128(R10)(R11*1), X9
 
 loop:
 	MOVL         (R12), AX
@@ -9576,43 +9875,50 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Y0
-	VMOVUPD    32(DX), Y1
-	VMOVUPD    64(DX), Y2
-	VMOVUPD    96(DX), Y3
-	VMOVUPD    128(DX), X4
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish18x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish18x64(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Y0
+	VMOVUPD 32(DX), Y1
+	VMOVUPD 64(DX), Y2
+	VMOVUPD 96(DX), Y3
+	VMOVUPD 128(DX), X4
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPD (AX), Y5
 	VMOVUPD 32(AX), Y6
 	VMOVUPD 64(AX), Y7
 	VMOVUPD 96(AX), Y8
 	VMOVUPD 128(AX), X9
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPD (BX), Y10
-	VMOVUPD 32(BX), Y11
-	VMOVUPD 64(BX), Y12
-	VMOVUPD 96(BX), Y13
-	VMOVUPD 128(BX), X14
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPD (DX), Y10
+	VMOVUPD 32(DX), Y11
+	VMOVUPD 64(DX), Y12
+	VMOVUPD 96(DX), Y13
+	VMOVUPD 128(DX), X14
 	VADDPD  Y5, Y10, Y5
 	VADDPD  Y6, Y11, Y6
 	VADDPD  Y7, Y12, Y7
@@ -9621,17 +9927,17 @@ add:
 
 alone:
 	VADDPD  Y5, Y0, Y5
-	VMOVUPD Y5, (BX)
+	VMOVUPD Y5, (DX)
 	VADDPD  Y6, Y1, Y6
-	VMOVUPD Y6, 32(BX)
+	VMOVUPD Y6, 32(DX)
 	VADDPD  Y7, Y2, Y7
-	VMOVUPD Y7, 64(BX)
+	VMOVUPD Y7, 64(DX)
 	VADDPD  Y8, Y3, Y8
-	VMOVUPD Y8, 96(BX)
+	VMOVUPD Y8, 96(DX)
 	VADDPD  X9, X4, X9
-	VMOVUPD X9, 128(BX)
+	VMOVUPD X9, 128(DX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -9681,13 +9987,13 @@ fresh:
 	VXORPD X9, X9, X9
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -9710,11 +10016,11 @@ loop:
 	VMOVUPD      128(R8)(AX*8), X12
 	VFMADD231PD  X10, X12, X4
 	VFMADD231PD  X11, X12, X9
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPD  Y10, Y10, Y10
 	VXORPD  Y11, Y11, Y11
 	VXORPD  Y12, Y12, Y12
@@ -9749,18 +10055,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx2PairsSum20x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·avx2PairsForward20x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx2PairsSum20x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -9774,51 +10080,62 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x000000c0, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x000000c0, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Y0
-	VMOVUPD    32(R10), Y1
-	VMOVUPD    64(R10), Y2
-	VMOVUPD    96(R10), Y3
-	VMOVUPD    128(R10), Y4
-	VMOVUPD    (R10)(R11*1), Y5
-	VMOVUPD    32(R10)(R11*1), Y6
-	VMOVUPD    64(R10)(R11*1), Y7
-	VMOVUPD    96(R10)(R11*1), Y8
-	VMOVUPD    128(R10)(R11*1), Y9
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ    ahead+88(FP), AX
+	IMUL3Q  $0x00000200, R9, DX
+	ADDQ    AX, DX
+	LEAQ    64(R15), CX
+	CMPQ    R14, DX
+	CMOVQEQ CX, R15
+	CMOVQEQ AX, R14
+	MOVLQSX (R8), R12
+	MOVLQSX (R8)(R9*4), R13
+	ADDQ    $0x08, R8
+	LEAQ    (DI)(R12*4), R12
+	LEAQ    (DI)(R13*4), R13
+	CMPQ    R12, R13
+	JEQ     skip
+	VMOVUPD (R10), Y0
+	VMOVUPD 32(R10), Y1
+	VMOVUPD 64(R10), Y2
+	VMOVUPD 96(R10), Y3
+	VMOVUPD 128(R10), Y4
+	VMOVUPD (R10)(R11*1), Y5
+	VMOVUPD 32(R10)(R11*1), Y6
+	VMOVUPD 64(R10)(R11*1), Y7
+	VMOVUPD 96(R10)(R11*1), Y8
+	VMOVUPD 128(R10)(R11*1), Y9
 
 loop:
 	MOVL         (R12), AX
@@ -9858,43 +10175,50 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Y0
-	VMOVUPD    32(DX), Y1
-	VMOVUPD    64(DX), Y2
-	VMOVUPD    96(DX), Y3
-	VMOVUPD    128(DX), Y4
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx2PairsFinish20x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX
+TEXT ·avx2PairsFinish20x64(SB), NOSPLIT, $0-56
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Y0
+	VMOVUPD 32(DX), Y1
+	VMOVUPD 64(DX), Y2
+	VMOVUPD 96(DX), Y3
+	VMOVUPD 128(DX), Y4
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ    $0x01, DX
+	SUBQ    $0x01, BX
 	JLT     added
 	VMOVUPD (AX), Y5
 	VMOVUPD 32(AX), Y6
 	VMOVUPD 64(AX), Y7
 	VMOVUPD 96(AX), Y8
 	VMOVUPD 128(AX), Y9
-	CMPQ    CX, $0x00
-	JEQ     alone
-	VMOVUPD (BX), Y10
-	VMOVUPD 32(BX), Y11
-	VMOVUPD 64(BX), Y12
-	VMOVUPD 96(BX), Y13
-	VMOVUPD 128(BX), Y14
+	TESTQ   CX, CX
+	JZ      alone
+	VMOVUPD (DX), Y10
+	VMOVUPD 32(DX), Y11
+	VMOVUPD 64(DX), Y12
+	VMOVUPD 96(DX), Y13
+	VMOVUPD 128(DX), Y14
 	VADDPD  Y5, Y10, Y5
 	VADDPD  Y6, Y11, Y6
 	VADDPD  Y7, Y12, Y7
@@ -9903,17 +10227,17 @@ add:
 
 alone:
 	VADDPD  Y5, Y0, Y5
-	VMOVUPD Y5, (BX)
+	VMOVUPD Y5, (DX)
 	VADDPD  Y6, Y1, Y6
-	VMOVUPD Y6, 32(BX)
+	VMOVUPD Y6, 32(DX)
 	VADDPD  Y7, Y2, Y7
-	VMOVUPD Y7, 64(BX)
+	VMOVUPD Y7, 64(DX)
 	VADDPD  Y8, Y3, Y8
-	VMOVUPD Y8, 96(BX)
+	VMOVUPD Y8, 96(DX)
 	VADDPD  Y9, Y4, Y9
-	VMOVUPD Y9, 128(BX)
+	VMOVUPD Y9, 128(DX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -9963,13 +10287,13 @@ fresh:
 	VXORPD Y9, Y9, Y9
 
 begun:
-	MOVQ  24(BX), R11
-	XORQ  R12, R12
-	TESTQ R11, R11
-	JZ    store
+	XORQ R11, R11
+	MOVQ 24(BX), R12
+	CMPQ R11, R12
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R12*4), AX
+loop0:
+	MOVL         (R10)(R11*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -9992,11 +10316,11 @@ loop:
 	VMOVUPD      128(R8)(AX*8), Y12
 	VFMADD231PD  Y10, Y12, Y4
 	VFMADD231PD  Y11, Y12, Y9
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loop0
 
-store:
+summed0:
 	VXORPD  Y10, Y10, Y10
 	VXORPD  Y11, Y11, Y11
 	VXORPD  Y12, Y12, Y12
@@ -10596,13 +10920,12 @@ done:
 	RET
 
 // func avx2JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
-// Requires: AVX, AVX2
+// Requires: AVX
 TEXT ·avx2JoinLists(SB), NOSPLIT, $0-56
-	MOVQ  to+0(FP), AX
-	MOVQ  pairs+8(FP), CX
-	MOVQ  order+16(FP), DX
-	MOVQ  count+32(FP), BX
-	VPXOR Y0, Y0, Y0
+	MOVQ to+0(FP), AX
+	MOVQ pairs+8(FP), CX
+	MOVQ order+16(FP), DX
+	MOVQ count+32(FP), BX
 
 next:
 	SUBQ    $0x01, BX
@@ -10611,50 +10934,38 @@ next:
 	MOVLQSX (DX), SI
 	ADDQ    DI, SI
 	MOVQ    AX, 16(CX)
-	MOVQ    blocks+40(FP), R8
-	MOVQ    parts+48(FP), R9
-	MOVQ    AX, R10
-	MOVQ    24(CX), DI
-	LEAQ    (AX)(DI*4), AX
+	MOVQ    blocks+40(FP), DI
+	MOVQ    parts+48(FP), R8
 
 blocks:
-	SUBQ    $0x01, R9
+	SUBQ    $0x01, R8
 	JLT     joined
-	MOVQ    24(R8), R12
-	MOVLQSX (R12)(SI*4), DI
-	MOVLQSX 4(R12)(SI*4), R11
-	MOVQ    (R8), R12
-	SUBQ    DI, R11
-	LEAQ    (R12)(DI*4), DI
-	LEAQ    (R10)(R11*4), R11
+	MOVQ    24(DI), R11
+	MOVLQSX (R11)(SI*8), R9
+	MOVLQSX 8(R11)(SI*8), R10
+	MOVQ    (DI), R11
+	SUBQ    R9, R10
+	LEAQ    (R11)(R9*4), R9
+	LEAQ    (AX)(R10*4), R10
 
 copies:
-	VMOVDQU (DI), Y1
-	VMOVDQU Y1, (R10)
-	VMOVDQU 32(DI), Y1
-	VMOVDQU Y1, 32(R10)
-	VMOVDQU 64(DI), Y1
-	VMOVDQU Y1, 64(R10)
-	VMOVDQU 96(DI), Y1
-	VMOVDQU Y1, 96(R10)
-	ADDQ    $0x00000080, DI
-	ADDQ    $0x00000080, R10
-	CMPQ    R10, R11
+	VMOVDQU (R9), Y0
+	VMOVDQU Y0, (AX)
+	VMOVDQU 32(R9), Y0
+	VMOVDQU Y0, 32(AX)
+	VMOVDQU 64(R9), Y0
+	VMOVDQU Y0, 64(AX)
+	VMOVDQU 96(R9), Y0
+	VMOVDQU Y0, 96(AX)
+	ADDQ    $0x00000080, R9
+	ADDQ    $0x00000080, AX
+	CMPQ    AX, R10
 	JLT     copies
-	MOVQ    R11, R10
-	ADDQ    $0x30, R8
+	MOVQ    R10, AX
+	ADDQ    $0x30, DI
 	JMP     blocks
 
 joined:
-zeros:
-	CMPQ    R10, AX
-	JGE     zeroed
-	VMOVDQU Y0, (R10)
-	VMOVDQU Y0, 32(R10)
-	ADDQ    $0x40, R10
-	JMP     zeros
-
-zeroed:
 	ADDQ $0x04, DX
 	ADDQ $0x20, CX
 	JMP  next
@@ -11101,812 +11412,1620 @@ DATA avx2Places<>+30(SB)/1, $0x00
 DATA avx2Places<>+31(SB)/1, $0x00
 GLOBL avx2Places<>(SB), RODATA|NOPTR, $32
 
-// func avx2ListPairs(entries *uint32, starts *int32, images **byte, first int, n int)
+// func avx2ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, sides int, n int)
 // Requires: AVX, AVX2, POPCNT
-TEXT ·avx2ListPairs(SB), $512-40
+TEXT ·avx2ListPairs(SB), $1088-56
 	MOVQ         entries+0(FP), AX
 	MOVQ         starts+8(FP), CX
-	MOVQ         images+16(FP), DX
-	LEAQ         avx2Fronts<>+0(SB), BX
+	LEAQ         avx2Fronts<>+0(SB), DX
 	VPXOR        Y0, Y0, Y0
-	MOVQ         first+24(FP), SI
-	SHLQ         $0x10, SI
-	VMOVQ        SI, X1
+	MOVQ         first+24(FP), BX
+	SHLQ         $0x10, BX
+	VMOVQ        BX, X1
 	VPBROADCASTD X1, Y1
-	MOVQ         n+32(FP), SI
-	MOVLQSX      (CX), DI
-	LEAQ         (AX)(DI*4), DI
-	XORQ         R8, R8
+	MOVQ         second+32(FP), BX
+	SHLQ         $0x10, BX
+	VMOVQ        BX, X2
+	VPBROADCASTD X2, Y2
+	LEAQ         (SP), BX
+	ADDQ         $0x3f, BX
+	ANDQ         $-64, BX
+	MOVLQSX      (CX), SI
+	LEAQ         (AX)(SI*4), SI
+	XORQ         DI, DI
 
 loop:
-	CMPQ       R8, SI
+	CMPQ       DI, n+48(FP)
 	JGE        done
-	MOVQ       (DX), R9
-	VMOVQ      (R9)(R8*1), X2
-	MOVQ       64(DX), R9
-	VMOVQ      (R9)(R8*1), X3
-	VPUNPCKLBW X3, X2, X2
-	MOVQ       8(DX), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       72(DX), R9
-	VMOVQ      (R9)(R8*1), X4
+	MOVQ       images+16(FP), R9
+	MOVQ       (R9), R8
+	VMOVQ      (R8)(DI*1), X3
+	MOVQ       64(R9), R8
+	VMOVQ      (R8)(DI*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       16(DX), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       80(DX), R9
-	VMOVQ      (R9)(R8*1), X5
+	MOVQ       8(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	MOVQ       72(R9), R8
+	VMOVQ      (R8)(DI*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       24(DX), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       88(DX), R9
-	VMOVQ      (R9)(R8*1), X6
+	MOVQ       16(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	MOVQ       80(R9), R8
+	VMOVQ      (R8)(DI*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       32(DX), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       96(DX), R9
-	VMOVQ      (R9)(R8*1), X7
+	MOVQ       24(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	MOVQ       88(R9), R8
+	VMOVQ      (R8)(DI*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       40(DX), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       104(DX), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       32(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	MOVQ       96(R9), R8
+	VMOVQ      (R8)(DI*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       48(DX), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       112(DX), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       40(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	MOVQ       104(R9), R8
+	VMOVQ      (R8)(DI*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       56(DX), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       120(DX), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       48(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	MOVQ       112(R9), R8
+	VMOVQ      (R8)(DI*1), X10
 	VPUNPCKLBW X10, X9, X9
-	VPUNPCKHBW X6, X2, X10
-	VPUNPCKLBW X6, X2, X2
-	VPUNPCKHBW X7, X3, X6
+	MOVQ       56(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	MOVQ       120(R9), R8
+	VMOVQ      (R8)(DI*1), X11
+	VPUNPCKLBW X11, X10, X10
+	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
 	VPUNPCKHBW X8, X4, X7
 	VPUNPCKLBW X8, X4, X4
 	VPUNPCKHBW X9, X5, X8
 	VPUNPCKLBW X9, X5, X5
-	VPUNPCKHBW X4, X2, X9
-	VPUNPCKLBW X4, X2, X2
-	VPUNPCKHBW X7, X10, X4
-	VPUNPCKLBW X7, X10, X10
-	VPUNPCKHBW X5, X3, X7
+	VPUNPCKHBW X10, X6, X9
+	VPUNPCKLBW X10, X6, X6
+	VPUNPCKHBW X5, X3, X10
 	VPUNPCKLBW X5, X3, X3
-	VPUNPCKHBW X8, X6, X5
-	VPUNPCKLBW X8, X6, X6
-	VPUNPCKHBW X3, X2, X8
-	VPUNPCKLBW X3, X2, X2
-	VPUNPCKHBW X7, X9, X3
-	VPUNPCKLBW X7, X9, X9
-	VPUNPCKHBW X6, X10, X7
-	VPUNPCKLBW X6, X10, X10
-	VPUNPCKHBW X5, X4, X6
-	VPUNPCKLBW X5, X4, X4
-	VMOVDQU    X2, (SP)
-	VMOVDQU    X8, 64(SP)
-	VMOVDQU    X9, 128(SP)
-	VMOVDQU    X3, 192(SP)
-	VMOVDQU    X10, 256(SP)
-	VMOVDQU    X7, 320(SP)
-	VMOVDQU    X4, 384(SP)
-	VMOVDQU    X6, 448(SP)
-	MOVQ       128(DX), R9
-	VMOVQ      (R9)(R8*1), X2
-	MOVQ       192(DX), R9
-	VMOVQ      (R9)(R8*1), X3
-	VPUNPCKLBW X3, X2, X2
-	MOVQ       136(DX), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       200(DX), R9
-	VMOVQ      (R9)(R8*1), X4
+	VPUNPCKHBW X8, X11, X5
+	VPUNPCKLBW X8, X11, X11
+	VPUNPCKHBW X6, X4, X8
+	VPUNPCKLBW X6, X4, X4
+	VPUNPCKHBW X9, X7, X6
+	VPUNPCKLBW X9, X7, X7
+	VPUNPCKHBW X4, X3, X9
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       144(DX), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       208(DX), R9
-	VMOVQ      (R9)(R8*1), X5
-	VPUNPCKLBW X5, X4, X4
-	MOVQ       152(DX), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       216(DX), R9
-	VMOVQ      (R9)(R8*1), X6
+	VPUNPCKHBW X8, X10, X4
+	VPUNPCKLBW X8, X10, X10
+	VPUNPCKHBW X7, X11, X8
+	VPUNPCKLBW X7, X11, X11
+	VPUNPCKHBW X6, X5, X7
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       160(DX), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       224(DX), R9
-	VMOVQ      (R9)(R8*1), X7
+	VMOVDQU    X3, (BX)
+	VMOVDQU    X9, 64(BX)
+	VMOVDQU    X10, 128(BX)
+	VMOVDQU    X4, 192(BX)
+	VMOVDQU    X11, 256(BX)
+	VMOVDQU    X8, 320(BX)
+	VMOVDQU    X5, 384(BX)
+	VMOVDQU    X7, 448(BX)
+	MOVQ       128(R9), R8
+	VMOVQ      (R8)(DI*1), X3
+	MOVQ       192(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       136(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	MOVQ       200(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       144(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	MOVQ       208(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       152(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	MOVQ       216(R9), R8
+	VMOVQ      (R8)(DI*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       168(DX), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       232(DX), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       160(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	MOVQ       224(R9), R8
+	VMOVQ      (R8)(DI*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       176(DX), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       240(DX), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       168(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	MOVQ       232(R9), R8
+	VMOVQ      (R8)(DI*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       184(DX), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       248(DX), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       176(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	MOVQ       240(R9), R8
+	VMOVQ      (R8)(DI*1), X10
 	VPUNPCKLBW X10, X9, X9
-	VPUNPCKHBW X6, X2, X10
-	VPUNPCKLBW X6, X2, X2
-	VPUNPCKHBW X7, X3, X6
+	MOVQ       184(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	MOVQ       248(R9), R8
+	VMOVQ      (R8)(DI*1), X11
+	VPUNPCKLBW X11, X10, X10
+	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
 	VPUNPCKHBW X8, X4, X7
 	VPUNPCKLBW X8, X4, X4
 	VPUNPCKHBW X9, X5, X8
 	VPUNPCKLBW X9, X5, X5
-	VPUNPCKHBW X4, X2, X9
-	VPUNPCKLBW X4, X2, X2
-	VPUNPCKHBW X7, X10, X4
-	VPUNPCKLBW X7, X10, X10
-	VPUNPCKHBW X5, X3, X7
+	VPUNPCKHBW X10, X6, X9
+	VPUNPCKLBW X10, X6, X6
+	VPUNPCKHBW X5, X3, X10
 	VPUNPCKLBW X5, X3, X3
-	VPUNPCKHBW X8, X6, X5
-	VPUNPCKLBW X8, X6, X6
-	VPUNPCKHBW X3, X2, X8
-	VPUNPCKLBW X3, X2, X2
-	VPUNPCKHBW X7, X9, X3
-	VPUNPCKLBW X7, X9, X9
-	VPUNPCKHBW X6, X10, X7
-	VPUNPCKLBW X6, X10, X10
-	VPUNPCKHBW X5, X4, X6
-	VPUNPCKLBW X5, X4, X4
-	VMOVDQU    X2, 16(SP)
-	VMOVDQU    X8, 80(SP)
-	VMOVDQU    X9, 144(SP)
-	VMOVDQU    X3, 208(SP)
-	VMOVDQU    X10, 272(SP)
-	VMOVDQU    X7, 336(SP)
-	VMOVDQU    X4, 400(SP)
-	VMOVDQU    X6, 464(SP)
-	MOVQ       256(DX), R9
-	VMOVQ      (R9)(R8*1), X2
-	MOVQ       320(DX), R9
-	VMOVQ      (R9)(R8*1), X3
-	VPUNPCKLBW X3, X2, X2
-	MOVQ       264(DX), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       328(DX), R9
-	VMOVQ      (R9)(R8*1), X4
+	VPUNPCKHBW X8, X11, X5
+	VPUNPCKLBW X8, X11, X11
+	VPUNPCKHBW X6, X4, X8
+	VPUNPCKLBW X6, X4, X4
+	VPUNPCKHBW X9, X7, X6
+	VPUNPCKLBW X9, X7, X7
+	VPUNPCKHBW X4, X3, X9
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       272(DX), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       336(DX), R9
-	VMOVQ      (R9)(R8*1), X5
-	VPUNPCKLBW X5, X4, X4
-	MOVQ       280(DX), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       344(DX), R9
-	VMOVQ      (R9)(R8*1), X6
+	VPUNPCKHBW X8, X10, X4
+	VPUNPCKLBW X8, X10, X10
+	VPUNPCKHBW X7, X11, X8
+	VPUNPCKLBW X7, X11, X11
+	VPUNPCKHBW X6, X5, X7
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       288(DX), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       352(DX), R9
-	VMOVQ      (R9)(R8*1), X7
+	VMOVDQU    X3, 16(BX)
+	VMOVDQU    X9, 80(BX)
+	VMOVDQU    X10, 144(BX)
+	VMOVDQU    X4, 208(BX)
+	VMOVDQU    X11, 272(BX)
+	VMOVDQU    X8, 336(BX)
+	VMOVDQU    X5, 400(BX)
+	VMOVDQU    X7, 464(BX)
+	MOVQ       256(R9), R8
+	VMOVQ      (R8)(DI*1), X3
+	MOVQ       320(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       264(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	MOVQ       328(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       272(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	MOVQ       336(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       280(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	MOVQ       344(R9), R8
+	VMOVQ      (R8)(DI*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       296(DX), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       360(DX), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       288(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	MOVQ       352(R9), R8
+	VMOVQ      (R8)(DI*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       304(DX), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       368(DX), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       296(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	MOVQ       360(R9), R8
+	VMOVQ      (R8)(DI*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       312(DX), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       376(DX), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       304(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	MOVQ       368(R9), R8
+	VMOVQ      (R8)(DI*1), X10
 	VPUNPCKLBW X10, X9, X9
-	VPUNPCKHBW X6, X2, X10
-	VPUNPCKLBW X6, X2, X2
-	VPUNPCKHBW X7, X3, X6
+	MOVQ       312(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	MOVQ       376(R9), R8
+	VMOVQ      (R8)(DI*1), X11
+	VPUNPCKLBW X11, X10, X10
+	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
 	VPUNPCKHBW X8, X4, X7
 	VPUNPCKLBW X8, X4, X4
 	VPUNPCKHBW X9, X5, X8
 	VPUNPCKLBW X9, X5, X5
-	VPUNPCKHBW X4, X2, X9
-	VPUNPCKLBW X4, X2, X2
-	VPUNPCKHBW X7, X10, X4
-	VPUNPCKLBW X7, X10, X10
-	VPUNPCKHBW X5, X3, X7
+	VPUNPCKHBW X10, X6, X9
+	VPUNPCKLBW X10, X6, X6
+	VPUNPCKHBW X5, X3, X10
 	VPUNPCKLBW X5, X3, X3
-	VPUNPCKHBW X8, X6, X5
-	VPUNPCKLBW X8, X6, X6
-	VPUNPCKHBW X3, X2, X8
-	VPUNPCKLBW X3, X2, X2
-	VPUNPCKHBW X7, X9, X3
-	VPUNPCKLBW X7, X9, X9
-	VPUNPCKHBW X6, X10, X7
-	VPUNPCKLBW X6, X10, X10
-	VPUNPCKHBW X5, X4, X6
-	VPUNPCKLBW X5, X4, X4
-	VMOVDQU    X2, 32(SP)
-	VMOVDQU    X8, 96(SP)
-	VMOVDQU    X9, 160(SP)
-	VMOVDQU    X3, 224(SP)
-	VMOVDQU    X10, 288(SP)
-	VMOVDQU    X7, 352(SP)
-	VMOVDQU    X4, 416(SP)
-	VMOVDQU    X6, 480(SP)
-	MOVQ       384(DX), R9
-	VMOVQ      (R9)(R8*1), X2
-	MOVQ       448(DX), R9
-	VMOVQ      (R9)(R8*1), X3
-	VPUNPCKLBW X3, X2, X2
-	MOVQ       392(DX), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       456(DX), R9
-	VMOVQ      (R9)(R8*1), X4
+	VPUNPCKHBW X8, X11, X5
+	VPUNPCKLBW X8, X11, X11
+	VPUNPCKHBW X6, X4, X8
+	VPUNPCKLBW X6, X4, X4
+	VPUNPCKHBW X9, X7, X6
+	VPUNPCKLBW X9, X7, X7
+	VPUNPCKHBW X4, X3, X9
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       400(DX), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       464(DX), R9
-	VMOVQ      (R9)(R8*1), X5
-	VPUNPCKLBW X5, X4, X4
-	MOVQ       408(DX), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       472(DX), R9
-	VMOVQ      (R9)(R8*1), X6
+	VPUNPCKHBW X8, X10, X4
+	VPUNPCKLBW X8, X10, X10
+	VPUNPCKHBW X7, X11, X8
+	VPUNPCKLBW X7, X11, X11
+	VPUNPCKHBW X6, X5, X7
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       416(DX), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       480(DX), R9
-	VMOVQ      (R9)(R8*1), X7
+	VMOVDQU    X3, 32(BX)
+	VMOVDQU    X9, 96(BX)
+	VMOVDQU    X10, 160(BX)
+	VMOVDQU    X4, 224(BX)
+	VMOVDQU    X11, 288(BX)
+	VMOVDQU    X8, 352(BX)
+	VMOVDQU    X5, 416(BX)
+	VMOVDQU    X7, 480(BX)
+	MOVQ       384(R9), R8
+	VMOVQ      (R8)(DI*1), X3
+	MOVQ       448(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       392(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	MOVQ       456(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       400(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	MOVQ       464(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       408(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	MOVQ       472(R9), R8
+	VMOVQ      (R8)(DI*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       424(DX), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       488(DX), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       416(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	MOVQ       480(R9), R8
+	VMOVQ      (R8)(DI*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       432(DX), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       496(DX), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       424(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	MOVQ       488(R9), R8
+	VMOVQ      (R8)(DI*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       440(DX), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       504(DX), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       432(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	MOVQ       496(R9), R8
+	VMOVQ      (R8)(DI*1), X10
 	VPUNPCKLBW X10, X9, X9
-	VPUNPCKHBW X6, X2, X10
-	VPUNPCKLBW X6, X2, X2
-	VPUNPCKHBW X7, X3, X6
+	MOVQ       440(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	MOVQ       504(R9), R8
+	VMOVQ      (R8)(DI*1), X11
+	VPUNPCKLBW X11, X10, X10
+	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
 	VPUNPCKHBW X8, X4, X7
 	VPUNPCKLBW X8, X4, X4
 	VPUNPCKHBW X9, X5, X8
 	VPUNPCKLBW X9, X5, X5
-	VPUNPCKHBW X4, X2, X9
-	VPUNPCKLBW X4, X2, X2
-	VPUNPCKHBW X7, X10, X4
-	VPUNPCKLBW X7, X10, X10
-	VPUNPCKHBW X5, X3, X7
+	VPUNPCKHBW X10, X6, X9
+	VPUNPCKLBW X10, X6, X6
+	VPUNPCKHBW X5, X3, X10
 	VPUNPCKLBW X5, X3, X3
-	VPUNPCKHBW X8, X6, X5
-	VPUNPCKLBW X8, X6, X6
-	VPUNPCKHBW X3, X2, X8
-	VPUNPCKLBW X3, X2, X2
-	VPUNPCKHBW X7, X9, X3
-	VPUNPCKLBW X7, X9, X9
-	VPUNPCKHBW X6, X10, X7
-	VPUNPCKLBW X6, X10, X10
-	VPUNPCKHBW X5, X4, X6
+	VPUNPCKHBW X8, X11, X5
+	VPUNPCKLBW X8, X11, X11
+	VPUNPCKHBW X6, X4, X8
+	VPUNPCKLBW X6, X4, X4
+	VPUNPCKHBW X9, X7, X6
+	VPUNPCKLBW X9, X7, X7
+	VPUNPCKHBW X4, X3, X9
+	VPUNPCKLBW X4, X3, X3
+	VPUNPCKHBW X8, X10, X4
+	VPUNPCKLBW X8, X10, X10
+	VPUNPCKHBW X7, X11, X8
+	VPUNPCKLBW X7, X11, X11
+	VPUNPCKHBW X6, X5, X7
+	VPUNPCKLBW X6, X5, X5
+	VMOVDQU    X3, 48(BX)
+	VMOVDQU    X9, 112(BX)
+	VMOVDQU    X10, 176(BX)
+	VMOVDQU    X4, 240(BX)
+	VMOVDQU    X11, 304(BX)
+	VMOVDQU    X8, 368(BX)
+	VMOVDQU    X5, 432(BX)
+	VMOVDQU    X7, 496(BX)
+	MOVQ       images+16(FP), R9
+	CMPQ       sides+40(FP), $0x01
+	JEQ        one1
+	ADDQ       $0x00000200, R9
+	MOVQ       (R9), R8
+	VMOVQ      (R8)(DI*1), X3
+	MOVQ       64(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       8(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	MOVQ       72(R9), R8
+	VMOVQ      (R8)(DI*1), X5
 	VPUNPCKLBW X5, X4, X4
-	VMOVDQU    X2, 48(SP)
-	VMOVDQU    X8, 112(SP)
-	VMOVDQU    X9, 176(SP)
-	VMOVDQU    X3, 240(SP)
-	VMOVDQU    X10, 304(SP)
-	VMOVDQU    X7, 368(SP)
-	VMOVDQU    X4, 432(SP)
-	VMOVDQU    X6, 496(SP)
-	VMOVDQU    (SP), Y2
-	VPOR       32(SP), Y2, Y2
-	VPOR       64(SP), Y2, Y2
-	VPOR       96(SP), Y2, Y2
-	VPTEST     Y2, Y2
-	JZ         none0
-	VPMOVZXBD  (SP), Y2
-	VPMOVZXBD  64(SP), Y3
-	VPSLLD     $0x08, Y3, Y3
-	VPOR       Y3, Y2, Y2
-	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R9
-	XORL       $0x000000ff, R9
-	VPMOVZXBD  (BX)(R9*8), Y4
-	VPADDD     avx2Images<>+0(SB), Y1, Y3
-	VPOR       Y3, Y2, Y2
-	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (DI)
-	POPCNTL    R9, R9
-	LEAQ       (DI)(R9*4), DI
-	VPMOVZXBD  8(SP), Y2
-	VPMOVZXBD  72(SP), Y3
-	VPSLLD     $0x08, Y3, Y3
-	VPOR       Y3, Y2, Y2
-	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R9
-	XORL       $0x000000ff, R9
-	VPMOVZXBD  (BX)(R9*8), Y4
-	VPADDD     avx2Images<>+32(SB), Y1, Y3
-	VPOR       Y3, Y2, Y2
-	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (DI)
-	POPCNTL    R9, R9
-	LEAQ       (DI)(R9*4), DI
-	VPMOVZXBD  16(SP), Y2
-	VPMOVZXBD  80(SP), Y3
-	VPSLLD     $0x08, Y3, Y3
-	VPOR       Y3, Y2, Y2
-	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R9
-	XORL       $0x000000ff, R9
-	VPMOVZXBD  (BX)(R9*8), Y4
-	VPADDD     avx2Images<>+64(SB), Y1, Y3
-	VPOR       Y3, Y2, Y2
-	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (DI)
-	POPCNTL    R9, R9
-	LEAQ       (DI)(R9*4), DI
-	VPMOVZXBD  24(SP), Y2
-	VPMOVZXBD  88(SP), Y3
-	VPSLLD     $0x08, Y3, Y3
-	VPOR       Y3, Y2, Y2
-	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R9
-	XORL       $0x000000ff, R9
-	VPMOVZXBD  (BX)(R9*8), Y4
-	VPADDD     avx2Images<>+96(SB), Y1, Y3
-	VPOR       Y3, Y2, Y2
-	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (DI)
-	POPCNTL    R9, R9
-	LEAQ       (DI)(R9*4), DI
-	VPMOVZXBD  32(SP), Y2
-	VPMOVZXBD  96(SP), Y3
-	VPSLLD     $0x08, Y3, Y3
-	VPOR       Y3, Y2, Y2
-	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R9
-	XORL       $0x000000ff, R9
-	VPMOVZXBD  (BX)(R9*8), Y4
-	VPADDD     avx2Images<>+128(SB), Y1, Y3
-	VPOR       Y3, Y2, Y2
-	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (DI)
-	POPCNTL    R9, R9
-	LEAQ       (DI)(R9*4), DI
-	VPMOVZXBD  40(SP), Y2
-	VPMOVZXBD  104(SP), Y3
-	VPSLLD     $0x08, Y3, Y3
-	VPOR       Y3, Y2, Y2
-	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R9
-	XORL       $0x000000ff, R9
-	VPMOVZXBD  (BX)(R9*8), Y4
-	VPADDD     avx2Images<>+160(SB), Y1, Y3
-	VPOR       Y3, Y2, Y2
-	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (DI)
-	POPCNTL    R9, R9
-	LEAQ       (DI)(R9*4), DI
-	VPMOVZXBD  48(SP), Y2
-	VPMOVZXBD  112(SP), Y3
-	VPSLLD     $0x08, Y3, Y3
-	VPOR       Y3, Y2, Y2
-	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R9
-	XORL       $0x000000ff, R9
-	VPMOVZXBD  (BX)(R9*8), Y4
-	VPADDD     avx2Images<>+192(SB), Y1, Y3
-	VPOR       Y3, Y2, Y2
-	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (DI)
-	POPCNTL    R9, R9
-	LEAQ       (DI)(R9*4), DI
-	VPMOVZXBD  56(SP), Y2
-	VPMOVZXBD  120(SP), Y3
-	VPSLLD     $0x08, Y3, Y3
-	VPOR       Y3, Y2, Y2
-	VPCMPEQD   Y0, Y2, Y3
-	VMOVMSKPS  Y3, R9
-	XORL       $0x000000ff, R9
-	VPMOVZXBD  (BX)(R9*8), Y4
-	VPADDD     avx2Images<>+224(SB), Y1, Y3
-	VPOR       Y3, Y2, Y2
-	VPERMD     Y2, Y4, Y2
-	VMOVDQU    Y2, (DI)
-	POPCNTL    R9, R9
-	LEAQ       (DI)(R9*4), DI
+	MOVQ       16(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	MOVQ       80(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       24(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	MOVQ       88(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	VPUNPCKLBW X7, X6, X6
+	MOVQ       32(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	MOVQ       96(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	VPUNPCKLBW X8, X7, X7
+	MOVQ       40(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	MOVQ       104(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	VPUNPCKLBW X9, X8, X8
+	MOVQ       48(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	MOVQ       112(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	VPUNPCKLBW X10, X9, X9
+	MOVQ       56(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	MOVQ       120(R9), R8
+	VMOVQ      (R8)(DI*1), X11
+	VPUNPCKLBW X11, X10, X10
+	VPUNPCKHBW X7, X3, X11
+	VPUNPCKLBW X7, X3, X3
+	VPUNPCKHBW X8, X4, X7
+	VPUNPCKLBW X8, X4, X4
+	VPUNPCKHBW X9, X5, X8
+	VPUNPCKLBW X9, X5, X5
+	VPUNPCKHBW X10, X6, X9
+	VPUNPCKLBW X10, X6, X6
+	VPUNPCKHBW X5, X3, X10
+	VPUNPCKLBW X5, X3, X3
+	VPUNPCKHBW X8, X11, X5
+	VPUNPCKLBW X8, X11, X11
+	VPUNPCKHBW X6, X4, X8
+	VPUNPCKLBW X6, X4, X4
+	VPUNPCKHBW X9, X7, X6
+	VPUNPCKLBW X9, X7, X7
+	VPUNPCKHBW X4, X3, X9
+	VPUNPCKLBW X4, X3, X3
+	VPUNPCKHBW X8, X10, X4
+	VPUNPCKLBW X8, X10, X10
+	VPUNPCKHBW X7, X11, X8
+	VPUNPCKLBW X7, X11, X11
+	VPUNPCKHBW X6, X5, X7
+	VPUNPCKLBW X6, X5, X5
+	VMOVDQU    X3, 512(BX)
+	VMOVDQU    X9, 576(BX)
+	VMOVDQU    X10, 640(BX)
+	VMOVDQU    X4, 704(BX)
+	VMOVDQU    X11, 768(BX)
+	VMOVDQU    X8, 832(BX)
+	VMOVDQU    X5, 896(BX)
+	VMOVDQU    X7, 960(BX)
+	MOVQ       128(R9), R8
+	VMOVQ      (R8)(DI*1), X3
+	MOVQ       192(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       136(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	MOVQ       200(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       144(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	MOVQ       208(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       152(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	MOVQ       216(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	VPUNPCKLBW X7, X6, X6
+	MOVQ       160(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	MOVQ       224(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	VPUNPCKLBW X8, X7, X7
+	MOVQ       168(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	MOVQ       232(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	VPUNPCKLBW X9, X8, X8
+	MOVQ       176(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	MOVQ       240(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	VPUNPCKLBW X10, X9, X9
+	MOVQ       184(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	MOVQ       248(R9), R8
+	VMOVQ      (R8)(DI*1), X11
+	VPUNPCKLBW X11, X10, X10
+	VPUNPCKHBW X7, X3, X11
+	VPUNPCKLBW X7, X3, X3
+	VPUNPCKHBW X8, X4, X7
+	VPUNPCKLBW X8, X4, X4
+	VPUNPCKHBW X9, X5, X8
+	VPUNPCKLBW X9, X5, X5
+	VPUNPCKHBW X10, X6, X9
+	VPUNPCKLBW X10, X6, X6
+	VPUNPCKHBW X5, X3, X10
+	VPUNPCKLBW X5, X3, X3
+	VPUNPCKHBW X8, X11, X5
+	VPUNPCKLBW X8, X11, X11
+	VPUNPCKHBW X6, X4, X8
+	VPUNPCKLBW X6, X4, X4
+	VPUNPCKHBW X9, X7, X6
+	VPUNPCKLBW X9, X7, X7
+	VPUNPCKHBW X4, X3, X9
+	VPUNPCKLBW X4, X3, X3
+	VPUNPCKHBW X8, X10, X4
+	VPUNPCKLBW X8, X10, X10
+	VPUNPCKHBW X7, X11, X8
+	VPUNPCKLBW X7, X11, X11
+	VPUNPCKHBW X6, X5, X7
+	VPUNPCKLBW X6, X5, X5
+	VMOVDQU    X3, 528(BX)
+	VMOVDQU    X9, 592(BX)
+	VMOVDQU    X10, 656(BX)
+	VMOVDQU    X4, 720(BX)
+	VMOVDQU    X11, 784(BX)
+	VMOVDQU    X8, 848(BX)
+	VMOVDQU    X5, 912(BX)
+	VMOVDQU    X7, 976(BX)
+	MOVQ       256(R9), R8
+	VMOVQ      (R8)(DI*1), X3
+	MOVQ       320(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       264(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	MOVQ       328(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       272(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	MOVQ       336(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       280(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	MOVQ       344(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	VPUNPCKLBW X7, X6, X6
+	MOVQ       288(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	MOVQ       352(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	VPUNPCKLBW X8, X7, X7
+	MOVQ       296(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	MOVQ       360(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	VPUNPCKLBW X9, X8, X8
+	MOVQ       304(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	MOVQ       368(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	VPUNPCKLBW X10, X9, X9
+	MOVQ       312(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	MOVQ       376(R9), R8
+	VMOVQ      (R8)(DI*1), X11
+	VPUNPCKLBW X11, X10, X10
+	VPUNPCKHBW X7, X3, X11
+	VPUNPCKLBW X7, X3, X3
+	VPUNPCKHBW X8, X4, X7
+	VPUNPCKLBW X8, X4, X4
+	VPUNPCKHBW X9, X5, X8
+	VPUNPCKLBW X9, X5, X5
+	VPUNPCKHBW X10, X6, X9
+	VPUNPCKLBW X10, X6, X6
+	VPUNPCKHBW X5, X3, X10
+	VPUNPCKLBW X5, X3, X3
+	VPUNPCKHBW X8, X11, X5
+	VPUNPCKLBW X8, X11, X11
+	VPUNPCKHBW X6, X4, X8
+	VPUNPCKLBW X6, X4, X4
+	VPUNPCKHBW X9, X7, X6
+	VPUNPCKLBW X9, X7, X7
+	VPUNPCKHBW X4, X3, X9
+	VPUNPCKLBW X4, X3, X3
+	VPUNPCKHBW X8, X10, X4
+	VPUNPCKLBW X8, X10, X10
+	VPUNPCKHBW X7, X11, X8
+	VPUNPCKLBW X7, X11, X11
+	VPUNPCKHBW X6, X5, X7
+	VPUNPCKLBW X6, X5, X5
+	VMOVDQU    X3, 544(BX)
+	VMOVDQU    X9, 608(BX)
+	VMOVDQU    X10, 672(BX)
+	VMOVDQU    X4, 736(BX)
+	VMOVDQU    X11, 800(BX)
+	VMOVDQU    X8, 864(BX)
+	VMOVDQU    X5, 928(BX)
+	VMOVDQU    X7, 992(BX)
+	MOVQ       384(R9), R8
+	VMOVQ      (R8)(DI*1), X3
+	MOVQ       448(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	VPUNPCKLBW X4, X3, X3
+	MOVQ       392(R9), R8
+	VMOVQ      (R8)(DI*1), X4
+	MOVQ       456(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	VPUNPCKLBW X5, X4, X4
+	MOVQ       400(R9), R8
+	VMOVQ      (R8)(DI*1), X5
+	MOVQ       464(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	VPUNPCKLBW X6, X5, X5
+	MOVQ       408(R9), R8
+	VMOVQ      (R8)(DI*1), X6
+	MOVQ       472(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	VPUNPCKLBW X7, X6, X6
+	MOVQ       416(R9), R8
+	VMOVQ      (R8)(DI*1), X7
+	MOVQ       480(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	VPUNPCKLBW X8, X7, X7
+	MOVQ       424(R9), R8
+	VMOVQ      (R8)(DI*1), X8
+	MOVQ       488(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	VPUNPCKLBW X9, X8, X8
+	MOVQ       432(R9), R8
+	VMOVQ      (R8)(DI*1), X9
+	MOVQ       496(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	VPUNPCKLBW X10, X9, X9
+	MOVQ       440(R9), R8
+	VMOVQ      (R8)(DI*1), X10
+	MOVQ       504(R9), R8
+	VMOVQ      (R8)(DI*1), X11
+	VPUNPCKLBW X11, X10, X10
+	VPUNPCKHBW X7, X3, X11
+	VPUNPCKLBW X7, X3, X3
+	VPUNPCKHBW X8, X4, X7
+	VPUNPCKLBW X8, X4, X4
+	VPUNPCKHBW X9, X5, X8
+	VPUNPCKLBW X9, X5, X5
+	VPUNPCKHBW X10, X6, X9
+	VPUNPCKLBW X10, X6, X6
+	VPUNPCKHBW X5, X3, X10
+	VPUNPCKLBW X5, X3, X3
+	VPUNPCKHBW X8, X11, X5
+	VPUNPCKLBW X8, X11, X11
+	VPUNPCKHBW X6, X4, X8
+	VPUNPCKLBW X6, X4, X4
+	VPUNPCKHBW X9, X7, X6
+	VPUNPCKLBW X9, X7, X7
+	VPUNPCKHBW X4, X3, X9
+	VPUNPCKLBW X4, X3, X3
+	VPUNPCKHBW X8, X10, X4
+	VPUNPCKLBW X8, X10, X10
+	VPUNPCKHBW X7, X11, X8
+	VPUNPCKLBW X7, X11, X11
+	VPUNPCKHBW X6, X5, X7
+	VPUNPCKLBW X6, X5, X5
+	VMOVDQU    X3, 560(BX)
+	VMOVDQU    X9, 624(BX)
+	VMOVDQU    X10, 688(BX)
+	VMOVDQU    X4, 752(BX)
+	VMOVDQU    X11, 816(BX)
+	VMOVDQU    X8, 880(BX)
+	VMOVDQU    X5, 944(BX)
+	VMOVDQU    X7, 1008(BX)
 
-none0:
-	MOVQ      DI, R9
-	SUBQ      AX, R9
-	SHRQ      $0x02, R9
-	MOVL      R9, 4(CX)
-	VMOVDQU   128(SP), Y2
-	VPOR      160(SP), Y2, Y2
-	VPOR      192(SP), Y2, Y2
-	VPOR      224(SP), Y2, Y2
-	VPTEST    Y2, Y2
-	JZ        none1
-	VPMOVZXBD 128(SP), Y2
-	VPMOVZXBD 192(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+0(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 136(SP), Y2
-	VPMOVZXBD 200(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+32(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 144(SP), Y2
-	VPMOVZXBD 208(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+64(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 152(SP), Y2
-	VPMOVZXBD 216(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+96(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 160(SP), Y2
-	VPMOVZXBD 224(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+128(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 168(SP), Y2
-	VPMOVZXBD 232(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+160(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 176(SP), Y2
-	VPMOVZXBD 240(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+192(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 184(SP), Y2
-	VPMOVZXBD 248(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+224(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
+one1:
+	VMOVDQU   (BX), Y3
+	VPOR      32(BX), Y3, Y3
+	VPOR      64(BX), Y3, Y3
+	VPOR      96(BX), Y3, Y3
+	VPTEST    Y3, Y3
+	JZ        none0_0
+	VPMOVZXBD (BX), Y3
+	VPMOVZXBD 64(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+0(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 8(BX), Y3
+	VPMOVZXBD 72(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+32(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 16(BX), Y3
+	VPMOVZXBD 80(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+64(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 24(BX), Y3
+	VPMOVZXBD 88(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+96(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 32(BX), Y3
+	VPMOVZXBD 96(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+128(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 40(BX), Y3
+	VPMOVZXBD 104(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+160(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 48(BX), Y3
+	VPMOVZXBD 112(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+192(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 56(BX), Y3
+	VPMOVZXBD 120(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+224(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
 
-none1:
-	MOVQ      DI, R9
-	SUBQ      AX, R9
-	SHRQ      $0x02, R9
-	MOVL      R9, 8(CX)
-	VMOVDQU   256(SP), Y2
-	VPOR      288(SP), Y2, Y2
-	VPOR      320(SP), Y2, Y2
-	VPOR      352(SP), Y2, Y2
-	VPTEST    Y2, Y2
-	JZ        none2
-	VPMOVZXBD 256(SP), Y2
-	VPMOVZXBD 320(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+0(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 264(SP), Y2
-	VPMOVZXBD 328(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+32(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 272(SP), Y2
-	VPMOVZXBD 336(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+64(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 280(SP), Y2
-	VPMOVZXBD 344(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+96(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 288(SP), Y2
-	VPMOVZXBD 352(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+128(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 296(SP), Y2
-	VPMOVZXBD 360(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+160(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 304(SP), Y2
-	VPMOVZXBD 368(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+192(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 312(SP), Y2
-	VPMOVZXBD 376(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+224(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
+none0_0:
+	MOVQ      SI, R8
+	SUBQ      AX, R8
+	SHRQ      $0x02, R8
+	MOVL      R8, 4(CX)
+	CMPQ      sides+40(FP), $0x01
+	JEQ       one0_1
+	VMOVDQU   512(BX), Y3
+	VPOR      544(BX), Y3, Y3
+	VPOR      576(BX), Y3, Y3
+	VPOR      608(BX), Y3, Y3
+	VPTEST    Y3, Y3
+	JZ        none0_1
+	VPMOVZXBD 512(BX), Y3
+	VPMOVZXBD 576(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+0(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 520(BX), Y3
+	VPMOVZXBD 584(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+32(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 528(BX), Y3
+	VPMOVZXBD 592(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+64(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 536(BX), Y3
+	VPMOVZXBD 600(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+96(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 544(BX), Y3
+	VPMOVZXBD 608(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+128(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 552(BX), Y3
+	VPMOVZXBD 616(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+160(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 560(BX), Y3
+	VPMOVZXBD 624(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+192(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 568(BX), Y3
+	VPMOVZXBD 632(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+224(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
 
-none2:
-	MOVQ      DI, R9
-	SUBQ      AX, R9
-	SHRQ      $0x02, R9
-	MOVL      R9, 12(CX)
-	VMOVDQU   384(SP), Y2
-	VPOR      416(SP), Y2, Y2
-	VPOR      448(SP), Y2, Y2
-	VPOR      480(SP), Y2, Y2
-	VPTEST    Y2, Y2
-	JZ        none3
-	VPMOVZXBD 384(SP), Y2
-	VPMOVZXBD 448(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+0(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 392(SP), Y2
-	VPMOVZXBD 456(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+32(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 400(SP), Y2
-	VPMOVZXBD 464(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+64(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 408(SP), Y2
-	VPMOVZXBD 472(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+96(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 416(SP), Y2
-	VPMOVZXBD 480(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+128(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 424(SP), Y2
-	VPMOVZXBD 488(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+160(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 432(SP), Y2
-	VPMOVZXBD 496(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+192(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
-	VPMOVZXBD 440(SP), Y2
-	VPMOVZXBD 504(SP), Y3
-	VPSLLD    $0x08, Y3, Y3
-	VPOR      Y3, Y2, Y2
-	VPCMPEQD  Y0, Y2, Y3
-	VMOVMSKPS Y3, R9
-	XORL      $0x000000ff, R9
-	VPMOVZXBD (BX)(R9*8), Y4
-	VPADDD    avx2Images<>+224(SB), Y1, Y3
-	VPOR      Y3, Y2, Y2
-	VPERMD    Y2, Y4, Y2
-	VMOVDQU   Y2, (DI)
-	POPCNTL   R9, R9
-	LEAQ      (DI)(R9*4), DI
+none0_1:
+one0_1:
+	MOVQ      SI, R8
+	SUBQ      AX, R8
+	SHRQ      $0x02, R8
+	MOVL      R8, 8(CX)
+	VMOVDQU   128(BX), Y3
+	VPOR      160(BX), Y3, Y3
+	VPOR      192(BX), Y3, Y3
+	VPOR      224(BX), Y3, Y3
+	VPTEST    Y3, Y3
+	JZ        none1_0
+	VPMOVZXBD 128(BX), Y3
+	VPMOVZXBD 192(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+0(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 136(BX), Y3
+	VPMOVZXBD 200(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+32(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 144(BX), Y3
+	VPMOVZXBD 208(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+64(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 152(BX), Y3
+	VPMOVZXBD 216(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+96(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 160(BX), Y3
+	VPMOVZXBD 224(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+128(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 168(BX), Y3
+	VPMOVZXBD 232(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+160(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 176(BX), Y3
+	VPMOVZXBD 240(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+192(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 184(BX), Y3
+	VPMOVZXBD 248(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+224(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
 
-none3:
-	MOVQ DI, R9
-	SUBQ AX, R9
-	SHRQ $0x02, R9
-	MOVL R9, 16(CX)
-	ADDQ $0x10, CX
-	ADDQ $0x08, R8
+none1_0:
+	MOVQ      SI, R8
+	SUBQ      AX, R8
+	SHRQ      $0x02, R8
+	MOVL      R8, 12(CX)
+	CMPQ      sides+40(FP), $0x01
+	JEQ       one1_1
+	VMOVDQU   640(BX), Y3
+	VPOR      672(BX), Y3, Y3
+	VPOR      704(BX), Y3, Y3
+	VPOR      736(BX), Y3, Y3
+	VPTEST    Y3, Y3
+	JZ        none1_1
+	VPMOVZXBD 640(BX), Y3
+	VPMOVZXBD 704(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+0(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 648(BX), Y3
+	VPMOVZXBD 712(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+32(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 656(BX), Y3
+	VPMOVZXBD 720(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+64(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 664(BX), Y3
+	VPMOVZXBD 728(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+96(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 672(BX), Y3
+	VPMOVZXBD 736(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+128(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 680(BX), Y3
+	VPMOVZXBD 744(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+160(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 688(BX), Y3
+	VPMOVZXBD 752(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+192(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 696(BX), Y3
+	VPMOVZXBD 760(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+224(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+
+none1_1:
+one1_1:
+	MOVQ      SI, R8
+	SUBQ      AX, R8
+	SHRQ      $0x02, R8
+	MOVL      R8, 16(CX)
+	VMOVDQU   256(BX), Y3
+	VPOR      288(BX), Y3, Y3
+	VPOR      320(BX), Y3, Y3
+	VPOR      352(BX), Y3, Y3
+	VPTEST    Y3, Y3
+	JZ        none2_0
+	VPMOVZXBD 256(BX), Y3
+	VPMOVZXBD 320(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+0(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 264(BX), Y3
+	VPMOVZXBD 328(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+32(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 272(BX), Y3
+	VPMOVZXBD 336(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+64(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 280(BX), Y3
+	VPMOVZXBD 344(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+96(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 288(BX), Y3
+	VPMOVZXBD 352(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+128(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 296(BX), Y3
+	VPMOVZXBD 360(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+160(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 304(BX), Y3
+	VPMOVZXBD 368(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+192(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 312(BX), Y3
+	VPMOVZXBD 376(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+224(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+
+none2_0:
+	MOVQ      SI, R8
+	SUBQ      AX, R8
+	SHRQ      $0x02, R8
+	MOVL      R8, 20(CX)
+	CMPQ      sides+40(FP), $0x01
+	JEQ       one2_1
+	VMOVDQU   768(BX), Y3
+	VPOR      800(BX), Y3, Y3
+	VPOR      832(BX), Y3, Y3
+	VPOR      864(BX), Y3, Y3
+	VPTEST    Y3, Y3
+	JZ        none2_1
+	VPMOVZXBD 768(BX), Y3
+	VPMOVZXBD 832(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+0(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 776(BX), Y3
+	VPMOVZXBD 840(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+32(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 784(BX), Y3
+	VPMOVZXBD 848(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+64(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 792(BX), Y3
+	VPMOVZXBD 856(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+96(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 800(BX), Y3
+	VPMOVZXBD 864(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+128(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 808(BX), Y3
+	VPMOVZXBD 872(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+160(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 816(BX), Y3
+	VPMOVZXBD 880(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+192(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 824(BX), Y3
+	VPMOVZXBD 888(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+224(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+
+none2_1:
+one2_1:
+	MOVQ      SI, R8
+	SUBQ      AX, R8
+	SHRQ      $0x02, R8
+	MOVL      R8, 24(CX)
+	VMOVDQU   384(BX), Y3
+	VPOR      416(BX), Y3, Y3
+	VPOR      448(BX), Y3, Y3
+	VPOR      480(BX), Y3, Y3
+	VPTEST    Y3, Y3
+	JZ        none3_0
+	VPMOVZXBD 384(BX), Y3
+	VPMOVZXBD 448(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+0(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 392(BX), Y3
+	VPMOVZXBD 456(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+32(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 400(BX), Y3
+	VPMOVZXBD 464(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+64(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 408(BX), Y3
+	VPMOVZXBD 472(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+96(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 416(BX), Y3
+	VPMOVZXBD 480(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+128(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 424(BX), Y3
+	VPMOVZXBD 488(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+160(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 432(BX), Y3
+	VPMOVZXBD 496(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+192(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 440(BX), Y3
+	VPMOVZXBD 504(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+224(SB), Y1, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+
+none3_0:
+	MOVQ      SI, R8
+	SUBQ      AX, R8
+	SHRQ      $0x02, R8
+	MOVL      R8, 28(CX)
+	CMPQ      sides+40(FP), $0x01
+	JEQ       one3_1
+	VMOVDQU   896(BX), Y3
+	VPOR      928(BX), Y3, Y3
+	VPOR      960(BX), Y3, Y3
+	VPOR      992(BX), Y3, Y3
+	VPTEST    Y3, Y3
+	JZ        none3_1
+	VPMOVZXBD 896(BX), Y3
+	VPMOVZXBD 960(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+0(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 904(BX), Y3
+	VPMOVZXBD 968(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+32(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 912(BX), Y3
+	VPMOVZXBD 976(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+64(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 920(BX), Y3
+	VPMOVZXBD 984(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+96(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 928(BX), Y3
+	VPMOVZXBD 992(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+128(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 936(BX), Y3
+	VPMOVZXBD 1000(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+160(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 944(BX), Y3
+	VPMOVZXBD 1008(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+192(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+	VPMOVZXBD 952(BX), Y3
+	VPMOVZXBD 1016(BX), Y4
+	VPSLLD    $0x08, Y4, Y4
+	VPOR      Y4, Y3, Y3
+	VPCMPEQD  Y0, Y3, Y4
+	VMOVMSKPS Y4, R8
+	XORL      $0x000000ff, R8
+	VPMOVZXBD (DX)(R8*8), Y5
+	VPADDD    avx2Images<>+224(SB), Y2, Y4
+	VPOR      Y4, Y3, Y3
+	VPERMD    Y3, Y5, Y3
+	VMOVDQU   Y3, (SI)
+	POPCNTL   R8, R8
+	LEAQ      (SI)(R8*4), SI
+
+none3_1:
+one3_1:
+	MOVQ SI, R8
+	SUBQ AX, R8
+	SHRQ $0x02, R8
+	MOVL R8, 32(CX)
+	ADDQ $0x20, CX
+	ADDQ $0x08, DI
 	JMP  loop
 
 done:

@@ -199,82 +199,122 @@ func avx512Sparse1x40x32(rows *byte, groups int, left int, b *float32, bs int, r
 //go:noescape
 func avx512Pack40x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx512PairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum8x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx512PairsSum8x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx512PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
+// avx512PairsFinish8x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx512PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum16x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx512PairsSum16x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx512PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
+// avx512PairsFinish16x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx512PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward20x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum20x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx512PairsSum20x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx512PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
+// avx512PairsFinish20x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish20x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx512PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward24x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum24x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx512PairsSum24x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx512PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
+// avx512PairsFinish24x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish24x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx512PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward32x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum32x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx512PairsSum32x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx512PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
+// avx512PairsFinish32x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish32x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx512PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward40x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum40x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx512PairsSum40x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx512PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
+// avx512PairsFinish40x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish40x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx512PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward48x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum48x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx512PairsSum48x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx512PairsGradient48x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 48 numbers apart.
+// avx512PairsFinish48x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 48 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish48x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx512PairsGradient48x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
 
-// avx512PairsForward64x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 64 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum64x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 64 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+func avx512PairsSum64x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// avx512PairsGradient64x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 64 numbers apart.
+// avx512PairsFinish64x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 64 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish64x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// avx512PairsGradient64x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 64 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
@@ -559,82 +599,122 @@ func avx512Sparse1x20x64(rows *byte, groups int, left int, b *float64, bs int, r
 //go:noescape
 func avx512Pack20x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx512PairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum4x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx512PairsSum4x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx512PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 4 numbers apart.
+// avx512PairsFinish4x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 4 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx512PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum8x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx512PairsSum8x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx512PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 8 numbers apart.
+// avx512PairsFinish8x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 8 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx512PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward10x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum10x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx512PairsSum10x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx512PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
+// avx512PairsFinish10x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish10x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx512PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward12x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum12x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx512PairsSum12x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx512PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
+// avx512PairsFinish12x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish12x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx512PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward16x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum16x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx512PairsSum16x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx512PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 16 numbers apart.
+// avx512PairsFinish16x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 16 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish16x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx512PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward20x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum20x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx512PairsSum20x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx512PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
+// avx512PairsFinish20x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish20x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx512PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward24x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum24x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx512PairsSum24x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx512PairsGradient24x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 24 numbers apart.
+// avx512PairsFinish24x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 24 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish24x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx512PairsGradient24x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
 
-// avx512PairsForward32x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.
+// avx512PairsSum32x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
 //go:noescape
-func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+func avx512PairsSum32x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// avx512PairsGradient32x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all. Rows of grad are 32 numbers apart.
+// avx512PairsFinish32x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are 32 numbers apart.
+//
+//go:noescape
+func avx512PairsFinish32x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// avx512PairsGradient32x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
 //
 //go:noescape
 func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
@@ -719,15 +799,15 @@ func avx512Softmax64(p *float64, z *float64, sum *float64, best *int32, rows int
 //go:noescape
 func avx512TransposePanel64(dst *float64, columns int, src *float64, stride int, inner int)
 
-// avx512JoinLists copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and as many zeros behind them as pairs[i].count wants; it sets pairs[i].entries. 32 numbers beyond the last may be written.
+// avx512JoinLists copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and sets pairs[i].entries. 32 numbers beyond the last may be written.
 //
 //go:noescape
 func avx512JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
 
-// avx512ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too.
+// avx512ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two sides of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first image of the first side is image first, of the second side image second. 64 numbers beyond the last entry are written too.
 //
 //go:noescape
-func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, n int)
+func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, sides int, n int)
 
 // avx512Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride]; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.
 //

@@ -3025,14 +3025,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward8x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx512PairsSum8x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward8x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum8x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Y0, Y0, Y0
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3042,47 +3042,58 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000020, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000020, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS.Z  (R10), K1, Y0
-	VMOVUPS.Z  (R10)(R11*1), K1, Y1
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPS.Z (R10), K1, Y0
+	VMOVUPS.Z (R10)(R11*1), K1, Y1
 
 loop:
 	MOVL         (R12), AX
@@ -3105,38 +3116,49 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Y0
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512PairsFinish8x32(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Y0
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPS   (AX), Y1
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPS.Z (BX), K1, Y2
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPS.Z (DX), K1, Y2
 	VADDPS    Y1, Y2, Y1
 
 alone:
 	VADDPS  Y1, Y0, Y1
-	VMOVUPS Y1, K1, (BX)
+	VMOVUPS Y1, K1, (DX)
 	ADDQ    $0x00000020, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -3181,13 +3203,13 @@ fresh:
 	VPXORQ Y3, Y3, Y3
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3197,7 +3219,7 @@ loop:
 	VMOVUPS      (R8)(AX*8), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y1
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3207,11 +3229,31 @@ loop:
 	VMOVUPS      (R8)(AX*8), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Y4
+	VBROADCASTSS (R9)(DX*4), Y5
+	SHLL         $0x02, AX
+	VMOVUPS      (R8)(AX*8), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Y7, Y7, Y7
 	MOVQ    (BX), AX
 	VADDPS  Y0, Y7, Y0
@@ -3232,14 +3274,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward16x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx512PairsSum16x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward16x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum16x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3249,47 +3291,58 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000040, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000040, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS.Z  (R10), K1, Z0
-	VMOVUPS.Z  (R10)(R11*1), K1, Z1
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPS.Z (R10), K1, Z0
+	VMOVUPS.Z (R10)(R11*1), K1, Z1
 
 loop:
 	MOVL         (R12), AX
@@ -3312,38 +3365,49 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Z0
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsFinish16x32(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Z0
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPS   (AX), Z1
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPS.Z (BX), K1, Z2
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z1, Z2, Z1
 
 alone:
 	VADDPS  Z1, Z0, Z1
-	VMOVUPS Z1, K1, (BX)
+	VMOVUPS Z1, K1, (DX)
 	ADDQ    $0x00000040, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -3388,13 +3452,13 @@ fresh:
 	VPXORQ Z3, Z3, Z3
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3404,7 +3468,7 @@ loop:
 	VMOVUPS      (R8)(AX*8), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Z5, Z6, Z1
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3414,11 +3478,31 @@ loop:
 	VMOVUPS      (R8)(AX*8), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z4
+	VBROADCASTSS (R9)(DX*4), Z5
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z7, Z7, Z7
 	MOVQ    (BX), AX
 	VADDPS  Z0, Z7, Z0
@@ -3439,15 +3523,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward20x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx512PairsSum20x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward20x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum20x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ X1, X1, X1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3458,50 +3542,61 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000010, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000010, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Z0
-	VMOVUPS.Z  64(R10), K1, X1
-	VMOVUPS    (R10)(R11*1), Z2
-	VMOVUPS.Z  64(R10)(R11*1), K1, X3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPS   (R10), Z0
+	VMOVUPS.Z 64(R10), K1, X1
+	VMOVUPS   (R10)(R11*1), Z2
+	VMOVUPS.Z 64(R10)(R11*1), K1, X3
 
 loop:
 	MOVL         (R12), AX
@@ -3528,44 +3623,56 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Z0
-	VMOVUPS    64(DX), X1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish20x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512PairsFinish20x32(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), X1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPS   (AX), Z2
 	VMOVUPS   64(AX), X3
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPS   (BX), Z4
-	VMOVUPS.Z 64(BX), K1, X5
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPS   (DX), Z4
+	VMOVUPS.Z 64(DX), K1, X5
 	VADDPS    Z2, Z4, Z2
 	VADDPS    X3, X5, X3
 
 alone:
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (BX)
+	VMOVUPS Z2, (DX)
 	VADDPS  X3, X1, X3
-	VMOVUPS X3, K1, 64(BX)
+	VMOVUPS X3, K1, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -3619,13 +3726,13 @@ fresh:
 	VPXORQ X7, X7, X7
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3638,7 +3745,7 @@ loop:
 	VMOVUPS      64(R8)(AX*8), X10
 	VFMADD231PS  X8, X10, X1
 	VFMADD231PS  X9, X10, X3
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3651,11 +3758,34 @@ loop:
 	VMOVUPS      64(R8)(AX*8), X10
 	VFMADD231PS  X8, X10, X5
 	VFMADD231PS  X9, X10, X7
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z8
+	VBROADCASTSS (R9)(DX*4), Z9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z6
+	VMOVUPS      64(R8)(AX*8), X10
+	VFMADD231PS  X8, X10, X5
+	VFMADD231PS  X9, X10, X7
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  X12, X12, X12
 	MOVQ    (BX), AX
@@ -3685,15 +3815,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward24x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx512PairsSum24x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward24x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum24x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3704,50 +3834,61 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000010, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000010, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Z0
-	VMOVUPS.Z  64(R10), K1, Y1
-	VMOVUPS    (R10)(R11*1), Z2
-	VMOVUPS.Z  64(R10)(R11*1), K1, Y3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPS   (R10), Z0
+	VMOVUPS.Z 64(R10), K1, Y1
+	VMOVUPS   (R10)(R11*1), Z2
+	VMOVUPS.Z 64(R10)(R11*1), K1, Y3
 
 loop:
 	MOVL         (R12), AX
@@ -3774,44 +3915,56 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Z0
-	VMOVUPS    64(DX), Y1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish24x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512PairsFinish24x32(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Y1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPS   (AX), Z2
 	VMOVUPS   64(AX), Y3
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPS   (BX), Z4
-	VMOVUPS.Z 64(BX), K1, Y5
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPS   (DX), Z4
+	VMOVUPS.Z 64(DX), K1, Y5
 	VADDPS    Z2, Z4, Z2
 	VADDPS    Y3, Y5, Y3
 
 alone:
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (BX)
+	VMOVUPS Z2, (DX)
 	VADDPS  Y3, Y1, Y3
-	VMOVUPS Y3, K1, 64(BX)
+	VMOVUPS Y3, K1, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -3865,13 +4018,13 @@ fresh:
 	VPXORQ Y7, Y7, Y7
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3884,7 +4037,7 @@ loop:
 	VMOVUPS      64(R8)(AX*8), Y10
 	VFMADD231PS  Y8, Y10, Y1
 	VFMADD231PS  Y9, Y10, Y3
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -3897,11 +4050,34 @@ loop:
 	VMOVUPS      64(R8)(AX*8), Y10
 	VFMADD231PS  Y8, Y10, Y5
 	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z8
+	VBROADCASTSS (R9)(DX*4), Z9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z6
+	VMOVUPS      64(R8)(AX*8), Y10
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y9, Y10, Y7
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Y12, Y12, Y12
 	MOVQ    (BX), AX
@@ -3931,15 +4107,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward32x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx512PairsSum32x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward32x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum32x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -3950,50 +4126,61 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000010, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000010, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Z0
-	VMOVUPS.Z  64(R10), K1, Z1
-	VMOVUPS    (R10)(R11*1), Z2
-	VMOVUPS.Z  64(R10)(R11*1), K1, Z3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPS   (R10), Z0
+	VMOVUPS.Z 64(R10), K1, Z1
+	VMOVUPS   (R10)(R11*1), Z2
+	VMOVUPS.Z 64(R10)(R11*1), K1, Z3
 
 loop:
 	MOVL         (R12), AX
@@ -4020,44 +4207,56 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Z0
-	VMOVUPS    64(DX), Z1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish32x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsFinish32x32(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPS   (AX), Z2
 	VMOVUPS   64(AX), Z3
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPS   (BX), Z4
-	VMOVUPS.Z 64(BX), K1, Z5
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPS   (DX), Z4
+	VMOVUPS.Z 64(DX), K1, Z5
 	VADDPS    Z2, Z4, Z2
 	VADDPS    Z3, Z5, Z3
 
 alone:
 	VADDPS  Z2, Z0, Z2
-	VMOVUPS Z2, (BX)
+	VMOVUPS Z2, (DX)
 	VADDPS  Z3, Z1, Z3
-	VMOVUPS Z3, K1, 64(BX)
+	VMOVUPS Z3, K1, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -4111,13 +4310,13 @@ fresh:
 	VPXORQ Z7, Z7, Z7
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -4130,7 +4329,7 @@ loop:
 	VMOVUPS      64(R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z1
 	VFMADD231PS  Z9, Z10, Z3
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -4143,11 +4342,34 @@ loop:
 	VMOVUPS      64(R8)(AX*8), Z10
 	VFMADD231PS  Z8, Z10, Z5
 	VFMADD231PS  Z9, Z10, Z7
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z8
+	VBROADCASTSS (R9)(DX*4), Z9
+	SHLL         $0x04, AX
+	VMOVUPS      (R8)(AX*8), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z6
+	VMOVUPS      64(R8)(AX*8), Z10
+	VFMADD231PS  Z8, Z10, Z5
+	VFMADD231PS  Z9, Z10, Z7
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Z12, Z12, Z12
 	MOVQ    (BX), AX
@@ -4177,16 +4399,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward40x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx512PairsSum40x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward40x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum40x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -4198,53 +4420,64 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000010, CX
-	SUBQ    $0x00000010, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x000000c0, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000010, CX
+	SUBQ   $0x00000010, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x000000c0, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Z0
-	VMOVUPS    64(R10), Z1
-	VMOVUPS.Z  128(R10), K1, Y2
-	VMOVUPS    (R10)(R11*1), Z3
-	VMOVUPS    64(R10)(R11*1), Z4
-	VMOVUPS.Z  128(R10)(R11*1), K1, Y5
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPS   (R10), Z0
+	VMOVUPS   64(R10), Z1
+	VMOVUPS.Z 128(R10), K1, Y2
+	VMOVUPS   (R10)(R11*1), Z3
+	VMOVUPS   64(R10)(R11*1), Z4
+	VMOVUPS.Z 128(R10)(R11*1), K1, Y5
 
 loop:
 	MOVL         (R12), AX
@@ -4276,50 +4509,63 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Z0
-	VMOVUPS    64(DX), Z1
-	VMOVUPS    128(DX), Y2
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish40x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512PairsFinish40x32(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000010, AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 128(DX), Y2
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPS   (AX), Z3
 	VMOVUPS   64(AX), Z4
 	VMOVUPS   128(AX), Y5
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPS   (BX), Z6
-	VMOVUPS   64(BX), Z7
-	VMOVUPS.Z 128(BX), K1, Y8
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPS   (DX), Z6
+	VMOVUPS   64(DX), Z7
+	VMOVUPS.Z 128(DX), K1, Y8
 	VADDPS    Z3, Z6, Z3
 	VADDPS    Z4, Z7, Z4
 	VADDPS    Y5, Y8, Y5
 
 alone:
 	VADDPS  Z3, Z0, Z3
-	VMOVUPS Z3, (BX)
+	VMOVUPS Z3, (DX)
 	VADDPS  Z4, Z1, Z4
-	VMOVUPS Z4, 64(BX)
+	VMOVUPS Z4, 64(DX)
 	VADDPS  Y5, Y2, Y5
-	VMOVUPS Y5, K1, 128(BX)
+	VMOVUPS Y5, K1, 128(DX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -4382,13 +4628,13 @@ fresh:
 	VPXORQ Y11, Y11, Y11
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -4405,7 +4651,7 @@ loop:
 	VMOVUPS      128(R8)(AX*8), Y14
 	VFMADD231PS  Y12, Y14, Y2
 	VFMADD231PS  Y13, Y14, Y5
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -4422,11 +4668,38 @@ loop:
 	VMOVUPS      128(R8)(AX*8), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y11
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z12
+	VBROADCASTSS (R9)(DX*4), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z9
+	VMOVUPS      64(R8)(AX*8), Z14
+	VFMADD231PS  Z12, Z14, Z7
+	VFMADD231PS  Z13, Z14, Z10
+	VMOVUPS      128(R8)(AX*8), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y11
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Y17, Y17, Y17
@@ -4465,16 +4738,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward48x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx512PairsSum48x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward48x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum48x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -4486,53 +4759,64 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000010, CX
-	SUBQ    $0x00000010, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x000000c0, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000010, CX
+	SUBQ   $0x00000010, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x000000c0, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Z0
-	VMOVUPS    64(R10), Z1
-	VMOVUPS.Z  128(R10), K1, Z2
-	VMOVUPS    (R10)(R11*1), Z3
-	VMOVUPS    64(R10)(R11*1), Z4
-	VMOVUPS.Z  128(R10)(R11*1), K1, Z5
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPS   (R10), Z0
+	VMOVUPS   64(R10), Z1
+	VMOVUPS.Z 128(R10), K1, Z2
+	VMOVUPS   (R10)(R11*1), Z3
+	VMOVUPS   64(R10)(R11*1), Z4
+	VMOVUPS.Z 128(R10)(R11*1), K1, Z5
 
 loop:
 	MOVL         (R12), AX
@@ -4564,50 +4848,63 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Z0
-	VMOVUPS    64(DX), Z1
-	VMOVUPS    128(DX), Z2
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish48x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsFinish48x32(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000010, AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 128(DX), Z2
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPS   (AX), Z3
 	VMOVUPS   64(AX), Z4
 	VMOVUPS   128(AX), Z5
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPS   (BX), Z6
-	VMOVUPS   64(BX), Z7
-	VMOVUPS.Z 128(BX), K1, Z8
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPS   (DX), Z6
+	VMOVUPS   64(DX), Z7
+	VMOVUPS.Z 128(DX), K1, Z8
 	VADDPS    Z3, Z6, Z3
 	VADDPS    Z4, Z7, Z4
 	VADDPS    Z5, Z8, Z5
 
 alone:
 	VADDPS  Z3, Z0, Z3
-	VMOVUPS Z3, (BX)
+	VMOVUPS Z3, (DX)
 	VADDPS  Z4, Z1, Z4
-	VMOVUPS Z4, 64(BX)
+	VMOVUPS Z4, 64(DX)
 	VADDPS  Z5, Z2, Z5
-	VMOVUPS Z5, K1, 128(BX)
+	VMOVUPS Z5, K1, 128(DX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -4670,13 +4967,13 @@ fresh:
 	VPXORQ Z11, Z11, Z11
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -4693,7 +4990,7 @@ loop:
 	VMOVUPS      128(R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z2
 	VFMADD231PS  Z13, Z14, Z5
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -4710,11 +5007,38 @@ loop:
 	VMOVUPS      128(R8)(AX*8), Z14
 	VFMADD231PS  Z12, Z14, Z8
 	VFMADD231PS  Z13, Z14, Z11
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z12
+	VBROADCASTSS (R9)(DX*4), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPS      (R8)(AX*8), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z9
+	VMOVUPS      64(R8)(AX*8), Z14
+	VFMADD231PS  Z12, Z14, Z7
+	VFMADD231PS  Z13, Z14, Z10
+	VMOVUPS      128(R8)(AX*8), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z11
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Z17, Z17, Z17
@@ -4753,17 +5077,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward64x32(y *float32, ys int, sums *float32, images int, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias *float32, values *float32, width int, ahead *uintptr, more int)
+// func avx512PairsSum64x32(sums *float32, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward64x32(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum64x32(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -4776,56 +5100,67 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000010, CX
-	SUBQ    $0x00000010, CX
-	SUBQ    $0x00000010, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x02, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000100, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000010, CX
+	SUBQ   $0x00000010, CX
+	SUBQ   $0x00000010, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x02, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000100, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPS    (R10), Z0
-	VMOVUPS    64(R10), Z1
-	VMOVUPS    128(R10), Z2
-	VMOVUPS.Z  192(R10), K1, Z3
-	VMOVUPS    (R10)(R11*1), Z4
-	VMOVUPS    64(R10)(R11*1), Z5
-	VMOVUPS    128(R10)(R11*1), Z6
-	VMOVUPS.Z  192(R10)(R11*1), K1, Z7
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPS   (R10), Z0
+	VMOVUPS   64(R10), Z1
+	VMOVUPS   128(R10), Z2
+	VMOVUPS.Z 192(R10), K1, Z3
+	VMOVUPS   (R10)(R11*1), Z4
+	VMOVUPS   64(R10)(R11*1), Z5
+	VMOVUPS   128(R10)(R11*1), Z6
+	VMOVUPS.Z 192(R10)(R11*1), K1, Z7
 
 loop:
 	MOVL         (R12), AX
@@ -4860,40 +5195,54 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPS    (DX), Z0
-	VMOVUPS    64(DX), Z1
-	VMOVUPS    128(DX), Z2
-	VMOVUPS    192(DX), Z3
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x02, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish64x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsFinish64x32(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000010, AX
+	SUBQ    $0x00000010, AX
+	SUBQ    $0x00000010, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 128(DX), Z2
+	VMOVUPS 192(DX), Z3
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x02, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPS   (AX), Z4
 	VMOVUPS   64(AX), Z5
 	VMOVUPS   128(AX), Z6
 	VMOVUPS   192(AX), Z7
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPS   (BX), Z8
-	VMOVUPS   64(BX), Z9
-	VMOVUPS   128(BX), Z10
-	VMOVUPS.Z 192(BX), K1, Z11
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPS   (DX), Z8
+	VMOVUPS   64(DX), Z9
+	VMOVUPS   128(DX), Z10
+	VMOVUPS.Z 192(DX), K1, Z11
 	VADDPS    Z4, Z8, Z4
 	VADDPS    Z5, Z9, Z5
 	VADDPS    Z6, Z10, Z6
@@ -4901,15 +5250,15 @@ add:
 
 alone:
 	VADDPS  Z4, Z0, Z4
-	VMOVUPS Z4, (BX)
+	VMOVUPS Z4, (DX)
 	VADDPS  Z5, Z1, Z5
-	VMOVUPS Z5, 64(BX)
+	VMOVUPS Z5, 64(DX)
 	VADDPS  Z6, Z2, Z6
-	VMOVUPS Z6, 128(BX)
+	VMOVUPS Z6, 128(DX)
 	VADDPS  Z7, Z3, Z7
-	VMOVUPS Z7, K1, 192(BX)
+	VMOVUPS Z7, K1, 192(DX)
 	ADDQ    $0x00000100, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -4981,13 +5330,13 @@ fresh:
 	VPXORQ Z15, Z15, Z15
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -5006,7 +5355,7 @@ loop:
 	VMOVUPS      192(R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z3
 	VFMADD231PS  Z17, Z18, Z7
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -5025,11 +5374,40 @@ loop:
 	VMOVUPS      192(R8)(AX*8), Z18
 	VFMADD231PS  Z16, Z18, Z11
 	VFMADD231PS  Z17, Z18, Z15
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSS (R9)(CX*4), Z16
+	VBROADCASTSS (R9)(DX*4), Z17
+	SHLL         $0x05, AX
+	VMOVUPS      (R8)(AX*8), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z12
+	VMOVUPS      64(R8)(AX*8), Z18
+	VFMADD231PS  Z16, Z18, Z9
+	VFMADD231PS  Z17, Z18, Z13
+	VMOVUPS      128(R8)(AX*8), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z14
+	VMOVUPS      192(R8)(AX*8), Z18
+	VFMADD231PS  Z16, Z18, Z11
+	VFMADD231PS  Z17, Z18, Z15
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z19, Z19, Z19
 	VPXORQ  Z20, Z20, Z20
 	VPXORQ  Z21, Z21, Z21
@@ -9649,14 +10027,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward4x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx512PairsSum4x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward4x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum4x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Y0, Y0, Y0
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -9666,47 +10044,58 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000020, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000020, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD.Z  (R10), K1, Y0
-	VMOVUPD.Z  (R10)(R11*1), K1, Y1
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPD.Z (R10), K1, Y0
+	VMOVUPD.Z (R10)(R11*1), K1, Y1
 
 loop:
 	MOVL         (R12), AX
@@ -9729,38 +10118,49 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Y0
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512PairsFinish4x64(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Y0
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPD   (AX), Y1
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPD.Z (BX), K1, Y2
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPD.Z (DX), K1, Y2
 	VADDPD    Y1, Y2, Y1
 
 alone:
 	VADDPD  Y1, Y0, Y1
-	VMOVUPD Y1, K1, (BX)
+	VMOVUPD Y1, K1, (DX)
 	ADDQ    $0x00000020, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -9805,13 +10205,13 @@ fresh:
 	VPXORQ Y3, Y3, Y3
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -9821,7 +10221,7 @@ loop:
 	VMOVUPD      (R8)(AX*8), Y6
 	VFMADD231PD  Y4, Y6, Y0
 	VFMADD231PD  Y5, Y6, Y1
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -9831,11 +10231,31 @@ loop:
 	VMOVUPD      (R8)(AX*8), Y6
 	VFMADD231PD  Y4, Y6, Y2
 	VFMADD231PD  Y5, Y6, Y3
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Y4
+	VBROADCASTSD (R9)(DX*8), Y5
+	SHLL         $0x02, AX
+	VMOVUPD      (R8)(AX*8), Y6
+	VFMADD231PD  Y4, Y6, Y2
+	VFMADD231PD  Y5, Y6, Y3
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Y7, Y7, Y7
 	MOVQ    (BX), AX
 	VADDPD  Y0, Y7, Y0
@@ -9856,14 +10276,14 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward8x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx512PairsSum8x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward8x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum8x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -9873,47 +10293,58 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000040, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000040, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD.Z  (R10), K1, Z0
-	VMOVUPD.Z  (R10)(R11*1), K1, Z1
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPD.Z (R10), K1, Z0
+	VMOVUPD.Z (R10)(R11*1), K1, Z1
 
 loop:
 	MOVL         (R12), AX
@@ -9936,38 +10367,49 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Z0
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsFinish8x64(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Z0
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPD   (AX), Z1
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPD.Z (BX), K1, Z2
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPD.Z (DX), K1, Z2
 	VADDPD    Z1, Z2, Z1
 
 alone:
 	VADDPD  Z1, Z0, Z1
-	VMOVUPD Z1, K1, (BX)
+	VMOVUPD Z1, K1, (DX)
 	ADDQ    $0x00000040, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -10012,13 +10454,13 @@ fresh:
 	VPXORQ Z3, Z3, Z3
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -10028,7 +10470,7 @@ loop:
 	VMOVUPD      (R8)(AX*8), Z6
 	VFMADD231PD  Z4, Z6, Z0
 	VFMADD231PD  Z5, Z6, Z1
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -10038,11 +10480,31 @@ loop:
 	VMOVUPD      (R8)(AX*8), Z6
 	VFMADD231PD  Z4, Z6, Z2
 	VFMADD231PD  Z5, Z6, Z3
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z4
+	VBROADCASTSD (R9)(DX*8), Z5
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Z6
+	VFMADD231PD  Z4, Z6, Z2
+	VFMADD231PD  Z5, Z6, Z3
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z7, Z7, Z7
 	MOVQ    (BX), AX
 	VADDPD  Z0, Z7, Z0
@@ -10063,15 +10525,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward10x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx512PairsSum10x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward10x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum10x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ X1, X1, X1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -10082,50 +10544,61 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000008, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000008, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Z0
-	VMOVUPD.Z  64(R10), K1, X1
-	VMOVUPD    (R10)(R11*1), Z2
-	VMOVUPD.Z  64(R10)(R11*1), K1, X3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPD   (R10), Z0
+	VMOVUPD.Z 64(R10), K1, X1
+	VMOVUPD   (R10)(R11*1), Z2
+	VMOVUPD.Z 64(R10)(R11*1), K1, X3
 
 loop:
 	MOVL         (R12), AX
@@ -10152,44 +10625,56 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Z0
-	VMOVUPD    64(DX), X1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish10x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512PairsFinish10x64(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Z0
+	VMOVUPD 64(DX), X1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPD   (AX), Z2
 	VMOVUPD   64(AX), X3
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPD   (BX), Z4
-	VMOVUPD.Z 64(BX), K1, X5
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPD   (DX), Z4
+	VMOVUPD.Z 64(DX), K1, X5
 	VADDPD    Z2, Z4, Z2
 	VADDPD    X3, X5, X3
 
 alone:
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (BX)
+	VMOVUPD Z2, (DX)
 	VADDPD  X3, X1, X3
-	VMOVUPD X3, K1, 64(BX)
+	VMOVUPD X3, K1, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -10243,13 +10728,13 @@ fresh:
 	VPXORQ X7, X7, X7
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -10262,7 +10747,7 @@ loop:
 	VMOVUPD      64(R8)(AX*8), X10
 	VFMADD231PD  X8, X10, X1
 	VFMADD231PD  X9, X10, X3
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -10275,11 +10760,34 @@ loop:
 	VMOVUPD      64(R8)(AX*8), X10
 	VFMADD231PD  X8, X10, X5
 	VFMADD231PD  X9, X10, X7
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z8
+	VBROADCASTSD (R9)(DX*8), Z9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Z10
+	VFMADD231PD  Z8, Z10, Z4
+	VFMADD231PD  Z9, Z10, Z6
+	VMOVUPD      64(R8)(AX*8), X10
+	VFMADD231PD  X8, X10, X5
+	VFMADD231PD  X9, X10, X7
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  X12, X12, X12
 	MOVQ    (BX), AX
@@ -10309,15 +10817,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward12x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx512PairsSum12x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward12x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum12x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -10328,50 +10836,61 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000008, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000008, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Z0
-	VMOVUPD.Z  64(R10), K1, Y1
-	VMOVUPD    (R10)(R11*1), Z2
-	VMOVUPD.Z  64(R10)(R11*1), K1, Y3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPD   (R10), Z0
+	VMOVUPD.Z 64(R10), K1, Y1
+	VMOVUPD   (R10)(R11*1), Z2
+	VMOVUPD.Z 64(R10)(R11*1), K1, Y3
 
 loop:
 	MOVL         (R12), AX
@@ -10398,44 +10917,56 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Z0
-	VMOVUPD    64(DX), Y1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish12x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512PairsFinish12x64(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Z0
+	VMOVUPD 64(DX), Y1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPD   (AX), Z2
 	VMOVUPD   64(AX), Y3
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPD   (BX), Z4
-	VMOVUPD.Z 64(BX), K1, Y5
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPD   (DX), Z4
+	VMOVUPD.Z 64(DX), K1, Y5
 	VADDPD    Z2, Z4, Z2
 	VADDPD    Y3, Y5, Y3
 
 alone:
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (BX)
+	VMOVUPD Z2, (DX)
 	VADDPD  Y3, Y1, Y3
-	VMOVUPD Y3, K1, 64(BX)
+	VMOVUPD Y3, K1, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -10489,13 +11020,13 @@ fresh:
 	VPXORQ Y7, Y7, Y7
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -10508,7 +11039,7 @@ loop:
 	VMOVUPD      64(R8)(AX*8), Y10
 	VFMADD231PD  Y8, Y10, Y1
 	VFMADD231PD  Y9, Y10, Y3
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -10521,11 +11052,34 @@ loop:
 	VMOVUPD      64(R8)(AX*8), Y10
 	VFMADD231PD  Y8, Y10, Y5
 	VFMADD231PD  Y9, Y10, Y7
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z8
+	VBROADCASTSD (R9)(DX*8), Z9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Z10
+	VFMADD231PD  Z8, Z10, Z4
+	VFMADD231PD  Z9, Z10, Z6
+	VMOVUPD      64(R8)(AX*8), Y10
+	VFMADD231PD  Y8, Y10, Y5
+	VFMADD231PD  Y9, Y10, Y7
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Y12, Y12, Y12
 	MOVQ    (BX), AX
@@ -10555,15 +11109,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward16x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx512PairsSum16x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward16x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum16x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -10574,50 +11128,61 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000008, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000080, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000008, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000080, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Z0
-	VMOVUPD.Z  64(R10), K1, Z1
-	VMOVUPD    (R10)(R11*1), Z2
-	VMOVUPD.Z  64(R10)(R11*1), K1, Z3
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPD   (R10), Z0
+	VMOVUPD.Z 64(R10), K1, Z1
+	VMOVUPD   (R10)(R11*1), Z2
+	VMOVUPD.Z 64(R10)(R11*1), K1, Z3
 
 loop:
 	MOVL         (R12), AX
@@ -10644,44 +11209,56 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Z0
-	VMOVUPD    64(DX), Z1
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish16x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsFinish16x64(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Z0
+	VMOVUPD 64(DX), Z1
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPD   (AX), Z2
 	VMOVUPD   64(AX), Z3
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPD   (BX), Z4
-	VMOVUPD.Z 64(BX), K1, Z5
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPD   (DX), Z4
+	VMOVUPD.Z 64(DX), K1, Z5
 	VADDPD    Z2, Z4, Z2
 	VADDPD    Z3, Z5, Z3
 
 alone:
 	VADDPD  Z2, Z0, Z2
-	VMOVUPD Z2, (BX)
+	VMOVUPD Z2, (DX)
 	VADDPD  Z3, Z1, Z3
-	VMOVUPD Z3, K1, 64(BX)
+	VMOVUPD Z3, K1, 64(DX)
 	ADDQ    $0x00000080, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -10735,13 +11312,13 @@ fresh:
 	VPXORQ Z7, Z7, Z7
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -10754,7 +11331,7 @@ loop:
 	VMOVUPD      64(R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z1
 	VFMADD231PD  Z9, Z10, Z3
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -10767,11 +11344,34 @@ loop:
 	VMOVUPD      64(R8)(AX*8), Z10
 	VFMADD231PD  Z8, Z10, Z5
 	VFMADD231PD  Z9, Z10, Z7
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z8
+	VBROADCASTSD (R9)(DX*8), Z9
+	SHLL         $0x04, AX
+	VMOVUPD      (R8)(AX*8), Z10
+	VFMADD231PD  Z8, Z10, Z4
+	VFMADD231PD  Z9, Z10, Z6
+	VMOVUPD      64(R8)(AX*8), Z10
+	VFMADD231PD  Z8, Z10, Z5
+	VFMADD231PD  Z9, Z10, Z7
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Z12, Z12, Z12
 	MOVQ    (BX), AX
@@ -10801,16 +11401,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward20x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx512PairsSum20x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, CMOV, FMA3, MMX+
-TEXT ·avx512PairsForward20x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum20x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -10822,53 +11422,64 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000008, CX
-	SUBQ    $0x00000008, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x000000c0, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000008, CX
+	SUBQ   $0x00000008, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x000000c0, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Z0
-	VMOVUPD    64(R10), Z1
-	VMOVUPD.Z  128(R10), K1, Y2
-	VMOVUPD    (R10)(R11*1), Z3
-	VMOVUPD    64(R10)(R11*1), Z4
-	VMOVUPD.Z  128(R10)(R11*1), K1, Y5
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPD   (R10), Z0
+	VMOVUPD   64(R10), Z1
+	VMOVUPD.Z 128(R10), K1, Y2
+	VMOVUPD   (R10)(R11*1), Z3
+	VMOVUPD   64(R10)(R11*1), Z4
+	VMOVUPD.Z 128(R10)(R11*1), K1, Y5
 
 loop:
 	MOVL         (R12), AX
@@ -10900,50 +11511,63 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Z0
-	VMOVUPD    64(DX), Z1
-	VMOVUPD    128(DX), Y2
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish20x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2
+TEXT ·avx512PairsFinish20x64(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000008, AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Z0
+	VMOVUPD 64(DX), Z1
+	VMOVUPD 128(DX), Y2
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPD   (AX), Z3
 	VMOVUPD   64(AX), Z4
 	VMOVUPD   128(AX), Y5
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPD   (BX), Z6
-	VMOVUPD   64(BX), Z7
-	VMOVUPD.Z 128(BX), K1, Y8
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPD   (DX), Z6
+	VMOVUPD   64(DX), Z7
+	VMOVUPD.Z 128(DX), K1, Y8
 	VADDPD    Z3, Z6, Z3
 	VADDPD    Z4, Z7, Z4
 	VADDPD    Y5, Y8, Y5
 
 alone:
 	VADDPD  Z3, Z0, Z3
-	VMOVUPD Z3, (BX)
+	VMOVUPD Z3, (DX)
 	VADDPD  Z4, Z1, Z4
-	VMOVUPD Z4, 64(BX)
+	VMOVUPD Z4, 64(DX)
 	VADDPD  Y5, Y2, Y5
-	VMOVUPD Y5, K1, 128(BX)
+	VMOVUPD Y5, K1, 128(DX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -11006,13 +11630,13 @@ fresh:
 	VPXORQ Y11, Y11, Y11
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -11029,7 +11653,7 @@ loop:
 	VMOVUPD      128(R8)(AX*8), Y14
 	VFMADD231PD  Y12, Y14, Y2
 	VFMADD231PD  Y13, Y14, Y5
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -11046,11 +11670,38 @@ loop:
 	VMOVUPD      128(R8)(AX*8), Y14
 	VFMADD231PD  Y12, Y14, Y8
 	VFMADD231PD  Y13, Y14, Y11
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z12
+	VBROADCASTSD (R9)(DX*8), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Z14
+	VFMADD231PD  Z12, Z14, Z6
+	VFMADD231PD  Z13, Z14, Z9
+	VMOVUPD      64(R8)(AX*8), Z14
+	VFMADD231PD  Z12, Z14, Z7
+	VFMADD231PD  Z13, Z14, Z10
+	VMOVUPD      128(R8)(AX*8), Y14
+	VFMADD231PD  Y12, Y14, Y8
+	VFMADD231PD  Y13, Y14, Y11
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Y17, Y17, Y17
@@ -11089,16 +11740,16 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward24x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx512PairsSum24x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward24x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum24x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -11110,53 +11761,64 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000008, CX
-	SUBQ    $0x00000008, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x000000c0, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000008, CX
+	SUBQ   $0x00000008, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x000000c0, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Z0
-	VMOVUPD    64(R10), Z1
-	VMOVUPD.Z  128(R10), K1, Z2
-	VMOVUPD    (R10)(R11*1), Z3
-	VMOVUPD    64(R10)(R11*1), Z4
-	VMOVUPD.Z  128(R10)(R11*1), K1, Z5
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPD   (R10), Z0
+	VMOVUPD   64(R10), Z1
+	VMOVUPD.Z 128(R10), K1, Z2
+	VMOVUPD   (R10)(R11*1), Z3
+	VMOVUPD   64(R10)(R11*1), Z4
+	VMOVUPD.Z 128(R10)(R11*1), K1, Z5
 
 loop:
 	MOVL         (R12), AX
@@ -11188,50 +11850,63 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Z0
-	VMOVUPD    64(DX), Z1
-	VMOVUPD    128(DX), Z2
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish24x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsFinish24x64(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000008, AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Z0
+	VMOVUPD 64(DX), Z1
+	VMOVUPD 128(DX), Z2
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPD   (AX), Z3
 	VMOVUPD   64(AX), Z4
 	VMOVUPD   128(AX), Z5
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPD   (BX), Z6
-	VMOVUPD   64(BX), Z7
-	VMOVUPD.Z 128(BX), K1, Z8
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPD   (DX), Z6
+	VMOVUPD   64(DX), Z7
+	VMOVUPD.Z 128(DX), K1, Z8
 	VADDPD    Z3, Z6, Z3
 	VADDPD    Z4, Z7, Z4
 	VADDPD    Z5, Z8, Z5
 
 alone:
 	VADDPD  Z3, Z0, Z3
-	VMOVUPD Z3, (BX)
+	VMOVUPD Z3, (DX)
 	VADDPD  Z4, Z1, Z4
-	VMOVUPD Z4, 64(BX)
+	VMOVUPD Z4, 64(DX)
 	VADDPD  Z5, Z2, Z5
-	VMOVUPD Z5, K1, 128(BX)
+	VMOVUPD Z5, K1, 128(DX)
 	ADDQ    $0x000000c0, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -11294,13 +11969,13 @@ fresh:
 	VPXORQ Z11, Z11, Z11
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -11317,7 +11992,7 @@ loop:
 	VMOVUPD      128(R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z2
 	VFMADD231PD  Z13, Z14, Z5
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -11334,11 +12009,38 @@ loop:
 	VMOVUPD      128(R8)(AX*8), Z14
 	VFMADD231PD  Z12, Z14, Z8
 	VFMADD231PD  Z13, Z14, Z11
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z12
+	VBROADCASTSD (R9)(DX*8), Z13
+	LEAL         (AX)(AX*2), AX
+	SHLL         $0x03, AX
+	VMOVUPD      (R8)(AX*8), Z14
+	VFMADD231PD  Z12, Z14, Z6
+	VFMADD231PD  Z13, Z14, Z9
+	VMOVUPD      64(R8)(AX*8), Z14
+	VFMADD231PD  Z12, Z14, Z7
+	VFMADD231PD  Z13, Z14, Z10
+	VMOVUPD      128(R8)(AX*8), Z14
+	VFMADD231PD  Z12, Z14, Z8
+	VFMADD231PD  Z13, Z14, Z11
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Z17, Z17, Z17
@@ -11377,17 +12079,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512PairsForward32x64(y *float64, ys int, sums *float64, images int, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias *float64, values *float64, width int, ahead *uintptr, more int)
+// func avx512PairsSum32x64(sums *float64, images int, first int, entries *uint32, starts *int32, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, MMX+
-TEXT ·avx512PairsForward32x64(SB), NOSPLIT, $0-120
-	MOVQ   sums+16(FP), AX
-	MOVQ   values+88(FP), BX
+TEXT ·avx512PairsSum32x64(SB), NOSPLIT, $0-96
+	MOVQ   sums+0(FP), AX
+	MOVQ   values+72(FP), BX
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	MOVQ   AX, CX
-	MOVQ   images+24(FP), DX
+	MOVQ   images+8(FP), DX
 
 clear:
 	SUBQ    $0x01, DX
@@ -11400,56 +12102,67 @@ clear:
 	JMP     clear
 
 cleared:
-	MOVQ    width+96(FP), CX
-	SUBQ    $0x00000008, CX
-	SUBQ    $0x00000008, CX
-	SUBQ    $0x00000008, CX
-	MOVQ    $-1, DX
-	BZHIQ   CX, DX, DX
-	KMOVQ   DX, K1
-	MOVQ    entries+40(FP), DI
-	MOVQ    starts+48(FP), R8
-	MOVQ    pairs+56(FP), R9
-	MOVQ    w+64(FP), R10
-	MOVQ    ws+72(FP), R11
-	SHLQ    $0x03, R11
-	MOVQ    first+32(FP), SI
-	IMUL3Q  $0x00000100, SI, SI
-	NEGQ    SI
-	ADDQ    AX, SI
-	MOVQ    ahead+104(FP), R14
-	XORQ    R15, R15
-	MOVLQSX (R8), R13
-	LEAQ    (DI)(R13*4), R13
+	MOVQ   width+80(FP), CX
+	SUBQ   $0x00000008, CX
+	SUBQ   $0x00000008, CX
+	SUBQ   $0x00000008, CX
+	MOVQ   $-1, DX
+	BZHIQ  CX, DX, DX
+	KMOVQ  DX, K1
+	MOVQ   entries+24(FP), DI
+	MOVQ   starts+32(FP), R8
+	MOVQ   sides+48(FP), R9
+	MOVQ   w+56(FP), R10
+	MOVQ   ws+64(FP), R11
+	SHLQ   $0x03, R11
+	MOVQ   first+16(FP), SI
+	IMUL3Q $0x00000100, SI, SI
+	NEGQ   SI
+	ADDQ   AX, SI
+	MOVQ   ahead+88(FP), R14
+	XORQ   R15, R15
 
 next:
-	SUBQ       $0x01, R9
-	JLT        done
+	CMPQ       R8, last+40(FP)
+	JEQ        done
 	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	MOVQ       8(R14), AX
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
 	PREFETCHT1 (AX)(R15*1)
-	ADDQ       $0x00000010, R14
-	MOVQ       ahead+104(FP), AX
-	LEAQ       512(AX), DX
-	LEAQ       64(R15), CX
-	CMPQ       R14, DX
-	CMOVQEQ    CX, R15
-	CMOVQEQ    AX, R14
-	ADDQ       $0x04, R8
-	MOVQ       R13, R12
-	MOVLQSX    (R8), R13
-	LEAQ       (DI)(R13*4), R13
-	CMPQ       R12, R13
-	JEQ        skip
-	VMOVUPD    (R10), Z0
-	VMOVUPD    64(R10), Z1
-	VMOVUPD    128(R10), Z2
-	VMOVUPD.Z  192(R10), K1, Z3
-	VMOVUPD    (R10)(R11*1), Z4
-	VMOVUPD    64(R10)(R11*1), Z5
-	VMOVUPD    128(R10)(R11*1), Z6
-	VMOVUPD.Z  192(R10)(R11*1), K1, Z7
+	ADDQ       $0x08, R14
+	CMPQ       R9, $0x01
+	JEQ        one
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+	MOVQ       (R14), AX
+	PREFETCHT1 (AX)(R15*1)
+	ADDQ       $0x08, R14
+
+one:
+	MOVQ      ahead+88(FP), AX
+	IMUL3Q    $0x00000200, R9, DX
+	ADDQ      AX, DX
+	LEAQ      64(R15), CX
+	CMPQ      R14, DX
+	CMOVQEQ   CX, R15
+	CMOVQEQ   AX, R14
+	MOVLQSX   (R8), R12
+	MOVLQSX   (R8)(R9*4), R13
+	ADDQ      $0x08, R8
+	LEAQ      (DI)(R12*4), R12
+	LEAQ      (DI)(R13*4), R13
+	CMPQ      R12, R13
+	JEQ       skip
+	VMOVUPD   (R10), Z0
+	VMOVUPD   64(R10), Z1
+	VMOVUPD   128(R10), Z2
+	VMOVUPD.Z 192(R10), K1, Z3
+	VMOVUPD   (R10)(R11*1), Z4
+	VMOVUPD   64(R10)(R11*1), Z5
+	VMOVUPD   128(R10)(R11*1), Z6
+	VMOVUPD.Z 192(R10)(R11*1), K1, Z7
 
 loop:
 	MOVL         (R12), AX
@@ -11484,40 +12197,54 @@ skip:
 	JMP  next
 
 done:
-	MOVQ ahead+104(FP), AX
-	LEAQ 512(AX), CX
+	MOVQ   ahead+88(FP), AX
+	IMUL3Q $0x00000200, R9, CX
+	ADDQ   AX, CX
 
-last:
+lines:
 	MOVQ       (AX), DX
 	PREFETCHT1 (DX)(R15*1)
 	ADDQ       $0x08, AX
 	CMPQ       AX, CX
-	JNE        last
-	MOVQ       sums+16(FP), AX
-	MOVQ       more+112(FP), CX
-	MOVQ       bias+80(FP), DX
-	VMOVUPD    (DX), Z0
-	VMOVUPD    64(DX), Z1
-	VMOVUPD    128(DX), Z2
-	VMOVUPD    192(DX), Z3
-	MOVQ       ys+8(FP), SI
-	SHLQ       $0x03, SI
-	MOVQ       y+0(FP), BX
-	MOVQ       images+24(FP), DX
+	JNE        lines
+	VZEROUPPER
+	RET
+
+// func avx512PairsFinish32x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2
+TEXT ·avx512PairsFinish32x64(SB), NOSPLIT, $0-56
+	MOVQ    width+40(FP), AX
+	SUBQ    $0x00000008, AX
+	SUBQ    $0x00000008, AX
+	SUBQ    $0x00000008, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVQ   CX, K1
+	MOVQ    sums+16(FP), AX
+	MOVQ    more+48(FP), CX
+	MOVQ    bias+32(FP), DX
+	VMOVUPD (DX), Z0
+	VMOVUPD 64(DX), Z1
+	VMOVUPD 128(DX), Z2
+	VMOVUPD 192(DX), Z3
+	MOVQ    ys+8(FP), SI
+	SHLQ    $0x03, SI
+	MOVQ    y+0(FP), DX
+	MOVQ    images+24(FP), BX
 
 add:
-	SUBQ      $0x01, DX
+	SUBQ      $0x01, BX
 	JLT       added
 	VMOVUPD   (AX), Z4
 	VMOVUPD   64(AX), Z5
 	VMOVUPD   128(AX), Z6
 	VMOVUPD   192(AX), Z7
-	CMPQ      CX, $0x00
-	JEQ       alone
-	VMOVUPD   (BX), Z8
-	VMOVUPD   64(BX), Z9
-	VMOVUPD   128(BX), Z10
-	VMOVUPD.Z 192(BX), K1, Z11
+	TESTQ     CX, CX
+	JZ        alone
+	VMOVUPD   (DX), Z8
+	VMOVUPD   64(DX), Z9
+	VMOVUPD   128(DX), Z10
+	VMOVUPD.Z 192(DX), K1, Z11
 	VADDPD    Z4, Z8, Z4
 	VADDPD    Z5, Z9, Z5
 	VADDPD    Z6, Z10, Z6
@@ -11525,15 +12252,15 @@ add:
 
 alone:
 	VADDPD  Z4, Z0, Z4
-	VMOVUPD Z4, (BX)
+	VMOVUPD Z4, (DX)
 	VADDPD  Z5, Z1, Z5
-	VMOVUPD Z5, 64(BX)
+	VMOVUPD Z5, 64(DX)
 	VADDPD  Z6, Z2, Z6
-	VMOVUPD Z6, 128(BX)
+	VMOVUPD Z6, 128(DX)
 	VADDPD  Z7, Z3, Z7
-	VMOVUPD Z7, K1, 192(BX)
+	VMOVUPD Z7, K1, 192(DX)
 	ADDQ    $0x00000100, AX
-	ADDQ    SI, BX
+	ADDQ    SI, DX
 	JMP     add
 
 added:
@@ -11605,13 +12332,13 @@ fresh:
 	VPXORQ Z15, Z15, Z15
 
 begun:
-	MOVQ  56(BX), R12
-	XORQ  R13, R13
-	TESTQ R12, R12
-	JZ    store
+	XORQ R12, R12
+	MOVQ 24(BX), R13
+	CMPQ R12, R13
+	JGE  summed0
 
-loop:
-	MOVL         (R10)(R13*4), AX
+loop0:
+	MOVL         (R10)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -11630,7 +12357,7 @@ loop:
 	VMOVUPD      192(R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z3
 	VFMADD231PD  Z17, Z18, Z7
-	MOVL         (R11)(R13*4), AX
+	MOVL         (R11)(R12*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
@@ -11649,11 +12376,40 @@ loop:
 	VMOVUPD      192(R8)(AX*8), Z18
 	VFMADD231PD  Z16, Z18, Z11
 	VFMADD231PD  Z17, Z18, Z15
-	INCQ         R13
-	CMPQ         R13, R12
-	JNE          loop
+	INCQ         R12
+	CMPQ         R12, R13
+	JNE          loop0
 
-store:
+summed0:
+	MOVQ 56(BX), R10
+	CMPQ R12, R10
+	JGE  summed1
+
+loop1:
+	MOVL         (R11)(R12*4), AX
+	MOVBLZX      AL, CX
+	MOVBLZX      AH, DX
+	SHRL         $0x10, AX
+	VBROADCASTSD (R9)(CX*8), Z16
+	VBROADCASTSD (R9)(DX*8), Z17
+	SHLL         $0x05, AX
+	VMOVUPD      (R8)(AX*8), Z18
+	VFMADD231PD  Z16, Z18, Z8
+	VFMADD231PD  Z17, Z18, Z12
+	VMOVUPD      64(R8)(AX*8), Z18
+	VFMADD231PD  Z16, Z18, Z9
+	VFMADD231PD  Z17, Z18, Z13
+	VMOVUPD      128(R8)(AX*8), Z18
+	VFMADD231PD  Z16, Z18, Z10
+	VFMADD231PD  Z17, Z18, Z14
+	VMOVUPD      192(R8)(AX*8), Z18
+	VFMADD231PD  Z16, Z18, Z11
+	VFMADD231PD  Z17, Z18, Z15
+	INCQ         R12
+	CMPQ         R12, R10
+	JNE          loop1
+
+summed1:
 	VPXORQ  Z19, Z19, Z19
 	VPXORQ  Z20, Z20, Z20
 	VPXORQ  Z21, Z21, Z21
@@ -12943,11 +13699,10 @@ done:
 // func avx512JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
 // Requires: AVX, AVX512F
 TEXT ·avx512JoinLists(SB), NOSPLIT, $0-56
-	MOVQ   to+0(FP), AX
-	MOVQ   pairs+8(FP), CX
-	MOVQ   order+16(FP), DX
-	MOVQ   count+32(FP), BX
-	VPXORQ Z0, Z0, Z0
+	MOVQ to+0(FP), AX
+	MOVQ pairs+8(FP), CX
+	MOVQ order+16(FP), DX
+	MOVQ count+32(FP), BX
 
 next:
 	SUBQ    $0x01, BX
@@ -12956,45 +13711,34 @@ next:
 	MOVLQSX (DX), SI
 	ADDQ    DI, SI
 	MOVQ    AX, 16(CX)
-	MOVQ    blocks+40(FP), R8
-	MOVQ    parts+48(FP), R9
-	MOVQ    AX, R10
-	MOVQ    24(CX), DI
-	LEAQ    (AX)(DI*4), AX
+	MOVQ    blocks+40(FP), DI
+	MOVQ    parts+48(FP), R8
 
 blocks:
-	SUBQ    $0x01, R9
+	SUBQ    $0x01, R8
 	JLT     joined
-	MOVQ    24(R8), R12
-	MOVLQSX (R12)(SI*4), DI
-	MOVLQSX 4(R12)(SI*4), R11
-	MOVQ    (R8), R12
-	SUBQ    DI, R11
-	LEAQ    (R12)(DI*4), DI
-	LEAQ    (R10)(R11*4), R11
+	MOVQ    24(DI), R11
+	MOVLQSX (R11)(SI*8), R9
+	MOVLQSX 8(R11)(SI*8), R10
+	MOVQ    (DI), R11
+	SUBQ    R9, R10
+	LEAQ    (R11)(R9*4), R9
+	LEAQ    (AX)(R10*4), R10
 
 copies:
-	VMOVDQU32 (DI), Z1
-	VMOVDQU32 Z1, (R10)
-	VMOVDQU32 64(DI), Z1
-	VMOVDQU32 Z1, 64(R10)
-	ADDQ      $0x00000080, DI
-	ADDQ      $0x00000080, R10
-	CMPQ      R10, R11
+	VMOVDQU32 (R9), Z0
+	VMOVDQU32 Z0, (AX)
+	VMOVDQU32 64(R9), Z0
+	VMOVDQU32 Z0, 64(AX)
+	ADDQ      $0x00000080, R9
+	ADDQ      $0x00000080, AX
+	CMPQ      AX, R10
 	JLT       copies
-	MOVQ      R11, R10
-	ADDQ      $0x30, R8
+	MOVQ      R10, AX
+	ADDQ      $0x30, DI
 	JMP       blocks
 
 joined:
-zeros:
-	CMPQ      R10, AX
-	JGE       zeroed
-	VMOVDQU32 Z0, (R10)
-	ADDQ      $0x40, R10
-	JMP       zeros
-
-zeroed:
 	ADDQ $0x04, DX
 	ADDQ $0x20, CX
 	JMP  next
@@ -13003,165 +13747,171 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, n int)
+// func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, sides int, n int)
 // Requires: AVX, AVX512BW, AVX512F, POPCNT
-TEXT ·avx512ListPairs(SB), NOSPLIT, $0-40
+TEXT ·avx512ListPairs(SB), $2112-56
 	MOVQ         entries+0(FP), AX
 	MOVQ         starts+8(FP), CX
-	MOVQ         images+16(FP), DX
-	MOVQ         first+24(FP), BX
-	VPBROADCASTW BX, Z0
-	VPADDW       avx512Images0<>+0(SB), Z0, Z1
-	VPADDW       avx512Images1<>+0(SB), Z0, Z0
-	MOVQ         $0x0000ffff, BX
-	VPBROADCASTD BX, Z2
-	MOVQ         $0x000000f0, BX
-	KMOVW        BX, K1
-	MOVQ         $0x00000f00, BX
-	KMOVW        BX, K2
-	MOVQ         $0x0000f000, BX
-	KMOVW        BX, K3
-	MOVQ         n+32(FP), BX
-	MOVLQSX      (CX), SI
-	LEAQ         (AX)(SI*4), SI
-	XORQ         DI, DI
+	MOVQ         first+24(FP), DX
+	VPBROADCASTW DX, Z0
+	VPADDW       avx512Images0<>+0(SB), Z0, Z0
+	MOVQ         second+32(FP), DX
+	VPBROADCASTW DX, Z1
+	VPADDW       avx512Images0<>+0(SB), Z1, Z1
+	MOVQ         first+24(FP), DX
+	VPBROADCASTW DX, Z2
+	VPADDW       avx512Images1<>+0(SB), Z2, Z2
+	MOVQ         second+32(FP), DX
+	VPBROADCASTW DX, Z3
+	VPADDW       avx512Images1<>+0(SB), Z3, Z3
+	MOVQ         $0x0000ffff, DX
+	VPBROADCASTD DX, Z4
+	MOVQ         $0x000000f0, DX
+	KMOVW        DX, K1
+	MOVQ         $0x00000f00, DX
+	KMOVW        DX, K2
+	MOVQ         $0x0000f000, DX
+	KMOVW        DX, K3
+	LEAQ         (SP), DX
+	ADDQ         $0x3f, DX
+	ANDQ         $-64, DX
+	MOVLQSX      (CX), BX
+	LEAQ         (AX)(BX*4), BX
+	XORQ         SI, SI
 
 loop:
-	CMPQ            DI, BX
+	CMPQ            SI, n+48(FP)
 	JGE             done
-	MOVQ            (DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z3
-	MOVQ            32(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z3
-	MOVQ            64(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z3
-	MOVQ            96(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z3
-	MOVQ            8(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z4
-	MOVQ            40(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z4
-	MOVQ            72(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z4
-	MOVQ            104(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z4
-	MOVQ            16(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z5
-	MOVQ            48(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z5
-	MOVQ            80(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z5
-	MOVQ            112(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z5
-	MOVQ            24(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z6
-	MOVQ            56(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z6
-	MOVQ            88(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z6
-	MOVQ            120(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z6
-	MOVQ            128(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z7
-	MOVQ            160(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z7
-	MOVQ            192(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z7
-	MOVQ            224(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z7
-	MOVQ            136(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z8
-	MOVQ            168(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z8
-	MOVQ            200(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z8
-	MOVQ            232(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z8
-	MOVQ            144(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z9
-	MOVQ            176(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z9
-	MOVQ            208(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z9
-	MOVQ            240(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z9
-	MOVQ            152(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z10
-	MOVQ            184(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z10
-	MOVQ            216(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z10
-	MOVQ            248(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z10
-	MOVQ            256(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z11
-	MOVQ            288(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z11
-	MOVQ            320(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z11
-	MOVQ            352(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z11
-	MOVQ            264(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z12
-	MOVQ            296(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z12
-	MOVQ            328(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z12
-	MOVQ            360(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z12
-	MOVQ            272(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z13
-	MOVQ            304(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z13
-	MOVQ            336(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z13
-	MOVQ            368(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z13
-	MOVQ            280(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z14
-	MOVQ            312(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z14
-	MOVQ            344(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z14
-	MOVQ            376(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z14
-	MOVQ            384(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z15
-	MOVQ            416(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z15
-	MOVQ            448(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z15
-	MOVQ            480(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z15
-	MOVQ            392(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z16
-	MOVQ            424(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z16
-	MOVQ            456(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z16
-	MOVQ            488(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z16
-	MOVQ            400(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z17
-	MOVQ            432(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z17
-	MOVQ            464(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z17
-	MOVQ            496(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z17
-	MOVQ            408(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z18
-	MOVQ            440(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z18
-	MOVQ            472(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z18
-	MOVQ            504(DX), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z18
-	VPUNPCKLBW      Z11, Z3, Z19
-	VPUNPCKHBW      Z11, Z3, Z3
-	VPUNPCKLBW      Z12, Z4, Z11
-	VPUNPCKHBW      Z12, Z4, Z4
-	VPUNPCKLBW      Z13, Z5, Z12
+	MOVQ            images+16(FP), R8
+	MOVQ            (R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z5
+	MOVQ            32(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z5
+	MOVQ            64(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z5
+	MOVQ            96(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z5
+	MOVQ            8(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z6
+	MOVQ            40(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z6
+	MOVQ            72(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z6
+	MOVQ            104(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z6
+	MOVQ            16(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z7
+	MOVQ            48(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z7
+	MOVQ            80(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z7
+	MOVQ            112(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z7
+	MOVQ            24(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z8
+	MOVQ            56(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z8
+	MOVQ            88(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z8
+	MOVQ            120(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z8
+	MOVQ            128(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z9
+	MOVQ            160(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z9
+	MOVQ            192(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z9
+	MOVQ            224(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z9
+	MOVQ            136(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z10
+	MOVQ            168(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z10
+	MOVQ            200(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z10
+	MOVQ            232(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z10
+	MOVQ            144(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z11
+	MOVQ            176(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z11
+	MOVQ            208(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z11
+	MOVQ            240(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z11
+	MOVQ            152(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z12
+	MOVQ            184(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z12
+	MOVQ            216(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z12
+	MOVQ            248(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z12
+	MOVQ            256(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z13
+	MOVQ            288(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z13
+	MOVQ            320(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z13
+	MOVQ            352(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z13
+	MOVQ            264(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z14
+	MOVQ            296(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z14
+	MOVQ            328(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z14
+	MOVQ            360(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z14
+	MOVQ            272(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z15
+	MOVQ            304(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z15
+	MOVQ            336(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z15
+	MOVQ            368(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z15
+	MOVQ            280(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z16
+	MOVQ            312(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z16
+	MOVQ            344(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z16
+	MOVQ            376(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z16
+	MOVQ            384(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z17
+	MOVQ            416(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z17
+	MOVQ            448(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z17
+	MOVQ            480(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z17
+	MOVQ            392(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z18
+	MOVQ            424(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z18
+	MOVQ            456(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z18
+	MOVQ            488(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z18
+	MOVQ            400(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z19
+	MOVQ            432(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z19
+	MOVQ            464(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z19
+	MOVQ            496(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z19
+	MOVQ            408(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z20
+	MOVQ            440(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z20
+	MOVQ            472(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z20
+	MOVQ            504(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z20
+	VPUNPCKLBW      Z13, Z5, Z21
 	VPUNPCKHBW      Z13, Z5, Z5
 	VPUNPCKLBW      Z14, Z6, Z13
 	VPUNPCKHBW      Z14, Z6, Z6
@@ -13173,376 +13923,986 @@ loop:
 	VPUNPCKHBW      Z17, Z9, Z9
 	VPUNPCKLBW      Z18, Z10, Z17
 	VPUNPCKHBW      Z18, Z10, Z10
-	VPUNPCKLBW      Z14, Z19, Z18
-	VPUNPCKHBW      Z14, Z19, Z19
-	VPUNPCKLBW      Z7, Z3, Z14
-	VPUNPCKHBW      Z7, Z3, Z3
-	VPUNPCKLBW      Z15, Z11, Z7
-	VPUNPCKHBW      Z15, Z11, Z11
-	VPUNPCKLBW      Z8, Z4, Z15
-	VPUNPCKHBW      Z8, Z4, Z4
-	VPUNPCKLBW      Z16, Z12, Z8
-	VPUNPCKHBW      Z16, Z12, Z12
+	VPUNPCKLBW      Z19, Z11, Z18
+	VPUNPCKHBW      Z19, Z11, Z11
+	VPUNPCKLBW      Z20, Z12, Z19
+	VPUNPCKHBW      Z20, Z12, Z12
+	VPUNPCKLBW      Z16, Z21, Z20
+	VPUNPCKHBW      Z16, Z21, Z21
 	VPUNPCKLBW      Z9, Z5, Z16
 	VPUNPCKHBW      Z9, Z5, Z5
 	VPUNPCKLBW      Z17, Z13, Z9
 	VPUNPCKHBW      Z17, Z13, Z13
 	VPUNPCKLBW      Z10, Z6, Z17
 	VPUNPCKHBW      Z10, Z6, Z6
-	VPUNPCKLBW      Z8, Z18, Z10
-	VPUNPCKHBW      Z8, Z18, Z18
-	VPUNPCKLBW      Z12, Z19, Z8
-	VPUNPCKHBW      Z12, Z19, Z19
-	VPUNPCKLBW      Z16, Z14, Z12
-	VPUNPCKHBW      Z16, Z14, Z14
-	VPUNPCKLBW      Z5, Z3, Z16
-	VPUNPCKHBW      Z5, Z3, Z3
-	VPUNPCKLBW      Z9, Z7, Z5
-	VPUNPCKHBW      Z9, Z7, Z7
-	VPUNPCKLBW      Z13, Z11, Z9
-	VPUNPCKHBW      Z13, Z11, Z11
-	VPUNPCKLBW      Z17, Z15, Z13
-	VPUNPCKHBW      Z17, Z15, Z15
-	VPUNPCKLBW      Z6, Z4, Z17
-	VPUNPCKHBW      Z6, Z4, Z4
-	VPUNPCKLBW      Z5, Z10, Z6
-	VPUNPCKHBW      Z5, Z10, Z10
-	VPUNPCKLBW      Z7, Z18, Z5
-	VPUNPCKHBW      Z7, Z18, Z18
-	VPUNPCKLBW      Z9, Z8, Z7
-	VPUNPCKHBW      Z9, Z8, Z8
-	VPUNPCKLBW      Z11, Z19, Z9
-	VPUNPCKHBW      Z11, Z19, Z19
-	VPUNPCKLBW      Z13, Z12, Z11
-	VPUNPCKHBW      Z13, Z12, Z12
+	VPUNPCKLBW      Z18, Z14, Z10
+	VPUNPCKHBW      Z18, Z14, Z14
+	VPUNPCKLBW      Z11, Z7, Z18
+	VPUNPCKHBW      Z11, Z7, Z7
+	VPUNPCKLBW      Z19, Z15, Z11
+	VPUNPCKHBW      Z19, Z15, Z15
+	VPUNPCKLBW      Z12, Z8, Z19
+	VPUNPCKHBW      Z12, Z8, Z8
+	VPUNPCKLBW      Z10, Z20, Z12
+	VPUNPCKHBW      Z10, Z20, Z20
+	VPUNPCKLBW      Z14, Z21, Z10
+	VPUNPCKHBW      Z14, Z21, Z21
+	VPUNPCKLBW      Z18, Z16, Z14
+	VPUNPCKHBW      Z18, Z16, Z16
+	VPUNPCKLBW      Z7, Z5, Z18
+	VPUNPCKHBW      Z7, Z5, Z5
+	VPUNPCKLBW      Z11, Z9, Z7
+	VPUNPCKHBW      Z11, Z9, Z9
+	VPUNPCKLBW      Z15, Z13, Z11
+	VPUNPCKHBW      Z15, Z13, Z13
+	VPUNPCKLBW      Z19, Z17, Z15
+	VPUNPCKHBW      Z19, Z17, Z17
+	VPUNPCKLBW      Z8, Z6, Z19
+	VPUNPCKHBW      Z8, Z6, Z6
+	VPUNPCKLBW      Z7, Z12, Z8
+	VPUNPCKHBW      Z7, Z12, Z12
+	VPUNPCKLBW      Z9, Z20, Z7
+	VPUNPCKHBW      Z9, Z20, Z20
+	VPUNPCKLBW      Z11, Z10, Z9
+	VPUNPCKHBW      Z11, Z10, Z10
+	VPUNPCKLBW      Z13, Z21, Z11
+	VPUNPCKHBW      Z13, Z21, Z21
 	VPUNPCKLBW      Z15, Z14, Z13
 	VPUNPCKHBW      Z15, Z14, Z14
 	VPUNPCKLBW      Z17, Z16, Z15
 	VPUNPCKHBW      Z17, Z16, Z16
-	VPUNPCKLBW      Z4, Z3, Z17
-	VPUNPCKHBW      Z4, Z3, Z3
-	VPORQ           Z6, Z10, Z4
-	VPTESTMB        Z4, Z4, K4
-	KORTESTQ        K4, K4
-	JZ              none0
-	VPUNPCKLBW      Z10, Z6, Z4
-	VPUNPCKLWD      Z1, Z4, Z20
-	VPTESTMD        Z2, Z20, K4
-	KMOVW           K4, R8
-	POPCNTL         R8, R8
-	VPCOMPRESSD.Z   Z20, K4, Z20
-	VMOVDQU32       Z20, (SI)
-	LEAQ            (SI)(R8*4), SI
-	VPUNPCKHWD      Z1, Z4, Z4
-	VPTESTMD        Z2, Z4, K4
-	KMOVW           K4, R8
-	POPCNTL         R8, R8
-	VPCOMPRESSD.Z   Z4, K4, Z4
-	VMOVDQU32       Z4, (SI)
-	LEAQ            (SI)(R8*4), SI
-	VPUNPCKHBW      Z10, Z6, Z4
-	VPUNPCKLWD      Z0, Z4, Z6
-	VPTESTMD        Z2, Z6, K4
-	KMOVW           K4, R8
-	POPCNTL         R8, R8
-	VPCOMPRESSD.Z   Z6, K4, Z6
-	VMOVDQU32       Z6, (SI)
-	LEAQ            (SI)(R8*4), SI
-	VPUNPCKHWD      Z0, Z4, Z4
-	VPTESTMD        Z2, Z4, K4
-	KMOVW           K4, R8
-	POPCNTL         R8, R8
-	VPCOMPRESSD.Z   Z4, K4, Z4
-	VMOVDQU32       Z4, (SI)
-	LEAQ            (SI)(R8*4), SI
+	VPUNPCKLBW      Z19, Z18, Z17
+	VPUNPCKHBW      Z19, Z18, Z18
+	VPUNPCKLBW      Z6, Z5, Z19
+	VPUNPCKHBW      Z6, Z5, Z5
+	VMOVDQU64       Z8, (DX)
+	VMOVDQU64       Z12, 64(DX)
+	VMOVDQU64       Z7, 128(DX)
+	VMOVDQU64       Z20, 192(DX)
+	VMOVDQU64       Z9, 256(DX)
+	VMOVDQU64       Z10, 320(DX)
+	VMOVDQU64       Z11, 384(DX)
+	VMOVDQU64       Z21, 448(DX)
+	VMOVDQU64       Z13, 512(DX)
+	VMOVDQU64       Z14, 576(DX)
+	VMOVDQU64       Z15, 640(DX)
+	VMOVDQU64       Z16, 704(DX)
+	VMOVDQU64       Z17, 768(DX)
+	VMOVDQU64       Z18, 832(DX)
+	VMOVDQU64       Z19, 896(DX)
+	VMOVDQU64       Z5, 960(DX)
+	MOVQ            images+16(FP), R8
+	CMPQ            sides+40(FP), $0x01
+	JEQ             one1
+	ADDQ            $0x00000200, R8
+	MOVQ            (R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z5
+	MOVQ            32(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z5
+	MOVQ            64(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z5
+	MOVQ            96(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z5
+	MOVQ            8(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z6
+	MOVQ            40(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z6
+	MOVQ            72(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z6
+	MOVQ            104(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z6
+	MOVQ            16(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z7
+	MOVQ            48(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z7
+	MOVQ            80(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z7
+	MOVQ            112(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z7
+	MOVQ            24(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z8
+	MOVQ            56(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z8
+	MOVQ            88(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z8
+	MOVQ            120(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z8
+	MOVQ            128(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z9
+	MOVQ            160(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z9
+	MOVQ            192(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z9
+	MOVQ            224(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z9
+	MOVQ            136(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z10
+	MOVQ            168(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z10
+	MOVQ            200(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z10
+	MOVQ            232(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z10
+	MOVQ            144(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z11
+	MOVQ            176(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z11
+	MOVQ            208(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z11
+	MOVQ            240(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z11
+	MOVQ            152(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z12
+	MOVQ            184(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z12
+	MOVQ            216(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z12
+	MOVQ            248(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z12
+	MOVQ            256(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z13
+	MOVQ            288(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z13
+	MOVQ            320(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z13
+	MOVQ            352(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z13
+	MOVQ            264(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z14
+	MOVQ            296(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z14
+	MOVQ            328(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z14
+	MOVQ            360(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z14
+	MOVQ            272(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z15
+	MOVQ            304(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z15
+	MOVQ            336(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z15
+	MOVQ            368(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z15
+	MOVQ            280(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z16
+	MOVQ            312(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z16
+	MOVQ            344(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z16
+	MOVQ            376(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z16
+	MOVQ            384(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z17
+	MOVQ            416(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z17
+	MOVQ            448(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z17
+	MOVQ            480(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z17
+	MOVQ            392(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z18
+	MOVQ            424(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z18
+	MOVQ            456(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z18
+	MOVQ            488(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z18
+	MOVQ            400(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z19
+	MOVQ            432(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z19
+	MOVQ            464(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z19
+	MOVQ            496(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z19
+	MOVQ            408(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), Z20
+	MOVQ            440(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K1, Z20
+	MOVQ            472(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K2, Z20
+	MOVQ            504(R8), DI
+	VBROADCASTI32X4 (DI)(SI*1), K3, Z20
+	VPUNPCKLBW      Z13, Z5, Z21
+	VPUNPCKHBW      Z13, Z5, Z5
+	VPUNPCKLBW      Z14, Z6, Z13
+	VPUNPCKHBW      Z14, Z6, Z6
+	VPUNPCKLBW      Z15, Z7, Z14
+	VPUNPCKHBW      Z15, Z7, Z7
+	VPUNPCKLBW      Z16, Z8, Z15
+	VPUNPCKHBW      Z16, Z8, Z8
+	VPUNPCKLBW      Z17, Z9, Z16
+	VPUNPCKHBW      Z17, Z9, Z9
+	VPUNPCKLBW      Z18, Z10, Z17
+	VPUNPCKHBW      Z18, Z10, Z10
+	VPUNPCKLBW      Z19, Z11, Z18
+	VPUNPCKHBW      Z19, Z11, Z11
+	VPUNPCKLBW      Z20, Z12, Z19
+	VPUNPCKHBW      Z20, Z12, Z12
+	VPUNPCKLBW      Z16, Z21, Z20
+	VPUNPCKHBW      Z16, Z21, Z21
+	VPUNPCKLBW      Z9, Z5, Z16
+	VPUNPCKHBW      Z9, Z5, Z5
+	VPUNPCKLBW      Z17, Z13, Z9
+	VPUNPCKHBW      Z17, Z13, Z13
+	VPUNPCKLBW      Z10, Z6, Z17
+	VPUNPCKHBW      Z10, Z6, Z6
+	VPUNPCKLBW      Z18, Z14, Z10
+	VPUNPCKHBW      Z18, Z14, Z14
+	VPUNPCKLBW      Z11, Z7, Z18
+	VPUNPCKHBW      Z11, Z7, Z7
+	VPUNPCKLBW      Z19, Z15, Z11
+	VPUNPCKHBW      Z19, Z15, Z15
+	VPUNPCKLBW      Z12, Z8, Z19
+	VPUNPCKHBW      Z12, Z8, Z8
+	VPUNPCKLBW      Z10, Z20, Z12
+	VPUNPCKHBW      Z10, Z20, Z20
+	VPUNPCKLBW      Z14, Z21, Z10
+	VPUNPCKHBW      Z14, Z21, Z21
+	VPUNPCKLBW      Z18, Z16, Z14
+	VPUNPCKHBW      Z18, Z16, Z16
+	VPUNPCKLBW      Z7, Z5, Z18
+	VPUNPCKHBW      Z7, Z5, Z5
+	VPUNPCKLBW      Z11, Z9, Z7
+	VPUNPCKHBW      Z11, Z9, Z9
+	VPUNPCKLBW      Z15, Z13, Z11
+	VPUNPCKHBW      Z15, Z13, Z13
+	VPUNPCKLBW      Z19, Z17, Z15
+	VPUNPCKHBW      Z19, Z17, Z17
+	VPUNPCKLBW      Z8, Z6, Z19
+	VPUNPCKHBW      Z8, Z6, Z6
+	VPUNPCKLBW      Z7, Z12, Z8
+	VPUNPCKHBW      Z7, Z12, Z12
+	VPUNPCKLBW      Z9, Z20, Z7
+	VPUNPCKHBW      Z9, Z20, Z20
+	VPUNPCKLBW      Z11, Z10, Z9
+	VPUNPCKHBW      Z11, Z10, Z10
+	VPUNPCKLBW      Z13, Z21, Z11
+	VPUNPCKHBW      Z13, Z21, Z21
+	VPUNPCKLBW      Z15, Z14, Z13
+	VPUNPCKHBW      Z15, Z14, Z14
+	VPUNPCKLBW      Z17, Z16, Z15
+	VPUNPCKHBW      Z17, Z16, Z16
+	VPUNPCKLBW      Z19, Z18, Z17
+	VPUNPCKHBW      Z19, Z18, Z18
+	VPUNPCKLBW      Z6, Z5, Z19
+	VPUNPCKHBW      Z6, Z5, Z5
+	VMOVDQU64       Z8, 1024(DX)
+	VMOVDQU64       Z12, 1088(DX)
+	VMOVDQU64       Z7, 1152(DX)
+	VMOVDQU64       Z20, 1216(DX)
+	VMOVDQU64       Z9, 1280(DX)
+	VMOVDQU64       Z10, 1344(DX)
+	VMOVDQU64       Z11, 1408(DX)
+	VMOVDQU64       Z21, 1472(DX)
+	VMOVDQU64       Z13, 1536(DX)
+	VMOVDQU64       Z14, 1600(DX)
+	VMOVDQU64       Z15, 1664(DX)
+	VMOVDQU64       Z16, 1728(DX)
+	VMOVDQU64       Z17, 1792(DX)
+	VMOVDQU64       Z18, 1856(DX)
+	VMOVDQU64       Z19, 1920(DX)
+	VMOVDQU64       Z5, 1984(DX)
 
-none0:
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 4(CX)
-	VPORQ         Z5, Z18, Z4
-	VPTESTMB      Z4, Z4, K4
+one1:
+	VMOVDQU64     (DX), Z5
+	VMOVDQU64     64(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
 	KORTESTQ      K4, K4
-	JZ            none1
-	VPUNPCKLBW    Z18, Z5, Z4
-	VPUNPCKLWD    Z1, Z4, Z6
-	VPTESTMD      Z2, Z6, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
+	JZ            none0_0
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z0, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z0, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z2, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
 	VPCOMPRESSD.Z Z6, K4, Z6
-	VMOVDQU32     Z6, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z1, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHBW    Z18, Z5, Z4
-	VPUNPCKLWD    Z0, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z2, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z0, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
 
-none1:
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 8(CX)
-	VPORQ         Z7, Z8, Z4
-	VPTESTMB      Z4, Z4, K4
+none0_0:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 4(CX)
+	CMPQ          sides+40(FP), $0x01
+	JEQ           one0_1
+	VMOVDQU64     1024(DX), Z5
+	VMOVDQU64     1088(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
 	KORTESTQ      K4, K4
-	JZ            none2
-	VPUNPCKLBW    Z8, Z7, Z4
-	VPUNPCKLWD    Z1, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
+	JZ            none0_1
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z1, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z1, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z3, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z3, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z1, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHBW    Z8, Z7, Z4
-	VPUNPCKLWD    Z0, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z0, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
 
-none2:
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 12(CX)
-	VPORQ         Z9, Z19, Z4
-	VPTESTMB      Z4, Z4, K4
+none0_1:
+one0_1:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 8(CX)
+	VMOVDQU64     128(DX), Z5
+	VMOVDQU64     192(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
 	KORTESTQ      K4, K4
-	JZ            none3
-	VPUNPCKLBW    Z19, Z9, Z4
-	VPUNPCKLWD    Z1, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
+	JZ            none1_0
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z0, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z0, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z2, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z2, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z1, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHBW    Z19, Z9, Z4
-	VPUNPCKLWD    Z0, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z0, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
 
-none3:
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 16(CX)
-	VPORQ         Z11, Z12, Z4
-	VPTESTMB      Z4, Z4, K4
+none1_0:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 12(CX)
+	CMPQ          sides+40(FP), $0x01
+	JEQ           one1_1
+	VMOVDQU64     1152(DX), Z5
+	VMOVDQU64     1216(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
 	KORTESTQ      K4, K4
-	JZ            none4
-	VPUNPCKLBW    Z12, Z11, Z4
-	VPUNPCKLWD    Z1, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
+	JZ            none1_1
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z1, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z1, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z3, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z3, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z1, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHBW    Z12, Z11, Z4
-	VPUNPCKLWD    Z0, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z0, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
 
-none4:
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 20(CX)
-	VPORQ         Z13, Z14, Z4
-	VPTESTMB      Z4, Z4, K4
+none1_1:
+one1_1:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 16(CX)
+	VMOVDQU64     256(DX), Z5
+	VMOVDQU64     320(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
 	KORTESTQ      K4, K4
-	JZ            none5
-	VPUNPCKLBW    Z14, Z13, Z4
-	VPUNPCKLWD    Z1, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
+	JZ            none2_0
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z0, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z0, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z2, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z2, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z1, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHBW    Z14, Z13, Z4
-	VPUNPCKLWD    Z0, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z0, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
 
-none5:
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 24(CX)
-	VPORQ         Z15, Z16, Z4
-	VPTESTMB      Z4, Z4, K4
+none2_0:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 20(CX)
+	CMPQ          sides+40(FP), $0x01
+	JEQ           one2_1
+	VMOVDQU64     1280(DX), Z5
+	VMOVDQU64     1344(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
 	KORTESTQ      K4, K4
-	JZ            none6
-	VPUNPCKLBW    Z16, Z15, Z4
-	VPUNPCKLWD    Z1, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
+	JZ            none2_1
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z1, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z1, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z3, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z3, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z1, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHBW    Z16, Z15, Z4
-	VPUNPCKLWD    Z0, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z0, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
 
-none6:
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 28(CX)
-	VPORQ         Z17, Z3, Z4
-	VPTESTMB      Z4, Z4, K4
+none2_1:
+one2_1:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 24(CX)
+	VMOVDQU64     384(DX), Z5
+	VMOVDQU64     448(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
 	KORTESTQ      K4, K4
-	JZ            none7
-	VPUNPCKLBW    Z3, Z17, Z4
-	VPUNPCKLWD    Z1, Z4, Z5
-	VPTESTMD      Z2, Z5, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
+	JZ            none3_0
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z0, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z0, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z2, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z2, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z1, Z4, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHBW    Z3, Z17, Z3
-	VPUNPCKLWD    Z0, Z3, Z4
-	VPTESTMD      Z2, Z4, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z4, K4, Z4
-	VMOVDQU32     Z4, (SI)
-	LEAQ          (SI)(R8*4), SI
-	VPUNPCKHWD    Z0, Z3, Z3
-	VPTESTMD      Z2, Z3, K4
-	KMOVW         K4, R8
-	POPCNTL       R8, R8
-	VPCOMPRESSD.Z Z3, K4, Z3
-	VMOVDQU32     Z3, (SI)
-	LEAQ          (SI)(R8*4), SI
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
 
-none7:
-	MOVQ SI, R8
-	SUBQ AX, R8
-	SHRQ $0x02, R8
-	MOVL R8, 32(CX)
-	ADDQ $0x20, CX
-	ADDQ $0x10, DI
+none3_0:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 28(CX)
+	CMPQ          sides+40(FP), $0x01
+	JEQ           one3_1
+	VMOVDQU64     1408(DX), Z5
+	VMOVDQU64     1472(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
+	KORTESTQ      K4, K4
+	JZ            none3_1
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z1, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z1, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z3, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z3, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
+
+none3_1:
+one3_1:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 32(CX)
+	VMOVDQU64     512(DX), Z5
+	VMOVDQU64     576(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
+	KORTESTQ      K4, K4
+	JZ            none4_0
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z0, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z0, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z2, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z2, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
+
+none4_0:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 36(CX)
+	CMPQ          sides+40(FP), $0x01
+	JEQ           one4_1
+	VMOVDQU64     1536(DX), Z5
+	VMOVDQU64     1600(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
+	KORTESTQ      K4, K4
+	JZ            none4_1
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z1, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z1, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z3, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z3, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
+
+none4_1:
+one4_1:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 40(CX)
+	VMOVDQU64     640(DX), Z5
+	VMOVDQU64     704(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
+	KORTESTQ      K4, K4
+	JZ            none5_0
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z0, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z0, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z2, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z2, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
+
+none5_0:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 44(CX)
+	CMPQ          sides+40(FP), $0x01
+	JEQ           one5_1
+	VMOVDQU64     1664(DX), Z5
+	VMOVDQU64     1728(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
+	KORTESTQ      K4, K4
+	JZ            none5_1
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z1, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z1, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z3, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z3, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
+
+none5_1:
+one5_1:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 48(CX)
+	VMOVDQU64     768(DX), Z5
+	VMOVDQU64     832(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
+	KORTESTQ      K4, K4
+	JZ            none6_0
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z0, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z0, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z2, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z2, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
+
+none6_0:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 52(CX)
+	CMPQ          sides+40(FP), $0x01
+	JEQ           one6_1
+	VMOVDQU64     1792(DX), Z5
+	VMOVDQU64     1856(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
+	KORTESTQ      K4, K4
+	JZ            none6_1
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z1, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z1, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z3, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z3, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
+
+none6_1:
+one6_1:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 56(CX)
+	VMOVDQU64     896(DX), Z5
+	VMOVDQU64     960(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
+	KORTESTQ      K4, K4
+	JZ            none7_0
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z0, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z0, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z2, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z2, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
+
+none7_0:
+	MOVQ          BX, DI
+	SUBQ          AX, DI
+	SHRQ          $0x02, DI
+	MOVL          DI, 60(CX)
+	CMPQ          sides+40(FP), $0x01
+	JEQ           one7_1
+	VMOVDQU64     1920(DX), Z5
+	VMOVDQU64     1984(DX), Z6
+	VPORQ         Z5, Z6, Z7
+	VPTESTMB      Z7, Z7, K4
+	KORTESTQ      K4, K4
+	JZ            none7_1
+	VPUNPCKLBW    Z6, Z5, Z7
+	VPUNPCKLWD    Z1, Z7, Z8
+	VPTESTMD      Z4, Z8, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z8, K4, Z8
+	VMOVDQU32     Z8, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z1, Z7, Z7
+	VPTESTMD      Z4, Z7, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z7, K4, Z7
+	VMOVDQU32     Z7, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHBW    Z6, Z5, Z5
+	VPUNPCKLWD    Z3, Z5, Z6
+	VPTESTMD      Z4, Z6, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z6, K4, Z6
+	VMOVDQU32     Z6, (BX)
+	LEAQ          (BX)(DI*4), BX
+	VPUNPCKHWD    Z3, Z5, Z5
+	VPTESTMD      Z4, Z5, K4
+	KMOVW         K4, DI
+	POPCNTL       DI, DI
+	VPCOMPRESSD.Z Z5, K4, Z5
+	VMOVDQU32     Z5, (BX)
+	LEAQ          (BX)(DI*4), BX
+
+none7_1:
+one7_1:
+	MOVQ BX, DI
+	SUBQ AX, DI
+	SHRQ $0x02, DI
+	MOVL DI, 64(CX)
+	ADDQ $0x40, CX
+	ADDQ $0x10, SI
 	JMP  loop
 
 done:

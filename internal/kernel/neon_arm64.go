@@ -29,12 +29,17 @@ func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, rest *fl
 //go:noescape
 func neonSparse1x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonPairsForward4x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 4 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum4x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 4 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward4x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
+func neonPairsSum4x32(sums *float32, images, first int, entries *uint32, starts, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// neonPairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
+// neonPairsFinish4x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and 4 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart.
+//
+//go:noescape
+func neonPairsFinish4x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// neonPairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
 //
 //go:noescape
 func neonPairsGradient4x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
@@ -64,12 +69,17 @@ func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, rest *fl
 //go:noescape
 func neonSparse1x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonPairsForward8x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 8 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum8x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 8 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward8x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
+func neonPairsSum8x32(sums *float32, images, first int, entries *uint32, starts, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// neonPairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
+// neonPairsFinish8x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and 8 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart.
+//
+//go:noescape
+func neonPairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// neonPairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
 //
 //go:noescape
 func neonPairsGradient8x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
@@ -99,12 +109,17 @@ func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, rest *f
 //go:noescape
 func neonSparse1x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonPairsForward16x32 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 16 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum16x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 16 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward16x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
+func neonPairsSum16x32(sums *float32, images, first int, entries *uint32, starts, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
 
-// neonPairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 16 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
+// neonPairsFinish16x32 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and 16 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart.
+//
+//go:noescape
+func neonPairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+
+// neonPairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 16 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
 //
 //go:noescape
 func neonPairsGradient16x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
@@ -144,12 +159,17 @@ func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, rest *fl
 //go:noescape
 func neonSparse1x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonPairsForward2x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 2 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum2x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 2 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward2x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
+func neonPairsSum2x64(sums *float64, images, first int, entries *uint32, starts, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// neonPairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 2 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
+// neonPairsFinish2x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and 2 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart.
+//
+//go:noescape
+func neonPairsFinish2x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// neonPairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 2 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
 //
 //go:noescape
 func neonPairsGradient2x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
@@ -179,12 +199,17 @@ func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, rest *fl
 //go:noescape
 func neonSparse1x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonPairsForward4x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 4 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum4x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 4 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward4x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
+func neonPairsSum4x64(sums *float64, images, first int, entries *uint32, starts, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// neonPairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
+// neonPairsFinish4x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and 4 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart.
+//
+//go:noescape
+func neonPairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// neonPairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
 //
 //go:noescape
 func neonPairsGradient4x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
@@ -214,12 +239,17 @@ func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, rest *fl
 //go:noescape
 func neonSparse1x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonPairsForward8x64 computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and 8 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum8x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 8 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
 //
 //go:noescape
-func neonPairsForward8x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
+func neonPairsSum8x64(sums *float64, images, first int, entries *uint32, starts, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
 
-// neonPairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs; the last of a group has the count of all.
+// neonPairsFinish8x64 computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and 8 columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart.
+//
+//go:noescape
+func neonPairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+
+// neonPairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
 //
 //go:noescape
 func neonPairsGradient8x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)

@@ -269,43 +269,38 @@ store:
 done:
 	RET
 
-// func neonPairsForward4x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
-TEXT ·neonPairsForward4x32(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R0
-	MOVD ys+8(FP), R1
-	MOVD sums+16(FP), R2
-	MOVD images+24(FP), R3
-	MOVD first+32(FP), R4
-	MOVD entries+40(FP), R5
-	MOVD starts+48(FP), R6
-	MOVD pairs+56(FP), R7
-	MOVD w+64(FP), R8
-	MOVD ws+72(FP), R9
-	MOVD bias+80(FP), R10
-	MOVD values+88(FP), R11
-	LSL $2, R1, R1
+// func neonPairsSum4x32(sums *float32, images, first int, entries *uint32, starts, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
+TEXT ·neonPairsSum4x32(SB), NOSPLIT, $0-96
+	MOVD sums+0(FP), R2
+	MOVD images+8(FP), R3
+	MOVD first+16(FP), R4
+	MOVD entries+24(FP), R5
+	MOVD starts+32(FP), R6
+	MOVD last+40(FP), R7
+	MOVD sides+48(FP), R10
+	MOVD w+56(FP), R8
+	MOVD ws+64(FP), R9
+	MOVD values+72(FP), R11
 	LSL $2, R9, R9
-	FMOVS $1.0, F31
-	VDUP V31.S[0], V31.S4
 	VEOR V0.B16, V0.B16, V0.B16
 	MOVD R2, R12
-	MOVD R3, R13
 clear:
-	CBZ R13, cleared
+	CBZ R3, cleared
 	VST1.P [V0.S4], 16(R12)
-	SUB $1, R13, R13
+	SUB $1, R3, R3
 	B clear
 cleared:
 	LSL $4, R4, R4
 	SUB R4, R2, R4
-	MOVW (R6), R12
+	LSL $2, R10, R10
 next:
-	CBZ R7, done
-	SUB $1, R7, R7
-	ADD $4, R6, R6
-	ADD R12<<2, R5, R14
+	CMP R6, R7
+	BEQ done
 	MOVW (R6), R12
+	ADD R12<<2, R5, R14
+	MOVW (R6)(R10), R12
 	ADD R12<<2, R5, R15
+	ADD $8, R6, R6
 	VLD1 (R8), [V0.S4]
 	ADD R9, R8, R8
 	VLD1 (R8), [V24.S4]
@@ -328,8 +323,20 @@ loop:
 	VST1 [V16.S4], (R16)
 	B loop
 done:
+	RET
+
+// func neonPairsFinish4x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+TEXT ·neonPairsFinish4x32(SB), NOSPLIT, $0-56
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD bias+32(FP), R10
+	MOVD more+48(FP), R12
+	LSL $2, R1, R1
+	FMOVS $1.0, F31
+	VDUP V31.S[0], V31.S4
 	VLD1 (R10), [V0.S4]
-	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
@@ -382,10 +389,12 @@ fresh:
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 begun:
-	MOVD 56(R0), R12
-loop:
-	CBZ R12, store
-	SUB $1, R12, R12
+	MOVD $0, R13
+	MOVD 24(R0), R12
+loop0:
+	CMP R12, R13
+	BGE summed0
+	ADD $1, R13, R13
 	MOVWU.P 4(R6), R16
 	AND $255, R16, R17
 	UBFX $8, R16, $8, R19
@@ -410,8 +419,27 @@ loop:
 	VLD1 (R16), [V16.S4]
 	VFMLA V20.S4, V16.S4, V2.S4
 	VFMLA V21.S4, V16.S4, V3.S4
-	B loop
-store:
+	B loop0
+summed0:
+	MOVD 56(R0), R12
+loop1:
+	CMP R12, R13
+	BGE summed1
+	ADD $1, R13, R13
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R4, R17
+	ADD R19<<2, R4, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<4, R3, R16
+	VLD1 (R16), [V16.S4]
+	VFMLA V20.S4, V16.S4, V2.S4
+	VFMLA V21.S4, V16.S4, V3.S4
+	B loop1
+summed1:
 	VFMLA V31.S4, V30.S4, V0.S4
 	VST1 [V0.S4], (R8)
 	VFMLA V31.S4, V30.S4, V1.S4
@@ -726,44 +754,39 @@ store:
 done:
 	RET
 
-// func neonPairsForward8x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
-TEXT ·neonPairsForward8x32(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R0
-	MOVD ys+8(FP), R1
-	MOVD sums+16(FP), R2
-	MOVD images+24(FP), R3
-	MOVD first+32(FP), R4
-	MOVD entries+40(FP), R5
-	MOVD starts+48(FP), R6
-	MOVD pairs+56(FP), R7
-	MOVD w+64(FP), R8
-	MOVD ws+72(FP), R9
-	MOVD bias+80(FP), R10
-	MOVD values+88(FP), R11
-	LSL $2, R1, R1
+// func neonPairsSum8x32(sums *float32, images, first int, entries *uint32, starts, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
+TEXT ·neonPairsSum8x32(SB), NOSPLIT, $0-96
+	MOVD sums+0(FP), R2
+	MOVD images+8(FP), R3
+	MOVD first+16(FP), R4
+	MOVD entries+24(FP), R5
+	MOVD starts+32(FP), R6
+	MOVD last+40(FP), R7
+	MOVD sides+48(FP), R10
+	MOVD w+56(FP), R8
+	MOVD ws+64(FP), R9
+	MOVD values+72(FP), R11
 	LSL $2, R9, R9
-	FMOVS $1.0, F31
-	VDUP V31.S[0], V31.S4
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	MOVD R2, R12
-	MOVD R3, R13
 clear:
-	CBZ R13, cleared
+	CBZ R3, cleared
 	VST1.P [V0.S4, V1.S4], 32(R12)
-	SUB $1, R13, R13
+	SUB $1, R3, R3
 	B clear
 cleared:
 	LSL $5, R4, R4
 	SUB R4, R2, R4
-	MOVW (R6), R12
+	LSL $2, R10, R10
 next:
-	CBZ R7, done
-	SUB $1, R7, R7
-	ADD $4, R6, R6
-	ADD R12<<2, R5, R14
+	CMP R6, R7
+	BEQ done
 	MOVW (R6), R12
+	ADD R12<<2, R5, R14
+	MOVW (R6)(R10), R12
 	ADD R12<<2, R5, R15
+	ADD $8, R6, R6
 	VLD1 (R8), [V0.S4, V1.S4]
 	ADD R9, R8, R8
 	VLD1 (R8), [V24.S4, V25.S4]
@@ -788,8 +811,20 @@ loop:
 	VST1 [V16.S4, V17.S4], (R16)
 	B loop
 done:
+	RET
+
+// func neonPairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+TEXT ·neonPairsFinish8x32(SB), NOSPLIT, $0-56
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD bias+32(FP), R10
+	MOVD more+48(FP), R12
+	LSL $2, R1, R1
+	FMOVS $1.0, F31
+	VDUP V31.S[0], V31.S4
 	VLD1 (R10), [V0.S4, V1.S4]
-	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
@@ -848,10 +883,12 @@ fresh:
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
 begun:
-	MOVD 56(R0), R12
-loop:
-	CBZ R12, store
-	SUB $1, R12, R12
+	MOVD $0, R13
+	MOVD 24(R0), R12
+loop0:
+	CMP R12, R13
+	BGE summed0
+	ADD $1, R13, R13
 	MOVWU.P 4(R6), R16
 	AND $255, R16, R17
 	UBFX $8, R16, $8, R19
@@ -880,8 +917,29 @@ loop:
 	VFMLA V21.S4, V16.S4, V6.S4
 	VFMLA V20.S4, V17.S4, V5.S4
 	VFMLA V21.S4, V17.S4, V7.S4
-	B loop
-store:
+	B loop0
+summed0:
+	MOVD 56(R0), R12
+loop1:
+	CMP R12, R13
+	BGE summed1
+	ADD $1, R13, R13
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R4, R17
+	ADD R19<<2, R4, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<5, R3, R16
+	VLD1 (R16), [V16.S4, V17.S4]
+	VFMLA V20.S4, V16.S4, V4.S4
+	VFMLA V21.S4, V16.S4, V6.S4
+	VFMLA V20.S4, V17.S4, V5.S4
+	VFMLA V21.S4, V17.S4, V7.S4
+	B loop1
+summed1:
 	VFMLA V31.S4, V30.S4, V0.S4
 	VFMLA V31.S4, V30.S4, V1.S4
 	VST1 [V0.S4, V1.S4], (R8)
@@ -1272,46 +1330,41 @@ store:
 done:
 	RET
 
-// func neonPairsForward16x32(y *float32, ys int, sums *float32, images, first int, entries *uint32, starts *int32, pairs int, w *float32, ws int, bias, values *float32, width int, ahead *uintptr, more int)
-TEXT ·neonPairsForward16x32(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R0
-	MOVD ys+8(FP), R1
-	MOVD sums+16(FP), R2
-	MOVD images+24(FP), R3
-	MOVD first+32(FP), R4
-	MOVD entries+40(FP), R5
-	MOVD starts+48(FP), R6
-	MOVD pairs+56(FP), R7
-	MOVD w+64(FP), R8
-	MOVD ws+72(FP), R9
-	MOVD bias+80(FP), R10
-	MOVD values+88(FP), R11
-	LSL $2, R1, R1
+// func neonPairsSum16x32(sums *float32, images, first int, entries *uint32, starts, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
+TEXT ·neonPairsSum16x32(SB), NOSPLIT, $0-96
+	MOVD sums+0(FP), R2
+	MOVD images+8(FP), R3
+	MOVD first+16(FP), R4
+	MOVD entries+24(FP), R5
+	MOVD starts+32(FP), R6
+	MOVD last+40(FP), R7
+	MOVD sides+48(FP), R10
+	MOVD w+56(FP), R8
+	MOVD ws+64(FP), R9
+	MOVD values+72(FP), R11
 	LSL $2, R9, R9
-	FMOVS $1.0, F31
-	VDUP V31.S[0], V31.S4
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 	MOVD R2, R12
-	MOVD R3, R13
 clear:
-	CBZ R13, cleared
+	CBZ R3, cleared
 	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R12)
-	SUB $1, R13, R13
+	SUB $1, R3, R3
 	B clear
 cleared:
 	LSL $6, R4, R4
 	SUB R4, R2, R4
-	MOVW (R6), R12
+	LSL $2, R10, R10
 next:
-	CBZ R7, done
-	SUB $1, R7, R7
-	ADD $4, R6, R6
-	ADD R12<<2, R5, R14
+	CMP R6, R7
+	BEQ done
 	MOVW (R6), R12
+	ADD R12<<2, R5, R14
+	MOVW (R6)(R10), R12
 	ADD R12<<2, R5, R15
+	ADD $8, R6, R6
 	VLD1 (R8), [V0.S4, V1.S4, V2.S4, V3.S4]
 	ADD R9, R8, R8
 	VLD1 (R8), [V24.S4, V25.S4, V26.S4, V27.S4]
@@ -1340,8 +1393,20 @@ loop:
 	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R16)
 	B loop
 done:
+	RET
+
+// func neonPairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
+TEXT ·neonPairsFinish16x32(SB), NOSPLIT, $0-56
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD bias+32(FP), R10
+	MOVD more+48(FP), R12
+	LSL $2, R1, R1
+	FMOVS $1.0, F31
+	VDUP V31.S[0], V31.S4
 	VLD1 (R10), [V0.S4, V1.S4, V2.S4, V3.S4]
-	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
@@ -1412,10 +1477,12 @@ fresh:
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
 begun:
-	MOVD 56(R0), R12
-loop:
-	CBZ R12, store
-	SUB $1, R12, R12
+	MOVD $0, R13
+	MOVD 24(R0), R12
+loop0:
+	CMP R12, R13
+	BGE summed0
+	ADD $1, R13, R13
 	MOVWU.P 4(R6), R16
 	AND $255, R16, R17
 	UBFX $8, R16, $8, R19
@@ -1452,8 +1519,33 @@ loop:
 	VFMLA V21.S4, V18.S4, V14.S4
 	VFMLA V20.S4, V19.S4, V11.S4
 	VFMLA V21.S4, V19.S4, V15.S4
-	B loop
-store:
+	B loop0
+summed0:
+	MOVD 56(R0), R12
+loop1:
+	CMP R12, R13
+	BGE summed1
+	ADD $1, R13, R13
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<2, R4, R17
+	ADD R19<<2, R4, R19
+	VLD1R (R17), [V20.S4]
+	VLD1R (R19), [V21.S4]
+	ADD R16<<6, R3, R16
+	VLD1 (R16), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V20.S4, V16.S4, V8.S4
+	VFMLA V21.S4, V16.S4, V12.S4
+	VFMLA V20.S4, V17.S4, V9.S4
+	VFMLA V21.S4, V17.S4, V13.S4
+	VFMLA V20.S4, V18.S4, V10.S4
+	VFMLA V21.S4, V18.S4, V14.S4
+	VFMLA V20.S4, V19.S4, V11.S4
+	VFMLA V21.S4, V19.S4, V15.S4
+	B loop1
+summed1:
 	VFMLA V31.S4, V30.S4, V0.S4
 	VFMLA V31.S4, V30.S4, V1.S4
 	VFMLA V31.S4, V30.S4, V2.S4
@@ -1821,43 +1913,38 @@ store:
 done:
 	RET
 
-// func neonPairsForward2x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
-TEXT ·neonPairsForward2x64(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R0
-	MOVD ys+8(FP), R1
-	MOVD sums+16(FP), R2
-	MOVD images+24(FP), R3
-	MOVD first+32(FP), R4
-	MOVD entries+40(FP), R5
-	MOVD starts+48(FP), R6
-	MOVD pairs+56(FP), R7
-	MOVD w+64(FP), R8
-	MOVD ws+72(FP), R9
-	MOVD bias+80(FP), R10
-	MOVD values+88(FP), R11
-	LSL $3, R1, R1
+// func neonPairsSum2x64(sums *float64, images, first int, entries *uint32, starts, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
+TEXT ·neonPairsSum2x64(SB), NOSPLIT, $0-96
+	MOVD sums+0(FP), R2
+	MOVD images+8(FP), R3
+	MOVD first+16(FP), R4
+	MOVD entries+24(FP), R5
+	MOVD starts+32(FP), R6
+	MOVD last+40(FP), R7
+	MOVD sides+48(FP), R10
+	MOVD w+56(FP), R8
+	MOVD ws+64(FP), R9
+	MOVD values+72(FP), R11
 	LSL $3, R9, R9
-	FMOVD $1.0, F31
-	VDUP V31.D[0], V31.D2
 	VEOR V0.B16, V0.B16, V0.B16
 	MOVD R2, R12
-	MOVD R3, R13
 clear:
-	CBZ R13, cleared
+	CBZ R3, cleared
 	VST1.P [V0.D2], 16(R12)
-	SUB $1, R13, R13
+	SUB $1, R3, R3
 	B clear
 cleared:
 	LSL $4, R4, R4
 	SUB R4, R2, R4
-	MOVW (R6), R12
+	LSL $2, R10, R10
 next:
-	CBZ R7, done
-	SUB $1, R7, R7
-	ADD $4, R6, R6
-	ADD R12<<2, R5, R14
+	CMP R6, R7
+	BEQ done
 	MOVW (R6), R12
+	ADD R12<<2, R5, R14
+	MOVW (R6)(R10), R12
 	ADD R12<<2, R5, R15
+	ADD $8, R6, R6
 	VLD1 (R8), [V0.D2]
 	ADD R9, R8, R8
 	VLD1 (R8), [V24.D2]
@@ -1880,8 +1967,20 @@ loop:
 	VST1 [V16.D2], (R16)
 	B loop
 done:
+	RET
+
+// func neonPairsFinish2x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+TEXT ·neonPairsFinish2x64(SB), NOSPLIT, $0-56
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD bias+32(FP), R10
+	MOVD more+48(FP), R12
+	LSL $3, R1, R1
+	FMOVD $1.0, F31
+	VDUP V31.D[0], V31.D2
 	VLD1 (R10), [V0.D2]
-	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
@@ -1934,10 +2033,12 @@ fresh:
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 begun:
-	MOVD 56(R0), R12
-loop:
-	CBZ R12, store
-	SUB $1, R12, R12
+	MOVD $0, R13
+	MOVD 24(R0), R12
+loop0:
+	CMP R12, R13
+	BGE summed0
+	ADD $1, R13, R13
 	MOVWU.P 4(R6), R16
 	AND $255, R16, R17
 	UBFX $8, R16, $8, R19
@@ -1962,8 +2063,27 @@ loop:
 	VLD1 (R16), [V16.D2]
 	VFMLA V20.D2, V16.D2, V2.D2
 	VFMLA V21.D2, V16.D2, V3.D2
-	B loop
-store:
+	B loop0
+summed0:
+	MOVD 56(R0), R12
+loop1:
+	CMP R12, R13
+	BGE summed1
+	ADD $1, R13, R13
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R4, R17
+	ADD R19<<3, R4, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<4, R3, R16
+	VLD1 (R16), [V16.D2]
+	VFMLA V20.D2, V16.D2, V2.D2
+	VFMLA V21.D2, V16.D2, V3.D2
+	B loop1
+summed1:
 	VFMLA V31.D2, V30.D2, V0.D2
 	VST1 [V0.D2], (R8)
 	VFMLA V31.D2, V30.D2, V1.D2
@@ -2278,44 +2398,39 @@ store:
 done:
 	RET
 
-// func neonPairsForward4x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
-TEXT ·neonPairsForward4x64(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R0
-	MOVD ys+8(FP), R1
-	MOVD sums+16(FP), R2
-	MOVD images+24(FP), R3
-	MOVD first+32(FP), R4
-	MOVD entries+40(FP), R5
-	MOVD starts+48(FP), R6
-	MOVD pairs+56(FP), R7
-	MOVD w+64(FP), R8
-	MOVD ws+72(FP), R9
-	MOVD bias+80(FP), R10
-	MOVD values+88(FP), R11
-	LSL $3, R1, R1
+// func neonPairsSum4x64(sums *float64, images, first int, entries *uint32, starts, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
+TEXT ·neonPairsSum4x64(SB), NOSPLIT, $0-96
+	MOVD sums+0(FP), R2
+	MOVD images+8(FP), R3
+	MOVD first+16(FP), R4
+	MOVD entries+24(FP), R5
+	MOVD starts+32(FP), R6
+	MOVD last+40(FP), R7
+	MOVD sides+48(FP), R10
+	MOVD w+56(FP), R8
+	MOVD ws+64(FP), R9
+	MOVD values+72(FP), R11
 	LSL $3, R9, R9
-	FMOVD $1.0, F31
-	VDUP V31.D[0], V31.D2
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	MOVD R2, R12
-	MOVD R3, R13
 clear:
-	CBZ R13, cleared
+	CBZ R3, cleared
 	VST1.P [V0.D2, V1.D2], 32(R12)
-	SUB $1, R13, R13
+	SUB $1, R3, R3
 	B clear
 cleared:
 	LSL $5, R4, R4
 	SUB R4, R2, R4
-	MOVW (R6), R12
+	LSL $2, R10, R10
 next:
-	CBZ R7, done
-	SUB $1, R7, R7
-	ADD $4, R6, R6
-	ADD R12<<2, R5, R14
+	CMP R6, R7
+	BEQ done
 	MOVW (R6), R12
+	ADD R12<<2, R5, R14
+	MOVW (R6)(R10), R12
 	ADD R12<<2, R5, R15
+	ADD $8, R6, R6
 	VLD1 (R8), [V0.D2, V1.D2]
 	ADD R9, R8, R8
 	VLD1 (R8), [V24.D2, V25.D2]
@@ -2340,8 +2455,20 @@ loop:
 	VST1 [V16.D2, V17.D2], (R16)
 	B loop
 done:
+	RET
+
+// func neonPairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+TEXT ·neonPairsFinish4x64(SB), NOSPLIT, $0-56
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD bias+32(FP), R10
+	MOVD more+48(FP), R12
+	LSL $3, R1, R1
+	FMOVD $1.0, F31
+	VDUP V31.D[0], V31.D2
 	VLD1 (R10), [V0.D2, V1.D2]
-	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
@@ -2400,10 +2527,12 @@ fresh:
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
 begun:
-	MOVD 56(R0), R12
-loop:
-	CBZ R12, store
-	SUB $1, R12, R12
+	MOVD $0, R13
+	MOVD 24(R0), R12
+loop0:
+	CMP R12, R13
+	BGE summed0
+	ADD $1, R13, R13
 	MOVWU.P 4(R6), R16
 	AND $255, R16, R17
 	UBFX $8, R16, $8, R19
@@ -2432,8 +2561,29 @@ loop:
 	VFMLA V21.D2, V16.D2, V6.D2
 	VFMLA V20.D2, V17.D2, V5.D2
 	VFMLA V21.D2, V17.D2, V7.D2
-	B loop
-store:
+	B loop0
+summed0:
+	MOVD 56(R0), R12
+loop1:
+	CMP R12, R13
+	BGE summed1
+	ADD $1, R13, R13
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R4, R17
+	ADD R19<<3, R4, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<5, R3, R16
+	VLD1 (R16), [V16.D2, V17.D2]
+	VFMLA V20.D2, V16.D2, V4.D2
+	VFMLA V21.D2, V16.D2, V6.D2
+	VFMLA V20.D2, V17.D2, V5.D2
+	VFMLA V21.D2, V17.D2, V7.D2
+	B loop1
+summed1:
 	VFMLA V31.D2, V30.D2, V0.D2
 	VFMLA V31.D2, V30.D2, V1.D2
 	VST1 [V0.D2, V1.D2], (R8)
@@ -2824,46 +2974,41 @@ store:
 done:
 	RET
 
-// func neonPairsForward8x64(y *float64, ys int, sums *float64, images, first int, entries *uint32, starts *int32, pairs int, w *float64, ws int, bias, values *float64, width int, ahead *uintptr, more int)
-TEXT ·neonPairsForward8x64(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R0
-	MOVD ys+8(FP), R1
-	MOVD sums+16(FP), R2
-	MOVD images+24(FP), R3
-	MOVD first+32(FP), R4
-	MOVD entries+40(FP), R5
-	MOVD starts+48(FP), R6
-	MOVD pairs+56(FP), R7
-	MOVD w+64(FP), R8
-	MOVD ws+72(FP), R9
-	MOVD bias+80(FP), R10
-	MOVD values+88(FP), R11
-	LSL $3, R1, R1
+// func neonPairsSum8x64(sums *float64, images, first int, entries *uint32, starts, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
+TEXT ·neonPairsSum8x64(SB), NOSPLIT, $0-96
+	MOVD sums+0(FP), R2
+	MOVD images+8(FP), R3
+	MOVD first+16(FP), R4
+	MOVD entries+24(FP), R5
+	MOVD starts+32(FP), R6
+	MOVD last+40(FP), R7
+	MOVD sides+48(FP), R10
+	MOVD w+56(FP), R8
+	MOVD ws+64(FP), R9
+	MOVD values+72(FP), R11
 	LSL $3, R9, R9
-	FMOVD $1.0, F31
-	VDUP V31.D[0], V31.D2
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 	MOVD R2, R12
-	MOVD R3, R13
 clear:
-	CBZ R13, cleared
+	CBZ R3, cleared
 	VST1.P [V0.D2, V1.D2, V2.D2, V3.D2], 64(R12)
-	SUB $1, R13, R13
+	SUB $1, R3, R3
 	B clear
 cleared:
 	LSL $6, R4, R4
 	SUB R4, R2, R4
-	MOVW (R6), R12
+	LSL $2, R10, R10
 next:
-	CBZ R7, done
-	SUB $1, R7, R7
-	ADD $4, R6, R6
-	ADD R12<<2, R5, R14
+	CMP R6, R7
+	BEQ done
 	MOVW (R6), R12
+	ADD R12<<2, R5, R14
+	MOVW (R6)(R10), R12
 	ADD R12<<2, R5, R15
+	ADD $8, R6, R6
 	VLD1 (R8), [V0.D2, V1.D2, V2.D2, V3.D2]
 	ADD R9, R8, R8
 	VLD1 (R8), [V24.D2, V25.D2, V26.D2, V27.D2]
@@ -2892,8 +3037,20 @@ loop:
 	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R16)
 	B loop
 done:
+	RET
+
+// func neonPairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
+TEXT ·neonPairsFinish8x64(SB), NOSPLIT, $0-56
+	MOVD y+0(FP), R0
+	MOVD ys+8(FP), R1
+	MOVD sums+16(FP), R2
+	MOVD images+24(FP), R3
+	MOVD bias+32(FP), R10
+	MOVD more+48(FP), R12
+	LSL $3, R1, R1
+	FMOVD $1.0, F31
+	VDUP V31.D[0], V31.D2
 	VLD1 (R10), [V0.D2, V1.D2, V2.D2, V3.D2]
-	MOVD more+112(FP), R12
 add:
 	CBZ R3, added
 	SUB $1, R3, R3
@@ -2964,10 +3121,12 @@ fresh:
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
 begun:
-	MOVD 56(R0), R12
-loop:
-	CBZ R12, store
-	SUB $1, R12, R12
+	MOVD $0, R13
+	MOVD 24(R0), R12
+loop0:
+	CMP R12, R13
+	BGE summed0
+	ADD $1, R13, R13
 	MOVWU.P 4(R6), R16
 	AND $255, R16, R17
 	UBFX $8, R16, $8, R19
@@ -3004,8 +3163,33 @@ loop:
 	VFMLA V21.D2, V18.D2, V14.D2
 	VFMLA V20.D2, V19.D2, V11.D2
 	VFMLA V21.D2, V19.D2, V15.D2
-	B loop
-store:
+	B loop0
+summed0:
+	MOVD 56(R0), R12
+loop1:
+	CMP R12, R13
+	BGE summed1
+	ADD $1, R13, R13
+	MOVWU.P 4(R7), R16
+	AND $255, R16, R17
+	UBFX $8, R16, $8, R19
+	LSR $16, R16, R16
+	ADD R17<<3, R4, R17
+	ADD R19<<3, R4, R19
+	VLD1R (R17), [V20.D2]
+	VLD1R (R19), [V21.D2]
+	ADD R16<<6, R3, R16
+	VLD1 (R16), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V20.D2, V16.D2, V8.D2
+	VFMLA V21.D2, V16.D2, V12.D2
+	VFMLA V20.D2, V17.D2, V9.D2
+	VFMLA V21.D2, V17.D2, V13.D2
+	VFMLA V20.D2, V18.D2, V10.D2
+	VFMLA V21.D2, V18.D2, V14.D2
+	VFMLA V20.D2, V19.D2, V11.D2
+	VFMLA V21.D2, V19.D2, V15.D2
+	B loop1
+summed1:
 	VFMLA V31.D2, V30.D2, V0.D2
 	VFMLA V31.D2, V30.D2, V1.D2
 	VFMLA V31.D2, V30.D2, V2.D2

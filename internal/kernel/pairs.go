@@ -21,11 +21,14 @@ import (
 // finite. The contract is about finite numbers.
 type Pairs struct {
 	images, cols int // of what is listed
-	height       int // images of a block; the last may have fewer
+	height       int // images of a side; the last may have fewer
+	count        int // sides that there are
+	each         int // sides of a part; the last may have fewer
+	sides        int // of a block: partners have one each, or two of one thread follow each other
 	half         int // pixels of the first half, which has sums of its own
 	halves       [2]listed
 	parted       bool         // halves has a list for each half, for two threads; else one for all pixels
-	ahead        [2][]uintptr // by half: for each image of each block, the first cache line of what is likely to come next; a line may begin before its memory
+	ahead        [2][]uintptr // by half: for each image of each side, the first cache line of what is likely to come next; a line may begin before its memory
 	threads      int
 	pool         *Pool
 	handed       []handed // by thread
@@ -37,8 +40,10 @@ type listed struct {
 	blocks []pairBlock
 }
 
-// pairBlock lists some images that follow each other: pair q, counted from that of pixel lo,
-// has the entries from starts[q] to starts[q+1]. An image counts from the first of its group.
+// pairBlock lists the images of one or two sides that follow each other: of side s, pair q,
+// counted from that of pixel lo, has the entries from starts[2q+s] to starts[2q+s+1]. So a
+// side's entries can be summed alone and a block's together. An image counts from the first
+// of its group.
 type pairBlock struct {
 	entries []uint32
 	starts  []int32
@@ -62,9 +67,10 @@ func firstHalf[T Float](k int) int {
 
 const (
 	imageShift = 16
-	inBlock    = 64  // images at most that are listed together
+	inSide     = 64  // images at most of a side of a block
+	mostSides  = 2   // of a block
 	fewListed  = 3   // images from which it pays to list 64 at once
-	inGroup    = 128 // images whose gradients are kept in the first-level cache together
+	inGroup    = 128 // images whose gradients are kept in the first-level cache together: whole blocks
 
 	mostTogether = 2 // pairs whose gradients any implementation sums together
 )
@@ -73,14 +79,17 @@ const (
 type pairPanel[T Float] struct {
 	columns int
 	stride  int // from row to row of sums and of g
-	// forward computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j])
-	// + bias[j] over the entries of each pair q that are for image first+i; if more is not 0,
-	// what is in y is added to the sum, before the bias. Meanwhile it may fetch 64 images;
-	// ahead has the addresses of their first cache lines.
-	forward func(y *T, ys int, sums *T, images, first int, entries *uint32, starts *int32, pairs int, w *T, ws int, bias, values *T, width int, ahead *uintptr, more int)
+	// sum computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over
+	// the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i;
+	// starts[2q] of the pair behind the last one is *last. Meanwhile it may fetch 64 images for
+	// each side; ahead has the addresses of their first cache lines.
+	sum func(sums *T, images, first int, entries *uint32, starts, last *int32, sides int, w *T, ws int, values *T, width int, ahead *uintptr)
+	// finish computes y[i·ys + j] = sums[i, j] + bias[j]; if more is not 0, what is in y is
+	// added to the sum, before the bias.
+	finish func(y *T, ys int, sums *T, images int, bias *T, width, more int)
 	// gradient computes pair.d0[left + j] = Σ values[first]·g[image, j] + 0, and pair.d1 with
 	// second, over the entries of each pair, beginning with what is there if more is not 0.
-	// A group has as many pairs as are summed together; the last has the count of all.
+	// A group has as many pairs as are summed together, none with more entries than the next.
 	gradient func(pairs *byte, groups, left int, g, values *T, width, more int)
 	pack     func(dst, src *T, stride, inner, width int) // rows of g; nil: in Go
 }
@@ -89,15 +98,15 @@ type pairPanel[T Float] struct {
 type pairRow[T Float] struct {
 	d0, d1  *T
 	entries *uint32
-	count   int // of the longest list of its group, in the last of them
+	count   int
 }
 
-// listPairsFunc lists the pairs of columns [0, n), n a multiple of 16, of 64 images, the
-// first of which is image first, from starts[0] on.
-type listPairsFunc func(entries *uint32, starts *int32, images **byte, first, n int)
+// listPairsFunc lists the pairs of columns [0, n), n a multiple of 16, of a block of so many
+// sides of 64 images, from starts[0] on; the sides begin with image first and image second.
+type listPairsFunc func(entries *uint32, starts *int32, images **byte, first, second, sides, n int)
 
 // begin makes room for the pairs of so many images, that threads are to list: each the
-// same number of blocks, as far as that goes. half is how many pixels the first half has.
+// same number of sides, as far as that goes. half is how many pixels the first half has.
 // If all is as it was, nothing is written that the other threads would have to read again.
 func (l *Pairs) begin(images, cols, half, threads int, pool *Pool) {
 	if l.images == images && l.cols == cols && l.half == half && l.threads == threads && l.pool == pool {
@@ -108,23 +117,28 @@ func (l *Pairs) begin(images, cols, half, threads int, pool *Pool) {
 	if len(l.handed) < threads {
 		l.handed = make([]handed, threads)
 	}
-	rounds := max((images+inBlock*threads-1)/(inBlock*threads), 1)
-	l.height = max((images+rounds*threads-1)/(rounds*threads), 1)
+	l.each = max((images+inSide*threads-1)/(inSide*threads), 1)
+	l.height = max((images+l.each*threads-1)/(l.each*threads), 1)
 	l.height = (l.height + 15) / 16 * 16
-	count := (images + l.height - 1) / l.height
+	l.count = (images + l.height - 1) / l.height
+	l.sides = 1
+	if l.parted || threads == 1 || l.each%mostSides == 0 { // else a block would be of two threads that each list their images
+		l.sides = mostSides
+	}
+	blocks := (l.count + l.sides - 1) / l.sides
 	for h := range l.ahead {
-		grow(&l.ahead[h], count*inBlock)
+		grow(&l.ahead[h], blocks*l.sides*inSide)
 	}
 	if l.parted {
-		l.halves[0].begin(0, half, count, l.height)
-		l.halves[1].begin(half, cols, count, l.height)
+		l.halves[0].begin(0, half, blocks, l.sides*l.height)
+		l.halves[1].begin(half, cols, blocks, l.sides*l.height)
 	} else {
-		l.halves[0].begin(0, cols, count, l.height)
+		l.halves[0].begin(0, cols, blocks, l.sides*l.height)
 	}
 }
 
-// begin makes room for the pixels [lo, hi) of so many blocks.
-func (h *listed) begin(lo, hi, blocks, height int) {
+// begin makes room for the pixels [lo, hi) of so many blocks of so many images.
+func (h *listed) begin(lo, hi, blocks, images int) {
 	h.lo, h.hi = lo, hi
 	h.blocks = h.blocks[:cap(h.blocks)]
 	for len(h.blocks) < blocks {
@@ -133,8 +147,8 @@ func (h *listed) begin(lo, hi, blocks, height int) {
 	h.blocks = h.blocks[:blocks]
 	for i := range h.blocks {
 		b := &h.blocks[i]
-		grow(&b.entries, h.pairs()*height+2*inBlock)
-		grow(&b.starts, h.pairs()+1)
+		grow(&b.entries, h.pairs()*images+2*inSide)
+		grow(&b.starts, mostSides*(h.pairs()+1)) // one more than there are: where the second side of a pair behind the last would begin
 	}
 }
 
@@ -150,17 +164,24 @@ func (l *Pairs) lists() []listed {
 	return l.halves[:1]
 }
 
-// share returns the blocks of a part of the images.
+// share returns the sides of a part of the images.
 func (l *Pairs) share(part, parts int) (first, last int) {
-	count := len(l.halves[0].blocks)
-	return count * part / parts, count * (part + 1) / parts
+	if parts == 1 {
+		return 0, l.count
+	}
+	return min(l.count, part*l.each), min(l.count, (part+1)*l.each)
 }
 
 // Rows returns the images [lo, hi) whose products a part computes, its partner's help
 // included.
 func (l *Pairs) Rows(part, parts int) (lo, hi int) {
 	first, last := l.share(part, parts)
-	return min(l.images, first*l.height), min(l.images, last*l.height)
+	return l.bounds(first, last-first)
+}
+
+// bounds returns the images [lo, hi) of so many sides.
+func (l *Pairs) bounds(side, sides int) (lo, hi int) {
+	return min(l.images, side*l.height), min(l.images, (side+sides)*l.height)
 }
 
 // partner returns the part that does the other half of the pixels for the images of both,
@@ -169,22 +190,22 @@ func (l *Pairs) partner(part, parts int) (other int, paired bool) {
 	return part ^ 1, l.parted && part^1 < parts
 }
 
-// group is how many blocks form a group.
+// group is how many sides form a group, and may be fewer in the last one.
 func (l *Pairs) group() int { return inGroup / l.height }
 
-// first is the number of the first image of a block within its group.
-func (l *Pairs) first(block int) int { return block % l.group() * l.height }
+// first is the number of the first image of a side within its group.
+func (l *Pairs) first(side int) int { return side % l.group() * l.height }
 
 // list makes the lists of a block.
 func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, block int) {
-	k, lo := p.Cols, block*l.height
-	hi := min(lo+l.height, p.Rows())
+	k, side := p.Cols, block*l.sides
 	grow(&s.none, h.hi-h.lo)
 	known := p.Index[:cap(p.Index)]
-	for i := range s.images {
+	for i := range s.images[:l.sides*inSide] {
 		s.images[i] = unsafe.SliceData(s.none)
 		next := uintptr(unsafe.Pointer(s.images[i]))
-		if at := lo + i; at < hi {
+		at := (side+i/inSide)*l.height + i%inSide
+		if i%inSide < l.height && at < p.Rows() {
 			s.images[i] = address(p.Row(at), h.lo)
 			// What stands behind a batch in the order of the images is most likely the
 			// batch after it.
@@ -195,51 +216,57 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, b
 			}
 		}
 		if h.lo == 0 {
-			l.ahead[0][block*inBlock+i] = next &^ (line - 1)
+			l.ahead[0][side*inSide+i] = next &^ (line - 1)
 		}
 		if h.hi == l.cols {
-			l.ahead[1][block*inBlock+i] = (next + uintptr(l.half)) &^ (line - 1)
+			l.ahead[1][side*inSide+i] = (next + uintptr(l.half)) &^ (line - 1)
 		}
 	}
 	b := &h.blocks[block]
 	b.starts[0] = 0
 	done := 0
-	if v.listPairs != nil && hi-lo >= fewListed {
+	if lo, hi := l.bounds(side, l.sides); v.listPairs != nil && hi-lo >= fewListed {
 		done = (h.hi - h.lo) / 16 * 16
-		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(block), done)
+		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(side), l.first(side)+l.height, l.sides, done)
 	}
-	listRest(b, p, l.first(block), lo, hi, h.lo, h.hi, done)
+	for from := h.lo + done; from < h.hi; from += 8 {
+		listEight(b, l, p, side, h, from)
+	}
 	clear(s.images[:]) // let go of the caller's memory
 }
 
-// listRest lists the pairs of the columns [left+done, right), done being a multiple of 8, of
-// the images [lo, hi), the first of which is image first.
-func listRest(b *pairBlock, p matrix.Pixels, first, lo, hi, left, right, done int) {
-	var lists [4][inBlock]uint32
-	for from := left + done; from < right; from += 8 {
-		var counts [4]int
+// listEight lists the pairs of eight pixels, or as many as h has from there on, of the block
+// that begins with a side, behind those that are listed.
+func listEight(b *pairBlock, l *Pairs, p matrix.Pixels, side int, h *listed, from int) {
+	var lists [4][mostSides][inSide]uint32
+	var counts [4][mostSides]int
+	for s := range l.sides {
+		lo, hi := l.bounds(side+s, 1)
 		for i := lo; i < hi; i++ {
 			var word uint64 // 8 pixels
-			if row := p.Row(i)[:right]; from+8 <= right {
+			if row := p.Row(i)[:h.hi]; from+8 <= h.hi {
 				word = binary.LittleEndian.Uint64(row[from:])
 			} else {
 				for j, pixel := range row[from:] {
 					word |= uint64(pixel) << (8 * j)
 				}
 			}
-			image := uint32(first+i-lo) << imageShift
+			image := uint32(l.first(side)+i-side*l.height) << imageShift
 			for q := 0; word != 0; q++ {
 				if both := uint32(word & 0xffff); both != 0 {
-					lists[q][counts[q]] = image | both
-					counts[q]++
+					lists[q][s][counts[q][s]] = image | both
+					counts[q][s]++
 				}
 				word >>= 16
 			}
 		}
-		for q := 0; q < 4 && from+2*q < right; q++ {
-			at := b.starts[(from-left)/2+q]
-			copy(b.entries[at:], lists[q][:counts[q]])
-			b.starts[(from-left)/2+q+1] = at + int32(counts[q])
+	}
+	starts := b.starts[from-h.lo:]
+	for q := 0; q < 4 && from+2*q < h.hi; q++ {
+		for s := range mostSides {
+			at := starts[2*q+s]
+			copy(b.entries[at:], lists[q][s][:counts[q][s]])
+			starts[2*q+s+1] = at + int32(counts[q][s])
 		}
 	}
 }
@@ -258,21 +285,17 @@ func (v *vectors[T]) pairPanelOf(columns int) *pairPanel[T] {
 // of the images of both.
 func (v *vectors[T]) listBlocks(s *Scratch[T], p *product[T], part, parts int) {
 	l := p.pairs
-	if other, paired := l.partner(part, parts); paired {
-		v.listPart(s, p, &l.halves[part%2], other, parts)
-		v.listPart(s, p, &l.halves[part%2], part, parts)
-		return
-	}
+	first, last := l.share(part, parts)
 	lists := l.lists()
-	for h := range lists {
-		v.listPart(s, p, &lists[h], part, parts)
+	if other, paired := l.partner(part, parts); paired {
+		from, until := l.share(other, parts)
+		first, last = min(first, from), max(last, until)
+		lists = lists[part%2 : part%2+1]
 	}
-}
-
-// listPart lists what h has of the images of a part.
-func (v *vectors[T]) listPart(s *Scratch[T], p *product[T], h *listed, part, parts int) {
-	for block, last := p.pairs.share(part, parts); block < last; block++ {
-		v.list(s, p.pairs, p.pixels, h, block)
+	for h := range lists {
+		for side := first; side < last; side += l.sides {
+			v.list(s, l, p.pixels, &lists[h], side/l.sides)
+		}
 	}
 }
 
@@ -286,92 +309,150 @@ func (v *vectors[T]) listPart(s *Scratch[T], p *product[T], h *listed, part, par
 // lists; what partners hand to each other is one sum for an image and column.
 func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int) {
 	l := p.pairs
+	v.listBlocks(s, p, part, parts)
+	first, last := l.share(part, parts)
 	other, paired := l.partner(part, parts)
 	if !paired {
-		v.listBlocks(s, p, part, parts)
 		if l.half > 0 {
-			v.sumHalf(s, p, 0, part, parts, false)
+			v.sumHalf(s, p, 0, first, last, false)
 		}
-		v.sumHalf(s, p, 1, part, parts, true)
+		v.sumHalf(s, p, 1, first, last, true)
 		return
 	}
 	half := part % 2
-	v.listPart(s, p, &l.halves[half], other, parts)
-	v.sumHalf(s, p, half, other, parts, false)
-	batch := l.handed[part].count.Add(1) // which is as many as the partner has
-	v.listPart(s, p, &l.halves[half], part, parts)
-	l.pool.await(&l.handed[other].count, batch, part == 0)
-	v.sumHalf(s, p, half, part, parts, true)
+	handOver := func() {
+		batch := l.handed[part].count.Add(1) // which is as many as the partner has
+		l.pool.await(&l.handed[other].count, batch, part == 0)
+	}
+	from, until := l.share(other, parts)
+	if l.each == 1 && p.n <= v.pairPanelOf(p.n).columns { // a block's sums are few: both sides' together
+		h := v.halfOf(s, p, half, 0)
+		side := min(first, from)
+		h.sum(side, max(last, until)-side)
+		h.finish(from, until-from, from-side, false)
+		handOver()
+		h.finish(first, last-first, first-side, true)
+		return
+	}
+	v.sumHalf(s, p, half, from, until, false)
+	handOver()
+	v.sumHalf(s, p, half, first, last, true)
 }
 
-// sumHalf computes the sums of one half of the pixels for the images of a part, and where
-// last is true adds those of the other half, which are in y, and the bias: each pair adds
-// its two rows of w, scaled, to the sums of its images, which the first-level cache holds.
-func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], half, part, parts int, last bool) {
+// sumHalf computes the sums of one half of the pixels for the images of sides [first, last),
+// and where done is true adds those of the other half, which are in y, and the bias.
+func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], half, first, last int, done bool) {
+	l := p.pairs
+	for left := 0; left < p.n; {
+		h := v.halfOf(s, p, half, left)
+		for side := first; side < last; {
+			sides := min(l.sides-side%l.sides, last-side)
+			h.sum(side, sides)
+			h.finish(side, sides, 0, done)
+			side += sides
+		}
+		left += h.width
+	}
+}
+
+// halfPanel is a half of the pixels and some columns of a product.
+type halfPanel[T Float] struct {
+	v           *vectors[T]
+	s           *Scratch[T]
+	p           *product[T]
+	panel       *pairPanel[T]
+	half        int
+	left, width int
+	full        bool    // the panel's functions can take the columns from where they are, and to where they go
+	list        *listed // which has this half
+	from, until int     // its pairs there
+	w           *T
+	ws          int
+}
+
+// halfOf returns what sums a half of the pixels for the columns from left on, as many as a
+// panel has.
+func (v *vectors[T]) halfOf(s *Scratch[T], p *product[T], half, left int) halfPanel[T] {
 	l, n := p.pairs, p.n
 	lo, hi := 0, l.half
 	if half == 1 {
 		lo, hi = l.half, p.k
 	}
-	h := &l.halves[0]
+	list := &l.halves[0]
 	if l.parted {
-		h = &l.halves[half]
+		list = &l.halves[half]
+	}
+	panel := v.pairPanelOf(n - left)
+	width := min(panel.columns, n-left)
+	h := halfPanel[T]{v: v, s: s, p: p, panel: panel, half: half, left: left, width: width, full: v.masked || width == panel.columns,
+		list: list, from: (lo - list.lo) / 2, until: (hi - list.lo + 1) / 2}
+	inner, weights := hi-lo, p.w[lo*n:hi*n]
+	h.w, h.ws = address(weights, left), n
+	if !h.full || inner%2 == 1 { // the pair of the last pixel wants a row more
+		h.ws = panel.columns
+		grow(&s.panel, (inner+1)*h.ws)
+		clear(s.panel[:(inner+1)*h.ws])
+		for r := range inner {
+			copy(s.panel[r*h.ws:], weights[r*n+left:][:width])
+		}
+		h.w = &s.panel[0]
+	}
+	return h
+}
+
+// sum sums the pixels of so many sides of a block: each pair adds its two rows of w,
+// scaled, to the sums of its images, which the first-level cache holds.
+func (h *halfPanel[T]) sum(side, sides int) {
+	l, s := h.p.pairs, h.s
+	lo, hi := l.bounds(side, sides)
+	if lo == hi {
+		return
+	}
+	grow(&s.sums, (hi-lo)*h.panel.stride)
+	ahead := &l.ahead[h.half][side*inSide]
+	if h.left > 0 {
+		if s.nowhere[0] == 0 {
+			for i := range s.nowhere {
+				s.nowhere[i] = uintptr(unsafe.Pointer(s))
+			}
+		}
+		ahead = &s.nowhere[0]
+	}
+	b, of := &h.list.blocks[side/l.sides], side%l.sides
+	starts := b.starts[mostSides*h.from+of : mostSides*h.until+of+1]
+	h.panel.sum(&s.sums[0], hi-lo, l.first(side), unsafe.SliceData(b.entries), &starts[0], &starts[mostSides*(h.until-h.from)], sides, h.w, h.ws, &h.v.values[0], h.width, ahead)
+}
+
+// finish moves the sums of so many sides, which begin with side of of those that sum
+// summed, to y; where done is true, it adds those of the other half, which are there, and
+// the bias.
+func (h *halfPanel[T]) finish(side, sides, of int, done bool) {
+	l, s, p := h.p.pairs, h.s, h.p
+	lo, hi := l.bounds(side, sides)
+	if lo == hi {
+		return
 	}
 	more, bias := 0, []T(nil)
-	if last {
+	if done {
 		bias = p.b
 		if l.half > 0 {
 			more = 1
 		}
 	}
-	from := (lo - h.lo) / 2 // the first of its pairs
-	pairs, inner := (hi-lo+1)/2, hi-lo
-	weights := p.w[lo*n : hi*n]
-	first, end := l.share(part, parts)
-	if s.nowhere[0] == 0 {
-		for i := range s.nowhere {
-			s.nowhere[i] = uintptr(unsafe.Pointer(s))
-		}
+	biases := &s.padBias(bias, h.left, h.width, h.panel.columns)[0]
+	sums := &s.sums[of*l.height*h.panel.stride]
+	if h.full {
+		h.panel.finish(&p.y[lo*p.n+h.left], p.n, sums, hi-lo, biases, h.width, more)
+		return
 	}
-	for left := 0; left < n; {
-		panel := v.pairPanelOf(n - left)
-		width := min(panel.columns, n-left)
-		full := v.masked || width == panel.columns
-		w, ws := address(weights, left), n
-		if !full || inner%2 == 1 { // the pair of the last pixel wants a row more
-			ws = panel.columns
-			grow(&s.panel, (inner+1)*ws)
-			clear(s.panel[:(inner+1)*ws])
-			for r := range inner {
-				copy(s.panel[r*ws:], weights[r*n+left:][:width])
-			}
-			w = &s.panel[0]
-		}
-		biases := &s.padBias(bias, left, width, panel.columns)[0]
-		for block := first; block < end; block++ {
-			b, top := &h.blocks[block], block*l.height
-			images := min(l.height, p.m-top)
-			y, ys := &p.y[top*n+left], n
-			if !full {
-				grow(&s.tile, images*panel.columns)
-				y, ys = &s.tile[0], panel.columns
-				for i := range images * more {
-					copy(s.tile[i*ys:], p.y[(top+i)*n+left:][:width])
-				}
-			}
-			grow(&s.sums, images*panel.stride)
-			ahead := &s.nowhere[0]
-			if left == 0 {
-				ahead = &l.ahead[half][block*inBlock]
-			}
-			panel.forward(y, ys, &s.sums[0], images, l.first(block), unsafe.SliceData(b.entries), &b.starts[from], pairs, w, ws, biases, &v.values[0], width, ahead, more)
-			if !full {
-				for i := range images {
-					copy(p.y[(top+i)*n+left:][:width], s.tile[i*ys:])
-				}
-			}
-		}
-		left += width
+	ys := h.panel.columns
+	grow(&s.tile, (hi-lo)*ys)
+	for i := range (hi - lo) * more {
+		copy(s.tile[i*ys:], p.y[(lo+i)*p.n+h.left:][:h.width])
+	}
+	h.panel.finish(&s.tile[0], ys, sums, hi-lo, biases, h.width, more)
+	for i := range hi - lo {
+		copy(p.y[(lo+i)*p.n+h.left:][:h.width], s.tile[i*ys:])
 	}
 }
 
@@ -387,10 +468,10 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 	if top == bottom || n == 0 {
 		return
 	}
-	lists, count := l.lists(), len(l.halves[0].blocks)
-	for block := 0; block < count; block += l.group() {
-		last := min(block+l.group(), count)
-		lo, hi := block*l.height, min(last*l.height, p.m)
+	lists, group := l.lists(), l.group()/l.sides // blocks
+	for block := 0; block*l.sides < l.count; block += group {
+		last := min(block+group, len(l.halves[0].blocks))
+		lo, hi := l.bounds(block*l.sides, group*l.sides)
 		var rows [len(l.halves)][]pairRow[T]
 		for i := range lists {
 			h := &lists[i]
@@ -401,7 +482,7 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 			from, until = (from-h.lo)/2, (until-h.lo+1)/2
 			if v.claim != nil && parts > 1 && !(l.parted && parts == 2) { // of two partners each has listed all that it uses
 				for _, b := range h.blocks[block:last] {
-					claimLines(v.claim, b.entries[b.starts[from]:b.starts[until]])
+					claimLines(v.claim, b.entries[b.starts[mostSides*from]:b.starts[mostSides*until]])
 				}
 			}
 			rows[i] = v.pairRows(s, p, h, &s.joined[i], h.blocks[block:last], from, until, block > 0)
@@ -442,19 +523,26 @@ func (v *vectors[T]) packRows(to []T, panel *pairPanel[T], g []T, n, left, width
 	}
 }
 
-// pairRows makes one list of those that blocks of h have of each of the pairs [from, until),
-// and puts pairs together that have about as many entries. Sums of pairs without any
-// it sets to 0, unless there may be more in them.
+// pairRows returns the pairs [from, until) of h that have entries in some blocks of a group,
+// with one list each, by their number, so that pairs whose gradients are summed together
+// have about as many. Sums of pairs without any it sets to 0, unless there may be more in
+// them.
 func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joined[T], blocks []pairBlock, from, until int, more bool) []pairRow[T] {
 	d := p.y[h.lo*p.n : h.hi*p.n]
 	count := until - from
 	grow(&s.counts, count)
 	counts := s.counts[:count]
-	clear(counts)
 	for i := range blocks {
-		starts := blocks[i].starts[from : until+1]
+		starts := blocks[i].starts[mostSides*from : mostSides*until+1]
+		before := starts[0]
 		for q := range counts {
-			counts[q] += starts[q+1] - starts[q]
+			next := starts[mostSides*q+mostSides]
+			if i == 0 {
+				counts[q] = next - before
+			} else {
+				counts[q] += next - before
+			}
+			before = next
 		}
 	}
 	s.sortRows(count, inGroup)
@@ -473,51 +561,45 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joine
 	if order = order[some:]; len(order) == 0 {
 		return nil
 	}
-	count = len(order)
-	groups := (count + v.together - 1) / v.together
-	grow(&to.rows, groups*v.together)
-	grow(&to.entries, groups*v.together*inGroup+inBlock)
+	none := (v.together - len(order)%v.together) % v.together // rows of no pair, to fill the first group
+	grow(&to.rows, none+len(order))
 	grow(&s.trash, p.n+1)
-	rows := to.rows[:groups*v.together]
-	for first := 0; first < len(rows); first += v.together {
-		longest := int(counts[order[min(first+v.together, count)-1]])
-		for i := first; i < first+v.together; i++ {
-			r := &rows[i]
-			r.d0, r.d1, r.count = &s.trash[0], &s.trash[0], longest // of a pair that fills the last group
-			if i < count {
-				q := from + int(order[i])
-				r.d0 = &d[2*q*p.n]
-				if (2*q+1)*p.n < len(d) {
-					r.d1 = &d[(2*q+1)*p.n]
-				}
-			}
+	rows := to.rows[:none+len(order)]
+	for i := range none {
+		rows[i] = pairRow[T]{&s.trash[0], &s.trash[0], unsafe.SliceData(blocks[0].entries), 0}
+	}
+	for i, q := range order {
+		r, first := &rows[none+i], 2*(from+int(q))*p.n
+		r.d0, r.d1, r.count = &d[first], &s.trash[0], int(counts[q])
+		if second := first + p.n; second < len(d) {
+			r.d1 = &d[second]
 		}
 	}
-	if v.joinLists != nil {
-		v.joinLists(&to.entries[0], (*byte)(unsafe.Pointer(&rows[0])), &order[0], from, count, (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))
-	} else {
-		joinLists(to.entries, rows[:count], order, from, blocks)
-	}
-	if count < len(rows) {
-		rows[count].entries = rows[count-1].entries
+	switch {
+	case len(blocks) == 1:
+		b := &blocks[0]
+		for i, q := range order {
+			rows[none+i].entries = &b.entries[b.starts[mostSides*(from+int(q))]]
+		}
+	case v.joinLists != nil:
+		grow(&to.entries, len(order)*inGroup+inSide)
+		v.joinLists(&to.entries[0], (*byte)(unsafe.Pointer(&rows[none])), &order[0], from, len(order), (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))
+	default:
+		grow(&to.entries, len(order)*inGroup+inSide)
+		joinLists(to.entries, rows[none:], order, from, blocks)
 	}
 	return rows
 }
 
 // joinLists copies the entries that the blocks have of pair from+order[i] to where those
-// of the pair before end, and zeros behind them up to its count.
+// of the pair before end.
 func joinLists[T Float](to []uint32, rows []pairRow[T], order []int32, from int, blocks []pairBlock) {
-	at := 0
 	for i, q := range order {
-		r := &rows[i]
-		r.entries = &to[at]
-		last := at + r.count
+		rows[i].entries = &to[0]
 		for _, b := range blocks {
-			starts := b.starts[from+int(q):]
-			at += copy(to[at:], b.entries[starts[0]:starts[1]])
+			starts := b.starts[mostSides*(from+int(q)):]
+			to = to[copy(to, b.entries[starts[0]:starts[mostSides]]):]
 		}
-		clear(to[at:last])
-		at = last
 	}
 }
 

@@ -27,12 +27,12 @@ func TestPairsListTheImages(t *testing.T) {
 			for _, h := range l.lists() {
 				for block, b := range h.blocks {
 					for q := range h.pairs() {
-						list := b.entries[b.starts[q]:b.starts[q+1]]
+						list := b.entries[b.starts[2*q]:b.starts[2*q+2]]
 						if !slices.IsSorted(list) {
 							t.Fatalf("the images of pair %d of block %d of %d images of %d pixels are not in order", q, block, m, k)
 						}
 						for _, e := range list {
-							i, p := block/l.group()*l.group()*l.height+int(e>>imageShift), h.lo+2*q
+							i, p := block*l.sides/l.group()*l.group()*l.height+int(e>>imageShift), h.lo+2*q
 							got[i*k+p] = byte(e)
 							if p+1 < h.hi {
 								got[i*k+p+1] = byte(e >> 8)
@@ -76,8 +76,9 @@ func TestThenFindsTheRowsOfItsPart(t *testing.T) {
 		r := rand.New(rand.NewPCG(53, 54))
 		for _, threads := range []int{1, 2, 3, 8} {
 			e := NewEngine[float32](NewPool(threads))
-			for _, m := range []int{1, 63, 64, 100, 128, 129, 500} {
-				const k, n = 200, 300
+			for _, shape := range [][2]int{{1, 300}, {63, 300}, {64, 20}, {64, 300}, {100, 20}, {100, 300}, {128, 20}, {128, 300}, {129, 20}, {129, 300}, {400, 20}, {500, 300}} {
+				const k = 200
+				m, n := shape[0], shape[1]
 				pixels := images(r, m, k, 0)
 				w := make([]float32, k*n)
 				for i := range w {
@@ -87,7 +88,7 @@ func TestThenFindsTheRowsOfItsPart(t *testing.T) {
 				s := &rowsSeen{l, make([]float32, m*n), n, make([]int, m)}
 				e.MatMulPairs(s.y, l, pixels, w, nil, n, s)
 				if slices.Min(s.seen) != 1 || slices.Max(s.seen) != 1 {
-					t.Errorf("%d threads, %d rows: seen %v times", threads, m, s.seen)
+					t.Errorf("%d threads, %d rows of %d: seen %v times", threads, m, n, s.seen)
 				}
 			}
 		}

@@ -44,7 +44,8 @@ func main() {
 			g.pack(p.registers)
 		}
 		for _, p := range set.pairs {
-			g.pairsForward(p)
+			g.pairsSum(p)
+			g.pairsFinish(p)
 			g.pairsGradient(set.together, p)
 		}
 		if set.masked {

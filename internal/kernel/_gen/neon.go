@@ -50,7 +50,8 @@ func generateNEON(out, stubs, pkg string) error {
 			}
 			n.sparse(4, panel)
 			n.sparse(1, panel)
-			n.pairsForward(panel)
+			n.pairsSum(panel)
+			n.pairsFinish(panel)
 			n.pairsGradient(panel)
 		}
 		n.addScaled()
@@ -219,35 +220,33 @@ func (n neon) pairEntry(list, base, values string, apart int) {
 	n.line("ADD R16<<%d, %s, R16", bits.TrailingZeros(uint(apart)), base)
 }
 
-func (n neon) pairsForward(panel int) {
+func (n neon) pairsSum(panel int) {
 	const sums, first, second = neonRow, 0, neonRows2
 	apart := 16 * panel
-	n.function(fmt.Sprintf("neonPairsForward%dx%s", panel*n.lanes, n.short),
-		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int, ahead *uintptr, more int", n.typ), "",
-		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and %d columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart. Nothing is fetched ahead.", panel*n.lanes), 120)
-	n.load(0, "y:R0", "ys:R1", "sums:R2", "images:R3", "first:R4", "entries:R5", "starts:R6", "pairs:R7", "w:R8", "ws:R9", "bias:R10", "values:R11")
-	n.line("LSL $%d, R1, R1", n.shift)
+	n.function(fmt.Sprintf("neonPairsSum%dx%s", panel*n.lanes, n.short),
+		fmt.Sprintf("sums *%[1]s, images, first int, entries *uint32, starts, last *int32, sides int, w *%[1]s, ws int, values *%[1]s, width int, ahead *uintptr", n.typ), "",
+		fmt.Sprintf("computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and %d columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.", panel*n.lanes), 96)
+	n.load(0, "sums:R2", "images:R3", "first:R4", "entries:R5", "starts:R6", "last:R7", "sides:R10", "w:R8", "ws:R9", "values:R11")
 	n.line("LSL $%d, R9, R9", n.shift)
-	n.one()
 	n.zero(panel)
 	n.line("MOVD R2, R12")
-	n.line("MOVD R3, R13")
 	n.label("clear")
-	n.line("CBZ R13, cleared")
+	n.line("CBZ R3, cleared")
 	n.line("VST1.P %s, %d(R12)", n.registers(0, panel), apart)
-	n.line("SUB $1, R13, R13")
+	n.line("SUB $1, R3, R3")
 	n.line("B clear")
 	n.label("cleared")
 	n.line("LSL $%d, R4, R4", bits.TrailingZeros(uint(apart)))
 	n.line("SUB R4, R2, R4") // row image of these is that of sums
-	n.line("MOVW (R6), R12")
+	n.line("LSL $2, R10, R10")
 	n.label("next")
-	n.line("CBZ R7, done")
-	n.line("SUB $1, R7, R7")
-	n.line("ADD $4, R6, R6")
-	n.line("ADD R12<<2, R5, R14")
+	n.line("CMP R6, R7")
+	n.line("BEQ done")
 	n.line("MOVW (R6), R12")
+	n.line("ADD R12<<2, R5, R14")
+	n.line("MOVW (R6)(R10), R12")
 	n.line("ADD R12<<2, R5, R15")
+	n.line("ADD $8, R6, R6")
 	n.line("VLD1 (R8), %s", n.registers(first, panel))
 	n.line("ADD R9, R8, R8")
 	n.line("VLD1 (R8), %s", n.registers(second, panel))
@@ -264,16 +263,27 @@ func (n neon) pairsForward(panel int) {
 	n.line("VST1 %s, (R16)", n.registers(sums, panel))
 	n.line("B loop")
 	n.label("done")
+	n.line("RET")
+}
+
+func (n neon) pairsFinish(panel int) {
+	const sums, before = neonRow, neonRows2
+	n.function(fmt.Sprintf("neonPairsFinish%dx%s", panel*n.lanes, n.short),
+		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images int, bias *%[1]s, width int, more int", n.typ), "",
+		fmt.Sprintf("computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and %d columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are as many numbers apart.", panel*n.lanes), 56)
+	n.load(0, "y:R0", "ys:R1", "sums:R2", "images:R3", "bias:R10")
+	n.load(48, "more:R12")
+	n.line("LSL $%d, R1, R1", n.shift)
+	n.one()
 	n.line("VLD1 (R10), %s", n.registers(0, panel))
-	n.load(112, "more:R12")
 	n.label("add")
 	n.line("CBZ R3, added")
 	n.line("SUB $1, R3, R3")
-	n.line("VLD1.P %d(R2), %s", apart, n.registers(sums, panel))
+	n.line("VLD1.P %d(R2), %s", 16*panel, n.registers(sums, panel))
 	n.line("CBZ R12, alone")
-	n.line("VLD1 (R0), %s", n.registers(second, panel))
+	n.line("VLD1 (R0), %s", n.registers(before, panel))
 	for v := range panel {
-		n.fma(neonOne, second+v, sums+v)
+		n.fma(neonOne, before+v, sums+v)
 	}
 	n.label("alone")
 	for v := range panel {
@@ -290,7 +300,7 @@ func (n neon) pairsGradient(panel int) {
 	const d0, d1, list, count, size, together = 0, 8, 16, 24, 32, 2 // of pairRow
 	n.function(fmt.Sprintf("neonPairsGradient%dx%s", panel*n.lanes, n.short),
 		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width int, more int", n.typ), "",
-		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and %d columns, beginning with what is there if more is not 0, for groups of %d pairs; the last of a group has the count of all.", panel*n.lanes, together), 56)
+		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and %d columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next.", panel*n.lanes, together), 56)
 	n.load(0, "pairs:R0", "groups:R1", "left:R2", "grad:R3", "values:R4")
 	n.load(48, "more:R5")
 	n.line("LSL $%d, R2, R2", n.shift)
@@ -315,20 +325,24 @@ func (n neon) pairsGradient(panel int) {
 	n.label("fresh")
 	n.zero(2 * together * panel)
 	n.label("begun")
-	n.line("MOVD %d(R0), R12", size*(together-1)+count)
-	n.label("loop")
-	n.line("CBZ R12, store")
-	n.line("SUB $1, R12, R12")
-	for r := range together {
-		n.pairEntry(fmt.Sprintf("R%d", 6+r), "R3", "R4", 16*panel)
-		n.line("VLD1 (R16), %s", n.registers(neonRow, panel))
-		for v := range panel {
-			n.fma(neonValue, neonRow+v, 2*r*panel+v)
-			n.fma(neonSecond, neonRow+v, (2*r+1)*panel+v)
+	n.line("MOVD $0, R13")           // entries that are summed
+	for shortest := range together { // as many as this one has, of it and the longer ones
+		n.line("MOVD %d(R0), R12", size*shortest+count)
+		n.label(fmt.Sprintf("loop%d", shortest))
+		n.line("CMP R12, R13")
+		n.line("BGE summed%d", shortest)
+		n.line("ADD $1, R13, R13")
+		for r := shortest; r < together; r++ {
+			n.pairEntry(fmt.Sprintf("R%d", 6+r), "R3", "R4", 16*panel)
+			n.line("VLD1 (R16), %s", n.registers(neonRow, panel))
+			for v := range panel {
+				n.fma(neonValue, neonRow+v, 2*r*panel+v)
+				n.fma(neonSecond, neonRow+v, (2*r+1)*panel+v)
+			}
 		}
+		n.line("B loop%d", shortest)
+		n.label(fmt.Sprintf("summed%d", shortest))
 	}
-	n.line("B loop")
-	n.label("store")
 	for r := range 2 * together {
 		for v := range panel {
 			n.fma(neonOne, neonZero, r*panel+v)

@@ -15,7 +15,7 @@ import (
 
 const ( // as in the package
 	imageShift = 16 // how far left the image of an entry stands
-	inBlock    = 64 // images that are listed together
+	inSide     = 64 // images of a side of a block
 )
 
 // stride is how many bytes a row of so many takes where rows are to begin with cache
@@ -62,13 +62,13 @@ func (g generator) pairEntry(m operand.Mem, values reg.GPVirtual, apart, bytes i
 	return row, first, second
 }
 
-// pairsForward writes the products of a block of images: each pair adds its two rows
-// of w, scaled, to the sums of its images, which stay in the first-level cache.
-func (g generator) pairsForward(registers []int) {
+// pairsSum writes the sums of a block of images, or of a side of one: each pair adds its
+// two rows of w, scaled, to the sums of its images, which stay in the first-level cache.
+func (g generator) pairsSum(registers []int) {
 	apart := stride(total(registers))
-	g.function(fmt.Sprintf("PairsForward%dx", g.lanes(total(registers))),
-		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images, first int, entries *uint32, starts *int32, pairs int, w *%[1]s, ws int, bias, values *%[1]s, width int, ahead *uintptr, more int", g.number.name),
-		fmt.Sprintf("computes y[i·ys + j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) + bias[j] over the entries [starts[q], starts[q+1]) of each pair q that are for image first+i, for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are %d numbers apart. Meanwhile it fetches 64 images; ahead has the addresses of their first cache lines.", apart/g.size))
+	g.function(fmt.Sprintf("PairsSum%dx", g.lanes(total(registers))),
+		fmt.Sprintf("sums *%[1]s, images, first int, entries *uint32, starts, last *int32, sides int, w *%[1]s, ws int, values *%[1]s, width int, ahead *uintptr", g.number.name),
+		fmt.Sprintf("computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are %d numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.", apart/g.size))
 	sums, values := load("sums"), load("values")
 	to, left := GP64(), GP64()
 	clear, cleared := label("clear"), label("cleared")
@@ -91,7 +91,7 @@ func (g generator) pairsForward(registers []int) {
 	cleared.here()
 
 	mask := g.tailMask(registers)
-	y, entries, starts, pairs, w, ws := GP64(), load("entries"), load("starts"), load("pairs"), load("w"), load("ws")
+	y, entries, starts, sides, w, ws := GP64(), load("entries"), load("starts"), load("sides"), load("w"), load("ws")
 	g.scale(ws)
 	Load(Param("first"), y) // row image of these is that of sums
 	IMUL3Q(operand.U32(apart), y, y)
@@ -101,15 +101,14 @@ func (g generator) pairsForward(registers []int) {
 	next, skip, done := label("next"), label("skip"), label("done")
 	e, end, turn, offset := GP64(), GP64(), load("ahead"), GP64()
 	XORQ(offset, offset)
-	MOVLQSX(mem(starts), end)
-	LEAQ(mem(entries).Idx(end, 4), end)
 	next.here()
-	SUBQ(operand.U8(1), pairs)
-	JLT(done.ref())
-	fetchAhead(turn, offset)
-	ADDQ(operand.U8(4), starts)
-	MOVQ(end, e)
-	MOVLQSX(mem(starts), end)
+	CMPQ(starts, parameter("last"))
+	JEQ(done.ref())
+	fetchAhead(turn, offset, sides)
+	MOVLQSX(mem(starts), e)
+	MOVLQSX(mem(starts).Idx(sides, 4), end)
+	ADDQ(operand.U8(8), starts)
+	LEAQ(mem(entries).Idx(e, 4), e)
 	LEAQ(mem(entries).Idx(end, 4), end)
 	CMPQ(e, end)
 	JEQ(skip.ref())
@@ -144,24 +143,32 @@ func (g generator) pairsForward(registers []int) {
 	LEAQ(mem(w).Idx(ws, 2), w)
 	JMP(next.ref())
 	done.here()
-	fetchLast(offset)
+	fetchLast(offset, sides)
+	VZEROUPPER()
+	RET()
+}
 
+// pairsFinish writes what becomes of the sums of some images.
+func (g generator) pairsFinish(registers []int) {
+	apart := stride(total(registers))
+	g.function(fmt.Sprintf("PairsFinish%dx", g.lanes(total(registers))),
+		fmt.Sprintf("y *%[1]s, ys int, sums *%[1]s, images int, bias *%[1]s, width int, more int", g.number.name),
+		fmt.Sprintf("computes y[i·ys + j] = sums[i, j] + bias[j] for so many images and width columns; if more is not 0, what is in y is added to the sum, before the bias. In sums, rows are %d numbers apart.", apart/g.size))
+	mask := g.tailMask(registers)
 	add, alone, added := label("add"), label("alone"), label("added")
-	sums = load("sums")
-	more := load("more")
-	bias, columns := load("bias"), g.row(registers)
+	sums, more, bias, columns := load("sums"), load("more"), load("bias"), g.row(registers)
 	g.loadRow(columns, mem(bias), nil)
-	to, ys := GP64(), load("ys")
+	to, left, ys := GP64(), GP64(), load("ys")
 	g.scale(ys)
 	Load(Param("y"), to)
 	Load(Param("images"), left)
 	add.here()
 	SUBQ(operand.U8(1), left)
 	JLT(added.ref())
-	row = g.row(registers)
+	row := g.row(registers)
 	g.loadRow(row, mem(sums), nil)
-	CMPQ(more, operand.U8(0))
-	JEQ(alone.ref())
+	TESTQ(more, more)
+	JZ(alone.ref())
 	before := g.row(registers)
 	g.loadRow(before, mem(to), mask)
 	for i := range row {
@@ -177,31 +184,54 @@ func (g generator) pairsForward(registers []int) {
 	RET()
 }
 
+// parameter is where a parameter is, for what registers do not hold.
+func parameter(name string) operand.Op {
+	p, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return p.Addr
+}
+
 // fetchAhead fetches a cache line of some images ahead, and of the next ones the next time:
 // the first line of all, then the second, and so on. Done for each pair, it is as fast as
-// the pixels: two of each image are as many bytes as it fetches.
-func fetchAhead(turn, offset reg.GPVirtual) {
-	const some = 2 * inBlock / line
-	for i := range some {
-		at := GP64()
-		MOVQ(mem(turn).Offset(8*i), at)
-		PREFETCHT1(mem(at).Idx(offset, 1))
+// the pixels: two of each image of a side are as many bytes as it fetches.
+func fetchAhead(turn, offset, sides reg.GPVirtual) {
+	const some = 2 * inSide / line
+	fetch := func() {
+		for range some {
+			at := GP64()
+			MOVQ(mem(turn), at)
+			PREFETCHT1(mem(at).Idx(offset, 1))
+			ADDQ(operand.U8(8), turn)
+		}
 	}
-	ADDQ(operand.U32(8*some), turn)
+	one := label("one")
+	fetch()
+	CMPQ(sides, operand.U8(1))
+	JEQ(one.ref())
+	fetch()
+	one.here()
 	ahead, next, end := load("ahead"), GP64(), GP64()
-	LEAQ(mem(ahead).Offset(8*inBlock), end)
+	lastAhead(ahead, sides, end)
 	LEAQ(mem(offset).Offset(line), next)
 	CMPQ(turn, end)
 	CMOVQEQ(next, offset)
 	CMOVQEQ(ahead, turn)
 }
 
+// lastAhead sets end behind the last of the addresses at ahead.
+func lastAhead(ahead, sides, end reg.GPVirtual) {
+	IMUL3Q(operand.U32(8*inSide), sides, end)
+	ADDQ(ahead, end)
+}
+
 // fetchLast fetches one line more of all images, the next that fetchAhead would come to:
 // an image begins somewhere in its first line.
-func fetchLast(offset reg.GPVirtual) {
+func fetchLast(offset, sides reg.GPVirtual) {
 	turn, end := load("ahead"), GP64()
-	LEAQ(mem(turn).Offset(8*inBlock), end)
-	loop := label("last")
+	lastAhead(turn, sides, end)
+	loop := label("lines")
 	loop.here()
 	at := GP64()
 	MOVQ(mem(turn), at)
@@ -218,7 +248,7 @@ func (g generator) pairsGradient(together int, registers []int) {
 	apart := stride(total(registers))
 	g.function(fmt.Sprintf("PairsGradient%dx", g.lanes(total(registers))),
 		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width int, more int", g.number.name),
-		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of %d pairs; the last of a group has the count of all. Rows of grad are %d numbers apart.", together, apart/g.size))
+		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next. Rows of grad are %d numbers apart.", together, apart/g.size))
 	const d0, d1, list, count, size = 0, 8, 16, 24, 32 // of pairRow
 	pair, groups, left, gs, values := load("pairs"), load("groups"), load("left"), load("grad"), load("values")
 	mask := g.tailMask(registers)
@@ -255,9 +285,17 @@ func (g generator) pairsGradient(together int, registers []int) {
 		}
 	}
 	begun.here()
-	eachEntry(mem(pair).Offset(size*(together-1)+count), func(t reg.GPVirtual) {
-		for r, e := range entries {
-			at, a, b := g.pairEntry(mem(e).Idx(t, 4), values, apart, registers[0])
+	t := GP64()
+	XORQ(t, t)
+	for shortest := range together { // as many as this one has, of it and the longer ones
+		loop, summed := label(fmt.Sprintf("loop%d", shortest)), label(fmt.Sprintf("summed%d", shortest))
+		end := GP64()
+		MOVQ(mem(pair).Offset(size*shortest+count), end)
+		CMPQ(t, end)
+		JGE(summed.ref())
+		loop.here()
+		for r := shortest; r < together; r++ {
+			at, a, b := g.pairEntry(mem(entries[r]).Idx(t, 4), values, apart, registers[0])
 			m := mem(gs).Idx(at, 8)
 			for i, width := range registers {
 				row := vector(width)
@@ -267,7 +305,11 @@ func (g generator) pairsGradient(together int, registers []int) {
 				m = m.Offset(width)
 			}
 		}
-	})
+		INCQ(t)
+		CMPQ(t, end)
+		JNE(loop.ref())
+		summed.here()
+	}
 	zero := g.row(registers)
 	for _, v := range zero {
 		g.zero(v)
@@ -283,31 +325,54 @@ func (g generator) pairsGradient(together int, registers []int) {
 }
 
 const (
-	listPairsParams = "entries *uint32, starts *int32, images **byte, first, n int"
-	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of 64 images: those of pair q in entries from starts[q] to starts[q+1], of which starts[0] is given. The first of them is image first. 64 numbers beyond the last entry are written too."
+	listPairsParams = "entries *uint32, starts *int32, images **byte, first, second, sides, n int"
+	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two sides of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first image of the first side is image first, of the second side image second. 64 numbers beyond the last entry are written too."
 )
 
-// listColumns writes the loop of a search for pairs over so many columns at a time:
-// read takes the bytes of a block's images, list writes the entries of pair q of these
-// columns to e and moves it behind them.
-func listColumns(columns int, entries, starts reg.GPVirtual, read func(column, scratch reg.GPVirtual), list func(q int, e reg.GPVirtual)) {
-	n, e, column, scratch := load("n"), GP64(), GP64(), GP64()
+// listColumns writes the loop of a search for pairs over so many columns at a time, side
+// by side: read takes the bytes of a side's images to memory, turned, column by column, and
+// list writes the entries of a pair, whose columns are there, to e and moves it behind them.
+func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, column, scratch reg.GPVirtual, turned operand.Mem), list func(name string, turned operand.Mem, side int, e reg.GPVirtual)) {
+	turned := GP64() // begins with a cache line
+	LEAQ(AllocLocal(2*columns*inSide+line), turned)
+	ADDQ(operand.U8(line-1), turned)
+	ANDQ(operand.I8(-line), turned)
+	side := func(s int) operand.Mem { return mem(turned).Offset(s * columns * inSide) }
+	e, column, scratch := GP64(), GP64(), GP64()
 	MOVLQSX(mem(starts), e)
 	LEAQ(mem(entries).Idx(e, 4), e)
 	XORQ(column, column)
 	loop, done := label("loop"), label("done")
 	loop.here()
-	CMPQ(column, n)
+	CMPQ(column, parameter("n"))
 	JGE(done.ref())
-	read(column, scratch)
-	for q := range columns / 2 {
-		list(q, e)
-		MOVQ(e, scratch)
-		SUBQ(entries, scratch)
-		SHRQ(operand.U8(2), scratch)
-		MOVL(scratch.As32(), mem(starts).Offset(4*(q+1)))
+	for s := range 2 {
+		images := load("images")
+		one := label(fmt.Sprintf("one%d", s))
+		if s > 0 {
+			CMPQ(parameter("sides"), operand.U8(1))
+			JEQ(one.ref())
+			ADDQ(operand.U32(8*inSide), images)
+		}
+		read(images, column, scratch, side(s))
+		one.here()
 	}
-	ADDQ(operand.U8(4*columns/2), starts)
+	for q := range columns / 2 {
+		for s := range 2 {
+			one := label(fmt.Sprintf("one%d_%d", q, s))
+			if s > 0 {
+				CMPQ(parameter("sides"), operand.U8(1))
+				JEQ(one.ref())
+			}
+			list(fmt.Sprintf("none%d_%d", q, s), side(s).Offset(2*q*inSide), s, e)
+			one.here()
+			MOVQ(e, scratch)
+			SUBQ(entries, scratch)
+			SHRQ(operand.U8(2), scratch)
+			MOVL(scratch.As32(), mem(starts).Offset(4*(2*q+s+1)))
+		}
+	}
+	ADDQ(operand.U8(4*columns), starts)
 	ADDQ(operand.U8(columns), column)
 	JMP(loop.ref())
 	done.here()
@@ -316,29 +381,31 @@ func listColumns(columns int, entries, starts reg.GPVirtual, read func(column, s
 }
 
 // listPairs writes the search for the pairs. Of 16 columns at a time, the bytes of a
-// block's images are brought together by pixel, and what is not 0 moved together by
-// an instruction, without a branch on what it is; only a pair that no image of the block
+// side's images are brought together by pixel, and what is not 0 moved together by
+// an instruction, without a branch on what it is; only a pair that no image of the side
 // has is passed over.
 func listPairs(s set) {
 	const columns, slots, lanes = 16, 16, 4
 	g := generator{s, number{}}
-	g.function("ListPairs", listPairsParams, listPairsDoc)
-	entries, starts, images := load("entries"), load("starts"), load("images")
+	g.functionWithFrame("ListPairs", listPairsParams, listPairsDoc)
+	entries, starts := load("entries"), load("starts")
 	// Slot 4u+s of lane j is for image 16u+4j+s: so register u of entries has 16 images
 	// in their order.
 	image := func(slot, lane int) int { return 16*(slot/4) + 4*lane + slot%4 }
-	var order [2]reg.VecVirtual // of slots 0 to 7 and 8 to 15, as words
-	first := ZMM()
-	VPBROADCASTW(load("first").As32(), first)
-	for half := range order {
+	var order [2][2]reg.VecVirtual // by side, of slots 0 to 7 and 8 to 15, as words
+	for half := range 2 {
 		var bytes []byte
 		for lane := range lanes {
 			for slot := range 8 {
 				bytes = append(bytes, byte(image(8*half+slot, lane)), 0)
 			}
 		}
-		order[half] = ZMM()
-		VPADDW(constant(fmt.Sprintf("%sImages%d", s.name, half), bytes...), first, order[half])
+		images := constant(fmt.Sprintf("%sImages%d", s.name, half), bytes...)
+		for side, name := range []string{"first", "second"} {
+			order[side][half] = ZMM()
+			VPBROADCASTW(load(name).As32(), order[side][half])
+			VPADDW(images, order[side][half], order[side][half])
+		}
 	}
 	ones, scalar := ZMM(), GP64()
 	MOVQ(operand.U32(1<<imageShift-1), scalar)
@@ -349,8 +416,8 @@ func listPairs(s set) {
 		MOVQ(operand.U32(0xf<<(4*l)), scalar)
 		KMOVW(scalar.As32(), lane[l])
 	}
-	var x [slots]reg.VecVirtual
-	read := func(column, source reg.GPVirtual) {
+	read := func(images, column, source reg.GPVirtual, turned operand.Mem) {
+		var x [slots]reg.VecVirtual
 		for slot := range x {
 			x[slot] = ZMM()
 			for l := range lanes {
@@ -372,16 +439,20 @@ func listPairs(s set) {
 			}
 			x = y
 		}
+		for c := range x {
+			VMOVDQU64(x[c], turned.Offset(c*inSide))
+		}
 	}
-	list := func(q int, e reg.GPVirtual) {
-		a, b := x[2*q], x[2*q+1]
-		none := label(fmt.Sprintf("none%d", q))
-		either, some, found := ZMM(), K(), GP64()
+	list := func(name string, turned operand.Mem, side int, e reg.GPVirtual) {
+		none := label(name)
+		a, b, either, some, found := ZMM(), ZMM(), ZMM(), K(), GP64()
+		VMOVDQU64(turned, a)
+		VMOVDQU64(turned.Offset(inSide), b)
 		VPORQ(a, b, either)
 		VPTESTMB(either, either, some)
 		KORTESTQ(some, some)
 		JZ(none.ref())
-		for half := range order {
+		for half := range 2 {
 			bytes := ZMM()
 			if half == 0 {
 				VPUNPCKLBW(b, a, bytes)
@@ -391,9 +462,9 @@ func listPairs(s set) {
 			for quarter := range 2 {
 				entry := ZMM()
 				if quarter == 0 {
-					VPUNPCKLWD(order[half], bytes, entry)
+					VPUNPCKLWD(order[side][half], bytes, entry)
 				} else {
-					VPUNPCKHWD(order[half], bytes, entry)
+					VPUNPCKHWD(order[side][half], bytes, entry)
 				}
 				VPTESTMD(ones, entry, some)
 				KMOVW(some, found.As32())
@@ -415,23 +486,26 @@ func listPairs8(s set, fronts operand.Mem) {
 	const columns, lanes = 8, 8
 	g := generator{s, number{}}
 	g.functionWithFrame("ListPairs", listPairsParams, listPairsDoc)
-	turned := AllocLocal(columns * inBlock) // column by column
-	var order []byte                        // images as in entries
-	for i := range inBlock {
+	var order []byte // images as in entries
+	for i := range inSide {
 		order = append(order, 0, 0, byte(i), 0)
 	}
 	images := constant(s.name+"Images", order...)
-	entries, starts, block := load("entries"), load("starts"), load("images")
-	table, scalar := GP64(), GP64()
+	entries, starts := load("entries"), load("starts")
+	table := GP64()
 	LEAQ(fronts, table)
-	zero, first := YMM(), YMM()
+	zero := YMM()
 	VPXOR(zero, zero, zero)
-	Load(Param("first"), scalar)
-	SHLQ(operand.U8(imageShift), scalar)
-	VMOVQ(scalar, first.AsX())
-	VPBROADCASTD(first.AsX(), first)
-	read := func(column, source reg.GPVirtual) {
-		for some := 0; some < inBlock; some += 16 {
+	var first [2]reg.VecVirtual // image of a side, as in entries
+	for side, name := range []string{"first", "second"} {
+		scalar := load(name)
+		first[side] = YMM()
+		SHLQ(operand.U8(imageShift), scalar)
+		VMOVQ(scalar, first[side].AsX())
+		VPBROADCASTD(first[side].AsX(), first[side])
+	}
+	read := func(block, column, source reg.GPVirtual, turned operand.Mem) {
+		for some := 0; some < inSide; some += 16 {
 			var x [columns]reg.VecVirtual
 			fetch := func(image int, v reg.VecVirtual) {
 				MOVQ(mem(block).Offset(8*(some+image)), source)
@@ -458,29 +532,29 @@ func listPairs8(s set, fronts operand.Mem) {
 				x = next
 			}
 			for c := range x {
-				VMOVDQU(x[c], turned.Offset(c*inBlock+some))
+				VMOVDQU(x[c], turned.Offset(c*inSide+some))
 			}
 		}
 	}
-	list := func(q int, e reg.GPVirtual) {
-		either, nothing := YMM(), label(fmt.Sprintf("none%d", q))
-		VMOVDQU(turned.Offset(2*q*inBlock), either)
-		for at := g.bytes; at < 2*inBlock; at += g.bytes {
-			VPOR(turned.Offset(2*q*inBlock+at), either, either)
+	list := func(name string, turned operand.Mem, side int, e reg.GPVirtual) {
+		either, nothing := YMM(), label(name)
+		VMOVDQU(turned, either)
+		for at := g.bytes; at < 2*inSide; at += g.bytes {
+			VPOR(turned.Offset(at), either, either)
 		}
 		VPTEST(either, either)
 		JZ(nothing.ref())
-		for i := 0; i < inBlock; i += lanes {
+		for i := 0; i < inSide; i += lanes {
 			entry, second, none, to, bits := YMM(), YMM(), YMM(), YMM(), GP64()
-			VPMOVZXBD(turned.Offset(2*q*inBlock+i), entry)
-			VPMOVZXBD(turned.Offset((2*q+1)*inBlock+i), second)
+			VPMOVZXBD(turned.Offset(i), entry)
+			VPMOVZXBD(turned.Offset(inSide+i), second)
 			VPSLLD(operand.U8(8), second, second)
 			VPOR(second, entry, entry)
 			VPCMPEQD(zero, entry, none)
 			VMOVMSKPS(none, bits.As32())
 			XORL(operand.U32(0xff), bits.As32())
 			VPMOVZXBD(mem(table).Idx(bits, 8), to)
-			VPADDD(images.Offset(4*i), first, second)
+			VPADDD(images.Offset(4*i), first[side], second)
 			VPOR(second, entry, entry)
 			VPERMD(entry, to, entry)
 			VMOVDQU(entry, mem(e))
@@ -496,16 +570,10 @@ func listPairs8(s set, fronts operand.Mem) {
 func joinLists(s set) {
 	g := generator{s, number{}}
 	g.function("JoinLists", "to *uint32, pairs *byte, order *int32, from, count int, blocks *byte, parts int",
-		"copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and as many zeros behind them as pairs[i].count wants; it sets pairs[i].entries. 32 numbers beyond the last may be written.")
-	const list, longest, size = 16, 24, 32                 // of pairRow
+		"copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and sets pairs[i].entries. 32 numbers beyond the last may be written.")
+	const list, size = 16, 32                              // of pairRow
 	const blockEntries, blockStarts, blockSize = 0, 24, 48 // of pairBlock
 	to, pair, order, count := load("to"), load("pairs"), load("order"), load("count")
-	zero := vector(g.bytes)
-	if g.masked {
-		VPXORQ(zero, zero, zero)
-	} else {
-		VPXOR(zero, zero, zero)
-	}
 	move := func(from, to operand.Op) {
 		if g.masked {
 			VMOVDQU32(from, to)
@@ -523,10 +591,6 @@ func joinLists(s set) {
 	ADDQ(from, q)
 	MOVQ(to, mem(pair).Offset(list))
 	block, parts := load("blocks"), load("parts")
-	e := GP64() // where the next entry goes
-	MOVQ(to, e)
-	MOVQ(mem(pair).Offset(longest), from)
-	LEAQ(mem(to).Idx(from, 4), to)
 	blocks, joined := label("blocks"), label("joined")
 	blocks.here()
 	SUBQ(operand.U8(1), parts)
@@ -534,39 +598,29 @@ func joinLists(s set) {
 	source, end := GP64(), GP64()
 	starts := GP64()
 	MOVQ(mem(block).Offset(blockStarts), starts)
-	MOVLQSX(mem(starts).Idx(q, 4), source)
-	MOVLQSX(mem(starts).Idx(q, 4).Offset(4), end)
+	MOVLQSX(mem(starts).Idx(q, 8), source)
+	MOVLQSX(mem(starts).Idx(q, 8).Offset(8), end)
 	MOVQ(mem(block).Offset(blockEntries), starts)
 	SUBQ(source, end)
 	LEAQ(mem(starts).Idx(source, 4), source)
-	LEAQ(mem(e).Idx(end, 4), end)
+	LEAQ(mem(to).Idx(end, 4), end)
 	copies := label("copies")
 	copies.here()
 	for half := range 2 {
 		for at := 0; at < chunk; at += g.bytes {
 			v := vector(g.bytes)
 			move(mem(source).Offset(half*chunk+at), v)
-			move(v, mem(e).Offset(half*chunk+at))
+			move(v, mem(to).Offset(half*chunk+at))
 		}
 	}
 	ADDQ(operand.U32(2*chunk), source)
-	ADDQ(operand.U32(2*chunk), e)
-	CMPQ(e, end)
+	ADDQ(operand.U32(2*chunk), to)
+	CMPQ(to, end)
 	JLT(copies.ref())
-	MOVQ(end, e)
+	MOVQ(end, to)
 	ADDQ(operand.U8(blockSize), block)
 	JMP(blocks.ref())
 	joined.here()
-	zeros, zeroed := label("zeros"), label("zeroed")
-	zeros.here()
-	CMPQ(e, to)
-	JGE(zeroed.ref())
-	for at := 0; at < chunk; at += g.bytes {
-		move(zero, mem(e).Offset(at))
-	}
-	ADDQ(operand.U8(chunk), e)
-	JMP(zeros.ref())
-	zeroed.here()
 	ADDQ(operand.U8(4), order)
 	ADDQ(operand.U8(size), pair)
 	JMP(next.ref())
