@@ -140,8 +140,9 @@ func (o *Optimizer[T]) Step(rate float64) error {
 // allAtOnce is the task of updating all parameters.
 type allAtOnce[T matrix.Float] struct{ *Optimizer[T] }
 
-// Part updates one part of every large parameter; small ones are the caller's, part 0.
+// Part updates one part of every large parameter, and whole its share of the small ones.
 func (o *allAtOnce[T]) Part(i, parts int) {
+	small := 0
 	for k := range o.updates {
 		u := &o.updates[k]
 		lo, hi := 0, len(u.param.Value)
@@ -149,7 +150,7 @@ func (o *allAtOnce[T]) Part(i, parts int) {
 			rows, width := u.rows()
 			top, bottom := kernel.ParameterRows(rows, i, parts)
 			lo, hi = top*width, bottom*width
-		} else if i > 0 {
+		} else if small++; small%parts != i {
 			continue
 		}
 		slots := u.parts[i]

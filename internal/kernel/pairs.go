@@ -198,28 +198,33 @@ func (l *Pairs) first(side int) int { return side % l.group() * l.height }
 
 // list makes the lists of a block.
 func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, block int) {
-	k, side := p.Cols, block*l.sides
+	side := block * l.sides
 	grow(&s.none, h.hi-h.lo)
-	known := p.Index[:cap(p.Index)]
-	for i := range s.images[:l.sides*inSide] {
-		s.images[i] = unsafe.SliceData(s.none)
-		next := uintptr(unsafe.Pointer(s.images[i]))
-		at := (side+i/inSide)*l.height + i%inSide
-		if i%inSide < l.height && at < p.Rows() {
-			s.images[i] = address(p.Row(at), h.lo)
-			// What stands behind a batch in the order of the images is most likely the
-			// batch after it.
-			if at += p.Rows(); at < len(known) && k > 0 {
-				if image := int(known[at]); image >= 0 && image < len(p.Data)/k {
-					next = uintptr(unsafe.Pointer(&p.Data[image*k]))
+	none, known, held := unsafe.SliceData(s.none), p.Index[:cap(p.Index)], 0
+	if p.Cols > 0 {
+		held = len(p.Data) / p.Cols
+	}
+	for of := range l.sides {
+		lo, hi := l.bounds(side+of, 1)
+		at := (side + of) * inSide
+		for i := range inSide {
+			image := none
+			next := uintptr(unsafe.Pointer(none))
+			if row := lo + i; row < hi {
+				image = address(p.Row(row), h.lo)
+				// What stands behind a batch in the order of the images is most likely the
+				// batch after it.
+				if row += p.Rows(); row < len(known) && uint(known[row]) < uint(held) {
+					next = uintptr(unsafe.Pointer(&p.Data[int(known[row])*p.Cols]))
 				}
 			}
-		}
-		if h.lo == 0 {
-			l.ahead[0][side*inSide+i] = next &^ (line - 1)
-		}
-		if h.hi == l.cols {
-			l.ahead[1][side*inSide+i] = (next + uintptr(l.half)) &^ (line - 1)
+			s.images[of*inSide+i] = image
+			if h.lo == 0 {
+				l.ahead[0][at+i] = next &^ (line - 1)
+			}
+			if h.hi == l.cols {
+				l.ahead[1][at+i] = (next + uintptr(l.half)) &^ (line - 1)
+			}
 		}
 	}
 	b := &h.blocks[block]
