@@ -330,8 +330,7 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 		l.pool.await(&l.handed[other].count, batch, part == 0)
 	}
 	from, until := l.share(other, parts)
-	if l.each == 1 && p.n <= v.pairPanelOf(p.n).columns { // a block's sums are few: both sides' together
-		h := v.halfOf(s, p, half, 0)
+	if h := v.halfOf(s, p, half, 0); l.each == 1 && p.n > 0 && h.width == p.n && h.together() { // the partner's images and its own are a block
 		side := min(first, from)
 		h.sum(side, max(last, until)-side)
 		h.finish(from, until-from, from-side, false)
@@ -351,7 +350,10 @@ func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], half, first, last int
 	for left := 0; left < p.n; {
 		h := v.halfOf(s, p, half, left)
 		for side := first; side < last; {
-			sides := min(l.sides-side%l.sides, last-side)
+			sides := 1
+			if h.together() {
+				sides = min(l.sides-side%l.sides, last-side)
+			}
 			h.sum(side, sides)
 			h.finish(side, sides, 0, done)
 			side += sides
@@ -403,6 +405,13 @@ func (v *vectors[T]) halfOf(s *Scratch[T], p *product[T], half, left int) halfPa
 		h.w = &s.panel[0]
 	}
 	return h
+}
+
+// together says whether the sums of a block take no more than half of a first-level cache of
+// 32 KB; else it goes side by side.
+func (h *halfPanel[T]) together() bool {
+	l := h.p.pairs
+	return l.sides*l.height*h.panel.stride*sizeOf[T]() <= 1<<14
 }
 
 // sum sums the pixels of so many sides of a block: each pair adds its two rows of w,
