@@ -125,7 +125,7 @@ func TestPairsAreMadeAnew(t *testing.T) {
 func testPairsAreMadeAnew[T Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(55, 56))
 	for _, threads := range []int{1, 2, 3} {
-		for _, shape := range [][2]int{{50, 20}, {501, 70}} { // the second is split
+		for _, shape := range [][2]int{{50, 20}, {501, 70}, {701, 20}} { // the last two are split
 			k, n := shape[0], shape[1]
 			e, w, bias := NewEngine[T](NewPool(threads)), fill[T](r, k*n, 0), fill[T](r, n, 0)
 			var kept Pairs
