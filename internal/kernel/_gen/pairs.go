@@ -330,8 +330,8 @@ const (
 )
 
 // listColumns writes the loop of a search for pairs over so many columns at a time, side
-// by side: read takes the bytes of a side's images to memory, turned, column by column, and
-// list writes the entries of a pair, whose columns are there, to e and moves it behind them.
+// by side: read takes the bytes of a side's images to memory, turned, so that those of a pair
+// stand together, and list writes the entries of a pair to e and moves it behind them.
 func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, column, scratch reg.GPVirtual, turned operand.Mem), list func(name string, turned operand.Mem, side int, e reg.GPVirtual)) {
 	turned := GP64() // begins with a cache line
 	LEAQ(AllocLocal(2*columns*inSide+line), turned)
@@ -380,8 +380,8 @@ func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, c
 	RET()
 }
 
-// listPairs writes the search for the pairs. Of 16 columns at a time, the bytes of a
-// side's images are brought together by pixel, and what is not 0 moved together by
+// listPairs writes the search for the pairs. Of 16 columns at a time, the pairs of a
+// side's images are brought together by their place, and what is not 0 moved together by
 // an instruction, without a branch on what it is; only a pair that no image of the side
 // has is passed over.
 func listPairs(s set) {
@@ -429,42 +429,41 @@ func listPairs(s set) {
 				}
 			}
 		}
-		// Four perfect shuffles of 16 rows of 16 bytes, lane by lane, turn them round.
-		for range 4 {
-			var y [slots]reg.VecVirtual
-			for i := range slots / 2 {
-				y[2*i], y[2*i+1] = ZMM(), x[i]
-				VPUNPCKLBW(x[i+8], x[i], y[2*i])
-				VPUNPCKHBW(x[i+8], x[i], x[i])
+		// Three perfect shuffles of 8 rows of 8 pairs, lane by lane, turn them round.
+		for half := range 2 {
+			x := x[slots/2*half:][:slots/2]
+			for range 3 {
+				var y [slots / 2]reg.VecVirtual
+				for i := range len(y) / 2 {
+					y[2*i], y[2*i+1] = ZMM(), x[i]
+					VPUNPCKLWD(x[i+4], x[i], y[2*i])
+					VPUNPCKHWD(x[i+4], x[i], x[i])
+				}
+				x = y[:]
 			}
-			x = y
-		}
-		for c := range x {
-			VMOVDQU64(x[c], turned.Offset(c*inSide))
+			for q := range x {
+				VMOVDQU64(x[q], turned.Offset((2*q+half)*inSide))
+			}
 		}
 	}
 	list := func(name string, turned operand.Mem, side int, e reg.GPVirtual) {
 		none := label(name)
-		a, b, either, some, found := ZMM(), ZMM(), ZMM(), K(), GP64()
-		VMOVDQU64(turned, a)
-		VMOVDQU64(turned.Offset(inSide), b)
-		VPORQ(a, b, either)
+		either, some, found := ZMM(), K(), GP64()
+		halves := [2]reg.VecVirtual{ZMM(), ZMM()}
+		for half, pairs := range halves {
+			VMOVDQU64(turned.Offset(half*inSide), pairs)
+		}
+		VPORQ(halves[0], halves[1], either)
 		VPTESTMB(either, either, some)
 		KORTESTQ(some, some)
 		JZ(none.ref())
-		for half := range 2 {
-			bytes := ZMM()
-			if half == 0 {
-				VPUNPCKLBW(b, a, bytes)
-			} else {
-				VPUNPCKHBW(b, a, bytes)
-			}
+		for half, pairs := range halves {
 			for quarter := range 2 {
 				entry := ZMM()
 				if quarter == 0 {
-					VPUNPCKLWD(order[side][half], bytes, entry)
+					VPUNPCKLWD(order[side][half], pairs, entry)
 				} else {
-					VPUNPCKHWD(order[side][half], bytes, entry)
+					VPUNPCKHWD(order[side][half], pairs, entry)
 				}
 				VPTESTMD(ones, entry, some)
 				KMOVW(some, found.As32())
