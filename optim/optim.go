@@ -140,7 +140,7 @@ func (o *Optimizer[T]) Step(rate float64) error {
 // allAtOnce is the task of updating all parameters.
 type allAtOnce[T matrix.Float] struct{ *Optimizer[T] }
 
-// Part updates one part of every large parameter, and whole its share of the small ones.
+// Part updates one part of every large parameter, and of the small ones each parts-th.
 func (o *allAtOnce[T]) Part(i, parts int) {
 	small := 0
 	for k := range o.updates {

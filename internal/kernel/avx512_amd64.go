@@ -804,7 +804,7 @@ func avx512TransposePanel64(dst *float64, columns int, src *float64, stride int,
 //go:noescape
 func avx512JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
 
-// avx512ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two sides of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first image of the first side is image first, of the second side image second. 64 numbers beyond the last entry are written too.
+// avx512ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two sides of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first image of the first side is image first, of the second side image second. 16 numbers beyond the last entry may be written.
 //
 //go:noescape
 func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, sides int, n int)

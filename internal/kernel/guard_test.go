@@ -48,11 +48,11 @@ func fenced[E any](f fence, v []E) []E {
 
 func testFences[T Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(31, 32))
-	pools := []*Pool{nil, NewPool(2)}
+	pools := []*Pool{nil, NewPool(2), NewPool(4)}
 	for round := range 60 {
 		m, k, n := 1+r.IntN(40), 1+r.IntN(150), 1+r.IntN(70)
 		if r.IntN(4) == 0 {
-			m = 100 + r.IntN(100) // several lists are joined, and sums gone on with
+			m = 100 + r.IntN(100) // lists of several threads are joined, and sums gone on with
 		}
 		if r.IntN(4) == 0 {
 			n += worthStrips
@@ -76,7 +76,7 @@ func testFences[T Float](t *testing.T) {
 		e.MatMulByTransposed(dx, g, w, m, k, n)
 		e.MatMulPixels(y, pixels, w, b, n)
 		e.MatMulPixelsTransposed(d, pixels, g, n)
-		pairs := NewEngine[T](pools[r.IntN(2)]) // whose scratch ends at a page that may not be touched, too
+		pairs := NewEngine[T](pools[r.IntN(len(pools))]) // whose scratch ends at a page that may not be touched, too
 		var l Pairs
 		for range 2 {
 			pairs.MatMulPairs(y, &l, pixels, w, b, n, nothing{}) // what follows a product is always shared

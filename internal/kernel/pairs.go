@@ -24,7 +24,7 @@ type Pairs struct {
 	height       int // images of a side; the last may have fewer
 	count        int // sides that there are
 	each         int // sides of a part; the last may have fewer
-	sides        int // of a block: partners have one each, or two of one thread follow each other
+	sides        int // of a block: 2, partners' or of one thread; 1 where each would be of another thread that lists alone
 	half         int // pixels of the first half, which has sums of its own
 	halves       [2]listed
 	parted       bool         // halves has a list for each half, for two threads; else one for all pixels
@@ -190,21 +190,26 @@ func (l *Pairs) partner(part, parts int) (other int, paired bool) {
 	return part ^ 1, l.parted && part^1 < parts
 }
 
-// group is how many sides form a group, and may be fewer in the last one.
+// group is how many sides form a group, 8, 4 or 2, and may be fewer in the last one.
 func (l *Pairs) group() int { return inGroup / l.height }
 
 // first is the number of the first image of a side within its group.
 func (l *Pairs) first(side int) int { return side % l.group() * l.height }
 
+// together says whether the sums of a block, so many bytes for an image, take no more than
+// half of a first-level cache of 32 KB; else a product goes side by side.
+func (l *Pairs) together(bytes int) bool { return l.sides*l.height*bytes <= 1<<14 }
+
 // list makes the lists of a block.
 func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, block int) {
 	side := block * l.sides
+	sides := min(l.sides, l.count-side)
 	grow(&s.none, h.hi-h.lo)
 	none, known, held := unsafe.SliceData(s.none), p.Index[:cap(p.Index)], 0
 	if p.Cols > 0 {
 		held = len(p.Data) / p.Cols
 	}
-	for of := range l.sides {
+	for of := range sides {
 		lo, hi := l.bounds(side+of, 1)
 		at := (side + of) * inSide
 		for i := range inSide {
@@ -230,48 +235,50 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, b
 	b := &h.blocks[block]
 	b.starts[0] = 0
 	done := 0
-	if lo, hi := l.bounds(side, l.sides); v.listPairs != nil && hi-lo >= fewListed {
+	if lo, hi := l.bounds(side, sides); v.listPairs != nil && hi-lo >= fewListed {
 		done = (h.hi - h.lo) / 16 * 16
-		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(side), l.first(side)+l.height, l.sides, done)
+		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(side), l.first(side)+l.height, sides, done)
 	}
-	for from := h.lo + done; from < h.hi; from += 8 {
-		listEight(b, l, p, side, h, from)
+	if done < h.hi-h.lo {
+		listRest(b, l, p, h, side, sides, done)
 	}
 	clear(s.images[:]) // let go of the caller's memory
 }
 
-// listEight lists the pairs of eight pixels, or as many as h has from there on, of the block
-// that begins with a side, behind those that are listed.
-func listEight(b *pairBlock, l *Pairs, p matrix.Pixels, side int, h *listed, from int) {
+// listRest lists the pairs of the pixels of h from lo+done on, done being a multiple of 8, of
+// the block of so many sides that begins with side.
+func listRest(b *pairBlock, l *Pairs, p matrix.Pixels, h *listed, side, sides, done int) {
 	var lists [4][mostSides][inSide]uint32
-	var counts [4][mostSides]int
-	for s := range l.sides {
-		lo, hi := l.bounds(side+s, 1)
-		for i := lo; i < hi; i++ {
-			var word uint64 // 8 pixels
-			if row := p.Row(i)[:h.hi]; from+8 <= h.hi {
-				word = binary.LittleEndian.Uint64(row[from:])
-			} else {
-				for j, pixel := range row[from:] {
-					word |= uint64(pixel) << (8 * j)
+	for from := h.lo + done; from < h.hi; from += 8 {
+		var counts [4][mostSides]int
+		for s := range sides {
+			lo, hi := l.bounds(side+s, 1)
+			for i := lo; i < hi; i++ {
+				var word uint64 // 8 pixels
+				if row := p.Row(i)[:h.hi]; from+8 <= h.hi {
+					word = binary.LittleEndian.Uint64(row[from:])
+				} else {
+					for j, pixel := range row[from:] {
+						word |= uint64(pixel) << (8 * j)
+					}
 				}
-			}
-			image := uint32(l.first(side)+i-side*l.height) << imageShift
-			for q := 0; word != 0; q++ {
-				if both := uint32(word & 0xffff); both != 0 {
-					lists[q][s][counts[q][s]] = image | both
-					counts[q][s]++
+				image := uint32(l.first(side)+i-side*l.height) << imageShift
+				for q := 0; word != 0; q++ {
+					if both := uint32(word & 0xffff); both != 0 {
+						lists[q][s][counts[q][s]] = image | both
+						counts[q][s]++
+					}
+					word >>= 16
 				}
-				word >>= 16
 			}
 		}
-	}
-	starts := b.starts[from-h.lo:]
-	for q := 0; q < 4 && from+2*q < h.hi; q++ {
-		for s := range mostSides {
-			at := starts[2*q+s]
-			copy(b.entries[at:], lists[q][s][:counts[q][s]])
-			starts[2*q+s+1] = at + int32(counts[q][s])
+		starts := b.starts[from-h.lo:]
+		for q := 0; q < 4 && from+2*q < h.hi; q++ {
+			for s := range mostSides {
+				at := starts[2*q+s]
+				copy(b.entries[at:], lists[q][s][:counts[q][s]])
+				starts[2*q+s+1] = at + int32(counts[q][s])
+			}
 		}
 	}
 }
@@ -330,8 +337,9 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 		l.pool.await(&l.handed[other].count, batch, part == 0)
 	}
 	from, until := l.share(other, parts)
-	if h := v.halfOf(s, p, half, 0); l.each == 1 && p.n > 0 && h.width == p.n && h.together() { // the partner's images and its own are a block
-		side := min(first, from)
+	if panel := v.pairPanelOf(p.n); l.each == 1 && 0 < p.n && p.n <= panel.columns && l.together(panel.stride*sizeOf[T]()) {
+		h := v.halfOf(s, p, half, 0)
+		side := min(first, from) // a block: the partner's images and its own
 		h.sum(side, max(last, until)-side)
 		h.finish(from, until-from, from-side, false)
 		handOver()
@@ -347,11 +355,11 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 // and where done is true adds those of the other half, which are in y, and the bias.
 func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], half, first, last int, done bool) {
 	l := p.pairs
-	for left := 0; left < p.n; {
+	for left := 0; left < p.n && first < last; {
 		h := v.halfOf(s, p, half, left)
 		for side := first; side < last; {
 			sides := 1
-			if h.together() {
+			if l.together(h.panel.stride * sizeOf[T]()) {
 				sides = min(l.sides-side%l.sides, last-side)
 			}
 			h.sum(side, sides)
@@ -407,13 +415,6 @@ func (v *vectors[T]) halfOf(s *Scratch[T], p *product[T], half, left int) halfPa
 	return h
 }
 
-// together says whether the sums of a block take no more than half of a first-level cache of
-// 32 KB; else it goes side by side.
-func (h *halfPanel[T]) together() bool {
-	l := h.p.pairs
-	return l.sides*l.height*h.panel.stride*sizeOf[T]() <= 1<<14
-}
-
 // sum sums the pixels of so many sides of a block: each pair adds its two rows of w,
 // scaled, to the sums of its images, which the first-level cache holds.
 func (h *halfPanel[T]) sum(side, sides int) {
@@ -437,10 +438,9 @@ func (h *halfPanel[T]) sum(side, sides int) {
 	h.panel.sum(&s.sums[0], hi-lo, l.first(side), unsafe.SliceData(b.entries), &starts[0], &starts[mostSides*(h.until-h.from)], sides, h.w, h.ws, &h.v.values[0], h.width, ahead)
 }
 
-// finish moves the sums of so many sides, which begin with side of of those that sum
-// summed, to y; where done is true, it adds those of the other half, which are there, and
+// finish moves the sums of so many sides, after those of the sides that it skips, to y; where done is true, it adds those of the other half, which are there, and
 // the bias.
-func (h *halfPanel[T]) finish(side, sides, of int, done bool) {
+func (h *halfPanel[T]) finish(side, sides, skipped int, done bool) {
 	l, s, p := h.p.pairs, h.s, h.p
 	lo, hi := l.bounds(side, sides)
 	if lo == hi {
@@ -454,7 +454,7 @@ func (h *halfPanel[T]) finish(side, sides, of int, done bool) {
 		}
 	}
 	biases := &s.padBias(bias, h.left, h.width, h.panel.columns)[0]
-	sums := &s.sums[of*l.height*h.panel.stride]
+	sums := &s.sums[skipped*l.height*h.panel.stride]
 	if h.full {
 		h.panel.finish(&p.y[lo*p.n+h.left], p.n, sums, hi-lo, biases, h.width, more)
 		return
@@ -576,7 +576,7 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joine
 		return nil
 	}
 	none := (v.together - len(order)%v.together) % v.together // rows of no pair, to fill the first group
-	grow(&to.rows, none+len(order))
+	grow(&to.rows, count+mostTogether)                        // whatever this batch has
 	grow(&s.trash, p.n+1)
 	rows := to.rows[:none+len(order)]
 	for i := range none {
@@ -596,10 +596,10 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joine
 			rows[none+i].entries = &b.entries[b.starts[mostSides*(from+int(q))]]
 		}
 	case v.joinLists != nil:
-		grow(&to.entries, len(order)*inGroup+inSide)
+		grow(&to.entries, count*inGroup+inSide)
 		v.joinLists(&to.entries[0], (*byte)(unsafe.Pointer(&rows[none])), &order[0], from, len(order), (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))
 	default:
-		grow(&to.entries, len(order)*inGroup+inSide)
+		grow(&to.entries, count*inGroup+inSide)
 		joinLists(to.entries, rows[none:], order, from, blocks)
 	}
 	return rows

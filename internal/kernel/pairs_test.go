@@ -18,10 +18,14 @@ func TestPairsListTheImages(t *testing.T) {
 		pool := NewPool(3)
 		for range 200 {
 			m, k := r.IntN(300), 1+r.IntN(70)
+			if r.IntN(4) == 0 {
+				k += 300 // several threads list
+			}
+			half := []int{0, firstHalf[float32](k)}[r.IntN(2)]
 			pixels := images(r, m, k, []float64{0, 0.5, 0.81, 1}[r.IntN(4)])
 			e := NewEngine[float32](pool)
 			var l Pairs
-			l.begin(m, k, firstHalf[float32](k), pool.Threads(), pool)
+			l.begin(m, k, half, pool.Threads(), pool)
 			e.list(&l, pixels)
 			got := make([]byte, m*k)
 			for _, h := range l.lists() {
@@ -124,7 +128,7 @@ func TestPairsAreMadeAnew(t *testing.T) {
 
 func testPairsAreMadeAnew[T Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(55, 56))
-	for _, threads := range []int{1, 2, 3} {
+	for _, threads := range []int{1, 2, 3, 4, 8} {
 		for _, shape := range [][2]int{{50, 20}, {501, 70}, {701, 20}} { // the last two are split
 			k, n := shape[0], shape[1]
 			e, w, bias := NewEngine[T](NewPool(threads)), fill[T](r, k*n, 0), fill[T](r, n, 0)

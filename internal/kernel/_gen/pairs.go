@@ -326,7 +326,7 @@ func (g generator) pairsGradient(together int, registers []int) {
 
 const (
 	listPairsParams = "entries *uint32, starts *int32, images **byte, first, second, sides, n int"
-	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two sides of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first image of the first side is image first, of the second side image second. 64 numbers beyond the last entry are written too."
+	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two sides of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first image of the first side is image first, of the second side image second. 16 numbers beyond the last entry may be written."
 )
 
 // listColumns writes the loop of a search for pairs over so many columns at a time, side
