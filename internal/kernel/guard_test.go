@@ -82,6 +82,7 @@ func testFences[T Float](t *testing.T) {
 			pairs.MatMulPairs(y, &l, pixels, w, b, n, nothing{}) // what follows a product is always shared
 			pairs.MatMulPairsTransposed(d, &l, pixels, g, n)
 			for h := range l.halves {
+				l.ahead[h] = fenced(f, l.ahead[h])
 				for i := range l.halves[h].blocks {
 					b := &l.halves[h].blocks[i]
 					b.entries, b.starts = fenced(f, b.entries), fenced(f, b.starts)
