@@ -400,6 +400,7 @@ var doing = [][2]string{
 	{"crossentropy", "the cost and its gradient"},
 	{"update", "the update"},
 	{"pack", "panels of a factor laid out for the registers"},
+	{").fill", "panels of a factor laid out for the registers"},
 	{"tile", "products of the small layers"},
 	{"dense", "products of the small layers"},
 	{"addcolumns", "gradients of the biases"},
