@@ -385,6 +385,9 @@ func (r *Run) versions() (all []string) {
 var doing = [][2]string{
 	{"listpairs", "lists of the pairs of pixels that are not both 0"},
 	{".list", "lists of the pairs of pixels that are not both 0"},
+	{"pairsforward", "product of the first layer: each pair adds its rows of weights, scaled, to the sums of its images"},
+	{"halfof", "weights copied where a panel cannot take them from where they are"},
+	{"halfpanel", "product of the first layer: each pair adds its rows of weights, scaled, to the sums of its images"},
 	{"sumhalf", "product of the first layer: each pair adds its rows of weights, scaled, to the sums of its images"},
 	{"pairssum", "product of the first layer: each pair adds its rows of weights, scaled, to the sums of its images"},
 	{"pairsfinish", "product of the first layer: sums of its two halves are added, with the bias"},

@@ -355,41 +355,41 @@ next:
 	VXORPS X2, X2, X2
 	MOVQ   80(AX), R9
 	VXORPS X3, X3, X3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), X4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*1), X4, X0
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), X4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*1), X4, X1
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), X4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*1), X4, X2
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), X4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*1), X4, X3
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), SI
 	MOVQ    left+16(FP), DI
 	VMOVUPS (SI), X4
@@ -427,23 +427,23 @@ next:
 	JLT    done
 	MOVQ   8(AX), DI
 	VXORPS X0, X0, X0
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSS (DX)(R11*4), X1
 	IMULQ        SI, R10
 	VFMADD231PS  (BX)(R10*1), X1, X0
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), X1
@@ -834,41 +834,41 @@ next:
 	VXORPS Y2, Y2, Y2
 	MOVQ   80(AX), R9
 	VXORPS Y3, Y3, Y3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*2), Y4, Y0
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*2), Y4, Y1
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*2), Y4, Y2
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*2), Y4, Y3
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), SI
 	MOVQ    left+16(FP), DI
 	VMOVUPS (SI), Y4
@@ -906,23 +906,23 @@ next:
 	JLT    done
 	MOVQ   8(AX), DI
 	VXORPS Y0, Y0, Y0
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSS (DX)(R11*4), Y1
 	IMULQ        SI, R10
 	VFMADD231PS  (BX)(R10*1), Y1, Y0
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y1
@@ -1251,13 +1251,13 @@ next:
 	MOVQ   80(AX), R9
 	VXORPS Y6, Y6, Y6
 	VXORPS X7, X7, X7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y8
@@ -1265,7 +1265,7 @@ loop:
 	IMUL3Q       $0x00000003, R12, R12
 	VFMADD231PS  (BX)(R12*1), Y8, Y0
 	VFMADD231PS  32(BX)(R12*1), X8, X1
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y8
@@ -1273,7 +1273,7 @@ loop:
 	IMUL3Q       $0x00000003, R12, R12
 	VFMADD231PS  (BX)(R12*1), Y8, Y2
 	VFMADD231PS  32(BX)(R12*1), X8, X3
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y8
@@ -1281,7 +1281,7 @@ loop:
 	IMUL3Q       $0x00000003, R12, R12
 	VFMADD231PS  (BX)(R12*1), Y8, Y4
 	VFMADD231PS  32(BX)(R12*1), X8, X5
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y8
@@ -1289,11 +1289,11 @@ loop:
 	IMUL3Q       $0x00000003, R12, R12
 	VFMADD231PS  (BX)(R12*1), Y8, Y6
 	VFMADD231PS  32(BX)(R12*1), X8, X7
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), SI
 	MOVQ    left+16(FP), DI
 	VMOVUPS (SI), Y8
@@ -1341,24 +1341,24 @@ next:
 	MOVQ   8(AX), DI
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSS (DX)(R11*4), Y2
 	IMULQ        SI, R10
 	VFMADD231PS  (BX)(R10*1), Y2, Y0
 	VFMADD231PS  32(BX)(R10*1), X2, X1
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y2
@@ -1696,45 +1696,45 @@ next:
 	MOVQ   80(AX), R9
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y8
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*4), Y8, Y0
 	VFMADD231PS  32(BX)(R12*4), Y8, Y1
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y8
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*4), Y8, Y2
 	VFMADD231PS  32(BX)(R12*4), Y8, Y3
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y8
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*4), Y8, Y4
 	VFMADD231PS  32(BX)(R12*4), Y8, Y5
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y8
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*4), Y8, Y6
 	VFMADD231PS  32(BX)(R12*4), Y8, Y7
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), SI
 	MOVQ    left+16(FP), DI
 	VMOVUPS (SI), Y8
@@ -1782,24 +1782,24 @@ next:
 	MOVQ   8(AX), DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSS (DX)(R11*4), Y2
 	IMULQ        SI, R10
 	VFMADD231PS  (BX)(R10*1), Y2, Y0
 	VFMADD231PS  32(BX)(R10*1), Y2, Y1
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y2
@@ -2085,13 +2085,13 @@ next:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS X11, X11, X11
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
-	JZ     store
+	XORQ   R11, R11
+	MOVQ   88(AX), R12
+	CMPQ   R11, R12
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R12*4), R13
+loopEntry:
+	MOVL         (DI)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
@@ -2099,7 +2099,7 @@ loop:
 	VFMADD231PS  (BX)(R13*4), Y12, Y0
 	VFMADD231PS  32(BX)(R13*4), Y12, Y1
 	VFMADD231PS  (SI)(R13*1), X12, X2
-	MOVL         (R8)(R12*4), R13
+	MOVL         (R8)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
@@ -2107,7 +2107,7 @@ loop:
 	VFMADD231PS  (BX)(R13*4), Y12, Y3
 	VFMADD231PS  32(BX)(R13*4), Y12, Y4
 	VFMADD231PS  (SI)(R13*1), X12, X5
-	MOVL         (R9)(R12*4), R13
+	MOVL         (R9)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
@@ -2115,7 +2115,7 @@ loop:
 	VFMADD231PS  (BX)(R13*4), Y12, Y6
 	VFMADD231PS  32(BX)(R13*4), Y12, Y7
 	VFMADD231PS  (SI)(R13*1), X12, X8
-	MOVL         (R10)(R12*4), R13
+	MOVL         (R10)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
@@ -2123,11 +2123,11 @@ loop:
 	VFMADD231PS  (BX)(R13*4), Y12, Y9
 	VFMADD231PS  32(BX)(R13*4), Y12, Y10
 	VFMADD231PS  (SI)(R13*1), X12, X11
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y12
@@ -2188,13 +2188,13 @@ next:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
-	MOVQ   16(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   16(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (R9)(R11*4), R12
+loopEntry:
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y3
@@ -2204,11 +2204,11 @@ loop:
 	VFMADD231PS  32(BX)(R13*1), Y3, Y1
 	IMULQ        R8, R12
 	VFMADD231PS  (DI)(R12*1), X3, X2
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), R9
 	MOVQ    left+16(FP), R10
 	VMOVUPS (R9), Y3
@@ -2500,13 +2500,13 @@ next:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
-	JZ     store
+	XORQ   R11, R11
+	MOVQ   88(AX), R12
+	CMPQ   R11, R12
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R12*4), R13
+loopEntry:
+	MOVL         (DI)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
@@ -2514,7 +2514,7 @@ loop:
 	VFMADD231PS  (BX)(R13*4), Y12, Y0
 	VFMADD231PS  32(BX)(R13*4), Y12, Y1
 	VFMADD231PS  (SI)(R13*2), Y12, Y2
-	MOVL         (R8)(R12*4), R13
+	MOVL         (R8)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
@@ -2522,7 +2522,7 @@ loop:
 	VFMADD231PS  (BX)(R13*4), Y12, Y3
 	VFMADD231PS  32(BX)(R13*4), Y12, Y4
 	VFMADD231PS  (SI)(R13*2), Y12, Y5
-	MOVL         (R9)(R12*4), R13
+	MOVL         (R9)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
@@ -2530,7 +2530,7 @@ loop:
 	VFMADD231PS  (BX)(R13*4), Y12, Y6
 	VFMADD231PS  32(BX)(R13*4), Y12, Y7
 	VFMADD231PS  (SI)(R13*2), Y12, Y8
-	MOVL         (R10)(R12*4), R13
+	MOVL         (R10)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Y12
@@ -2538,11 +2538,11 @@ loop:
 	VFMADD231PS  (BX)(R13*4), Y12, Y9
 	VFMADD231PS  32(BX)(R13*4), Y12, Y10
 	VFMADD231PS  (SI)(R13*2), Y12, Y11
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPS (DI), Y12
@@ -2603,13 +2603,13 @@ next:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	MOVQ   16(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   16(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (R9)(R11*4), R12
+loopEntry:
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y3
@@ -2619,11 +2619,11 @@ loop:
 	VFMADD231PS  32(BX)(R13*1), Y3, Y1
 	IMULQ        R8, R12
 	VFMADD231PS  (DI)(R12*1), Y3, Y2
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), R9
 	MOVQ    left+16(FP), R10
 	VMOVUPS (R9), Y3
@@ -2836,7 +2836,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -2853,7 +2853,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPS  X2, X2, X2
 	MOVQ    (BX), AX
 	VADDPS  X0, X2, X0
@@ -3030,7 +3030,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -3047,7 +3047,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPS  Y2, Y2, Y2
 	MOVQ    (BX), AX
 	VADDPS  Y0, Y2, Y0
@@ -3242,7 +3242,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -3262,7 +3262,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPS  Y4, Y4, Y4
 	VXORPS  X5, X5, X5
 	MOVQ    (BX), AX
@@ -3462,7 +3462,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -3482,7 +3482,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
 	MOVQ    (BX), AX
@@ -3700,7 +3700,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -3723,7 +3723,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  X8, X8, X8
@@ -3946,7 +3946,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -3969,7 +3969,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  Y8, Y8, Y8
@@ -4210,7 +4210,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -4236,7 +4236,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPS  Y8, Y8, Y8
 	VXORPS  Y9, Y9, Y9
 	VXORPS  Y10, Y10, Y10
@@ -4501,7 +4501,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -4531,7 +4531,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
 	VXORPS  Y12, Y12, Y12
@@ -4801,7 +4801,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -4831,7 +4831,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
 	VXORPS  Y12, Y12, Y12
@@ -5844,41 +5844,41 @@ next:
 	VXORPD X2, X2, X2
 	MOVQ   80(AX), R9
 	VXORPD X3, X3, X3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL        (SI)(R11*4), R12
+loopEntry:
+	MOVL        (SI)(R10*4), R12
 	MOVBLZX     R12, R13
 	SHRL        $0x08, R12
 	VMOVDDUP    (DX)(R13*8), X4
 	SHLL        $0x04, R12
 	VFMADD231PD (BX)(R12*1), X4, X0
-	MOVL        (DI)(R11*4), R12
+	MOVL        (DI)(R10*4), R12
 	MOVBLZX     R12, R13
 	SHRL        $0x08, R12
 	VMOVDDUP    (DX)(R13*8), X4
 	SHLL        $0x04, R12
 	VFMADD231PD (BX)(R12*1), X4, X1
-	MOVL        (R8)(R11*4), R12
+	MOVL        (R8)(R10*4), R12
 	MOVBLZX     R12, R13
 	SHRL        $0x08, R12
 	VMOVDDUP    (DX)(R13*8), X4
 	SHLL        $0x04, R12
 	VFMADD231PD (BX)(R12*1), X4, X2
-	MOVL        (R9)(R11*4), R12
+	MOVL        (R9)(R10*4), R12
 	MOVBLZX     R12, R13
 	SHRL        $0x08, R12
 	VMOVDDUP    (DX)(R13*8), X4
 	SHLL        $0x04, R12
 	VFMADD231PD (BX)(R12*1), X4, X3
-	INCQ        R11
-	CMPQ        R11, R10
-	JNE         loop
+	INCQ        R10
+	CMPQ        R10, R11
+	JNE         loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), SI
 	MOVQ    left+16(FP), DI
 	VMOVUPD (SI), X4
@@ -5916,23 +5916,23 @@ next:
 	JLT    done
 	MOVQ   8(AX), DI
 	VXORPD X0, X0, X0
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL        (DI)(R9*4), R10
+loopEntry:
+	MOVL        (DI)(R8*4), R10
 	MOVBLZX     R10, R11
 	SHRL        $0x08, R10
 	VMOVDDUP    (DX)(R11*8), X1
 	IMULQ       SI, R10
 	VFMADD231PD (BX)(R10*1), X1, X0
-	INCQ        R9
-	CMPQ        R9, R8
-	JNE         loop
+	INCQ        R8
+	CMPQ        R8, R9
+	JNE         loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), X1
@@ -6323,41 +6323,41 @@ next:
 	VXORPD Y2, Y2, Y2
 	MOVQ   80(AX), R9
 	VXORPD Y3, Y3, Y3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*2), Y4, Y0
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*2), Y4, Y1
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*2), Y4, Y2
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*2), Y4, Y3
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), SI
 	MOVQ    left+16(FP), DI
 	VMOVUPD (SI), Y4
@@ -6395,23 +6395,23 @@ next:
 	JLT    done
 	MOVQ   8(AX), DI
 	VXORPD Y0, Y0, Y0
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSD (DX)(R11*8), Y1
 	IMULQ        SI, R10
 	VFMADD231PD  (BX)(R10*1), Y1, Y0
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y1
@@ -6740,13 +6740,13 @@ next:
 	MOVQ   80(AX), R9
 	VXORPD Y6, Y6, Y6
 	VXORPD X7, X7, X7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y8
@@ -6754,7 +6754,7 @@ loop:
 	IMUL3Q       $0x00000003, R12, R12
 	VFMADD231PD  (BX)(R12*1), Y8, Y0
 	VFMADD231PD  32(BX)(R12*1), X8, X1
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y8
@@ -6762,7 +6762,7 @@ loop:
 	IMUL3Q       $0x00000003, R12, R12
 	VFMADD231PD  (BX)(R12*1), Y8, Y2
 	VFMADD231PD  32(BX)(R12*1), X8, X3
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y8
@@ -6770,7 +6770,7 @@ loop:
 	IMUL3Q       $0x00000003, R12, R12
 	VFMADD231PD  (BX)(R12*1), Y8, Y4
 	VFMADD231PD  32(BX)(R12*1), X8, X5
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y8
@@ -6778,11 +6778,11 @@ loop:
 	IMUL3Q       $0x00000003, R12, R12
 	VFMADD231PD  (BX)(R12*1), Y8, Y6
 	VFMADD231PD  32(BX)(R12*1), X8, X7
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), SI
 	MOVQ    left+16(FP), DI
 	VMOVUPD (SI), Y8
@@ -6830,24 +6830,24 @@ next:
 	MOVQ   8(AX), DI
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSD (DX)(R11*8), Y2
 	IMULQ        SI, R10
 	VFMADD231PD  (BX)(R10*1), Y2, Y0
 	VFMADD231PD  32(BX)(R10*1), X2, X1
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y2
@@ -7185,45 +7185,45 @@ next:
 	MOVQ   80(AX), R9
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y8
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*4), Y8, Y0
 	VFMADD231PD  32(BX)(R12*4), Y8, Y1
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y8
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*4), Y8, Y2
 	VFMADD231PD  32(BX)(R12*4), Y8, Y3
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y8
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*4), Y8, Y4
 	VFMADD231PD  32(BX)(R12*4), Y8, Y5
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y8
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*4), Y8, Y6
 	VFMADD231PD  32(BX)(R12*4), Y8, Y7
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), SI
 	MOVQ    left+16(FP), DI
 	VMOVUPD (SI), Y8
@@ -7271,24 +7271,24 @@ next:
 	MOVQ   8(AX), DI
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSD (DX)(R11*8), Y2
 	IMULQ        SI, R10
 	VFMADD231PD  (BX)(R10*1), Y2, Y0
 	VFMADD231PD  32(BX)(R10*1), Y2, Y1
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y2
@@ -7574,13 +7574,13 @@ next:
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD X11, X11, X11
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
-	JZ     store
+	XORQ   R11, R11
+	MOVQ   88(AX), R12
+	CMPQ   R11, R12
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R12*4), R13
+loopEntry:
+	MOVL         (DI)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
@@ -7588,7 +7588,7 @@ loop:
 	VFMADD231PD  (BX)(R13*4), Y12, Y0
 	VFMADD231PD  32(BX)(R13*4), Y12, Y1
 	VFMADD231PD  (SI)(R13*1), X12, X2
-	MOVL         (R8)(R12*4), R13
+	MOVL         (R8)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
@@ -7596,7 +7596,7 @@ loop:
 	VFMADD231PD  (BX)(R13*4), Y12, Y3
 	VFMADD231PD  32(BX)(R13*4), Y12, Y4
 	VFMADD231PD  (SI)(R13*1), X12, X5
-	MOVL         (R9)(R12*4), R13
+	MOVL         (R9)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
@@ -7604,7 +7604,7 @@ loop:
 	VFMADD231PD  (BX)(R13*4), Y12, Y6
 	VFMADD231PD  32(BX)(R13*4), Y12, Y7
 	VFMADD231PD  (SI)(R13*1), X12, X8
-	MOVL         (R10)(R12*4), R13
+	MOVL         (R10)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
@@ -7612,11 +7612,11 @@ loop:
 	VFMADD231PD  (BX)(R13*4), Y12, Y9
 	VFMADD231PD  32(BX)(R13*4), Y12, Y10
 	VFMADD231PD  (SI)(R13*1), X12, X11
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y12
@@ -7677,13 +7677,13 @@ next:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
-	MOVQ   16(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   16(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (R9)(R11*4), R12
+loopEntry:
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y3
@@ -7693,11 +7693,11 @@ loop:
 	VFMADD231PD  32(BX)(R13*1), Y3, Y1
 	IMULQ        R8, R12
 	VFMADD231PD  (DI)(R12*1), X3, X2
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), R9
 	MOVQ    left+16(FP), R10
 	VMOVUPD (R9), Y3
@@ -7989,13 +7989,13 @@ next:
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD Y11, Y11, Y11
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
-	JZ     store
+	XORQ   R11, R11
+	MOVQ   88(AX), R12
+	CMPQ   R11, R12
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R12*4), R13
+loopEntry:
+	MOVL         (DI)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
@@ -8003,7 +8003,7 @@ loop:
 	VFMADD231PD  (BX)(R13*4), Y12, Y0
 	VFMADD231PD  32(BX)(R13*4), Y12, Y1
 	VFMADD231PD  (SI)(R13*2), Y12, Y2
-	MOVL         (R8)(R12*4), R13
+	MOVL         (R8)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
@@ -8011,7 +8011,7 @@ loop:
 	VFMADD231PD  (BX)(R13*4), Y12, Y3
 	VFMADD231PD  32(BX)(R13*4), Y12, Y4
 	VFMADD231PD  (SI)(R13*2), Y12, Y5
-	MOVL         (R9)(R12*4), R13
+	MOVL         (R9)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
@@ -8019,7 +8019,7 @@ loop:
 	VFMADD231PD  (BX)(R13*4), Y12, Y6
 	VFMADD231PD  32(BX)(R13*4), Y12, Y7
 	VFMADD231PD  (SI)(R13*2), Y12, Y8
-	MOVL         (R10)(R12*4), R13
+	MOVL         (R10)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Y12
@@ -8027,11 +8027,11 @@ loop:
 	VFMADD231PD  (BX)(R13*4), Y12, Y9
 	VFMADD231PD  32(BX)(R13*4), Y12, Y10
 	VFMADD231PD  (SI)(R13*2), Y12, Y11
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), DI
 	MOVQ    left+16(FP), R8
 	VMOVUPD (DI), Y12
@@ -8092,13 +8092,13 @@ next:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
-	MOVQ   16(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   16(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (R9)(R11*4), R12
+loopEntry:
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y3
@@ -8108,11 +8108,11 @@ loop:
 	VFMADD231PD  32(BX)(R13*1), Y3, Y1
 	IMULQ        R8, R12
 	VFMADD231PD  (DI)(R12*1), Y3, Y2
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ    bias+56(FP), R9
 	MOVQ    left+16(FP), R10
 	VMOVUPD (R9), Y3
@@ -8325,7 +8325,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL        (R10)(R11*4), AX
@@ -8342,7 +8342,7 @@ loop0:
 	CMPQ        R11, R12
 	JNE         loop0
 
-summed0:
+done0:
 	VXORPD  X2, X2, X2
 	MOVQ    (BX), AX
 	VADDPD  X0, X2, X0
@@ -8519,7 +8519,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -8536,7 +8536,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPD  Y2, Y2, Y2
 	MOVQ    (BX), AX
 	VADDPD  Y0, Y2, Y0
@@ -8731,7 +8731,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -8751,7 +8751,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPD  Y4, Y4, Y4
 	VXORPD  X5, X5, X5
 	MOVQ    (BX), AX
@@ -8951,7 +8951,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -8971,7 +8971,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPD  Y4, Y4, Y4
 	VXORPD  Y5, Y5, Y5
 	MOVQ    (BX), AX
@@ -9189,7 +9189,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -9212,7 +9212,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPD  Y6, Y6, Y6
 	VXORPD  Y7, Y7, Y7
 	VXORPD  X8, X8, X8
@@ -9435,7 +9435,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -9458,7 +9458,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPD  Y6, Y6, Y6
 	VXORPD  Y7, Y7, Y7
 	VXORPD  Y8, Y8, Y8
@@ -9699,7 +9699,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -9725,7 +9725,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPD  Y8, Y8, Y8
 	VXORPD  Y9, Y9, Y9
 	VXORPD  Y10, Y10, Y10
@@ -9990,7 +9990,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -10020,7 +10020,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPD  Y10, Y10, Y10
 	VXORPD  Y11, Y11, Y11
 	VXORPD  Y12, Y12, Y12
@@ -10290,7 +10290,7 @@ begun:
 	XORQ R11, R11
 	MOVQ 24(BX), R12
 	CMPQ R11, R12
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R11*4), AX
@@ -10320,7 +10320,7 @@ loop0:
 	CMPQ         R11, R12
 	JNE          loop0
 
-summed0:
+done0:
 	VXORPD  Y10, Y10, Y10
 	VXORPD  Y11, Y11, Y11
 	VXORPD  Y12, Y12, Y12

@@ -379,41 +379,41 @@ next:
 	VPXORQ Y2, Y2, Y2
 	MOVQ   80(AX), R9
 	VPXORQ Y3, Y3, Y3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*2), Y4, Y0
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*2), Y4, Y1
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*2), Y4, Y2
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Y4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*2), Y4, Y3
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), SI
 	MOVQ      left+16(FP), DI
 	VMOVUPS.Z (SI), K1, Y4
@@ -455,23 +455,23 @@ next:
 	JLT    done
 	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSS (DX)(R11*4), Y1
 	IMULQ        SI, R10
 	VFMADD231PS  (BX)(R10*1), Y1, K1, Y0
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS.Z (DI), K1, Y1
@@ -897,41 +897,41 @@ next:
 	VPXORQ Z2, Z2, Z2
 	MOVQ   80(AX), R9
 	VPXORQ Z3, Z3, Z3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*4), Z4, Z0
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*4), Z4, Z1
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*4), Z4, Z2
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z4
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*4), Z4, Z3
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), SI
 	MOVQ      left+16(FP), DI
 	VMOVUPS.Z (SI), K1, Z4
@@ -973,23 +973,23 @@ next:
 	JLT    done
 	MOVQ   8(AX), DI
 	VPXORQ Z0, Z0, Z0
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSS (DX)(R11*4), Z1
 	IMULQ        SI, R10
 	VFMADD231PS  (BX)(R10*1), Z1, K1, Z0
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS.Z (DI), K1, Z1
@@ -1551,45 +1551,45 @@ next:
 	MOVQ   80(AX), R10
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Y7, Y7, Y7
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
-	JZ     store
+	XORQ   R11, R11
+	MOVQ   88(AX), R12
+	CMPQ   R11, R12
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R12*4), R13
+loopEntry:
+	MOVL         (DI)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z8
 	SHLL         $0x04, R13
 	VFMADD231PS  (BX)(R13*4), Z8, Z0
 	VFMADD231PS  (SI)(R13*2), Y8, Y1
-	MOVL         (R8)(R12*4), R13
+	MOVL         (R8)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z8
 	SHLL         $0x04, R13
 	VFMADD231PS  (BX)(R13*4), Z8, Z2
 	VFMADD231PS  (SI)(R13*2), Y8, Y3
-	MOVL         (R9)(R12*4), R13
+	MOVL         (R9)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z8
 	SHLL         $0x04, R13
 	VFMADD231PS  (BX)(R13*4), Z8, Z4
 	VFMADD231PS  (SI)(R13*2), Y8, Y5
-	MOVL         (R10)(R12*4), R13
+	MOVL         (R10)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z8
 	SHLL         $0x04, R13
 	VFMADD231PS  (BX)(R13*4), Z8, Z6
 	VFMADD231PS  (SI)(R13*2), Y8, Y7
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS   (DI), Z8
@@ -1645,13 +1645,13 @@ next:
 	MOVQ   8(AX), R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   16(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   16(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (R9)(R11*4), R12
+loopEntry:
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z2
@@ -1660,11 +1660,11 @@ loop:
 	VFMADD231PS  (BX)(R13*1), Z2, Z0
 	IMULQ        R8, R12
 	VFMADD231PS  (DI)(R12*1), Y2, K1, Y1
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), R9
 	MOVQ      left+16(FP), R10
 	VMOVUPS   (R9), Z2
@@ -2234,45 +2234,45 @@ next:
 	MOVQ   80(AX), R9
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z8
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*8), Z8, Z0
 	VFMADD231PS  64(BX)(R12*8), Z8, Z1
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z8
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*8), Z8, Z2
 	VFMADD231PS  64(BX)(R12*8), Z8, Z3
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z8
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*8), Z8, Z4
 	VFMADD231PS  64(BX)(R12*8), Z8, Z5
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z8
 	SHLL         $0x04, R12
 	VFMADD231PS  (BX)(R12*8), Z8, Z6
 	VFMADD231PS  64(BX)(R12*8), Z8, Z7
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), SI
 	MOVQ      left+16(FP), DI
 	VMOVUPS   (SI), Z8
@@ -2325,24 +2325,24 @@ next:
 	MOVQ   8(AX), DI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSS (DX)(R11*4), Z2
 	IMULQ        SI, R10
 	VFMADD231PS  (BX)(R10*1), Z2, Z0
 	VFMADD231PS  64(BX)(R10*1), Z2, K1, Z1
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS   (DI), Z2
@@ -2828,13 +2828,13 @@ next:
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Y11, Y11, Y11
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
-	JZ     store
+	XORQ   R11, R11
+	MOVQ   88(AX), R12
+	CMPQ   R11, R12
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R12*4), R13
+loopEntry:
+	MOVL         (DI)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z12
@@ -2842,7 +2842,7 @@ loop:
 	VFMADD231PS  (BX)(R13*8), Z12, Z0
 	VFMADD231PS  64(BX)(R13*8), Z12, Z1
 	VFMADD231PS  (SI)(R13*2), Y12, Y2
-	MOVL         (R8)(R12*4), R13
+	MOVL         (R8)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z12
@@ -2850,7 +2850,7 @@ loop:
 	VFMADD231PS  (BX)(R13*8), Z12, Z3
 	VFMADD231PS  64(BX)(R13*8), Z12, Z4
 	VFMADD231PS  (SI)(R13*2), Y12, Y5
-	MOVL         (R9)(R12*4), R13
+	MOVL         (R9)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z12
@@ -2858,7 +2858,7 @@ loop:
 	VFMADD231PS  (BX)(R13*8), Z12, Z6
 	VFMADD231PS  64(BX)(R13*8), Z12, Z7
 	VFMADD231PS  (SI)(R13*2), Y12, Y8
-	MOVL         (R10)(R12*4), R13
+	MOVL         (R10)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSS (DX)(R14*4), Z12
@@ -2866,11 +2866,11 @@ loop:
 	VFMADD231PS  (BX)(R13*8), Z12, Z9
 	VFMADD231PS  64(BX)(R13*8), Z12, Z10
 	VFMADD231PS  (SI)(R13*2), Y12, Y11
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPS   (DI), Z12
@@ -2937,13 +2937,13 @@ next:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   16(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   16(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (R9)(R11*4), R12
+loopEntry:
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSS (DX)(R13*4), Z3
@@ -2953,11 +2953,11 @@ loop:
 	VFMADD231PS  64(BX)(R13*1), Z3, Z1
 	IMULQ        R8, R12
 	VFMADD231PS  (DI)(R12*1), Y3, K1, Y2
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), R9
 	MOVQ      left+16(FP), R10
 	VMOVUPS   (R9), Z3
@@ -3206,7 +3206,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -3233,10 +3233,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -3253,7 +3253,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Y7, Y7, Y7
 	MOVQ    (BX), AX
 	VADDPS  Y0, Y7, Y0
@@ -3455,7 +3455,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -3482,10 +3482,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -3502,7 +3502,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z7, Z7, Z7
 	MOVQ    (BX), AX
 	VADDPS  Z0, Z7, Z0
@@ -3729,7 +3729,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -3762,10 +3762,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -3785,7 +3785,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  X12, X12, X12
 	MOVQ    (BX), AX
@@ -4021,7 +4021,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -4054,10 +4054,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -4077,7 +4077,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Y12, Y12, Y12
 	MOVQ    (BX), AX
@@ -4313,7 +4313,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -4346,10 +4346,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -4369,7 +4369,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Z12, Z12, Z12
 	MOVQ    (BX), AX
@@ -4631,7 +4631,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -4672,10 +4672,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -4699,7 +4699,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Y17, Y17, Y17
@@ -4970,7 +4970,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -5011,10 +5011,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -5038,7 +5038,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Z17, Z17, Z17
@@ -5333,7 +5333,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -5378,10 +5378,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -5407,7 +5407,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z19, Z19, Z19
 	VPXORQ  Z20, Z20, Z20
 	VPXORQ  Z21, Z21, Z21
@@ -7381,41 +7381,41 @@ next:
 	VPXORQ Y2, Y2, Y2
 	MOVQ   80(AX), R9
 	VPXORQ Y3, Y3, Y3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*2), Y4, Y0
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*2), Y4, Y1
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*2), Y4, Y2
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Y4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*2), Y4, Y3
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), SI
 	MOVQ      left+16(FP), DI
 	VMOVUPD.Z (SI), K1, Y4
@@ -7457,23 +7457,23 @@ next:
 	JLT    done
 	MOVQ   8(AX), DI
 	VPXORQ Y0, Y0, Y0
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSD (DX)(R11*8), Y1
 	IMULQ        SI, R10
 	VFMADD231PD  (BX)(R10*1), Y1, K1, Y0
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD.Z (DI), K1, Y1
@@ -7899,41 +7899,41 @@ next:
 	VPXORQ Z2, Z2, Z2
 	MOVQ   80(AX), R9
 	VPXORQ Z3, Z3, Z3
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*4), Z4, Z0
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*4), Z4, Z1
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*4), Z4, Z2
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z4
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*4), Z4, Z3
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), SI
 	MOVQ      left+16(FP), DI
 	VMOVUPD.Z (SI), K1, Z4
@@ -7975,23 +7975,23 @@ next:
 	JLT    done
 	MOVQ   8(AX), DI
 	VPXORQ Z0, Z0, Z0
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSD (DX)(R11*8), Z1
 	IMULQ        SI, R10
 	VFMADD231PD  (BX)(R10*1), Z1, K1, Z0
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD.Z (DI), K1, Z1
@@ -8553,45 +8553,45 @@ next:
 	MOVQ   80(AX), R10
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Y7, Y7, Y7
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
-	JZ     store
+	XORQ   R11, R11
+	MOVQ   88(AX), R12
+	CMPQ   R11, R12
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R12*4), R13
+loopEntry:
+	MOVL         (DI)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z8
 	SHLL         $0x04, R13
 	VFMADD231PD  (BX)(R13*4), Z8, Z0
 	VFMADD231PD  (SI)(R13*2), Y8, Y1
-	MOVL         (R8)(R12*4), R13
+	MOVL         (R8)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z8
 	SHLL         $0x04, R13
 	VFMADD231PD  (BX)(R13*4), Z8, Z2
 	VFMADD231PD  (SI)(R13*2), Y8, Y3
-	MOVL         (R9)(R12*4), R13
+	MOVL         (R9)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z8
 	SHLL         $0x04, R13
 	VFMADD231PD  (BX)(R13*4), Z8, Z4
 	VFMADD231PD  (SI)(R13*2), Y8, Y5
-	MOVL         (R10)(R12*4), R13
+	MOVL         (R10)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z8
 	SHLL         $0x04, R13
 	VFMADD231PD  (BX)(R13*4), Z8, Z6
 	VFMADD231PD  (SI)(R13*2), Y8, Y7
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD   (DI), Z8
@@ -8647,13 +8647,13 @@ next:
 	MOVQ   8(AX), R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	MOVQ   16(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   16(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (R9)(R11*4), R12
+loopEntry:
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z2
@@ -8662,11 +8662,11 @@ loop:
 	VFMADD231PD  (BX)(R13*1), Z2, Z0
 	IMULQ        R8, R12
 	VFMADD231PD  (DI)(R12*1), Y2, K1, Y1
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), R9
 	MOVQ      left+16(FP), R10
 	VMOVUPD   (R9), Z2
@@ -9236,45 +9236,45 @@ next:
 	MOVQ   80(AX), R9
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-	MOVQ   88(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   88(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (SI)(R11*4), R12
+loopEntry:
+	MOVL         (SI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z8
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*8), Z8, Z0
 	VFMADD231PD  64(BX)(R12*8), Z8, Z1
-	MOVL         (DI)(R11*4), R12
+	MOVL         (DI)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z8
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*8), Z8, Z2
 	VFMADD231PD  64(BX)(R12*8), Z8, Z3
-	MOVL         (R8)(R11*4), R12
+	MOVL         (R8)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z8
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*8), Z8, Z4
 	VFMADD231PD  64(BX)(R12*8), Z8, Z5
-	MOVL         (R9)(R11*4), R12
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z8
 	SHLL         $0x04, R12
 	VFMADD231PD  (BX)(R12*8), Z8, Z6
 	VFMADD231PD  64(BX)(R12*8), Z8, Z7
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), SI
 	MOVQ      left+16(FP), DI
 	VMOVUPD   (SI), Z8
@@ -9327,24 +9327,24 @@ next:
 	MOVQ   8(AX), DI
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	MOVQ   16(AX), R8
-	XORQ   R9, R9
-	TESTQ  R8, R8
-	JZ     store
+	XORQ   R8, R8
+	MOVQ   16(AX), R9
+	CMPQ   R8, R9
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R9*4), R10
+loopEntry:
+	MOVL         (DI)(R8*4), R10
 	MOVBLZX      R10, R11
 	SHRL         $0x08, R10
 	VBROADCASTSD (DX)(R11*8), Z2
 	IMULQ        SI, R10
 	VFMADD231PD  (BX)(R10*1), Z2, Z0
 	VFMADD231PD  64(BX)(R10*1), Z2, K1, Z1
-	INCQ         R9
-	CMPQ         R9, R8
-	JNE          loop
+	INCQ         R8
+	CMPQ         R8, R9
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD   (DI), Z2
@@ -9830,13 +9830,13 @@ next:
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Y11, Y11, Y11
-	MOVQ   88(AX), R11
-	XORQ   R12, R12
-	TESTQ  R11, R11
-	JZ     store
+	XORQ   R11, R11
+	MOVQ   88(AX), R12
+	CMPQ   R11, R12
+	JGE    doneEntry
 
-loop:
-	MOVL         (DI)(R12*4), R13
+loopEntry:
+	MOVL         (DI)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z12
@@ -9844,7 +9844,7 @@ loop:
 	VFMADD231PD  (BX)(R13*8), Z12, Z0
 	VFMADD231PD  64(BX)(R13*8), Z12, Z1
 	VFMADD231PD  (SI)(R13*2), Y12, Y2
-	MOVL         (R8)(R12*4), R13
+	MOVL         (R8)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z12
@@ -9852,7 +9852,7 @@ loop:
 	VFMADD231PD  (BX)(R13*8), Z12, Z3
 	VFMADD231PD  64(BX)(R13*8), Z12, Z4
 	VFMADD231PD  (SI)(R13*2), Y12, Y5
-	MOVL         (R9)(R12*4), R13
+	MOVL         (R9)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z12
@@ -9860,7 +9860,7 @@ loop:
 	VFMADD231PD  (BX)(R13*8), Z12, Z6
 	VFMADD231PD  64(BX)(R13*8), Z12, Z7
 	VFMADD231PD  (SI)(R13*2), Y12, Y8
-	MOVL         (R10)(R12*4), R13
+	MOVL         (R10)(R11*4), R13
 	MOVBLZX      R13, R14
 	SHRL         $0x08, R13
 	VBROADCASTSD (DX)(R14*8), Z12
@@ -9868,11 +9868,11 @@ loop:
 	VFMADD231PD  (BX)(R13*8), Z12, Z9
 	VFMADD231PD  64(BX)(R13*8), Z12, Z10
 	VFMADD231PD  (SI)(R13*2), Y12, Y11
-	INCQ         R12
-	CMPQ         R12, R11
-	JNE          loop
+	INCQ         R11
+	CMPQ         R11, R12
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), DI
 	MOVQ      left+16(FP), R8
 	VMOVUPD   (DI), Z12
@@ -9939,13 +9939,13 @@ next:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	MOVQ   16(AX), R10
-	XORQ   R11, R11
-	TESTQ  R10, R10
-	JZ     store
+	XORQ   R10, R10
+	MOVQ   16(AX), R11
+	CMPQ   R10, R11
+	JGE    doneEntry
 
-loop:
-	MOVL         (R9)(R11*4), R12
+loopEntry:
+	MOVL         (R9)(R10*4), R12
 	MOVBLZX      R12, R13
 	SHRL         $0x08, R12
 	VBROADCASTSD (DX)(R13*8), Z3
@@ -9955,11 +9955,11 @@ loop:
 	VFMADD231PD  64(BX)(R13*1), Z3, Z1
 	IMULQ        R8, R12
 	VFMADD231PD  (DI)(R12*1), Y3, K1, Y2
-	INCQ         R11
-	CMPQ         R11, R10
-	JNE          loop
+	INCQ         R10
+	CMPQ         R10, R11
+	JNE          loopEntry
 
-store:
+doneEntry:
 	MOVQ      bias+56(FP), R9
 	MOVQ      left+16(FP), R10
 	VMOVUPD   (R9), Z3
@@ -10208,7 +10208,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -10235,10 +10235,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -10255,7 +10255,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Y7, Y7, Y7
 	MOVQ    (BX), AX
 	VADDPD  Y0, Y7, Y0
@@ -10457,7 +10457,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -10484,10 +10484,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -10504,7 +10504,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z7, Z7, Z7
 	MOVQ    (BX), AX
 	VADDPD  Z0, Z7, Z0
@@ -10731,7 +10731,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -10764,10 +10764,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -10787,7 +10787,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  X12, X12, X12
 	MOVQ    (BX), AX
@@ -11023,7 +11023,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -11056,10 +11056,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -11079,7 +11079,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Y12, Y12, Y12
 	MOVQ    (BX), AX
@@ -11315,7 +11315,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -11348,10 +11348,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -11371,7 +11371,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z11, Z11, Z11
 	VPXORQ  Z12, Z12, Z12
 	MOVQ    (BX), AX
@@ -11633,7 +11633,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -11674,10 +11674,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -11701,7 +11701,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Y17, Y17, Y17
@@ -11972,7 +11972,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -12013,10 +12013,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -12040,7 +12040,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z15, Z15, Z15
 	VPXORQ  Z16, Z16, Z16
 	VPXORQ  Z17, Z17, Z17
@@ -12335,7 +12335,7 @@ begun:
 	XORQ R12, R12
 	MOVQ 24(BX), R13
 	CMPQ R12, R13
-	JGE  summed0
+	JGE  done0
 
 loop0:
 	MOVL         (R10)(R12*4), AX
@@ -12380,10 +12380,10 @@ loop0:
 	CMPQ         R12, R13
 	JNE          loop0
 
-summed0:
+done0:
 	MOVQ 56(BX), R10
 	CMPQ R12, R10
-	JGE  summed1
+	JGE  done1
 
 loop1:
 	MOVL         (R11)(R12*4), AX
@@ -12409,7 +12409,7 @@ loop1:
 	CMPQ         R12, R10
 	JNE          loop1
 
-summed1:
+done1:
 	VPXORQ  Z19, Z19, Z19
 	VPXORQ  Z20, Z20, Z20
 	VPXORQ  Z21, Z21, Z21

@@ -105,10 +105,11 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 	e.run(m*k*n/sparse >= worthSplitting)
 }
 
-// MatMulPairs computes y = x·w + b as MatMulPixels does, in float32 by two sums that are
-// then added (see pairsForward), and lists the pixels by pairs for MatMulPairsTransposed.
-// Where then is not nil, whoever has computed a part of the
-// rows of y, those of l.Rows, does that part of then.
+// MatMulPairs computes y = x·w + b as MatMulPixels does, and fills l for
+// MatMulPairsTransposed. In float32 an element has two sums, which are added: of two threads
+// that are partners each sums a half of the pixels for the images of both, and they meet
+// once for it (see pairsForward). Where then is not nil, whoever has computed the rows
+// l.Rows of y does that part of then. It panics when a shape does not fit.
 func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T, n int, then Task) {
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)

@@ -10,7 +10,7 @@
 //     fused multiply-add, one rounding per term. The sum is never split across
 //     lanes, threads or cache blocks.
 //   - The first product of a training step in float32, MatMulPairs, has two such sums,
-//     over the k pixels of an image that ParameterRows(k, 0, 2) gives and over the rest,
+//     over those of an image's k pixels that ParameterRows(k, 0, 2) gives and over the rest,
 //     each never split: two threads may take one each. They are added, then the bias.
 //   - A bias is added once, after the sum.
 //   - Zero inputs may be skipped: for finite factors fma(0, w, acc) = acc.

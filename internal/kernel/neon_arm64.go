@@ -29,7 +29,7 @@ func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, rest *fl
 //go:noescape
 func neonSparse1x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonPairsSum4x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 4 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum4x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 4 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead, and width is that of the panel.
 //
 //go:noescape
 func neonPairsSum4x32(sums *float32, images, first int, entries *uint32, starts, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
@@ -69,7 +69,7 @@ func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, rest *fl
 //go:noescape
 func neonSparse1x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonPairsSum8x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 8 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum8x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 8 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead, and width is that of the panel.
 //
 //go:noescape
 func neonPairsSum8x32(sums *float32, images, first int, entries *uint32, starts, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
@@ -109,7 +109,7 @@ func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, rest *f
 //go:noescape
 func neonSparse1x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
 
-// neonPairsSum16x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 16 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum16x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 16 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead, and width is that of the panel.
 //
 //go:noescape
 func neonPairsSum16x32(sums *float32, images, first int, entries *uint32, starts, last *int32, sides int, w *float32, ws int, values *float32, width int, ahead *uintptr)
@@ -159,7 +159,7 @@ func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, rest *fl
 //go:noescape
 func neonSparse1x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonPairsSum2x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 2 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum2x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 2 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead, and width is that of the panel.
 //
 //go:noescape
 func neonPairsSum2x64(sums *float64, images, first int, entries *uint32, starts, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
@@ -199,7 +199,7 @@ func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, rest *fl
 //go:noescape
 func neonSparse1x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonPairsSum4x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 4 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum4x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 4 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead, and width is that of the panel.
 //
 //go:noescape
 func neonPairsSum4x64(sums *float64, images, first int, entries *uint32, starts, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)
@@ -239,7 +239,7 @@ func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, rest *fl
 //go:noescape
 func neonSparse1x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
 
-// neonPairsSum8x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 8 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.
+// neonPairsSum8x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and 8 columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead, and width is that of the panel.
 //
 //go:noescape
 func neonPairsSum8x64(sums *float64, images, first int, entries *uint32, starts, last *int32, sides int, w *float64, ws int, values *float64, width int, ahead *uintptr)

@@ -24,7 +24,7 @@ type Pairs struct {
 	height       int // images of a side; the last may have fewer
 	count        int // sides that there are
 	each         int // sides of a part; the last may have fewer
-	sides        int // of a block: 2, partners' or of one thread; 1 where each would be of another thread that lists alone
+	sides        int // of a block: 2; 1 where its sides would be listed by two threads
 	half         int // pixels of the first half, which has sums of its own
 	halves       [2]listed
 	parted       bool         // halves has a list for each half, for two threads; else one for all pixels
@@ -71,6 +71,7 @@ const (
 	mostSides  = 2   // of a block
 	fewListed  = 3   // images from which it pays to list 64 at once
 	inGroup    = 128 // images whose gradients are kept in the first-level cache together: whole blocks
+	slack      = 32  // entries behind the last that listPairs and joinLists may read or write
 
 	mostTogether = 2 // pairs whose gradients any implementation sums together
 )
@@ -122,7 +123,7 @@ func (l *Pairs) begin(images, cols, half, threads int, pool *Pool) {
 	l.height = (l.height + 15) / 16 * 16
 	l.count = (images + l.height - 1) / l.height
 	l.sides = 1
-	if l.parted || threads == 1 || l.each%mostSides == 0 { // else a block would be of two threads that each list their images
+	if l.parted || threads == 1 || l.each%mostSides == 0 {
 		l.sides = mostSides
 	}
 	blocks := (l.count + l.sides - 1) / l.sides
@@ -147,7 +148,7 @@ func (h *listed) begin(lo, hi, blocks, images int) {
 	h.blocks = h.blocks[:blocks]
 	for i := range h.blocks {
 		b := &h.blocks[i]
-		grow(&b.entries, h.pairs()*images+2*inSide)
+		grow(&b.entries, h.pairs()*images+slack)
 		grow(&b.starts, mostSides*(h.pairs()+1)) // one more than there are: where the second side of a pair behind the last would begin
 	}
 }
@@ -197,7 +198,7 @@ func (l *Pairs) group() int { return inGroup / l.height }
 func (l *Pairs) first(side int) int { return side % l.group() * l.height }
 
 // together says whether the sums of a block, so many bytes for an image, take no more than
-// half of a first-level cache of 32 KB; else a product goes side by side.
+// half of a first-level cache of 32 KB; else a product takes one side after the other.
 func (l *Pairs) together(bytes int) bool { return l.sides*l.height*bytes <= 1<<14 }
 
 // list makes the lists of a block.
@@ -337,9 +338,11 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 		l.pool.await(&l.handed[other].count, batch, part == 0)
 	}
 	from, until := l.share(other, parts)
+	// Where each partner has one side, both are a block. If the sums of all columns fit the
+	// cache, too, they are made in one go: the partner's are handed over, its own finished.
 	if panel := v.pairPanelOf(p.n); l.each == 1 && 0 < p.n && p.n <= panel.columns && l.together(panel.stride*sizeOf[T]()) {
 		h := v.halfOf(s, p, half, 0)
-		side := min(first, from) // a block: the partner's images and its own
+		side := min(first, from)
 		h.sum(side, max(last, until)-side)
 		h.finish(from, until-from, from-side, false)
 		handOver()
@@ -380,9 +383,9 @@ type halfPanel[T Float] struct {
 	left, width int
 	full        bool    // the panel's functions can take the columns from where they are, and to where they go
 	list        *listed // which has this half
-	from, until int     // its pairs there
-	w           *T
-	ws          int
+	from, until int     // its pairs there, [from, until)
+	w           *T      // the weights of the first of them
+	ws          int     // numbers from row to row of the weights
 }
 
 // halfOf returns what sums a half of the pixels for the columns from left on, as many as a
@@ -438,7 +441,8 @@ func (h *halfPanel[T]) sum(side, sides int) {
 	h.panel.sum(&s.sums[0], hi-lo, l.first(side), unsafe.SliceData(b.entries), &starts[0], &starts[mostSides*(h.until-h.from)], sides, h.w, h.ws, &h.v.values[0], h.width, ahead)
 }
 
-// finish moves the sums of so many sides, after those of the sides that it skips, to y; where done is true, it adds those of the other half, which are there, and
+// finish writes to y the sums of so many sides, from the one that is so many skipped ones
+// into s.sums on. Where done is true it adds those of the other half, which are in y, and
 // the bias.
 func (h *halfPanel[T]) finish(side, sides, skipped int, done bool) {
 	l, s, p := h.p.pairs, h.s, h.p
@@ -576,11 +580,11 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joine
 		return nil
 	}
 	none := (v.together - len(order)%v.together) % v.together // rows of no pair, to fill the first group
-	grow(&to.rows, count+mostTogether)                        // whatever this batch has
+	grow(&to.rows, count+mostTogether)                        // room for all pairs, so that a later batch needs no more
 	grow(&s.trash, p.n+1)
 	rows := to.rows[:none+len(order)]
 	for i := range none {
-		rows[i] = pairRow[T]{&s.trash[0], &s.trash[0], unsafe.SliceData(blocks[0].entries), 0}
+		rows[i] = pairRow[T]{d0: &s.trash[0], d1: &s.trash[0]}
 	}
 	for i, q := range order {
 		r, first := &rows[none+i], 2*(from+int(q))*p.n
@@ -589,24 +593,24 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joine
 			r.d1 = &d[second]
 		}
 	}
-	switch {
-	case len(blocks) == 1:
+	if len(blocks) == 1 {
 		b := &blocks[0]
 		for i, q := range order {
 			rows[none+i].entries = &b.entries[b.starts[mostSides*(from+int(q))]]
 		}
-	case v.joinLists != nil:
-		grow(&to.entries, count*inGroup+inSide)
+		return rows
+	}
+	grow(&to.entries, count*inGroup+slack)
+	if v.joinLists != nil {
 		v.joinLists(&to.entries[0], (*byte)(unsafe.Pointer(&rows[none])), &order[0], from, len(order), (*byte)(unsafe.Pointer(&blocks[0])), len(blocks))
-	default:
-		grow(&to.entries, count*inGroup+inSide)
+	} else {
 		joinLists(to.entries, rows[none:], order, from, blocks)
 	}
 	return rows
 }
 
 // joinLists copies the entries that the blocks have of pair from+order[i] to where those
-// of the pair before end.
+// of the pair before end, and sets rows[i].entries.
 func joinLists[T Float](to []uint32, rows []pairRow[T], order []int32, from int, blocks []pairBlock) {
 	for i, q := range order {
 		rows[i].entries = &to[0]

@@ -59,16 +59,16 @@ func TestPairsListTheImages(t *testing.T) {
 
 // rowsSeen notes which rows of a product its parts find computed.
 type rowsSeen struct {
-	l    *Pairs
-	y    []float32
-	n    int
-	seen []int // by row, as often; parts write to different rows
+	l       *Pairs
+	y, want []float32
+	n       int
+	seen    []int // by row, as often; parts write to different rows
 }
 
 func (s *rowsSeen) Part(i, parts int) {
 	lo, hi := s.l.Rows(i, parts)
 	for r := lo; r < hi; r++ {
-		if s.y[r*s.n] != 0 {
+		if slices.Equal(s.y[r*s.n:(r+1)*s.n], s.want[r*s.n:(r+1)*s.n]) {
 			s.seen[r]++
 		}
 	}
@@ -84,12 +84,11 @@ func TestThenFindsTheRowsOfItsPart(t *testing.T) {
 				const k = 200
 				m, n := shape[0], shape[1]
 				pixels := images(r, m, k, 0)
-				w := make([]float32, k*n)
-				for i := range w {
-					w[i] = 1
-				}
+				w := fill[float32](r, k*n, 0)
+				want := make([]float32, m*n)
+				NewEngine[float32](nil).MatMulPairs(want, new(Pairs), pixels, w, nil, n, nil)
 				l := new(Pairs)
-				s := &rowsSeen{l, make([]float32, m*n), n, make([]int, m)}
+				s := &rowsSeen{l, make([]float32, m*n), want, n, make([]int, m)}
 				e.MatMulPairs(s.y, l, pixels, w, nil, n, s)
 				if slices.Min(s.seen) != 1 || slices.Max(s.seen) != 1 {
 					t.Errorf("%d threads, %d rows of %d: seen %v times", threads, m, n, s.seen)

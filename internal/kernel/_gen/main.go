@@ -415,16 +415,15 @@ func (g generator) entry(m operand.Mem, values reg.GPVirtual, bytes int) (place 
 	return place, value
 }
 
-// eachEntry writes a loop over t below the count at m, which may be 0.
-func eachEntry(m operand.Mem, body func(t reg.GPVirtual)) {
-	end, t := GP64(), GP64()
+// eachEntry writes a loop that counts t up to what is at m, if it is below.
+func eachEntry(name string, t reg.GPVirtual, m operand.Mem, body func()) {
+	end := GP64()
 	MOVQ(m, end)
-	XORQ(t, t)
-	loop, done := label("loop"), label("store")
-	TESTQ(end, end)
-	JZ(done.ref())
+	loop, done := label("loop"+name), label("done"+name)
+	CMPQ(t, end)
+	JGE(done.ref())
 	loop.here()
-	body(t)
+	body()
 	INCQ(t)
 	CMPQ(t, end)
 	JNE(loop.ref())
@@ -470,7 +469,9 @@ func (g generator) sparse(lists int, widths []int) {
 			g.zero(v)
 		}
 	}
-	eachEntry(mem(row).Offset(size*(lists-1)+count), func(t reg.GPVirtual) {
+	t := GP64()
+	XORQ(t, t)
+	eachEntry("Entry", t, mem(row).Offset(size*(lists-1)+count), func() {
 		for r, e := range entries {
 			at, value := g.entry(mem(e).Idx(t, 4), values, widths[0])
 			if lists > 1 {

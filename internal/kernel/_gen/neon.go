@@ -225,7 +225,7 @@ func (n neon) pairsSum(panel int) {
 	apart := 16 * panel
 	n.function(fmt.Sprintf("neonPairsSum%dx%s", panel*n.lanes, n.short),
 		fmt.Sprintf("sums *%[1]s, images, first int, entries *uint32, starts, last *int32, sides int, w *%[1]s, ws int, values *%[1]s, width int, ahead *uintptr", n.typ), "",
-		fmt.Sprintf("computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and %d columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead.", panel*n.lanes), 96)
+		fmt.Sprintf("computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and %d columns; starts[2q] of the pair behind the last one is *last. In sums, rows are as many numbers apart. Nothing is fetched ahead, and width is that of the panel.", panel*n.lanes), 96)
 	n.load(0, "sums:R2", "images:R3", "first:R4", "entries:R5", "starts:R6", "last:R7", "sides:R10", "w:R8", "ws:R9", "values:R11")
 	n.line("LSL $%d, R9, R9", n.shift)
 	n.zero(panel)

@@ -288,27 +288,19 @@ func (g generator) pairsGradient(together int, registers []int) {
 	t := GP64()
 	XORQ(t, t)
 	for shortest := range together { // as many as this one has, of it and the longer ones
-		loop, summed := label(fmt.Sprintf("loop%d", shortest)), label(fmt.Sprintf("summed%d", shortest))
-		end := GP64()
-		MOVQ(mem(pair).Offset(size*shortest+count), end)
-		CMPQ(t, end)
-		JGE(summed.ref())
-		loop.here()
-		for r := shortest; r < together; r++ {
-			at, a, b := g.pairEntry(mem(entries[r]).Idx(t, 4), values, apart, registers[0])
-			m := mem(gs).Idx(at, 8)
-			for i, width := range registers {
-				row := vector(width)
-				g.load(m, row)
-				g.fma(narrow(a, width), row, acc[2*r][i])
-				g.fma(narrow(b, width), row, acc[2*r+1][i])
-				m = m.Offset(width)
+		eachEntry(fmt.Sprint(shortest), t, mem(pair).Offset(size*shortest+count), func() {
+			for r := shortest; r < together; r++ {
+				at, a, b := g.pairEntry(mem(entries[r]).Idx(t, 4), values, apart, registers[0])
+				m := mem(gs).Idx(at, 8)
+				for i, width := range registers {
+					row := vector(width)
+					g.load(m, row)
+					g.fma(narrow(a, width), row, acc[2*r][i])
+					g.fma(narrow(b, width), row, acc[2*r+1][i])
+					m = m.Offset(width)
+				}
 			}
-		}
-		INCQ(t)
-		CMPQ(t, end)
-		JNE(loop.ref())
-		summed.here()
+		})
 	}
 	zero := g.row(registers)
 	for _, v := range zero {
@@ -329,8 +321,8 @@ const (
 	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two sides of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first image of the first side is image first, of the second side image second. 16 numbers beyond the last entry may be written."
 )
 
-// listColumns writes the loop of a search for pairs over so many columns at a time, side
-// by side: read takes the bytes of a side's images to memory, turned, so that those of a pair
+// listColumns writes the loop of a search for pairs over so many columns at a time, one side
+// after the other: read takes the bytes of a side's images to memory, turned, so that those of a pair
 // stand together, and list writes the entries of a pair to e and moves it behind them.
 func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, column, scratch reg.GPVirtual, turned operand.Mem), list func(name string, turned operand.Mem, side int, e reg.GPVirtual)) {
 	turned := GP64() // begins with a cache line
