@@ -104,13 +104,16 @@ func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix
 	if c.wantsGrads() {
 		if c.Pixels.Cols > 0 && c.mode == Train {
 			c.engine.MatMulPairsTransposed(d.weight.Grad, &c.pairs, c.Pixels, gradOut.Data, d.out)
+			c.engine.Descend(d.weight.Value)
 		} else if c.Pixels.Cols > 0 {
 			c.engine.MatMulPixelsTransposed(d.weight.Grad, c.Pixels, gradOut.Data, d.out)
 		} else {
 			c.engine.MatMulTransposed(d.weight.Grad, c.In.Data, gradOut.Data, batch, d.in, d.out)
+			c.engine.Descend(d.weight.Value)
 		}
 		if d.bias != nil {
 			c.engine.SumColumns(d.bias.Grad, gradOut.Data)
+			c.engine.Descend(d.bias.Value)
 		}
 	}
 	if c.WantsGradIn() {

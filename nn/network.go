@@ -170,18 +170,20 @@ func (n *Network[T]) ForwardPixels(t *Trace[T], pixels matrix.Pixels, mode Mode)
 // layers are there when it returns. The result is dCost/dIn [batch, in], empty unless the
 // trace has room for it. It panics when the trace was not made for it.
 func (n *Network[T]) Backward(t *Trace[T], gradLogits matrix.Matrix[T]) matrix.Matrix[T] {
-	return n.backward(t, gradLogits, false)
+	gradIn, _ := n.backward(t, gradLogits, false, 0)
+	return gradIn
 }
 
 // backward is Backward; if gradInDone is true, without the gradients between layers,
-// which are there.
-func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], gradInDone bool) matrix.Matrix[T] {
+// which are there. If rate is not 0 and the trace collects, the parameters of Dense layers
+// follow their gradients; finite says whether these all are.
+func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], gradInDone bool, rate T) (gradIn matrix.Matrix[T], finite bool) {
 	if !t.backward {
 		panic("nn: Backward through a trace that has no room for it: want TraceOptions.Backward")
 	}
 	if t.collects {
-		t.engine.Collect()
-		defer t.engine.Finish()
+		t.engine.Collect(rate)
+		defer func() { finite = t.engine.Finish() }()
 	}
 	for i := len(n.layers) - 1; i >= 0; i-- {
 		cache := t.Caches[i]
@@ -189,5 +191,5 @@ func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], gradInDone bool) 
 		g = n.layers[i].Backward(cache, g)
 		cache.gradInDone = false
 	}
-	return g
+	return g, true
 }

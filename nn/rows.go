@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"glassnet/internal/kernel"
@@ -23,10 +24,43 @@ import (
 // (partners twice: kernel.MatMulPairs) instead of after each layer (data parallelism
 // within a batch). What sums over the examples, the gradients of parameters, follows.
 func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8) (cost float64) {
+	cost, _ = n.gradients(t, loss, c, pixels, labels, 0)
+	return cost
+}
+
+// Descend is Gradients and, unless the cost is infinite or NaN, a step of plain gradient
+// descent with that learning rate, for every parameter p but statistics:
+//
+//	p = p - rate·dCost/dp
+//
+// It has the bits of optim.SGD after Gradients, but for a parameter of -0 whose gradient is
+// 0, which may stay -0; and is faster: a thread has a parameter follow its gradient as soon
+// as it has summed that. finite says whether all parameters that have moved are finite. It
+// panics, too, where CanDescend is false.
+func (n *Network[T]) Descend(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8, rate T) (cost float64, finite bool) {
+	if !n.CanDescend(t) {
+		panic("nn: Descend where a layer is not this package's or has parameters and is not Dense, or without room for a backward pass")
+	}
+	return n.gradients(t, loss, c, pixels, labels, rate)
+}
+
+// CanDescend says whether Descend can make steps in t: it has room for a backward pass, all
+// layers are this package's, and only Dense ones have parameters.
+func (n *Network[T]) CanDescend(t *Trace[T]) bool {
+	for _, l := range n.layers {
+		if _, dense := l.(*Dense[T]); !dense && len(l.Params()) > 0 {
+			return false
+		}
+	}
+	return t.backward && t.collects
+}
+
+// gradients is Descend, or Gradients if rate is 0.
+func (n *Network[T]) gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8, rate T) (cost float64, finite bool) {
 	if !t.sharesRows(loss, pixels.Rows()) {
 		cost = loss.Forward(c, n.ForwardPixels(t, pixels, Train), labels)
-		n.Backward(t, loss.Backward(c))
-		return cost
+		_, finite = n.backward(t, loss.Backward(c), false, rateFor(rate, cost))
+		return cost, finite
 	}
 	first := n.layers[0].(*Dense[T])
 	x := first.beginPixels(t.Caches[0], pixels, Train)
@@ -44,8 +78,17 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	t.rows.layers, t.rows.loss, t.rows.whole, t.rows.labels = nil, nil, nil, nil
 	t.rows.first = matrix.Matrix[T]{}
 
-	n.backward(t, c.GradLogits, true)
-	return c.Mean()
+	cost = c.Mean()
+	_, finite = n.backward(t, c.GradLogits, true, rateFor(rate, cost))
+	return cost, finite
+}
+
+// rateFor is rate, or 0 where the cost is infinite or NaN.
+func rateFor[T matrix.Float](rate T, cost float64) T {
+	if math.IsInf(cost, 0) || math.IsNaN(cost) {
+		return 0
+	}
+	return rate
 }
 
 // byRows is the way of a batch from behind the first layer to the loss and back, by

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"glassnet/internal/kernel"
 	"glassnet/matrix"
 	"glassnet/nn"
 	"glassnet/nn/nntest"
@@ -75,6 +76,85 @@ func testGradients[T matrix.Float](t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Descend has the bits of Gradients and a step of gradient descent behind it, on any number of
+// threads, and moves nothing where the cost is not finite.
+func TestDescend(t *testing.T) {
+	t.Run("float32", testDescend[float32])
+	t.Run("float64", testDescend[float64])
+}
+
+func testDescend[T matrix.Float](t *testing.T) {
+	const batch, rate = 200, 0.25
+	for name, a := range map[string]nn.Architecture{
+		"narrow":    chain(false, nn.KindReLU, 784, 20, 7, 5, 10),
+		"wide":      chain(false, nn.KindSigmoid, 784, 200, 70, 10),
+		"one layer": chain(false, nn.KindReLU, 784, 10),
+	} {
+		for _, threads := range []int{1, 2, 3, 8} {
+			nets := [2]*nn.Network[T]{build[T](t, a), build[T](t, a)}
+			var traces [2]*nn.Trace[T]
+			var losses [2]*nn.LossCache[T]
+			for i, net := range nets {
+				nntest.Randomise(net.Params(), random.New(3, "test"))
+				traces[i] = net.NewTrace(nn.TraceOptions{Batch: batch, Backward: true, Threads: threads})
+				losses[i] = nn.NewLossCache[T](batch, 10)
+			}
+			images, labels := pixels(batch)
+			loss := nn.CrossEntropy[T]{}
+			for step, rows := range []int{batch, 129, 64, 63, 1, batch} {
+				some := images
+				some.Index = images.Index[:rows]
+				wantCost := nets[0].Gradients(traces[0], loss, losses[0], some, labels[:rows])
+				for _, p := range nets[0].Params() {
+					kernel.Of[T]().Update(p.Value, p.Grad, -rate)
+				}
+				cost, finite := nets[1].Descend(traces[1], loss, losses[1], some, labels[:rows], rate)
+				want, got := readable(wantCost, nets[0], traces[0], losses[0]), readable(cost, nets[1], traces[1], losses[1])
+				for i := range want {
+					if difference := got[i].difference(want[i]); difference != "" {
+						t.Fatalf("%s, %d threads, step %d: %s", name, threads, step, difference)
+					}
+				}
+				for i, p := range nets[0].Params() {
+					if !finite || !slices.Equal(nets[1].Params()[i].Value, p.Value) {
+						t.Fatalf("%s, %d threads, step %d: finite %v, %s differs", name, threads, step, finite, p.Name)
+					}
+				}
+			}
+
+			last := nets[1].Params()[len(nets[1].Params())-1]
+			last.Value[0] = T(math.Inf(1))
+			var before [][]T
+			for _, p := range nets[1].Params() {
+				before = append(before, slices.Clone(p.Value))
+			}
+			if cost, _ := nets[1].Descend(traces[1], loss, losses[1], images, labels, rate); !math.IsNaN(cost) && !math.IsInf(cost, 0) {
+				t.Fatalf("%s: an infinite bias costs %v", name, cost)
+			}
+			for i, p := range nets[1].Params() {
+				if !slices.Equal(p.Value, before[i]) {
+					t.Errorf("%s, %d threads: %s moves though the cost is not finite", name, threads, p.Name)
+				}
+			}
+		}
+	}
+}
+
+// Where parameters are not Dense layers', or there is no backward pass, Descend refuses.
+func TestDescendWantsDenseParameters(t *testing.T) {
+	images, labels := pixels(64)
+	for name, test := range map[string]struct {
+		batchNorm, backward, want bool
+	}{"batch normalisation": {true, true, false}, "no backward pass": {false, false, false}, "dense": {false, true, true}} {
+		net := build[float32](t, chain(test.batchNorm, nn.KindReLU, 784, 20, 10))
+		trace, c := net.NewTrace(nn.TraceOptions{Batch: 64, Backward: test.backward}), nn.NewLossCache[float32](64, 10)
+		text := panicText(func() { net.Descend(trace, nn.CrossEntropy[float32]{}, c, images, labels, 0.1) })
+		if net.CanDescend(trace) != test.want || test.want != (text == "") {
+			t.Errorf("%s: CanDescend says %v, panic %q", name, net.CanDescend(trace), text)
 		}
 	}
 }

@@ -50,6 +50,19 @@ func NewRule[T matrix.Float](name string) (Rule[T], error) {
 	return nil, usererr.New("unknown update rule %q, want %q", name, "sgd")
 }
 
+// PlainDescent says whether a step by rule, after penalty, is plain gradient descent on the
+// gradients as they are: what nn.Network.Descend does.
+func PlainDescent[T matrix.Float](rule Rule[T], penalty Penalty[T]) bool {
+	_, sgd := rule.(SGD[T])
+	switch p := penalty.(type) {
+	case L2[T]:
+		return sgd && p.Lambda == 0
+	case PublishedL2[T]:
+		return sgd && p.Lambda == 0
+	}
+	return false
+}
+
 // Optimizer applies a rule to the parameters of a network and holds the rule's
 // state.
 type Optimizer[T matrix.Float] struct {
@@ -131,10 +144,34 @@ func (o *Optimizer[T]) Step(rate float64) error {
 	o.pool.Run(&o.allAtOnce, !o.alone && o.largest >= worthSplitting)
 	for i := range o.updates {
 		if u := &o.updates[i]; slices.Contains(u.finite, false) {
-			return fmt.Errorf("%s is not finite after the update", u.param.Name)
+			return notFinite(u.param)
 		}
 	}
 	return nil
+}
+
+// NotFinite returns Step's error for the first of params that has a number which is not
+// finite, or nil.
+func NotFinite[T matrix.Float](params []*nn.Param[T]) error {
+	for _, p := range params {
+		if p.Role != nn.Statistic && !finite(p.Value) {
+			return notFinite(p)
+		}
+	}
+	return nil
+}
+
+func notFinite[T matrix.Float](p *nn.Param[T]) error {
+	return fmt.Errorf("%s is not finite after the update", p.Name)
+}
+
+func finite[T matrix.Float](values []T) bool {
+	for _, v := range values {
+		if v-v != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // allAtOnce is the task of updating all parameters.

@@ -641,7 +641,11 @@ func TestEvaluationsAreNotStale(t *testing.T) {
 	check("step 2 of a branch", -1)
 	check("step 2 of its parent", e.Snapshots[2].ID)
 	if err := s.owner.do(ctx, func() error {
-		s.owner.training.run.(*typedRun[float32]).ready.Net.Params()[0].Value[0] = float32(math.NaN()) // as a rate too high would
+		ready := s.owner.training.run.(*typedRun[float32]).ready
+		ready.Trainer.SetRate(3e38)
+		for i := range ready.Net.Params()[1].Value { // biases: large activations have large gradients
+			ready.Net.Params()[1].Value[i] = 1000
+		}
 		return nil
 	}); err != nil {
 		t.Fatal(err)

@@ -47,8 +47,9 @@ type Trainer[T matrix.Float] struct {
 	evaluator *Evaluator[T]
 	pace      pace
 	batchNorm bool
-	epoch     int // epochs begun
-	steps     int // updates made
+	descends  bool // steps are made by nn.Network.Descend
+	epoch     int  // epochs begun
+	steps     int  // updates made
 }
 
 // New returns a Trainer for net. The error is a user error where a number of o is out of
@@ -69,14 +70,16 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 	case o.Threads < 0:
 		return nil, usererr.New("%d threads, want 0 or more", o.Threads)
 	}
-	return &Trainer[T]{
+	t := &Trainer[T]{
 		net: net, o: o, batchNorm: hasBatchNorm(net),
 		optimizer: optim.New(o.Rule, net.Params(), o.Threads),
 		trace:     net.NewTrace(nn.TraceOptions{Batch: o.Batch, Backward: true, Threads: o.Threads}),
 		loss:      nn.NewLossCache[T](o.Batch, classes),
 		labels:    make([]uint8, o.Batch),
 		evaluator: NewEvaluator(net, o.Loss, o.Threads),
-	}, nil
+	}
+	t.descends = optim.PlainDescent(o.Rule, o.Penalty) && net.CanDescend(t.trace)
+	return t, nil
 }
 
 // mostExamples is how many examples a batch may have.
@@ -150,8 +153,8 @@ func (e *DivergedError) Error() string {
 //
 // It returns the cost before the update. When that is not finite, nothing that is
 // trained changes (running statistics have seen the batch) and the error is a
-// *DivergedError; it is one, too, when a parameter is not finite after the update: then
-// the network is lost. A batch that is empty or too large, or one example under batch
+// *DivergedError; it is one, too, when a parameter that moves is not finite after the
+// update: then the network is lost. A batch that is empty or too large, or one example under batch
 // normalisation, is a user error. Step trusts its
 // examples (Check has looked at those of Epochs and Fit) and panics where they do not
 // fit the network. A Step allocates nothing, those of the
@@ -174,12 +177,25 @@ func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 		}(time.Now())
 	}
 	labels := batch.CopyLabels(t.labels)
-	data := t.net.Gradients(t.trace, t.o.Loss, t.loss, batch.Pixels(), labels)
-	penalty := t.o.Penalty.Apply(t.net.Params(), nn.Train)
+	var data, penalty float64
+	finite := true
+	descends := t.descends && t.steps > 0 // the first step leaves no parameter of -0
+	if descends {
+		data, finite = t.net.Descend(t.trace, t.o.Loss, t.loss, batch.Pixels(), labels, T(t.o.Rate))
+	} else {
+		data = t.net.Gradients(t.trace, t.o.Loss, t.loss, batch.Pixels(), labels)
+		penalty = t.o.Penalty.Apply(t.net.Params(), nn.Train)
+	}
 	if total := data + penalty; math.IsNaN(total) || math.IsInf(total, 0) {
 		return Cost{}, t.diverged(fmt.Sprintf("the cost of the batch is %v", total))
 	}
-	if err := t.optimizer.Step(t.o.Rate); err != nil {
+	var err error
+	if !descends {
+		err = t.optimizer.Step(t.o.Rate)
+	} else if !finite {
+		err = optim.NotFinite(t.net.Params())
+	}
+	if err != nil {
 		return Cost{}, t.diverged(err.Error())
 	}
 	t.steps++

@@ -311,6 +311,44 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
+// A step whose cost is finite may lead to parameters that are not. The error names the first,
+// on the first step, which updates behind all gradients, and on those after it.
+func TestDivergenceOfParameters(t *testing.T) {
+	set := images(64, 5, 4, 1)
+	for _, first := range []bool{true, false} {
+		for _, threads := range []int{1, 2} {
+			net := network[float32](t, describe(false, 25, 16, 4), 1)
+			o := options[float32](0.1, 64)
+			o.Threads = threads
+			tr := newTrainer(t, net, o)
+			step := 1
+			if !first {
+				if _, err := tr.Step(dataset.All(set)); err != nil {
+					t.Fatal(err)
+				}
+				step++
+			}
+			for i := range net.Params()[1].Value {
+				net.Params()[1].Value[i] = 1000 // bias of the hidden units, whose weights then have large gradients
+			}
+			tr.SetRate(3e38)
+			_, err := tr.Step(dataset.All(set))
+			var diverged *train.DivergedError
+			if !errors.As(err, &diverged) || diverged.Step != step {
+				t.Fatalf("first %v, %d threads: error %v, want divergence at step %d", first, threads, err, step)
+			}
+			for _, p := range net.Params() {
+				if slices.ContainsFunc(p.Value, func(v float32) bool { return v-v != 0 }) {
+					if want := p.Name + " is not finite after the update"; diverged.What != want {
+						t.Errorf("first %v, %d threads: %q, want %q", first, threads, diverged.What, want)
+					}
+					break
+				}
+			}
+		}
+	}
+}
+
 func TestStepRefuses(t *testing.T) {
 	all := dataset.All(images(20, 5, 4, 1))
 	for _, test := range []struct {

@@ -224,10 +224,10 @@ func avx2PairsSum4x32(sums *float32, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish4x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart.
+// avx2PairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx2PairsSum8x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -239,10 +239,10 @@ func avx2PairsSum8x32(sums *float32, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
+// avx2PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx2PairsSum12x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -254,10 +254,10 @@ func avx2PairsSum12x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish12x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient12x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
+// avx2PairsGradient12x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx2PairsSum16x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -269,10 +269,10 @@ func avx2PairsSum16x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
+// avx2PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx2PairsSum20x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -284,10 +284,10 @@ func avx2PairsSum20x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish20x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
+// avx2PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx2PairsSum24x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -299,10 +299,10 @@ func avx2PairsSum24x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish24x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
+// avx2PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx2PairsSum32x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -314,10 +314,10 @@ func avx2PairsSum32x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish32x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
+// avx2PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx2PairsSum36x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -329,10 +329,10 @@ func avx2PairsSum36x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish36x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient36x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart.
+// avx2PairsGradient36x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx2PairsSum40x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -344,10 +344,10 @@ func avx2PairsSum40x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish40x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart.
+// avx2PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx2PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx2AddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -634,10 +634,10 @@ func avx2PairsSum2x64(sums *float64, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish2x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 2 numbers apart.
+// avx2PairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 2 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx2PairsSum4x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 4 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -649,10 +649,10 @@ func avx2PairsSum4x64(sums *float64, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart.
+// avx2PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx2PairsSum6x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -664,10 +664,10 @@ func avx2PairsSum6x64(sums *float64, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish6x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient6x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
+// avx2PairsGradient6x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx2PairsSum8x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -679,10 +679,10 @@ func avx2PairsSum8x64(sums *float64, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
+// avx2PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx2PairsSum10x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -694,10 +694,10 @@ func avx2PairsSum10x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish10x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
+// avx2PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx2PairsSum12x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -709,10 +709,10 @@ func avx2PairsSum12x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish12x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
+// avx2PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx2PairsSum16x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -724,10 +724,10 @@ func avx2PairsSum16x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish16x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
+// avx2PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx2PairsSum18x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -739,10 +739,10 @@ func avx2PairsSum18x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish18x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient18x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart.
+// avx2PairsGradient18x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx2PairsSum20x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -754,10 +754,10 @@ func avx2PairsSum20x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish20x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart.
+// avx2PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx2PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx2PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx2AddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //

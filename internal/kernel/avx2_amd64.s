@@ -2806,65 +2806,104 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient4x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient4x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS X0, X0, X0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(DI*4), X0
+	VMOVUPS (AX)(R8*4), X1
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(DI*4), X1
+	VMOVUPS (AX)(R8*4), X2
 	JMP     begun
 
 fresh:
-	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), X2
-	VBROADCASTSS (R9)(DX*4), X3
+	VBROADCASTSS (R10)(CX*4), X3
+	VBROADCASTSS (R10)(DX*4), X4
 	SHLL         $0x01, AX
-	VMOVUPS      (R8)(AX*8), X4
-	VFMADD231PS  X2, X4, X0
-	VFMADD231PS  X3, X4, X1
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPS      (R9)(AX*8), X5
+	VFMADD231PS  X3, X5, X1
+	VFMADD231PS  X4, X5, X2
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS  X2, X2, X2
-	MOVQ    (BX), AX
-	VADDPS  X0, X2, X0
-	VMOVUPS X0, (AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  X1, X2, X1
-	VMOVUPS X1, (AX)(DI*4)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPS       X3, X3, X3
+	MOVQ         (BX), AX
+	VADDPS       X1, X3, X1
+	VMOVUPS      X1, (AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       X2, X3, X2
+	VMOVUPS      X2, (AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), X4
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), X5
+	VFMADD231PS  X4, X1, X5
+	VADDPS       X3, X5, X5
+	VMOVUPS      X5, (AX)(R8*4)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X0, X0
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), X1
+	VFMADD231PS  X4, X2, X1
+	VADDPS       X3, X1, X1
+	VMOVUPS      X1, (AX)(R8*4)
+	VSUBPS       X1, X1, X1
+	VADDPS       X1, X0, X0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPS    $0x03, X0, X0, X0
+	VMOVMSKPS X0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -3000,65 +3039,104 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient8x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient8x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(DI*4), Y0
+	VMOVUPS (AX)(R8*4), Y1
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(DI*4), Y1
+	VMOVUPS (AX)(R8*4), Y2
 	JMP     begun
 
 fresh:
-	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y2
-	VBROADCASTSS (R9)(DX*4), Y3
+	VBROADCASTSS (R10)(CX*4), Y3
+	VBROADCASTSS (R10)(DX*4), Y4
 	SHLL         $0x02, AX
-	VMOVUPS      (R8)(AX*8), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPS      (R9)(AX*8), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VFMADD231PS  Y4, Y5, Y2
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS  Y2, Y2, Y2
-	MOVQ    (BX), AX
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, (AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Y1, Y2, Y1
-	VMOVUPS Y1, (AX)(DI*4)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPS       Y3, Y3, Y3
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y3, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y2, Y3, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Y4
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Y5
+	VFMADD231PS  Y4, Y1, Y5
+	VADDPS       Y3, Y5, Y5
+	VMOVUPS      Y5, (AX)(R8*4)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Y1
+	VFMADD231PS  Y4, Y2, Y1
+	VADDPS       Y3, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -3208,77 +3286,132 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient12x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient12x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(DI*4), Y0
-	VMOVUPS 32(AX)(DI*4), X1
+	VMOVUPS (AX)(R8*4), Y2
+	VMOVUPS 32(AX)(R8*4), X3
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(DI*4), Y2
-	VMOVUPS 32(AX)(DI*4), X3
+	VMOVUPS (AX)(R8*4), Y4
+	VMOVUPS 32(AX)(R8*4), X5
 	JMP     begun
 
 fresh:
-	VXORPS Y0, Y0, Y0
-	VXORPS X1, X1, X1
 	VXORPS Y2, Y2, Y2
 	VXORPS X3, X3, X3
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y4
-	VBROADCASTSS (R9)(DX*4), Y5
+	VBROADCASTSS (R10)(CX*4), Y6
+	VBROADCASTSS (R10)(DX*4), Y7
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y2
-	VMOVUPS      32(R8)(AX*8), X6
-	VFMADD231PS  X4, X6, X1
-	VFMADD231PS  X5, X6, X3
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPS      (R9)(AX*8), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y4
+	VMOVUPS      32(R9)(AX*8), X8
+	VFMADD231PS  X6, X8, X3
+	VFMADD231PS  X7, X8, X5
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS  Y4, Y4, Y4
-	VXORPS  X5, X5, X5
-	MOVQ    (BX), AX
-	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (AX)(DI*4)
-	VADDPS  X1, X5, X1
-	VMOVUPS X1, 32(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (AX)(DI*4)
-	VADDPS  X3, X5, X3
-	VMOVUPS X3, 32(AX)(DI*4)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPS       Y6, Y6, Y6
+	VXORPS       X7, X7, X7
+	MOVQ         (BX), AX
+	VADDPS       Y2, Y6, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VADDPS       X3, X7, X3
+	VMOVUPS      X3, 32(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y4, Y6, Y4
+	VMOVUPS      Y4, (AX)(R8*4)
+	VADDPS       X5, X7, X5
+	VMOVUPS      X5, 32(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Y7
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Y8
+	VFMADD231PS  Y7, Y2, Y8
+	VADDPS       Y6, Y8, Y8
+	VMOVUPS      Y8, (AX)(R8*4)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), X2
+	VFMADD231PS  X7, X3, X2
+	VADDPS       X6, X2, X2
+	VMOVUPS      X2, 32(AX)(R8*4)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X1, X1
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Y2
+	VFMADD231PS  Y7, Y4, Y2
+	VADDPS       Y6, Y2, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), X2
+	VFMADD231PS  X7, X5, X2
+	VADDPS       X6, X2, X2
+	VMOVUPS      X2, 32(AX)(R8*4)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X1, X1
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPS    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -3428,77 +3561,128 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient16x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient16x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(DI*4), Y0
-	VMOVUPS 32(AX)(DI*4), Y1
+	VMOVUPS (AX)(R8*4), Y1
+	VMOVUPS 32(AX)(R8*4), Y2
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(DI*4), Y2
-	VMOVUPS 32(AX)(DI*4), Y3
+	VMOVUPS (AX)(R8*4), Y3
+	VMOVUPS 32(AX)(R8*4), Y4
 	JMP     begun
 
 fresh:
-	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y4
-	VBROADCASTSS (R9)(DX*4), Y5
+	VBROADCASTSS (R10)(CX*4), Y5
+	VBROADCASTSS (R10)(DX*4), Y6
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y2
-	VMOVUPS      32(R8)(AX*8), Y6
-	VFMADD231PS  Y4, Y6, Y1
-	VFMADD231PS  Y5, Y6, Y3
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPS      (R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VFMADD231PS  Y6, Y7, Y3
+	VMOVUPS      32(R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y2
+	VFMADD231PS  Y6, Y7, Y4
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	MOVQ    (BX), AX
-	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (AX)(DI*4)
-	VADDPS  Y1, Y5, Y1
-	VMOVUPS Y1, 32(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (AX)(DI*4)
-	VADDPS  Y3, Y5, Y3
-	VMOVUPS Y3, 32(AX)(DI*4)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VADDPS       Y2, Y6, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y3, Y5, Y3
+	VMOVUPS      Y3, (AX)(R8*4)
+	VADDPS       Y4, Y6, Y4
+	VMOVUPS      Y4, 32(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Y6
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Y7
+	VFMADD231PS  Y6, Y1, Y7
+	VADDPS       Y5, Y7, Y7
+	VMOVUPS      Y7, (AX)(R8*4)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y1
+	VFMADD231PS  Y6, Y2, Y1
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      Y1, 32(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Y1
+	VFMADD231PS  Y6, Y3, Y1
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y1
+	VFMADD231PS  Y6, Y4, Y1
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      Y1, 32(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -3662,89 +3846,164 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient20x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient20x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(DI*4), Y0
-	VMOVUPS 32(AX)(DI*4), Y1
-	VMOVUPS 64(AX)(DI*4), X2
+	VMOVUPS (AX)(R8*4), Y2
+	VMOVUPS 32(AX)(R8*4), Y3
+	VMOVUPS 64(AX)(R8*4), X4
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(DI*4), Y3
-	VMOVUPS 32(AX)(DI*4), Y4
-	VMOVUPS 64(AX)(DI*4), X5
+	VMOVUPS (AX)(R8*4), Y5
+	VMOVUPS 32(AX)(R8*4), Y6
+	VMOVUPS 64(AX)(R8*4), X7
 	JMP     begun
 
 fresh:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS X2, X2, X2
+	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS X5, X5, X5
+	VXORPS X4, X4, X4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS X7, X7, X7
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y6
-	VBROADCASTSS (R9)(DX*4), Y7
+	VBROADCASTSS (R10)(CX*4), Y8
+	VBROADCASTSS (R10)(DX*4), Y9
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Y8
-	VFMADD231PS  Y6, Y8, Y0
-	VFMADD231PS  Y7, Y8, Y3
-	VMOVUPS      32(R8)(AX*8), Y8
-	VFMADD231PS  Y6, Y8, Y1
-	VFMADD231PS  Y7, Y8, Y4
-	VMOVUPS      64(R8)(AX*8), X8
-	VFMADD231PS  X6, X8, X2
-	VFMADD231PS  X7, X8, X5
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPS      (R9)(AX*8), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y5
+	VMOVUPS      32(R9)(AX*8), Y10
+	VFMADD231PS  Y8, Y10, Y3
+	VFMADD231PS  Y9, Y10, Y6
+	VMOVUPS      64(R9)(AX*8), X10
+	VFMADD231PS  X8, X10, X4
+	VFMADD231PS  X9, X10, X7
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  X8, X8, X8
-	MOVQ    (BX), AX
-	VADDPS  Y0, Y6, Y0
-	VMOVUPS Y0, (AX)(DI*4)
-	VADDPS  Y1, Y7, Y1
-	VMOVUPS Y1, 32(AX)(DI*4)
-	VADDPS  X2, X8, X2
-	VMOVUPS X2, 64(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Y3, Y6, Y3
-	VMOVUPS Y3, (AX)(DI*4)
-	VADDPS  Y4, Y7, Y4
-	VMOVUPS Y4, 32(AX)(DI*4)
-	VADDPS  X5, X8, X5
-	VMOVUPS X5, 64(AX)(DI*4)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       X10, X10, X10
+	MOVQ         (BX), AX
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VADDPS       Y3, Y9, Y3
+	VMOVUPS      Y3, 32(AX)(R8*4)
+	VADDPS       X4, X10, X4
+	VMOVUPS      X4, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y5, Y8, Y5
+	VMOVUPS      Y5, (AX)(R8*4)
+	VADDPS       Y6, Y9, Y6
+	VMOVUPS      Y6, 32(AX)(R8*4)
+	VADDPS       X7, X10, X7
+	VMOVUPS      X7, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Y9
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Y10
+	VFMADD231PS  Y9, Y2, Y10
+	VADDPS       Y8, Y10, Y10
+	VMOVUPS      Y10, (AX)(R8*4)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y2
+	VFMADD231PS  Y9, Y3, Y2
+	VADDPS       Y8, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), X2
+	VFMADD231PS  X9, X4, X2
+	VADDPS       X8, X2, X2
+	VMOVUPS      X2, 64(AX)(R8*4)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X1, X1
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Y2
+	VFMADD231PS  Y9, Y5, Y2
+	VADDPS       Y8, Y2, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y2
+	VFMADD231PS  Y9, Y6, Y2
+	VADDPS       Y8, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), X2
+	VFMADD231PS  X9, X7, X2
+	VADDPS       X8, X2, X2
+	VMOVUPS      X2, 64(AX)(R8*4)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X1, X1
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPS    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -3908,89 +4167,160 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient24x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient24x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(DI*4), Y0
-	VMOVUPS 32(AX)(DI*4), Y1
-	VMOVUPS 64(AX)(DI*4), Y2
+	VMOVUPS (AX)(R8*4), Y1
+	VMOVUPS 32(AX)(R8*4), Y2
+	VMOVUPS 64(AX)(R8*4), Y3
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(DI*4), Y3
-	VMOVUPS 32(AX)(DI*4), Y4
-	VMOVUPS 64(AX)(DI*4), Y5
+	VMOVUPS (AX)(R8*4), Y4
+	VMOVUPS 32(AX)(R8*4), Y5
+	VMOVUPS 64(AX)(R8*4), Y6
 	JMP     begun
 
 fresh:
-	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y6
-	VBROADCASTSS (R9)(DX*4), Y7
+	VBROADCASTSS (R10)(CX*4), Y7
+	VBROADCASTSS (R10)(DX*4), Y8
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Y8
-	VFMADD231PS  Y6, Y8, Y0
-	VFMADD231PS  Y7, Y8, Y3
-	VMOVUPS      32(R8)(AX*8), Y8
-	VFMADD231PS  Y6, Y8, Y1
-	VFMADD231PS  Y7, Y8, Y4
-	VMOVUPS      64(R8)(AX*8), Y8
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y5
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPS      (R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y1
+	VFMADD231PS  Y8, Y9, Y4
+	VMOVUPS      32(R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y2
+	VFMADD231PS  Y8, Y9, Y5
+	VMOVUPS      64(R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y3
+	VFMADD231PS  Y8, Y9, Y6
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	MOVQ    (BX), AX
-	VADDPS  Y0, Y6, Y0
-	VMOVUPS Y0, (AX)(DI*4)
-	VADDPS  Y1, Y7, Y1
-	VMOVUPS Y1, 32(AX)(DI*4)
-	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, 64(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Y3, Y6, Y3
-	VMOVUPS Y3, (AX)(DI*4)
-	VADDPS  Y4, Y7, Y4
-	VMOVUPS Y4, 32(AX)(DI*4)
-	VADDPS  Y5, Y8, Y5
-	VMOVUPS Y5, 64(AX)(DI*4)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y7, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VADDPS       Y3, Y9, Y3
+	VMOVUPS      Y3, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y4, Y7, Y4
+	VMOVUPS      Y4, (AX)(R8*4)
+	VADDPS       Y5, Y8, Y5
+	VMOVUPS      Y5, 32(AX)(R8*4)
+	VADDPS       Y6, Y9, Y6
+	VMOVUPS      Y6, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Y8
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Y9
+	VFMADD231PS  Y8, Y1, Y9
+	VADDPS       Y7, Y9, Y9
+	VMOVUPS      Y9, (AX)(R8*4)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y1
+	VFMADD231PS  Y8, Y2, Y1
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, 32(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), Y1
+	VFMADD231PS  Y8, Y3, Y1
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, 64(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Y1
+	VFMADD231PS  Y8, Y4, Y1
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y1
+	VFMADD231PS  Y8, Y5, Y1
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, 32(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), Y1
+	VFMADD231PS  Y8, Y6, Y1
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, 64(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -4168,36 +4498,58 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient32x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient32x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(DI*4), Y0
-	VMOVUPS 32(AX)(DI*4), Y1
-	VMOVUPS 64(AX)(DI*4), Y2
-	VMOVUPS 96(AX)(DI*4), Y3
+	VMOVUPS (AX)(R8*4), Y1
+	VMOVUPS 32(AX)(R8*4), Y2
+	VMOVUPS 64(AX)(R8*4), Y3
+	VMOVUPS 96(AX)(R8*4), Y4
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(DI*4), Y4
-	VMOVUPS 32(AX)(DI*4), Y5
-	VMOVUPS 64(AX)(DI*4), Y6
-	VMOVUPS 96(AX)(DI*4), Y7
+	VMOVUPS (AX)(R8*4), Y5
+	VMOVUPS 32(AX)(R8*4), Y6
+	VMOVUPS 64(AX)(R8*4), Y7
+	VMOVUPS 96(AX)(R8*4), Y8
 	JMP     begun
 
 fresh:
-	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
@@ -4205,64 +4557,125 @@ fresh:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y8
-	VBROADCASTSS (R9)(DX*4), Y9
+	VBROADCASTSS (R10)(CX*4), Y9
+	VBROADCASTSS (R10)(DX*4), Y10
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y4
-	VMOVUPS      32(R8)(AX*8), Y10
-	VFMADD231PS  Y8, Y10, Y1
-	VFMADD231PS  Y9, Y10, Y5
-	VMOVUPS      64(R8)(AX*8), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y6
-	VMOVUPS      96(R8)(AX*8), Y10
-	VFMADD231PS  Y8, Y10, Y3
-	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPS      (R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y5
+	VMOVUPS      32(R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y2
+	VFMADD231PS  Y10, Y11, Y6
+	VMOVUPS      64(R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y7
+	VMOVUPS      96(R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y4
+	VFMADD231PS  Y10, Y11, Y8
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	MOVQ    (BX), AX
-	VADDPS  Y0, Y8, Y0
-	VMOVUPS Y0, (AX)(DI*4)
-	VADDPS  Y1, Y9, Y1
-	VMOVUPS Y1, 32(AX)(DI*4)
-	VADDPS  Y2, Y10, Y2
-	VMOVUPS Y2, 64(AX)(DI*4)
-	VADDPS  Y3, Y11, Y3
-	VMOVUPS Y3, 96(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Y4, Y8, Y4
-	VMOVUPS Y4, (AX)(DI*4)
-	VADDPS  Y5, Y9, Y5
-	VMOVUPS Y5, 32(AX)(DI*4)
-	VADDPS  Y6, Y10, Y6
-	VMOVUPS Y6, 64(AX)(DI*4)
-	VADDPS  Y7, Y11, Y7
-	VMOVUPS Y7, 96(AX)(DI*4)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VADDPS       Y2, Y10, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VADDPS       Y3, Y11, Y3
+	VMOVUPS      Y3, 64(AX)(R8*4)
+	VADDPS       Y4, Y12, Y4
+	VMOVUPS      Y4, 96(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (AX)(R8*4)
+	VADDPS       Y6, Y10, Y6
+	VMOVUPS      Y6, 32(AX)(R8*4)
+	VADDPS       Y7, Y11, Y7
+	VMOVUPS      Y7, 64(AX)(R8*4)
+	VADDPS       Y8, Y12, Y8
+	VMOVUPS      Y8, 96(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Y10
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Y11
+	VFMADD231PS  Y10, Y1, Y11
+	VADDPS       Y9, Y11, Y11
+	VMOVUPS      Y11, (AX)(R8*4)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y1
+	VFMADD231PS  Y10, Y2, Y1
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, 32(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), Y1
+	VFMADD231PS  Y10, Y3, Y1
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, 64(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      96(AX)(R8*4), Y1
+	VFMADD231PS  Y10, Y4, Y1
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, 96(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Y1
+	VFMADD231PS  Y10, Y5, Y1
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y1
+	VFMADD231PS  Y10, Y6, Y1
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, 32(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), Y1
+	VFMADD231PS  Y10, Y7, Y1
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, 64(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      96(AX)(R8*4), Y1
+	VFMADD231PS  Y10, Y8, Y1
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, 96(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -4455,114 +4868,221 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient36x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient36x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(DI*4), Y0
-	VMOVUPS 32(AX)(DI*4), Y1
-	VMOVUPS 64(AX)(DI*4), Y2
-	VMOVUPS 96(AX)(DI*4), Y3
-	VMOVUPS 128(AX)(DI*4), X4
+	VMOVUPS (AX)(R8*4), Y2
+	VMOVUPS 32(AX)(R8*4), Y3
+	VMOVUPS 64(AX)(R8*4), Y4
+	VMOVUPS 96(AX)(R8*4), Y5
+	VMOVUPS 128(AX)(R8*4), X6
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(DI*4), Y5
-	VMOVUPS 32(AX)(DI*4), Y6
-	VMOVUPS 64(AX)(DI*4), Y7
-	VMOVUPS 96(AX)(DI*4), Y8
-	VMOVUPS 128(AX)(DI*4), X9
+	VMOVUPS (AX)(R8*4), Y7
+	VMOVUPS 32(AX)(R8*4), Y8
+	VMOVUPS 64(AX)(R8*4), Y9
+	VMOVUPS 96(AX)(R8*4), Y10
+	VMOVUPS 128(AX)(R8*4), X11
 	JMP     begun
 
 fresh:
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	VXORPS X4, X4, X4
+	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
+	VXORPS X6, X6, X6
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
-	VXORPS X9, X9, X9
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS X11, X11, X11
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y10
-	VBROADCASTSS (R9)(DX*4), Y11
+	VBROADCASTSS (R10)(CX*4), Y12
+	VBROADCASTSS (R10)(DX*4), Y13
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y0
-	VFMADD231PS  Y11, Y12, Y5
-	VMOVUPS      32(R8)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y1
-	VFMADD231PS  Y11, Y12, Y6
-	VMOVUPS      64(R8)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y2
-	VFMADD231PS  Y11, Y12, Y7
-	VMOVUPS      96(R8)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y3
-	VFMADD231PS  Y11, Y12, Y8
-	VMOVUPS      128(R8)(AX*8), X12
-	VFMADD231PS  X10, X12, X4
-	VFMADD231PS  X11, X12, X9
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPS      (R9)(AX*8), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y7
+	VMOVUPS      32(R9)(AX*8), Y14
+	VFMADD231PS  Y12, Y14, Y3
+	VFMADD231PS  Y13, Y14, Y8
+	VMOVUPS      64(R9)(AX*8), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y9
+	VMOVUPS      96(R9)(AX*8), Y14
+	VFMADD231PS  Y12, Y14, Y5
+	VFMADD231PS  Y13, Y14, Y10
+	VMOVUPS      128(R9)(AX*8), X14
+	VFMADD231PS  X12, X14, X6
+	VFMADD231PS  X13, X14, X11
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	VXORPS  Y12, Y12, Y12
-	VXORPS  Y13, Y13, Y13
-	VXORPS  X14, X14, X14
-	MOVQ    (BX), AX
-	VADDPS  Y0, Y10, Y0
-	VMOVUPS Y0, (AX)(DI*4)
-	VADDPS  Y1, Y11, Y1
-	VMOVUPS Y1, 32(AX)(DI*4)
-	VADDPS  Y2, Y12, Y2
-	VMOVUPS Y2, 64(AX)(DI*4)
-	VADDPS  Y3, Y13, Y3
-	VMOVUPS Y3, 96(AX)(DI*4)
-	VADDPS  X4, X14, X4
-	VMOVUPS X4, 128(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Y5, Y10, Y5
-	VMOVUPS Y5, (AX)(DI*4)
-	VADDPS  Y6, Y11, Y6
-	VMOVUPS Y6, 32(AX)(DI*4)
-	VADDPS  Y7, Y12, Y7
-	VMOVUPS Y7, 64(AX)(DI*4)
-	VADDPS  Y8, Y13, Y8
-	VMOVUPS Y8, 96(AX)(DI*4)
-	VADDPS  X9, X14, X9
-	VMOVUPS X9, 128(AX)(DI*4)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPS       Y12, Y12, Y12
+	VXORPS       Y13, Y13, Y13
+	VXORPS       Y14, Y14, Y14
+	VXORPS       Y15, Y15, Y15
+	VXORPS       X16, X16, X16
+	MOVQ         (BX), AX
+	VADDPS       Y2, Y12, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VADDPS       Y3, Y13, Y3
+	VMOVUPS      Y3, 32(AX)(R8*4)
+	VADDPS       Y4, Y14, Y4
+	VMOVUPS      Y4, 64(AX)(R8*4)
+	VADDPS       Y5, Y15, Y5
+	VMOVUPS      Y5, 96(AX)(R8*4)
+	VADDPS       X6, X16, X6
+	VMOVUPS      X6, 128(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y7, Y12, Y7
+	VMOVUPS      Y7, (AX)(R8*4)
+	VADDPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 32(AX)(R8*4)
+	VADDPS       Y9, Y14, Y9
+	VMOVUPS      Y9, 64(AX)(R8*4)
+	VADDPS       Y10, Y15, Y10
+	VMOVUPS      Y10, 96(AX)(R8*4)
+	VADDPS       X11, X16, X11
+	VMOVUPS      X11, 128(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Y13
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Y14
+	VFMADD231PS  Y13, Y2, Y14
+	VADDPS       Y12, Y14, Y14
+	VMOVUPS      Y14, (AX)(R8*4)
+	VSUBPS       Y14, Y14, Y14
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y2
+	VFMADD231PS  Y13, Y3, Y2
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), Y2
+	VFMADD231PS  Y13, Y4, Y2
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 64(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      96(AX)(R8*4), Y2
+	VFMADD231PS  Y13, Y5, Y2
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 96(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      128(AX)(R8*4), X2
+	VFMADD231PS  X13, X6, X2
+	VADDPS       X12, X2, X2
+	VMOVUPS      X2, 128(AX)(R8*4)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X1, X1
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Y2
+	VFMADD231PS  Y13, Y7, Y2
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y2
+	VFMADD231PS  Y13, Y8, Y2
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), Y2
+	VFMADD231PS  Y13, Y9, Y2
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 64(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      96(AX)(R8*4), Y2
+	VFMADD231PS  Y13, Y10, Y2
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 96(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMOVUPS      128(AX)(R8*4), X2
+	VFMADD231PS  X13, X11, X2
+	VADDPS       X12, X2, X2
+	VMOVUPS      X2, 128(AX)(R8*4)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X1, X1
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPS    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -4755,38 +5275,68 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx2PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient40x32(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient40x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(DI*4), Y0
-	VMOVUPS 32(AX)(DI*4), Y1
-	VMOVUPS 64(AX)(DI*4), Y2
-	VMOVUPS 96(AX)(DI*4), Y3
-	VMOVUPS 128(AX)(DI*4), Y4
+	VMOVUPS (AX)(R8*4), Y1
+	VMOVUPS 32(AX)(R8*4), Y2
+	VMOVUPS 64(AX)(R8*4), Y3
+	VMOVUPS 96(AX)(R8*4), Y4
+	VMOVUPS 128(AX)(R8*4), Y5
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(DI*4), Y5
-	VMOVUPS 32(AX)(DI*4), Y6
-	VMOVUPS 64(AX)(DI*4), Y7
-	VMOVUPS 96(AX)(DI*4), Y8
-	VMOVUPS 128(AX)(DI*4), Y9
+	VMOVUPS (AX)(R8*4), Y6
+	VMOVUPS 32(AX)(R8*4), Y7
+	VMOVUPS 64(AX)(R8*4), Y8
+	VMOVUPS 96(AX)(R8*4), Y9
+	VMOVUPS 128(AX)(R8*4), Y10
 	JMP     begun
 
 fresh:
-	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
@@ -4796,73 +5346,146 @@ fresh:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y10
-	VBROADCASTSS (R9)(DX*4), Y11
+	VBROADCASTSS (R10)(CX*4), Y11
+	VBROADCASTSS (R10)(DX*4), Y12
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y0
-	VFMADD231PS  Y11, Y12, Y5
-	VMOVUPS      32(R8)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y1
-	VFMADD231PS  Y11, Y12, Y6
-	VMOVUPS      64(R8)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y2
-	VFMADD231PS  Y11, Y12, Y7
-	VMOVUPS      96(R8)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y3
-	VFMADD231PS  Y11, Y12, Y8
-	VMOVUPS      128(R8)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y4
-	VFMADD231PS  Y11, Y12, Y9
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPS      (R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y1
+	VFMADD231PS  Y12, Y13, Y6
+	VMOVUPS      32(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y2
+	VFMADD231PS  Y12, Y13, Y7
+	VMOVUPS      64(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y3
+	VFMADD231PS  Y12, Y13, Y8
+	VMOVUPS      96(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y4
+	VFMADD231PS  Y12, Y13, Y9
+	VMOVUPS      128(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y10
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	VXORPS  Y12, Y12, Y12
-	VXORPS  Y13, Y13, Y13
-	VXORPS  Y14, Y14, Y14
-	MOVQ    (BX), AX
-	VADDPS  Y0, Y10, Y0
-	VMOVUPS Y0, (AX)(DI*4)
-	VADDPS  Y1, Y11, Y1
-	VMOVUPS Y1, 32(AX)(DI*4)
-	VADDPS  Y2, Y12, Y2
-	VMOVUPS Y2, 64(AX)(DI*4)
-	VADDPS  Y3, Y13, Y3
-	VMOVUPS Y3, 96(AX)(DI*4)
-	VADDPS  Y4, Y14, Y4
-	VMOVUPS Y4, 128(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Y5, Y10, Y5
-	VMOVUPS Y5, (AX)(DI*4)
-	VADDPS  Y6, Y11, Y6
-	VMOVUPS Y6, 32(AX)(DI*4)
-	VADDPS  Y7, Y12, Y7
-	VMOVUPS Y7, 64(AX)(DI*4)
-	VADDPS  Y8, Y13, Y8
-	VMOVUPS Y8, 96(AX)(DI*4)
-	VADDPS  Y9, Y14, Y9
-	VMOVUPS Y9, 128(AX)(DI*4)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPS       Y11, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+	VXORPS       Y13, Y13, Y13
+	VXORPS       Y14, Y14, Y14
+	VXORPS       Y15, Y15, Y15
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y11, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VADDPS       Y2, Y12, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VADDPS       Y3, Y13, Y3
+	VMOVUPS      Y3, 64(AX)(R8*4)
+	VADDPS       Y4, Y14, Y4
+	VMOVUPS      Y4, 96(AX)(R8*4)
+	VADDPS       Y5, Y15, Y5
+	VMOVUPS      Y5, 128(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y6, Y11, Y6
+	VMOVUPS      Y6, (AX)(R8*4)
+	VADDPS       Y7, Y12, Y7
+	VMOVUPS      Y7, 32(AX)(R8*4)
+	VADDPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 64(AX)(R8*4)
+	VADDPS       Y9, Y14, Y9
+	VMOVUPS      Y9, 96(AX)(R8*4)
+	VADDPS       Y10, Y15, Y10
+	VMOVUPS      Y10, 128(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Y12
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Y13
+	VFMADD231PS  Y12, Y1, Y13
+	VADDPS       Y11, Y13, Y13
+	VMOVUPS      Y13, (AX)(R8*4)
+	VSUBPS       Y13, Y13, Y13
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y1
+	VFMADD231PS  Y12, Y2, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, 32(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), Y1
+	VFMADD231PS  Y12, Y3, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, 64(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      96(AX)(R8*4), Y1
+	VFMADD231PS  Y12, Y4, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, 96(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      128(AX)(R8*4), Y1
+	VFMADD231PS  Y12, Y5, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, 128(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Y1
+	VFMADD231PS  Y12, Y6, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      32(AX)(R8*4), Y1
+	VFMADD231PS  Y12, Y7, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, 32(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      64(AX)(R8*4), Y1
+	VFMADD231PS  Y12, Y8, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, 64(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      96(AX)(R8*4), Y1
+	VFMADD231PS  Y12, Y9, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, 96(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      128(AX)(R8*4), Y1
+	VFMADD231PS  Y12, Y10, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, 128(AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -4996,8 +5619,10 @@ nonetofetch:
 	JMP         each
 
 eachtail:
+	XORQ      AX, AX
 	VCMPPS    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, AX
+	VMOVMSKPS Y2, CX
+	ORQ       CX, AX
 	MOVQ      AX, bad+32(FP)
 	VZEROUPPER
 	RET
@@ -8295,65 +8920,104 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient2x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient2x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD X0, X0, X0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(DI*8), X0
+	VMOVUPD (AX)(R8*8), X1
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(DI*8), X1
+	VMOVUPD (AX)(R8*8), X2
 	JMP     begun
 
 fresh:
-	VXORPD X0, X0, X0
 	VXORPD X1, X1, X1
+	VXORPD X2, X2, X2
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL        (R10)(R11*4), AX
+	MOVL        (R11)(DI*4), AX
 	MOVBLZX     AL, CX
 	MOVBLZX     AH, DX
 	SHRL        $0x10, AX
-	VMOVDDUP    (R9)(CX*8), X2
-	VMOVDDUP    (R9)(DX*8), X3
+	VMOVDDUP    (R10)(CX*8), X3
+	VMOVDDUP    (R10)(DX*8), X4
 	SHLL        $0x01, AX
-	VMOVUPD     (R8)(AX*8), X4
-	VFMADD231PD X2, X4, X0
-	VFMADD231PD X3, X4, X1
-	INCQ        R11
-	CMPQ        R11, R12
+	VMOVUPD     (R9)(AX*8), X5
+	VFMADD231PD X3, X5, X1
+	VFMADD231PD X4, X5, X2
+	INCQ        DI
+	CMPQ        DI, R12
 	JNE         loop0
 
 done0:
-	VXORPD  X2, X2, X2
-	MOVQ    (BX), AX
-	VADDPD  X0, X2, X0
-	VMOVUPD X0, (AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  X1, X2, X1
-	VMOVUPD X1, (AX)(DI*8)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPD      X3, X3, X3
+	MOVQ        (BX), AX
+	VADDPD      X1, X3, X1
+	VMOVUPD     X1, (AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      X2, X3, X2
+	VMOVUPD     X2, (AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	VMOVDDUP    factor+64(FP), X4
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), X5
+	VFMADD231PD X4, X1, X5
+	VADDPD      X3, X5, X5
+	VMOVUPD     X5, (AX)(R8*8)
+	VSUBPD      X5, X5, X5
+	VADDPD      X5, X0, X0
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), X1
+	VFMADD231PD X4, X2, X1
+	VADDPD      X3, X1, X1
+	VMOVUPD     X1, (AX)(R8*8)
+	VSUBPD      X1, X1, X1
+	VADDPD      X1, X0, X0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPD    $0x03, X0, X0, X0
+	VMOVMSKPS X0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -8489,65 +9153,104 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient4x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient4x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(DI*8), Y0
+	VMOVUPD (AX)(R8*8), Y1
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(DI*8), Y1
+	VMOVUPD (AX)(R8*8), Y2
 	JMP     begun
 
 fresh:
-	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y2
-	VBROADCASTSD (R9)(DX*8), Y3
+	VBROADCASTSD (R10)(CX*8), Y3
+	VBROADCASTSD (R10)(DX*8), Y4
 	SHLL         $0x02, AX
-	VMOVUPD      (R8)(AX*8), Y4
-	VFMADD231PD  Y2, Y4, Y0
-	VFMADD231PD  Y3, Y4, Y1
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPD      (R9)(AX*8), Y5
+	VFMADD231PD  Y3, Y5, Y1
+	VFMADD231PD  Y4, Y5, Y2
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD  Y2, Y2, Y2
-	MOVQ    (BX), AX
-	VADDPD  Y0, Y2, Y0
-	VMOVUPD Y0, (AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Y1, Y2, Y1
-	VMOVUPD Y1, (AX)(DI*8)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPD       Y3, Y3, Y3
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y3, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y2, Y3, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Y4
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Y5
+	VFMADD231PD  Y4, Y1, Y5
+	VADDPD       Y3, Y5, Y5
+	VMOVUPD      Y5, (AX)(R8*8)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Y1
+	VFMADD231PD  Y4, Y2, Y1
+	VADDPD       Y3, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -8697,77 +9400,132 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient6x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient6x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(DI*8), Y0
-	VMOVUPD 32(AX)(DI*8), X1
+	VMOVUPD (AX)(R8*8), Y2
+	VMOVUPD 32(AX)(R8*8), X3
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(DI*8), Y2
-	VMOVUPD 32(AX)(DI*8), X3
+	VMOVUPD (AX)(R8*8), Y4
+	VMOVUPD 32(AX)(R8*8), X5
 	JMP     begun
 
 fresh:
-	VXORPD Y0, Y0, Y0
-	VXORPD X1, X1, X1
 	VXORPD Y2, Y2, Y2
 	VXORPD X3, X3, X3
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y4
-	VBROADCASTSD (R9)(DX*8), Y5
+	VBROADCASTSD (R10)(CX*8), Y6
+	VBROADCASTSD (R10)(DX*8), Y7
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Y6
-	VFMADD231PD  Y4, Y6, Y0
-	VFMADD231PD  Y5, Y6, Y2
-	VMOVUPD      32(R8)(AX*8), X6
-	VFMADD231PD  X4, X6, X1
-	VFMADD231PD  X5, X6, X3
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPD      (R9)(AX*8), Y8
+	VFMADD231PD  Y6, Y8, Y2
+	VFMADD231PD  Y7, Y8, Y4
+	VMOVUPD      32(R9)(AX*8), X8
+	VFMADD231PD  X6, X8, X3
+	VFMADD231PD  X7, X8, X5
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD  Y4, Y4, Y4
-	VXORPD  X5, X5, X5
-	MOVQ    (BX), AX
-	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (AX)(DI*8)
-	VADDPD  X1, X5, X1
-	VMOVUPD X1, 32(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (AX)(DI*8)
-	VADDPD  X3, X5, X3
-	VMOVUPD X3, 32(AX)(DI*8)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPD       Y6, Y6, Y6
+	VXORPD       X7, X7, X7
+	MOVQ         (BX), AX
+	VADDPD       Y2, Y6, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VADDPD       X3, X7, X3
+	VMOVUPD      X3, 32(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y4, Y6, Y4
+	VMOVUPD      Y4, (AX)(R8*8)
+	VADDPD       X5, X7, X5
+	VMOVUPD      X5, 32(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Y7
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Y8
+	VFMADD231PD  Y7, Y2, Y8
+	VADDPD       Y6, Y8, Y8
+	VMOVUPD      Y8, (AX)(R8*8)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), X2
+	VFMADD231PD  X7, X3, X2
+	VADDPD       X6, X2, X2
+	VMOVUPD      X2, 32(AX)(R8*8)
+	VSUBPD       X2, X2, X2
+	VADDPD       X2, X1, X1
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Y2
+	VFMADD231PD  Y7, Y4, Y2
+	VADDPD       Y6, Y2, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), X2
+	VFMADD231PD  X7, X5, X2
+	VADDPD       X6, X2, X2
+	VMOVUPD      X2, 32(AX)(R8*8)
+	VSUBPD       X2, X2, X2
+	VADDPD       X2, X1, X1
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPD    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -8917,77 +9675,128 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient8x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient8x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(DI*8), Y0
-	VMOVUPD 32(AX)(DI*8), Y1
+	VMOVUPD (AX)(R8*8), Y1
+	VMOVUPD 32(AX)(R8*8), Y2
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(DI*8), Y2
-	VMOVUPD 32(AX)(DI*8), Y3
+	VMOVUPD (AX)(R8*8), Y3
+	VMOVUPD 32(AX)(R8*8), Y4
 	JMP     begun
 
 fresh:
-	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y4
-	VBROADCASTSD (R9)(DX*8), Y5
+	VBROADCASTSD (R10)(CX*8), Y5
+	VBROADCASTSD (R10)(DX*8), Y6
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Y6
-	VFMADD231PD  Y4, Y6, Y0
-	VFMADD231PD  Y5, Y6, Y2
-	VMOVUPD      32(R8)(AX*8), Y6
-	VFMADD231PD  Y4, Y6, Y1
-	VFMADD231PD  Y5, Y6, Y3
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPD      (R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y1
+	VFMADD231PD  Y6, Y7, Y3
+	VMOVUPD      32(R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y2
+	VFMADD231PD  Y6, Y7, Y4
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD  Y4, Y4, Y4
-	VXORPD  Y5, Y5, Y5
-	MOVQ    (BX), AX
-	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (AX)(DI*8)
-	VADDPD  Y1, Y5, Y1
-	VMOVUPD Y1, 32(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (AX)(DI*8)
-	VADDPD  Y3, Y5, Y3
-	VMOVUPD Y3, 32(AX)(DI*8)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPD       Y5, Y5, Y5
+	VXORPD       Y6, Y6, Y6
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y5, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VADDPD       Y2, Y6, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y3, Y5, Y3
+	VMOVUPD      Y3, (AX)(R8*8)
+	VADDPD       Y4, Y6, Y4
+	VMOVUPD      Y4, 32(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Y6
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Y7
+	VFMADD231PD  Y6, Y1, Y7
+	VADDPD       Y5, Y7, Y7
+	VMOVUPD      Y7, (AX)(R8*8)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y1
+	VFMADD231PD  Y6, Y2, Y1
+	VADDPD       Y5, Y1, Y1
+	VMOVUPD      Y1, 32(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Y1
+	VFMADD231PD  Y6, Y3, Y1
+	VADDPD       Y5, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y1
+	VFMADD231PD  Y6, Y4, Y1
+	VADDPD       Y5, Y1, Y1
+	VMOVUPD      Y1, 32(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -9151,89 +9960,164 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient10x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient10x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(DI*8), Y0
-	VMOVUPD 32(AX)(DI*8), Y1
-	VMOVUPD 64(AX)(DI*8), X2
+	VMOVUPD (AX)(R8*8), Y2
+	VMOVUPD 32(AX)(R8*8), Y3
+	VMOVUPD 64(AX)(R8*8), X4
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(DI*8), Y3
-	VMOVUPD 32(AX)(DI*8), Y4
-	VMOVUPD 64(AX)(DI*8), X5
+	VMOVUPD (AX)(R8*8), Y5
+	VMOVUPD 32(AX)(R8*8), Y6
+	VMOVUPD 64(AX)(R8*8), X7
 	JMP     begun
 
 fresh:
-	VXORPD Y0, Y0, Y0
-	VXORPD Y1, Y1, Y1
-	VXORPD X2, X2, X2
+	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	VXORPD Y4, Y4, Y4
-	VXORPD X5, X5, X5
+	VXORPD X4, X4, X4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD X7, X7, X7
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y6
-	VBROADCASTSD (R9)(DX*8), Y7
+	VBROADCASTSD (R10)(CX*8), Y8
+	VBROADCASTSD (R10)(DX*8), Y9
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Y8
-	VFMADD231PD  Y6, Y8, Y0
-	VFMADD231PD  Y7, Y8, Y3
-	VMOVUPD      32(R8)(AX*8), Y8
-	VFMADD231PD  Y6, Y8, Y1
-	VFMADD231PD  Y7, Y8, Y4
-	VMOVUPD      64(R8)(AX*8), X8
-	VFMADD231PD  X6, X8, X2
-	VFMADD231PD  X7, X8, X5
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPD      (R9)(AX*8), Y10
+	VFMADD231PD  Y8, Y10, Y2
+	VFMADD231PD  Y9, Y10, Y5
+	VMOVUPD      32(R9)(AX*8), Y10
+	VFMADD231PD  Y8, Y10, Y3
+	VFMADD231PD  Y9, Y10, Y6
+	VMOVUPD      64(R9)(AX*8), X10
+	VFMADD231PD  X8, X10, X4
+	VFMADD231PD  X9, X10, X7
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD  Y6, Y6, Y6
-	VXORPD  Y7, Y7, Y7
-	VXORPD  X8, X8, X8
-	MOVQ    (BX), AX
-	VADDPD  Y0, Y6, Y0
-	VMOVUPD Y0, (AX)(DI*8)
-	VADDPD  Y1, Y7, Y1
-	VMOVUPD Y1, 32(AX)(DI*8)
-	VADDPD  X2, X8, X2
-	VMOVUPD X2, 64(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Y3, Y6, Y3
-	VMOVUPD Y3, (AX)(DI*8)
-	VADDPD  Y4, Y7, Y4
-	VMOVUPD Y4, 32(AX)(DI*8)
-	VADDPD  X5, X8, X5
-	VMOVUPD X5, 64(AX)(DI*8)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPD       Y8, Y8, Y8
+	VXORPD       Y9, Y9, Y9
+	VXORPD       X10, X10, X10
+	MOVQ         (BX), AX
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VADDPD       Y3, Y9, Y3
+	VMOVUPD      Y3, 32(AX)(R8*8)
+	VADDPD       X4, X10, X4
+	VMOVUPD      X4, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y5, Y8, Y5
+	VMOVUPD      Y5, (AX)(R8*8)
+	VADDPD       Y6, Y9, Y6
+	VMOVUPD      Y6, 32(AX)(R8*8)
+	VADDPD       X7, X10, X7
+	VMOVUPD      X7, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Y9
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Y10
+	VFMADD231PD  Y9, Y2, Y10
+	VADDPD       Y8, Y10, Y10
+	VMOVUPD      Y10, (AX)(R8*8)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y2
+	VFMADD231PD  Y9, Y3, Y2
+	VADDPD       Y8, Y2, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), X2
+	VFMADD231PD  X9, X4, X2
+	VADDPD       X8, X2, X2
+	VMOVUPD      X2, 64(AX)(R8*8)
+	VSUBPD       X2, X2, X2
+	VADDPD       X2, X1, X1
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Y2
+	VFMADD231PD  Y9, Y5, Y2
+	VADDPD       Y8, Y2, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y2
+	VFMADD231PD  Y9, Y6, Y2
+	VADDPD       Y8, Y2, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), X2
+	VFMADD231PD  X9, X7, X2
+	VADDPD       X8, X2, X2
+	VMOVUPD      X2, 64(AX)(R8*8)
+	VSUBPD       X2, X2, X2
+	VADDPD       X2, X1, X1
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPD    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -9397,89 +10281,160 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient12x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient12x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(DI*8), Y0
-	VMOVUPD 32(AX)(DI*8), Y1
-	VMOVUPD 64(AX)(DI*8), Y2
+	VMOVUPD (AX)(R8*8), Y1
+	VMOVUPD 32(AX)(R8*8), Y2
+	VMOVUPD 64(AX)(R8*8), Y3
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(DI*8), Y3
-	VMOVUPD 32(AX)(DI*8), Y4
-	VMOVUPD 64(AX)(DI*8), Y5
+	VMOVUPD (AX)(R8*8), Y4
+	VMOVUPD 32(AX)(R8*8), Y5
+	VMOVUPD 64(AX)(R8*8), Y6
 	JMP     begun
 
 fresh:
-	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y6
-	VBROADCASTSD (R9)(DX*8), Y7
+	VBROADCASTSD (R10)(CX*8), Y7
+	VBROADCASTSD (R10)(DX*8), Y8
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Y8
-	VFMADD231PD  Y6, Y8, Y0
-	VFMADD231PD  Y7, Y8, Y3
-	VMOVUPD      32(R8)(AX*8), Y8
-	VFMADD231PD  Y6, Y8, Y1
-	VFMADD231PD  Y7, Y8, Y4
-	VMOVUPD      64(R8)(AX*8), Y8
-	VFMADD231PD  Y6, Y8, Y2
-	VFMADD231PD  Y7, Y8, Y5
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPD      (R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y1
+	VFMADD231PD  Y8, Y9, Y4
+	VMOVUPD      32(R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y2
+	VFMADD231PD  Y8, Y9, Y5
+	VMOVUPD      64(R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y3
+	VFMADD231PD  Y8, Y9, Y6
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD  Y6, Y6, Y6
-	VXORPD  Y7, Y7, Y7
-	VXORPD  Y8, Y8, Y8
-	MOVQ    (BX), AX
-	VADDPD  Y0, Y6, Y0
-	VMOVUPD Y0, (AX)(DI*8)
-	VADDPD  Y1, Y7, Y1
-	VMOVUPD Y1, 32(AX)(DI*8)
-	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, 64(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Y3, Y6, Y3
-	VMOVUPD Y3, (AX)(DI*8)
-	VADDPD  Y4, Y7, Y4
-	VMOVUPD Y4, 32(AX)(DI*8)
-	VADDPD  Y5, Y8, Y5
-	VMOVUPD Y5, 64(AX)(DI*8)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPD       Y7, Y7, Y7
+	VXORPD       Y8, Y8, Y8
+	VXORPD       Y9, Y9, Y9
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y7, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VADDPD       Y3, Y9, Y3
+	VMOVUPD      Y3, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y4, Y7, Y4
+	VMOVUPD      Y4, (AX)(R8*8)
+	VADDPD       Y5, Y8, Y5
+	VMOVUPD      Y5, 32(AX)(R8*8)
+	VADDPD       Y6, Y9, Y6
+	VMOVUPD      Y6, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Y8
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Y9
+	VFMADD231PD  Y8, Y1, Y9
+	VADDPD       Y7, Y9, Y9
+	VMOVUPD      Y9, (AX)(R8*8)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y1
+	VFMADD231PD  Y8, Y2, Y1
+	VADDPD       Y7, Y1, Y1
+	VMOVUPD      Y1, 32(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), Y1
+	VFMADD231PD  Y8, Y3, Y1
+	VADDPD       Y7, Y1, Y1
+	VMOVUPD      Y1, 64(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Y1
+	VFMADD231PD  Y8, Y4, Y1
+	VADDPD       Y7, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y1
+	VFMADD231PD  Y8, Y5, Y1
+	VADDPD       Y7, Y1, Y1
+	VMOVUPD      Y1, 32(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), Y1
+	VFMADD231PD  Y8, Y6, Y1
+	VADDPD       Y7, Y1, Y1
+	VMOVUPD      Y1, 64(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -9657,36 +10612,58 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient16x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient16x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(DI*8), Y0
-	VMOVUPD 32(AX)(DI*8), Y1
-	VMOVUPD 64(AX)(DI*8), Y2
-	VMOVUPD 96(AX)(DI*8), Y3
+	VMOVUPD (AX)(R8*8), Y1
+	VMOVUPD 32(AX)(R8*8), Y2
+	VMOVUPD 64(AX)(R8*8), Y3
+	VMOVUPD 96(AX)(R8*8), Y4
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(DI*8), Y4
-	VMOVUPD 32(AX)(DI*8), Y5
-	VMOVUPD 64(AX)(DI*8), Y6
-	VMOVUPD 96(AX)(DI*8), Y7
+	VMOVUPD (AX)(R8*8), Y5
+	VMOVUPD 32(AX)(R8*8), Y6
+	VMOVUPD 64(AX)(R8*8), Y7
+	VMOVUPD 96(AX)(R8*8), Y8
 	JMP     begun
 
 fresh:
-	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
@@ -9694,64 +10671,125 @@ fresh:
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
+	VXORPD Y8, Y8, Y8
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y8
-	VBROADCASTSD (R9)(DX*8), Y9
+	VBROADCASTSD (R10)(CX*8), Y9
+	VBROADCASTSD (R10)(DX*8), Y10
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Y10
-	VFMADD231PD  Y8, Y10, Y0
-	VFMADD231PD  Y9, Y10, Y4
-	VMOVUPD      32(R8)(AX*8), Y10
-	VFMADD231PD  Y8, Y10, Y1
-	VFMADD231PD  Y9, Y10, Y5
-	VMOVUPD      64(R8)(AX*8), Y10
-	VFMADD231PD  Y8, Y10, Y2
-	VFMADD231PD  Y9, Y10, Y6
-	VMOVUPD      96(R8)(AX*8), Y10
-	VFMADD231PD  Y8, Y10, Y3
-	VFMADD231PD  Y9, Y10, Y7
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPD      (R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y1
+	VFMADD231PD  Y10, Y11, Y5
+	VMOVUPD      32(R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y2
+	VFMADD231PD  Y10, Y11, Y6
+	VMOVUPD      64(R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y3
+	VFMADD231PD  Y10, Y11, Y7
+	VMOVUPD      96(R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y4
+	VFMADD231PD  Y10, Y11, Y8
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD  Y8, Y8, Y8
-	VXORPD  Y9, Y9, Y9
-	VXORPD  Y10, Y10, Y10
-	VXORPD  Y11, Y11, Y11
-	MOVQ    (BX), AX
-	VADDPD  Y0, Y8, Y0
-	VMOVUPD Y0, (AX)(DI*8)
-	VADDPD  Y1, Y9, Y1
-	VMOVUPD Y1, 32(AX)(DI*8)
-	VADDPD  Y2, Y10, Y2
-	VMOVUPD Y2, 64(AX)(DI*8)
-	VADDPD  Y3, Y11, Y3
-	VMOVUPD Y3, 96(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Y4, Y8, Y4
-	VMOVUPD Y4, (AX)(DI*8)
-	VADDPD  Y5, Y9, Y5
-	VMOVUPD Y5, 32(AX)(DI*8)
-	VADDPD  Y6, Y10, Y6
-	VMOVUPD Y6, 64(AX)(DI*8)
-	VADDPD  Y7, Y11, Y7
-	VMOVUPD Y7, 96(AX)(DI*8)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPD       Y9, Y9, Y9
+	VXORPD       Y10, Y10, Y10
+	VXORPD       Y11, Y11, Y11
+	VXORPD       Y12, Y12, Y12
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y9, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VADDPD       Y2, Y10, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VADDPD       Y3, Y11, Y3
+	VMOVUPD      Y3, 64(AX)(R8*8)
+	VADDPD       Y4, Y12, Y4
+	VMOVUPD      Y4, 96(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y5, Y9, Y5
+	VMOVUPD      Y5, (AX)(R8*8)
+	VADDPD       Y6, Y10, Y6
+	VMOVUPD      Y6, 32(AX)(R8*8)
+	VADDPD       Y7, Y11, Y7
+	VMOVUPD      Y7, 64(AX)(R8*8)
+	VADDPD       Y8, Y12, Y8
+	VMOVUPD      Y8, 96(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Y10
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Y11
+	VFMADD231PD  Y10, Y1, Y11
+	VADDPD       Y9, Y11, Y11
+	VMOVUPD      Y11, (AX)(R8*8)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y1
+	VFMADD231PD  Y10, Y2, Y1
+	VADDPD       Y9, Y1, Y1
+	VMOVUPD      Y1, 32(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), Y1
+	VFMADD231PD  Y10, Y3, Y1
+	VADDPD       Y9, Y1, Y1
+	VMOVUPD      Y1, 64(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      96(AX)(R8*8), Y1
+	VFMADD231PD  Y10, Y4, Y1
+	VADDPD       Y9, Y1, Y1
+	VMOVUPD      Y1, 96(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Y1
+	VFMADD231PD  Y10, Y5, Y1
+	VADDPD       Y9, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y1
+	VFMADD231PD  Y10, Y6, Y1
+	VADDPD       Y9, Y1, Y1
+	VMOVUPD      Y1, 32(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), Y1
+	VFMADD231PD  Y10, Y7, Y1
+	VADDPD       Y9, Y1, Y1
+	VMOVUPD      Y1, 64(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      96(AX)(R8*8), Y1
+	VFMADD231PD  Y10, Y8, Y1
+	VADDPD       Y9, Y1, Y1
+	VMOVUPD      Y1, 96(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -9944,114 +10982,221 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient18x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient18x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(DI*8), Y0
-	VMOVUPD 32(AX)(DI*8), Y1
-	VMOVUPD 64(AX)(DI*8), Y2
-	VMOVUPD 96(AX)(DI*8), Y3
-	VMOVUPD 128(AX)(DI*8), X4
+	VMOVUPD (AX)(R8*8), Y2
+	VMOVUPD 32(AX)(R8*8), Y3
+	VMOVUPD 64(AX)(R8*8), Y4
+	VMOVUPD 96(AX)(R8*8), Y5
+	VMOVUPD 128(AX)(R8*8), X6
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(DI*8), Y5
-	VMOVUPD 32(AX)(DI*8), Y6
-	VMOVUPD 64(AX)(DI*8), Y7
-	VMOVUPD 96(AX)(DI*8), Y8
-	VMOVUPD 128(AX)(DI*8), X9
+	VMOVUPD (AX)(R8*8), Y7
+	VMOVUPD 32(AX)(R8*8), Y8
+	VMOVUPD 64(AX)(R8*8), Y9
+	VMOVUPD 96(AX)(R8*8), Y10
+	VMOVUPD 128(AX)(R8*8), X11
 	JMP     begun
 
 fresh:
-	VXORPD Y0, Y0, Y0
-	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	VXORPD X4, X4, X4
+	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-	VXORPD Y6, Y6, Y6
+	VXORPD X6, X6, X6
 	VXORPD Y7, Y7, Y7
 	VXORPD Y8, Y8, Y8
-	VXORPD X9, X9, X9
+	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
+	VXORPD X11, X11, X11
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y10
-	VBROADCASTSD (R9)(DX*8), Y11
+	VBROADCASTSD (R10)(CX*8), Y12
+	VBROADCASTSD (R10)(DX*8), Y13
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y0
-	VFMADD231PD  Y11, Y12, Y5
-	VMOVUPD      32(R8)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y1
-	VFMADD231PD  Y11, Y12, Y6
-	VMOVUPD      64(R8)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y2
-	VFMADD231PD  Y11, Y12, Y7
-	VMOVUPD      96(R8)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y3
-	VFMADD231PD  Y11, Y12, Y8
-	VMOVUPD      128(R8)(AX*8), X12
-	VFMADD231PD  X10, X12, X4
-	VFMADD231PD  X11, X12, X9
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPD      (R9)(AX*8), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VFMADD231PD  Y13, Y14, Y7
+	VMOVUPD      32(R9)(AX*8), Y14
+	VFMADD231PD  Y12, Y14, Y3
+	VFMADD231PD  Y13, Y14, Y8
+	VMOVUPD      64(R9)(AX*8), Y14
+	VFMADD231PD  Y12, Y14, Y4
+	VFMADD231PD  Y13, Y14, Y9
+	VMOVUPD      96(R9)(AX*8), Y14
+	VFMADD231PD  Y12, Y14, Y5
+	VFMADD231PD  Y13, Y14, Y10
+	VMOVUPD      128(R9)(AX*8), X14
+	VFMADD231PD  X12, X14, X6
+	VFMADD231PD  X13, X14, X11
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD  Y10, Y10, Y10
-	VXORPD  Y11, Y11, Y11
-	VXORPD  Y12, Y12, Y12
-	VXORPD  Y13, Y13, Y13
-	VXORPD  X14, X14, X14
-	MOVQ    (BX), AX
-	VADDPD  Y0, Y10, Y0
-	VMOVUPD Y0, (AX)(DI*8)
-	VADDPD  Y1, Y11, Y1
-	VMOVUPD Y1, 32(AX)(DI*8)
-	VADDPD  Y2, Y12, Y2
-	VMOVUPD Y2, 64(AX)(DI*8)
-	VADDPD  Y3, Y13, Y3
-	VMOVUPD Y3, 96(AX)(DI*8)
-	VADDPD  X4, X14, X4
-	VMOVUPD X4, 128(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Y5, Y10, Y5
-	VMOVUPD Y5, (AX)(DI*8)
-	VADDPD  Y6, Y11, Y6
-	VMOVUPD Y6, 32(AX)(DI*8)
-	VADDPD  Y7, Y12, Y7
-	VMOVUPD Y7, 64(AX)(DI*8)
-	VADDPD  Y8, Y13, Y8
-	VMOVUPD Y8, 96(AX)(DI*8)
-	VADDPD  X9, X14, X9
-	VMOVUPD X9, 128(AX)(DI*8)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPD       Y12, Y12, Y12
+	VXORPD       Y13, Y13, Y13
+	VXORPD       Y14, Y14, Y14
+	VXORPD       Y15, Y15, Y15
+	VXORPD       X16, X16, X16
+	MOVQ         (BX), AX
+	VADDPD       Y2, Y12, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VADDPD       Y3, Y13, Y3
+	VMOVUPD      Y3, 32(AX)(R8*8)
+	VADDPD       Y4, Y14, Y4
+	VMOVUPD      Y4, 64(AX)(R8*8)
+	VADDPD       Y5, Y15, Y5
+	VMOVUPD      Y5, 96(AX)(R8*8)
+	VADDPD       X6, X16, X6
+	VMOVUPD      X6, 128(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y7, Y12, Y7
+	VMOVUPD      Y7, (AX)(R8*8)
+	VADDPD       Y8, Y13, Y8
+	VMOVUPD      Y8, 32(AX)(R8*8)
+	VADDPD       Y9, Y14, Y9
+	VMOVUPD      Y9, 64(AX)(R8*8)
+	VADDPD       Y10, Y15, Y10
+	VMOVUPD      Y10, 96(AX)(R8*8)
+	VADDPD       X11, X16, X11
+	VMOVUPD      X11, 128(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Y13
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Y14
+	VFMADD231PD  Y13, Y2, Y14
+	VADDPD       Y12, Y14, Y14
+	VMOVUPD      Y14, (AX)(R8*8)
+	VSUBPD       Y14, Y14, Y14
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y2
+	VFMADD231PD  Y13, Y3, Y2
+	VADDPD       Y12, Y2, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), Y2
+	VFMADD231PD  Y13, Y4, Y2
+	VADDPD       Y12, Y2, Y2
+	VMOVUPD      Y2, 64(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      96(AX)(R8*8), Y2
+	VFMADD231PD  Y13, Y5, Y2
+	VADDPD       Y12, Y2, Y2
+	VMOVUPD      Y2, 96(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      128(AX)(R8*8), X2
+	VFMADD231PD  X13, X6, X2
+	VADDPD       X12, X2, X2
+	VMOVUPD      X2, 128(AX)(R8*8)
+	VSUBPD       X2, X2, X2
+	VADDPD       X2, X1, X1
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Y2
+	VFMADD231PD  Y13, Y7, Y2
+	VADDPD       Y12, Y2, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y2
+	VFMADD231PD  Y13, Y8, Y2
+	VADDPD       Y12, Y2, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), Y2
+	VFMADD231PD  Y13, Y9, Y2
+	VADDPD       Y12, Y2, Y2
+	VMOVUPD      Y2, 64(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      96(AX)(R8*8), Y2
+	VFMADD231PD  Y13, Y10, Y2
+	VADDPD       Y12, Y2, Y2
+	VMOVUPD      Y2, 96(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VMOVUPD      128(AX)(R8*8), X2
+	VFMADD231PD  X13, X11, X2
+	VADDPD       X12, X2, X2
+	VMOVUPD      X2, 128(AX)(R8*8)
+	VSUBPD       X2, X2, X2
+	VADDPD       X2, X1, X1
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPD    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -10244,38 +11389,68 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx2PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx2PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2PairsGradient20x64(SB), NOSPLIT, $0-56
-	MOVQ pairs+0(FP), BX
-	MOVQ groups+8(FP), SI
-	MOVQ left+16(FP), DI
-	MOVQ grad+24(FP), R8
-	MOVQ values+32(FP), R9
+TEXT ·avx2PairsGradient20x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
-	SUBQ    $0x01, SI
-	JLT     done
-	MOVQ    16(BX), R10
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ    more+48(FP), AX
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(DI*8), Y0
-	VMOVUPD 32(AX)(DI*8), Y1
-	VMOVUPD 64(AX)(DI*8), Y2
-	VMOVUPD 96(AX)(DI*8), Y3
-	VMOVUPD 128(AX)(DI*8), Y4
+	VMOVUPD (AX)(R8*8), Y1
+	VMOVUPD 32(AX)(R8*8), Y2
+	VMOVUPD 64(AX)(R8*8), Y3
+	VMOVUPD 96(AX)(R8*8), Y4
+	VMOVUPD 128(AX)(R8*8), Y5
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(DI*8), Y5
-	VMOVUPD 32(AX)(DI*8), Y6
-	VMOVUPD 64(AX)(DI*8), Y7
-	VMOVUPD 96(AX)(DI*8), Y8
-	VMOVUPD 128(AX)(DI*8), Y9
+	VMOVUPD (AX)(R8*8), Y6
+	VMOVUPD 32(AX)(R8*8), Y7
+	VMOVUPD 64(AX)(R8*8), Y8
+	VMOVUPD 96(AX)(R8*8), Y9
+	VMOVUPD 128(AX)(R8*8), Y10
 	JMP     begun
 
 fresh:
-	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
@@ -10285,73 +11460,146 @@ fresh:
 	VXORPD Y7, Y7, Y7
 	VXORPD Y8, Y8, Y8
 	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
 
 begun:
-	XORQ R11, R11
+	XORQ DI, DI
 	MOVQ 24(BX), R12
-	CMPQ R11, R12
+	CMPQ DI, R12
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R11*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y10
-	VBROADCASTSD (R9)(DX*8), Y11
+	VBROADCASTSD (R10)(CX*8), Y11
+	VBROADCASTSD (R10)(DX*8), Y12
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y0
-	VFMADD231PD  Y11, Y12, Y5
-	VMOVUPD      32(R8)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y1
-	VFMADD231PD  Y11, Y12, Y6
-	VMOVUPD      64(R8)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y2
-	VFMADD231PD  Y11, Y12, Y7
-	VMOVUPD      96(R8)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y3
-	VFMADD231PD  Y11, Y12, Y8
-	VMOVUPD      128(R8)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y4
-	VFMADD231PD  Y11, Y12, Y9
-	INCQ         R11
-	CMPQ         R11, R12
+	VMOVUPD      (R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y1
+	VFMADD231PD  Y12, Y13, Y6
+	VMOVUPD      32(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y2
+	VFMADD231PD  Y12, Y13, Y7
+	VMOVUPD      64(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y3
+	VFMADD231PD  Y12, Y13, Y8
+	VMOVUPD      96(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y4
+	VFMADD231PD  Y12, Y13, Y9
+	VMOVUPD      128(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y5
+	VFMADD231PD  Y12, Y13, Y10
+	INCQ         DI
+	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD  Y10, Y10, Y10
-	VXORPD  Y11, Y11, Y11
-	VXORPD  Y12, Y12, Y12
-	VXORPD  Y13, Y13, Y13
-	VXORPD  Y14, Y14, Y14
-	MOVQ    (BX), AX
-	VADDPD  Y0, Y10, Y0
-	VMOVUPD Y0, (AX)(DI*8)
-	VADDPD  Y1, Y11, Y1
-	VMOVUPD Y1, 32(AX)(DI*8)
-	VADDPD  Y2, Y12, Y2
-	VMOVUPD Y2, 64(AX)(DI*8)
-	VADDPD  Y3, Y13, Y3
-	VMOVUPD Y3, 96(AX)(DI*8)
-	VADDPD  Y4, Y14, Y4
-	VMOVUPD Y4, 128(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Y5, Y10, Y5
-	VMOVUPD Y5, (AX)(DI*8)
-	VADDPD  Y6, Y11, Y6
-	VMOVUPD Y6, 32(AX)(DI*8)
-	VADDPD  Y7, Y12, Y7
-	VMOVUPD Y7, 64(AX)(DI*8)
-	VADDPD  Y8, Y13, Y8
-	VMOVUPD Y8, 96(AX)(DI*8)
-	VADDPD  Y9, Y14, Y9
-	VMOVUPD Y9, 128(AX)(DI*8)
-	ADDQ    $0x00000020, BX
-	JMP     next
+	VXORPD       Y11, Y11, Y11
+	VXORPD       Y12, Y12, Y12
+	VXORPD       Y13, Y13, Y13
+	VXORPD       Y14, Y14, Y14
+	VXORPD       Y15, Y15, Y15
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y11, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VADDPD       Y2, Y12, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VADDPD       Y3, Y13, Y3
+	VMOVUPD      Y3, 64(AX)(R8*8)
+	VADDPD       Y4, Y14, Y4
+	VMOVUPD      Y4, 96(AX)(R8*8)
+	VADDPD       Y5, Y15, Y5
+	VMOVUPD      Y5, 128(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y6, Y11, Y6
+	VMOVUPD      Y6, (AX)(R8*8)
+	VADDPD       Y7, Y12, Y7
+	VMOVUPD      Y7, 32(AX)(R8*8)
+	VADDPD       Y8, Y13, Y8
+	VMOVUPD      Y8, 64(AX)(R8*8)
+	VADDPD       Y9, Y14, Y9
+	VMOVUPD      Y9, 96(AX)(R8*8)
+	VADDPD       Y10, Y15, Y10
+	VMOVUPD      Y10, 128(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Y12
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Y13
+	VFMADD231PD  Y12, Y1, Y13
+	VADDPD       Y11, Y13, Y13
+	VMOVUPD      Y13, (AX)(R8*8)
+	VSUBPD       Y13, Y13, Y13
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y1
+	VFMADD231PD  Y12, Y2, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, 32(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), Y1
+	VFMADD231PD  Y12, Y3, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, 64(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      96(AX)(R8*8), Y1
+	VFMADD231PD  Y12, Y4, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, 96(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      128(AX)(R8*8), Y1
+	VFMADD231PD  Y12, Y5, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, 128(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Y1
+	VFMADD231PD  Y12, Y6, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      32(AX)(R8*8), Y1
+	VFMADD231PD  Y12, Y7, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, 32(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      64(AX)(R8*8), Y1
+	VFMADD231PD  Y12, Y8, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, 64(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      96(AX)(R8*8), Y1
+	VFMADD231PD  Y12, Y9, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, 96(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VMOVUPD      128(AX)(R8*8), Y1
+	VFMADD231PD  Y12, Y10, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, 128(AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+
+stay:
+	ADDQ $0x00000030, BX
+	JMP  next
 
 done:
+	XORQ      AX, AX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -10485,8 +11733,10 @@ nonetofetch:
 	JMP         each
 
 eachtail:
+	XORQ      AX, AX
 	VCMPPD    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, AX
+	VMOVMSKPS Y2, CX
+	ORQ       CX, AX
 	MOVQ      AX, bad+32(FP)
 	VZEROUPPER
 	RET
@@ -10967,7 +12217,7 @@ copies:
 
 joined:
 	ADDQ $0x04, DX
-	ADDQ $0x20, CX
+	ADDQ $0x30, CX
 	JMP  next
 
 done:
@@ -11413,7 +12663,7 @@ DATA avx2Places<>+31(SB)/1, $0x00
 GLOBL avx2Places<>(SB), RODATA|NOPTR, $32
 
 // func avx2ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, sides int, n int)
-// Requires: AVX, AVX2, POPCNT
+// Requires: AVX, AVX2, MMX+, POPCNT
 TEXT ·avx2ListPairs(SB), $1088-56
 	MOVQ         entries+0(FP), AX
 	MOVQ         starts+8(FP), CX
@@ -11438,6 +12688,25 @@ loop:
 	CMPQ       DI, n+48(FP)
 	JGE        done
 	MOVQ       images+16(FP), R9
+	MOVQ       DI, R10
+	ANDQ       $0x38, R10
+	LEAQ       (R9)(R10*8), R10
+	MOVQ       (R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       8(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       16(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       24(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       32(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       40(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       48(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       56(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
 	MOVQ       (R9), R8
 	VMOVQ      (R8)(DI*1), X3
 	MOVQ       64(R9), R8
@@ -11730,6 +12999,25 @@ loop:
 	CMPQ       sides+40(FP), $0x01
 	JEQ        one1
 	ADDQ       $0x00000200, R9
+	MOVQ       DI, R10
+	ANDQ       $0x38, R10
+	LEAQ       (R9)(R10*8), R10
+	MOVQ       (R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       8(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       16(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       24(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       32(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       40(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       48(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
+	MOVQ       56(R10), R8
+	PREFETCHT0 64(R8)(DI*1)
 	MOVQ       (R9), R8
 	VMOVQ      (R8)(DI*1), X3
 	MOVQ       64(R9), R8

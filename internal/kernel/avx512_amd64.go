@@ -209,10 +209,10 @@ func avx512PairsSum8x32(sums *float32, images int, first int, entries *uint32, s
 //go:noescape
 func avx512PairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
+// avx512PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx512PairsSum16x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -224,10 +224,10 @@ func avx512PairsSum16x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
+// avx512PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx512PairsSum20x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -239,10 +239,10 @@ func avx512PairsSum20x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish20x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
+// avx512PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx512PairsSum24x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -254,10 +254,10 @@ func avx512PairsSum24x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish24x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
+// avx512PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx512PairsSum32x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -269,10 +269,10 @@ func avx512PairsSum32x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish32x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
+// avx512PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx512PairsSum40x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -284,10 +284,10 @@ func avx512PairsSum40x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish40x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart.
+// avx512PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx512PairsSum48x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 48 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -299,10 +299,10 @@ func avx512PairsSum48x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish48x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient48x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart.
+// avx512PairsGradient48x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx512PairsSum64x32 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 64 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -314,10 +314,10 @@ func avx512PairsSum64x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish64x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient64x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 64 numbers apart.
+// avx512PairsGradient64x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 64 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 
 // avx512Pack12x32 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //
@@ -609,10 +609,10 @@ func avx512PairsSum4x64(sums *float64, images int, first int, entries *uint32, s
 //go:noescape
 func avx512PairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart.
+// avx512PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx512PairsSum8x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 8 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -624,10 +624,10 @@ func avx512PairsSum8x64(sums *float64, images int, first int, entries *uint32, s
 //go:noescape
 func avx512PairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart.
+// avx512PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx512PairsSum10x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -639,10 +639,10 @@ func avx512PairsSum10x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish10x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
+// avx512PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx512PairsSum12x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -654,10 +654,10 @@ func avx512PairsSum12x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish12x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
+// avx512PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx512PairsSum16x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 16 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -669,10 +669,10 @@ func avx512PairsSum16x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish16x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart.
+// avx512PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx512PairsSum20x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -684,10 +684,10 @@ func avx512PairsSum20x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish20x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart.
+// avx512PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx512PairsSum24x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 24 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -699,10 +699,10 @@ func avx512PairsSum24x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish24x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient24x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart.
+// avx512PairsGradient24x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx512PairsSum32x64 computes sums[i, j] = Σ_q (values[first]·w[2q, j] + values[second]·w[2q+1, j]) over the entries [starts[2q], starts[2q+sides]) of each pair q that are for image first+i, for so many images and width columns; starts[2q] of the pair behind the last one is *last. In sums, rows are 32 numbers apart. Meanwhile it fetches 64 images for each side; ahead has the addresses of their first cache lines.
 //
@@ -714,10 +714,10 @@ func avx512PairsSum32x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish32x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient32x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart.
+// avx512PairsGradient32x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 
 // avx512Pack24x64 copies inner rows of width numbers from src, stride apart, to dst, where a row is as long as the panel is wide; the rest is 0.
 //

@@ -3165,112 +3165,175 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsGradient8x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient8x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Y0, Y0, Y0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS.Z (AX)(DI*4), K1, Y0
+	VMOVUPS.Z (AX)(R8*4), K1, Y1
 	MOVQ      8(BX), AX
-	VMOVUPS.Z (AX)(DI*4), K1, Y1
-	MOVQ      32(BX), AX
-	VMOVUPS.Z (AX)(DI*4), K1, Y2
-	MOVQ      40(BX), AX
-	VMOVUPS.Z (AX)(DI*4), K1, Y3
+	VMOVUPS.Z (AX)(R8*4), K1, Y2
+	MOVQ      48(BX), AX
+	VMOVUPS.Z (AX)(R8*4), K1, Y3
+	MOVQ      56(BX), AX
+	VMOVUPS.Z (AX)(R8*4), K1, Y4
 	JMP       begun
 
 fresh:
-	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
+	VPXORQ Y4, Y4, Y4
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y4
-	VBROADCASTSS (R9)(DX*4), Y5
+	VBROADCASTSS (R10)(CX*4), Y5
+	VBROADCASTSS (R10)(DX*4), Y6
 	SHLL         $0x02, AX
-	VMOVUPS      (R8)(AX*8), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y1
-	MOVL         (R11)(R12*4), AX
+	VMOVUPS      (R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VFMADD231PS  Y6, Y7, Y2
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y4
-	VBROADCASTSS (R9)(DX*4), Y5
+	VBROADCASTSS (R10)(CX*4), Y5
+	VBROADCASTSS (R10)(DX*4), Y6
 	SHLL         $0x02, AX
-	VMOVUPS      (R8)(AX*8), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VFMADD231PS  Y5, Y6, Y3
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPS      (R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y6, Y7, Y4
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Y4
-	VBROADCASTSS (R9)(DX*4), Y5
+	VBROADCASTSS (R10)(CX*4), Y5
+	VBROADCASTSS (R10)(DX*4), Y6
 	SHLL         $0x02, AX
-	VMOVUPS      (R8)(AX*8), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VFMADD231PS  Y5, Y6, Y3
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPS      (R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y6, Y7, Y4
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Y7, Y7, Y7
-	MOVQ    (BX), AX
-	VADDPS  Y0, Y7, Y0
-	VMOVUPS Y0, K1, (AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Y1, Y7, Y1
-	VMOVUPS Y1, K1, (AX)(DI*4)
-	MOVQ    32(BX), AX
-	VADDPS  Y2, Y7, Y2
-	VMOVUPS Y2, K1, (AX)(DI*4)
-	MOVQ    40(BX), AX
-	VADDPS  Y3, Y7, Y3
-	VMOVUPS Y3, K1, (AX)(DI*4)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Y8, Y8, Y8
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y8, Y1
+	VMOVUPS      Y1, K1, (AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, K1, (AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Y3, Y8, Y3
+	VMOVUPS      Y3, K1, (AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Y4, Y8, Y4
+	VMOVUPS      Y4, K1, (AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Y5
+	MOVQ         32(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Y6
+	VFMADD231PS  Y5, Y1, Y6
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, K1, (AX)(R8*4)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Y6
+	VFMADD231PS  Y5, Y2, Y6
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, K1, (AX)(R8*4)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y0, Y0
+	MOVQ         80(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Y6
+	VFMADD231PS  Y5, Y3, Y6
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, K1, (AX)(R8*4)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y0, Y0
+	MOVQ         88(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Y6
+	VFMADD231PS  Y5, Y4, Y6
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, K1, (AX)(R8*4)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y0, Y0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPS $0x03, Y0, Y0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -3414,112 +3477,175 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsGradient16x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient16x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS.Z (AX)(DI*4), K1, Z0
+	VMOVUPS.Z (AX)(R8*4), K1, Z1
 	MOVQ      8(BX), AX
-	VMOVUPS.Z (AX)(DI*4), K1, Z1
-	MOVQ      32(BX), AX
-	VMOVUPS.Z (AX)(DI*4), K1, Z2
-	MOVQ      40(BX), AX
-	VMOVUPS.Z (AX)(DI*4), K1, Z3
+	VMOVUPS.Z (AX)(R8*4), K1, Z2
+	MOVQ      48(BX), AX
+	VMOVUPS.Z (AX)(R8*4), K1, Z3
+	MOVQ      56(BX), AX
+	VMOVUPS.Z (AX)(R8*4), K1, Z4
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z4
-	VBROADCASTSS (R9)(DX*4), Z5
+	VBROADCASTSS (R10)(CX*4), Z5
+	VBROADCASTSS (R10)(DX*4), Z6
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Z6
-	VFMADD231PS  Z4, Z6, Z0
-	VFMADD231PS  Z5, Z6, Z1
-	MOVL         (R11)(R12*4), AX
+	VMOVUPS      (R9)(AX*8), Z7
+	VFMADD231PS  Z5, Z7, Z1
+	VFMADD231PS  Z6, Z7, Z2
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z4
-	VBROADCASTSS (R9)(DX*4), Z5
+	VBROADCASTSS (R10)(CX*4), Z5
+	VBROADCASTSS (R10)(DX*4), Z6
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Z6
-	VFMADD231PS  Z4, Z6, Z2
-	VFMADD231PS  Z5, Z6, Z3
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPS      (R9)(AX*8), Z7
+	VFMADD231PS  Z5, Z7, Z3
+	VFMADD231PS  Z6, Z7, Z4
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z4
-	VBROADCASTSS (R9)(DX*4), Z5
+	VBROADCASTSS (R10)(CX*4), Z5
+	VBROADCASTSS (R10)(DX*4), Z6
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Z6
-	VFMADD231PS  Z4, Z6, Z2
-	VFMADD231PS  Z5, Z6, Z3
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPS      (R9)(AX*8), Z7
+	VFMADD231PS  Z5, Z7, Z3
+	VFMADD231PS  Z6, Z7, Z4
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z7, Z7, Z7
-	MOVQ    (BX), AX
-	VADDPS  Z0, Z7, Z0
-	VMOVUPS Z0, K1, (AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Z1, Z7, Z1
-	VMOVUPS Z1, K1, (AX)(DI*4)
-	MOVQ    32(BX), AX
-	VADDPS  Z2, Z7, Z2
-	VMOVUPS Z2, K1, (AX)(DI*4)
-	MOVQ    40(BX), AX
-	VADDPS  Z3, Z7, Z3
-	VMOVUPS Z3, K1, (AX)(DI*4)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z8, Z8, Z8
+	MOVQ         (BX), AX
+	VADDPS       Z1, Z8, Z1
+	VMOVUPS      Z1, K1, (AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z2, Z8, Z2
+	VMOVUPS      Z2, K1, (AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z3, Z8, Z3
+	VMOVUPS      Z3, K1, (AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z4, Z8, Z4
+	VMOVUPS      Z4, K1, (AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Z5
+	MOVQ         32(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Z6
+	VFMADD231PS  Z5, Z1, Z6
+	VADDPS       Z8, Z6, Z6
+	VMOVUPS      Z6, K1, (AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Z6
+	VFMADD231PS  Z5, Z2, Z6
+	VADDPS       Z8, Z6, Z6
+	VMOVUPS      Z6, K1, (AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Z6
+	VFMADD231PS  Z5, Z3, Z6
+	VADDPS       Z8, Z6, Z6
+	VMOVUPS      Z6, K1, (AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Z6
+	VFMADD231PS  Z5, Z4, Z6
+	VADDPS       Z8, Z6, Z6
+	VMOVUPS      Z6, K1, (AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -3679,139 +3805,246 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsGradient20x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000010, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient20x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ X1, X1, X1
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(DI*4), Z0
-	VMOVUPS.Z 64(AX)(DI*4), K1, X1
+	VMOVUPS   (AX)(R8*4), Z2
+	VMOVUPS.Z 64(AX)(R8*4), K1, X3
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(DI*4), Z2
-	VMOVUPS.Z 64(AX)(DI*4), K1, X3
-	MOVQ      32(BX), AX
-	VMOVUPS   (AX)(DI*4), Z4
-	VMOVUPS.Z 64(AX)(DI*4), K1, X5
-	MOVQ      40(BX), AX
-	VMOVUPS   (AX)(DI*4), Z6
-	VMOVUPS.Z 64(AX)(DI*4), K1, X7
+	VMOVUPS   (AX)(R8*4), Z4
+	VMOVUPS.Z 64(AX)(R8*4), K1, X5
+	MOVQ      48(BX), AX
+	VMOVUPS   (AX)(R8*4), Z6
+	VMOVUPS.Z 64(AX)(R8*4), K1, X7
+	MOVQ      56(BX), AX
+	VMOVUPS   (AX)(R8*4), Z8
+	VMOVUPS.Z 64(AX)(R8*4), K1, X9
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
-	VPXORQ X1, X1, X1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ X3, X3, X3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ X5, X5, X5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ X7, X7, X7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ X9, X9, X9
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z8
-	VBROADCASTSS (R9)(DX*4), Z9
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z2
-	VMOVUPS      64(R8)(AX*8), X10
-	VFMADD231PS  X8, X10, X1
-	VFMADD231PS  X9, X10, X3
-	MOVL         (R11)(R12*4), AX
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z4
+	VMOVUPS      64(R9)(AX*8), X12
+	VFMADD231PS  X10, X12, X3
+	VFMADD231PS  X11, X12, X5
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z8
-	VBROADCASTSS (R9)(DX*4), Z9
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z6
-	VMOVUPS      64(R8)(AX*8), X10
-	VFMADD231PS  X8, X10, X5
-	VFMADD231PS  X9, X10, X7
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z8
+	VMOVUPS      64(R9)(AX*8), X12
+	VFMADD231PS  X10, X12, X7
+	VFMADD231PS  X11, X12, X9
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z8
-	VBROADCASTSS (R9)(DX*4), Z9
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z6
-	VMOVUPS      64(R8)(AX*8), X10
-	VFMADD231PS  X8, X10, X5
-	VFMADD231PS  X9, X10, X7
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z8
+	VMOVUPS      64(R9)(AX*8), X12
+	VFMADD231PS  X10, X12, X7
+	VFMADD231PS  X11, X12, X9
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z11, Z11, Z11
-	VPXORQ  X12, X12, X12
-	MOVQ    (BX), AX
-	VADDPS  Z0, Z11, Z0
-	VMOVUPS Z0, (AX)(DI*4)
-	VADDPS  X1, X12, X1
-	VMOVUPS X1, K1, 64(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Z2, Z11, Z2
-	VMOVUPS Z2, (AX)(DI*4)
-	VADDPS  X3, X12, X3
-	VMOVUPS X3, K1, 64(AX)(DI*4)
-	MOVQ    32(BX), AX
-	VADDPS  Z4, Z11, Z4
-	VMOVUPS Z4, (AX)(DI*4)
-	VADDPS  X5, X12, X5
-	VMOVUPS X5, K1, 64(AX)(DI*4)
-	MOVQ    40(BX), AX
-	VADDPS  Z6, Z11, Z6
-	VMOVUPS Z6, (AX)(DI*4)
-	VADDPS  X7, X12, X7
-	VMOVUPS X7, K1, 64(AX)(DI*4)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       X14, X14, X14
+	MOVQ         (BX), AX
+	VADDPS       Z2, Z13, Z2
+	VMOVUPS      Z2, (AX)(R8*4)
+	VADDPS       X3, X14, X3
+	VMOVUPS      X3, K1, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z4, Z13, Z4
+	VMOVUPS      Z4, (AX)(R8*4)
+	VADDPS       X5, X14, X5
+	VMOVUPS      X5, K1, 64(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (AX)(R8*4)
+	VADDPS       X7, X14, X7
+	VMOVUPS      X7, K1, 64(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z8, Z13, Z8
+	VMOVUPS      Z8, (AX)(R8*4)
+	VADDPS       X9, X14, X9
+	VMOVUPS      X9, K1, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Z10
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Z11
+	VFMADD231PS  Z10, Z2, Z11
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, X11
+	VFMADD231PS  X10, X3, X11
+	VADDPS       X13, X11, X11
+	VMOVUPS      X11, K1, 64(AX)(R8*4)
+	VSUBPS       X11, X11, X11
+	VADDPS       X11, X1, X1
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Z11
+	VFMADD231PS  Z10, Z4, Z11
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, X11
+	VFMADD231PS  X10, X5, X11
+	VADDPS       X13, X11, X11
+	VMOVUPS      X11, K1, 64(AX)(R8*4)
+	VSUBPS       X11, X11, X11
+	VADDPS       X11, X1, X1
+	MOVQ         80(BX), AX
+	VMOVUPS      (AX)(R8*4), Z11
+	VFMADD231PS  Z10, Z6, Z11
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, X11
+	VFMADD231PS  X10, X7, X11
+	VADDPS       X13, X11, X11
+	VMOVUPS      X11, K1, 64(AX)(R8*4)
+	VSUBPS       X11, X11, X11
+	VADDPS       X11, X1, X1
+	MOVQ         88(BX), AX
+	VMOVUPS      (AX)(R8*4), Z11
+	VFMADD231PS  Z10, Z8, Z11
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, X11
+	VFMADD231PS  X10, X9, X11
+	VADDPS       X13, X11, X11
+	VMOVUPS      X11, K1, 64(AX)(R8*4)
+	VSUBPS       X11, X11, X11
+	VADDPS       X11, X1, X1
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPS $0x03, X1, X1, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -3971,139 +4204,246 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsGradient24x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000010, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient24x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(DI*4), Z0
-	VMOVUPS.Z 64(AX)(DI*4), K1, Y1
+	VMOVUPS   (AX)(R8*4), Z2
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y3
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(DI*4), Z2
-	VMOVUPS.Z 64(AX)(DI*4), K1, Y3
-	MOVQ      32(BX), AX
-	VMOVUPS   (AX)(DI*4), Z4
-	VMOVUPS.Z 64(AX)(DI*4), K1, Y5
-	MOVQ      40(BX), AX
-	VMOVUPS   (AX)(DI*4), Z6
-	VMOVUPS.Z 64(AX)(DI*4), K1, Y7
+	VMOVUPS   (AX)(R8*4), Z4
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y5
+	MOVQ      48(BX), AX
+	VMOVUPS   (AX)(R8*4), Z6
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y7
+	MOVQ      56(BX), AX
+	VMOVUPS   (AX)(R8*4), Z8
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y9
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Y3, Y3, Y3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Y7, Y7, Y7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Y9, Y9, Y9
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z8
-	VBROADCASTSS (R9)(DX*4), Z9
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z2
-	VMOVUPS      64(R8)(AX*8), Y10
-	VFMADD231PS  Y8, Y10, Y1
-	VFMADD231PS  Y9, Y10, Y3
-	MOVL         (R11)(R12*4), AX
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z4
+	VMOVUPS      64(R9)(AX*8), Y12
+	VFMADD231PS  Y10, Y12, Y3
+	VFMADD231PS  Y11, Y12, Y5
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z8
-	VBROADCASTSS (R9)(DX*4), Z9
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z6
-	VMOVUPS      64(R8)(AX*8), Y10
-	VFMADD231PS  Y8, Y10, Y5
-	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z8
+	VMOVUPS      64(R9)(AX*8), Y12
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y11, Y12, Y9
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z8
-	VBROADCASTSS (R9)(DX*4), Z9
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z6
-	VMOVUPS      64(R8)(AX*8), Y10
-	VFMADD231PS  Y8, Y10, Y5
-	VFMADD231PS  Y9, Y10, Y7
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z8
+	VMOVUPS      64(R9)(AX*8), Y12
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y11, Y12, Y9
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z11, Z11, Z11
-	VPXORQ  Y12, Y12, Y12
-	MOVQ    (BX), AX
-	VADDPS  Z0, Z11, Z0
-	VMOVUPS Z0, (AX)(DI*4)
-	VADDPS  Y1, Y12, Y1
-	VMOVUPS Y1, K1, 64(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Z2, Z11, Z2
-	VMOVUPS Z2, (AX)(DI*4)
-	VADDPS  Y3, Y12, Y3
-	VMOVUPS Y3, K1, 64(AX)(DI*4)
-	MOVQ    32(BX), AX
-	VADDPS  Z4, Z11, Z4
-	VMOVUPS Z4, (AX)(DI*4)
-	VADDPS  Y5, Y12, Y5
-	VMOVUPS Y5, K1, 64(AX)(DI*4)
-	MOVQ    40(BX), AX
-	VADDPS  Z6, Z11, Z6
-	VMOVUPS Z6, (AX)(DI*4)
-	VADDPS  Y7, Y12, Y7
-	VMOVUPS Y7, K1, 64(AX)(DI*4)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Y14, Y14, Y14
+	MOVQ         (BX), AX
+	VADDPS       Z2, Z13, Z2
+	VMOVUPS      Z2, (AX)(R8*4)
+	VADDPS       Y3, Y14, Y3
+	VMOVUPS      Y3, K1, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z4, Z13, Z4
+	VMOVUPS      Z4, (AX)(R8*4)
+	VADDPS       Y5, Y14, Y5
+	VMOVUPS      Y5, K1, 64(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (AX)(R8*4)
+	VADDPS       Y7, Y14, Y7
+	VMOVUPS      Y7, K1, 64(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z8, Z13, Z8
+	VMOVUPS      Z8, (AX)(R8*4)
+	VADDPS       Y9, Y14, Y9
+	VMOVUPS      Y9, K1, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Z10
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Z11
+	VFMADD231PS  Z10, Z2, Z11
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
+	VFMADD231PS  Y10, Y3, Y11
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y11, K1, 64(AX)(R8*4)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y1, Y1
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Z11
+	VFMADD231PS  Z10, Z4, Z11
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
+	VFMADD231PS  Y10, Y5, Y11
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y11, K1, 64(AX)(R8*4)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y1, Y1
+	MOVQ         80(BX), AX
+	VMOVUPS      (AX)(R8*4), Z11
+	VFMADD231PS  Z10, Z6, Z11
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
+	VFMADD231PS  Y10, Y7, Y11
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y11, K1, 64(AX)(R8*4)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y1, Y1
+	MOVQ         88(BX), AX
+	VMOVUPS      (AX)(R8*4), Z11
+	VFMADD231PS  Z10, Z8, Z11
+	VADDPS       Z13, Z11, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
+	VFMADD231PS  Y10, Y9, Y11
+	VADDPS       Y13, Y11, Y11
+	VMOVUPS      Y11, K1, 64(AX)(R8*4)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y1, Y1
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPS $0x03, Y1, Y1, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -4263,44 +4603,84 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsGradient32x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000010, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient32x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(DI*4), Z0
-	VMOVUPS.Z 64(AX)(DI*4), K1, Z1
+	VMOVUPS   (AX)(R8*4), Z1
+	VMOVUPS.Z 64(AX)(R8*4), K1, Z2
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(DI*4), Z2
-	VMOVUPS.Z 64(AX)(DI*4), K1, Z3
-	MOVQ      32(BX), AX
-	VMOVUPS   (AX)(DI*4), Z4
-	VMOVUPS.Z 64(AX)(DI*4), K1, Z5
-	MOVQ      40(BX), AX
-	VMOVUPS   (AX)(DI*4), Z6
-	VMOVUPS.Z 64(AX)(DI*4), K1, Z7
+	VMOVUPS   (AX)(R8*4), Z3
+	VMOVUPS.Z 64(AX)(R8*4), K1, Z4
+	MOVQ      48(BX), AX
+	VMOVUPS   (AX)(R8*4), Z5
+	VMOVUPS.Z 64(AX)(R8*4), K1, Z6
+	MOVQ      56(BX), AX
+	VMOVUPS   (AX)(R8*4), Z7
+	VMOVUPS.Z 64(AX)(R8*4), K1, Z8
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
@@ -4308,94 +4688,157 @@ fresh:
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z8
-	VBROADCASTSS (R9)(DX*4), Z9
+	VBROADCASTSS (R10)(CX*4), Z9
+	VBROADCASTSS (R10)(DX*4), Z10
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z2
-	VMOVUPS      64(R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z1
-	VFMADD231PS  Z9, Z10, Z3
-	MOVL         (R11)(R12*4), AX
+	VMOVUPS      (R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z1
+	VFMADD231PS  Z10, Z11, Z3
+	VMOVUPS      64(R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z2
+	VFMADD231PS  Z10, Z11, Z4
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z8
-	VBROADCASTSS (R9)(DX*4), Z9
+	VBROADCASTSS (R10)(CX*4), Z9
+	VBROADCASTSS (R10)(DX*4), Z10
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z6
-	VMOVUPS      64(R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z5
-	VFMADD231PS  Z9, Z10, Z7
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPS      (R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z5
+	VFMADD231PS  Z10, Z11, Z7
+	VMOVUPS      64(R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z6
+	VFMADD231PS  Z10, Z11, Z8
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z8
-	VBROADCASTSS (R9)(DX*4), Z9
+	VBROADCASTSS (R10)(CX*4), Z9
+	VBROADCASTSS (R10)(DX*4), Z10
 	SHLL         $0x04, AX
-	VMOVUPS      (R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z6
-	VMOVUPS      64(R8)(AX*8), Z10
-	VFMADD231PS  Z8, Z10, Z5
-	VFMADD231PS  Z9, Z10, Z7
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPS      (R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z5
+	VFMADD231PS  Z10, Z11, Z7
+	VMOVUPS      64(R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z6
+	VFMADD231PS  Z10, Z11, Z8
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z11, Z11, Z11
-	VPXORQ  Z12, Z12, Z12
-	MOVQ    (BX), AX
-	VADDPS  Z0, Z11, Z0
-	VMOVUPS Z0, (AX)(DI*4)
-	VADDPS  Z1, Z12, Z1
-	VMOVUPS Z1, K1, 64(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Z2, Z11, Z2
-	VMOVUPS Z2, (AX)(DI*4)
-	VADDPS  Z3, Z12, Z3
-	VMOVUPS Z3, K1, 64(AX)(DI*4)
-	MOVQ    32(BX), AX
-	VADDPS  Z4, Z11, Z4
-	VMOVUPS Z4, (AX)(DI*4)
-	VADDPS  Z5, Z12, Z5
-	VMOVUPS Z5, K1, 64(AX)(DI*4)
-	MOVQ    40(BX), AX
-	VADDPS  Z6, Z11, Z6
-	VMOVUPS Z6, (AX)(DI*4)
-	VADDPS  Z7, Z12, Z7
-	VMOVUPS Z7, K1, 64(AX)(DI*4)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	MOVQ         (BX), AX
+	VADDPS       Z1, Z12, Z1
+	VMOVUPS      Z1, (AX)(R8*4)
+	VADDPS       Z2, Z13, Z2
+	VMOVUPS      Z2, K1, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z3, Z12, Z3
+	VMOVUPS      Z3, (AX)(R8*4)
+	VADDPS       Z4, Z13, Z4
+	VMOVUPS      Z4, K1, 64(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z5, Z12, Z5
+	VMOVUPS      Z5, (AX)(R8*4)
+	VADDPS       Z6, Z13, Z6
+	VMOVUPS      Z6, K1, 64(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z7, Z12, Z7
+	VMOVUPS      Z7, (AX)(R8*4)
+	VADDPS       Z8, Z13, Z8
+	VMOVUPS      Z8, K1, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Z9
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Z10
+	VFMADD231PS  Z9, Z1, Z10
+	VADDPS       Z12, Z10, Z10
+	VMOVUPS      Z10, (AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
+	VFMADD231PS  Z9, Z2, Z10
+	VADDPS       Z12, Z10, Z10
+	VMOVUPS      Z10, K1, 64(AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Z10
+	VFMADD231PS  Z9, Z3, Z10
+	VADDPS       Z12, Z10, Z10
+	VMOVUPS      Z10, (AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
+	VFMADD231PS  Z9, Z4, Z10
+	VADDPS       Z12, Z10, Z10
+	VMOVUPS      Z10, K1, 64(AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPS      (AX)(R8*4), Z10
+	VFMADD231PS  Z9, Z5, Z10
+	VADDPS       Z12, Z10, Z10
+	VMOVUPS      Z10, (AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
+	VFMADD231PS  Z9, Z6, Z10
+	VADDPS       Z12, Z10, Z10
+	VMOVUPS      Z10, K1, 64(AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPS      (AX)(R8*4), Z10
+	VFMADD231PS  Z9, Z7, Z10
+	VADDPS       Z12, Z10, Z10
+	VMOVUPS      Z10, (AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
+	VFMADD231PS  Z9, Z8, Z10
+	VADDPS       Z12, Z10, Z10
+	VMOVUPS      Z10, K1, 64(AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -4572,169 +5015,316 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsGradient40x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000010, AX
-	SUBQ  $0x00000010, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient40x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(DI*4), Z0
-	VMOVUPS   64(AX)(DI*4), Z1
-	VMOVUPS.Z 128(AX)(DI*4), K1, Y2
+	VMOVUPS   (AX)(R8*4), Z2
+	VMOVUPS   64(AX)(R8*4), Z3
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y4
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(DI*4), Z3
-	VMOVUPS   64(AX)(DI*4), Z4
-	VMOVUPS.Z 128(AX)(DI*4), K1, Y5
-	MOVQ      32(BX), AX
-	VMOVUPS   (AX)(DI*4), Z6
-	VMOVUPS   64(AX)(DI*4), Z7
-	VMOVUPS.Z 128(AX)(DI*4), K1, Y8
-	MOVQ      40(BX), AX
-	VMOVUPS   (AX)(DI*4), Z9
-	VMOVUPS   64(AX)(DI*4), Z10
-	VMOVUPS.Z 128(AX)(DI*4), K1, Y11
+	VMOVUPS   (AX)(R8*4), Z5
+	VMOVUPS   64(AX)(R8*4), Z6
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y7
+	MOVQ      48(BX), AX
+	VMOVUPS   (AX)(R8*4), Z8
+	VMOVUPS   64(AX)(R8*4), Z9
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y10
+	MOVQ      56(BX), AX
+	VMOVUPS   (AX)(R8*4), Z11
+	VMOVUPS   64(AX)(R8*4), Z12
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y13
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Y2, Y2, Y2
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Y5, Y5, Y5
+	VPXORQ Y4, Y4, Y4
+	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Y8, Y8, Y8
+	VPXORQ Y7, Y7, Y7
+	VPXORQ Z8, Z8, Z8
 	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Y11, Y11, Y11
+	VPXORQ Y10, Y10, Y10
+	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Y13, Y13, Y13
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z12
-	VBROADCASTSS (R9)(DX*4), Z13
+	VBROADCASTSS (R10)(CX*4), Z14
+	VBROADCASTSS (R10)(DX*4), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z3
-	VMOVUPS      64(R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z1
-	VFMADD231PS  Z13, Z14, Z4
-	VMOVUPS      128(R8)(AX*8), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y5
-	MOVL         (R11)(R12*4), AX
+	VMOVUPS      (R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z5
+	VMOVUPS      64(R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z3
+	VFMADD231PS  Z15, Z16, Z6
+	VMOVUPS      128(R9)(AX*8), Y16
+	VFMADD231PS  Y14, Y16, Y4
+	VFMADD231PS  Y15, Y16, Y7
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z12
-	VBROADCASTSS (R9)(DX*4), Z13
+	VBROADCASTSS (R10)(CX*4), Z14
+	VBROADCASTSS (R10)(DX*4), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z6
-	VFMADD231PS  Z13, Z14, Z9
-	VMOVUPS      64(R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z7
-	VFMADD231PS  Z13, Z14, Z10
-	VMOVUPS      128(R8)(AX*8), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y11
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPS      (R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z11
+	VMOVUPS      64(R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z9
+	VFMADD231PS  Z15, Z16, Z12
+	VMOVUPS      128(R9)(AX*8), Y16
+	VFMADD231PS  Y14, Y16, Y10
+	VFMADD231PS  Y15, Y16, Y13
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z12
-	VBROADCASTSS (R9)(DX*4), Z13
+	VBROADCASTSS (R10)(CX*4), Z14
+	VBROADCASTSS (R10)(DX*4), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z6
-	VFMADD231PS  Z13, Z14, Z9
-	VMOVUPS      64(R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z7
-	VFMADD231PS  Z13, Z14, Z10
-	VMOVUPS      128(R8)(AX*8), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y11
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPS      (R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z11
+	VMOVUPS      64(R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z9
+	VFMADD231PS  Z15, Z16, Z12
+	VMOVUPS      128(R9)(AX*8), Y16
+	VFMADD231PS  Y14, Y16, Y10
+	VFMADD231PS  Y15, Y16, Y13
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z15, Z15, Z15
-	VPXORQ  Z16, Z16, Z16
-	VPXORQ  Y17, Y17, Y17
-	MOVQ    (BX), AX
-	VADDPS  Z0, Z15, Z0
-	VMOVUPS Z0, (AX)(DI*4)
-	VADDPS  Z1, Z16, Z1
-	VMOVUPS Z1, 64(AX)(DI*4)
-	VADDPS  Y2, Y17, Y2
-	VMOVUPS Y2, K1, 128(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Z3, Z15, Z3
-	VMOVUPS Z3, (AX)(DI*4)
-	VADDPS  Z4, Z16, Z4
-	VMOVUPS Z4, 64(AX)(DI*4)
-	VADDPS  Y5, Y17, Y5
-	VMOVUPS Y5, K1, 128(AX)(DI*4)
-	MOVQ    32(BX), AX
-	VADDPS  Z6, Z15, Z6
-	VMOVUPS Z6, (AX)(DI*4)
-	VADDPS  Z7, Z16, Z7
-	VMOVUPS Z7, 64(AX)(DI*4)
-	VADDPS  Y8, Y17, Y8
-	VMOVUPS Y8, K1, 128(AX)(DI*4)
-	MOVQ    40(BX), AX
-	VADDPS  Z9, Z15, Z9
-	VMOVUPS Z9, (AX)(DI*4)
-	VADDPS  Z10, Z16, Z10
-	VMOVUPS Z10, 64(AX)(DI*4)
-	VADDPS  Y11, Y17, Y11
-	VMOVUPS Y11, K1, 128(AX)(DI*4)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Y19, Y19, Y19
+	MOVQ         (BX), AX
+	VADDPS       Z2, Z17, Z2
+	VMOVUPS      Z2, (AX)(R8*4)
+	VADDPS       Z3, Z18, Z3
+	VMOVUPS      Z3, 64(AX)(R8*4)
+	VADDPS       Y4, Y19, Y4
+	VMOVUPS      Y4, K1, 128(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z5, Z17, Z5
+	VMOVUPS      Z5, (AX)(R8*4)
+	VADDPS       Z6, Z18, Z6
+	VMOVUPS      Z6, 64(AX)(R8*4)
+	VADDPS       Y7, Y19, Y7
+	VMOVUPS      Y7, K1, 128(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z8, Z17, Z8
+	VMOVUPS      Z8, (AX)(R8*4)
+	VADDPS       Z9, Z18, Z9
+	VMOVUPS      Z9, 64(AX)(R8*4)
+	VADDPS       Y10, Y19, Y10
+	VMOVUPS      Y10, K1, 128(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z11, Z17, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VADDPS       Z12, Z18, Z12
+	VMOVUPS      Z12, 64(AX)(R8*4)
+	VADDPS       Y13, Y19, Y13
+	VMOVUPS      Y13, K1, 128(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Z14
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Z15
+	VFMADD231PS  Z14, Z2, Z15
+	VADDPS       Z17, Z15, Z15
+	VMOVUPS      Z15, (AX)(R8*4)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z15
+	VFMADD231PS  Z14, Z3, Z15
+	VADDPS       Z17, Z15, Z15
+	VMOVUPS      Z15, 64(AX)(R8*4)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
+	VFMADD231PS  Y14, Y4, Y15
+	VADDPS       Y17, Y15, Y15
+	VMOVUPS      Y15, K1, 128(AX)(R8*4)
+	VSUBPS       Y15, Y15, Y15
+	VADDPS       Y15, Y1, Y1
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Z15
+	VFMADD231PS  Z14, Z5, Z15
+	VADDPS       Z17, Z15, Z15
+	VMOVUPS      Z15, (AX)(R8*4)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z15
+	VFMADD231PS  Z14, Z6, Z15
+	VADDPS       Z17, Z15, Z15
+	VMOVUPS      Z15, 64(AX)(R8*4)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
+	VFMADD231PS  Y14, Y7, Y15
+	VADDPS       Y17, Y15, Y15
+	VMOVUPS      Y15, K1, 128(AX)(R8*4)
+	VSUBPS       Y15, Y15, Y15
+	VADDPS       Y15, Y1, Y1
+	MOVQ         80(BX), AX
+	VMOVUPS      (AX)(R8*4), Z15
+	VFMADD231PS  Z14, Z8, Z15
+	VADDPS       Z17, Z15, Z15
+	VMOVUPS      Z15, (AX)(R8*4)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z15
+	VFMADD231PS  Z14, Z9, Z15
+	VADDPS       Z17, Z15, Z15
+	VMOVUPS      Z15, 64(AX)(R8*4)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
+	VFMADD231PS  Y14, Y10, Y15
+	VADDPS       Y17, Y15, Y15
+	VMOVUPS      Y15, K1, 128(AX)(R8*4)
+	VSUBPS       Y15, Y15, Y15
+	VADDPS       Y15, Y1, Y1
+	MOVQ         88(BX), AX
+	VMOVUPS      (AX)(R8*4), Z15
+	VFMADD231PS  Z14, Z11, Z15
+	VADDPS       Z17, Z15, Z15
+	VMOVUPS      Z15, (AX)(R8*4)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z15
+	VFMADD231PS  Z14, Z12, Z15
+	VADDPS       Z17, Z15, Z15
+	VMOVUPS      Z15, 64(AX)(R8*4)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
+	VFMADD231PS  Y14, Y13, Y15
+	VADDPS       Y17, Y15, Y15
+	VMOVUPS      Y15, K1, 128(AX)(R8*4)
+	VSUBPS       Y15, Y15, Y15
+	VADDPS       Y15, Y1, Y1
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPS $0x03, Y1, Y1, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -4911,49 +5501,105 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsGradient48x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000010, AX
-	SUBQ  $0x00000010, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient48x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(DI*4), Z0
-	VMOVUPS   64(AX)(DI*4), Z1
-	VMOVUPS.Z 128(AX)(DI*4), K1, Z2
+	VMOVUPS   (AX)(R8*4), Z1
+	VMOVUPS   64(AX)(R8*4), Z2
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z3
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(DI*4), Z3
-	VMOVUPS   64(AX)(DI*4), Z4
-	VMOVUPS.Z 128(AX)(DI*4), K1, Z5
-	MOVQ      32(BX), AX
-	VMOVUPS   (AX)(DI*4), Z6
-	VMOVUPS   64(AX)(DI*4), Z7
-	VMOVUPS.Z 128(AX)(DI*4), K1, Z8
-	MOVQ      40(BX), AX
-	VMOVUPS   (AX)(DI*4), Z9
-	VMOVUPS   64(AX)(DI*4), Z10
-	VMOVUPS.Z 128(AX)(DI*4), K1, Z11
+	VMOVUPS   (AX)(R8*4), Z4
+	VMOVUPS   64(AX)(R8*4), Z5
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z6
+	MOVQ      48(BX), AX
+	VMOVUPS   (AX)(R8*4), Z7
+	VMOVUPS   64(AX)(R8*4), Z8
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z9
+	MOVQ      56(BX), AX
+	VMOVUPS   (AX)(R8*4), Z10
+	VMOVUPS   64(AX)(R8*4), Z11
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z12
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
@@ -4965,115 +5611,202 @@ fresh:
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z12
-	VBROADCASTSS (R9)(DX*4), Z13
+	VBROADCASTSS (R10)(CX*4), Z13
+	VBROADCASTSS (R10)(DX*4), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z3
-	VMOVUPS      64(R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z1
-	VFMADD231PS  Z13, Z14, Z4
-	VMOVUPS      128(R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z2
-	VFMADD231PS  Z13, Z14, Z5
-	MOVL         (R11)(R12*4), AX
+	VMOVUPS      (R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z4
+	VMOVUPS      64(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z2
+	VFMADD231PS  Z14, Z15, Z5
+	VMOVUPS      128(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z3
+	VFMADD231PS  Z14, Z15, Z6
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z12
-	VBROADCASTSS (R9)(DX*4), Z13
+	VBROADCASTSS (R10)(CX*4), Z13
+	VBROADCASTSS (R10)(DX*4), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z6
-	VFMADD231PS  Z13, Z14, Z9
-	VMOVUPS      64(R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z7
-	VFMADD231PS  Z13, Z14, Z10
-	VMOVUPS      128(R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z8
-	VFMADD231PS  Z13, Z14, Z11
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPS      (R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z10
+	VMOVUPS      64(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z8
+	VFMADD231PS  Z14, Z15, Z11
+	VMOVUPS      128(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z9
+	VFMADD231PS  Z14, Z15, Z12
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z12
-	VBROADCASTSS (R9)(DX*4), Z13
+	VBROADCASTSS (R10)(CX*4), Z13
+	VBROADCASTSS (R10)(DX*4), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z6
-	VFMADD231PS  Z13, Z14, Z9
-	VMOVUPS      64(R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z7
-	VFMADD231PS  Z13, Z14, Z10
-	VMOVUPS      128(R8)(AX*8), Z14
-	VFMADD231PS  Z12, Z14, Z8
-	VFMADD231PS  Z13, Z14, Z11
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPS      (R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z10
+	VMOVUPS      64(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z8
+	VFMADD231PS  Z14, Z15, Z11
+	VMOVUPS      128(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z9
+	VFMADD231PS  Z14, Z15, Z12
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z15, Z15, Z15
-	VPXORQ  Z16, Z16, Z16
-	VPXORQ  Z17, Z17, Z17
-	MOVQ    (BX), AX
-	VADDPS  Z0, Z15, Z0
-	VMOVUPS Z0, (AX)(DI*4)
-	VADDPS  Z1, Z16, Z1
-	VMOVUPS Z1, 64(AX)(DI*4)
-	VADDPS  Z2, Z17, Z2
-	VMOVUPS Z2, K1, 128(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Z3, Z15, Z3
-	VMOVUPS Z3, (AX)(DI*4)
-	VADDPS  Z4, Z16, Z4
-	VMOVUPS Z4, 64(AX)(DI*4)
-	VADDPS  Z5, Z17, Z5
-	VMOVUPS Z5, K1, 128(AX)(DI*4)
-	MOVQ    32(BX), AX
-	VADDPS  Z6, Z15, Z6
-	VMOVUPS Z6, (AX)(DI*4)
-	VADDPS  Z7, Z16, Z7
-	VMOVUPS Z7, 64(AX)(DI*4)
-	VADDPS  Z8, Z17, Z8
-	VMOVUPS Z8, K1, 128(AX)(DI*4)
-	MOVQ    40(BX), AX
-	VADDPS  Z9, Z15, Z9
-	VMOVUPS Z9, (AX)(DI*4)
-	VADDPS  Z10, Z16, Z10
-	VMOVUPS Z10, 64(AX)(DI*4)
-	VADDPS  Z11, Z17, Z11
-	VMOVUPS Z11, K1, 128(AX)(DI*4)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	MOVQ         (BX), AX
+	VADDPS       Z1, Z16, Z1
+	VMOVUPS      Z1, (AX)(R8*4)
+	VADDPS       Z2, Z17, Z2
+	VMOVUPS      Z2, 64(AX)(R8*4)
+	VADDPS       Z3, Z18, Z3
+	VMOVUPS      Z3, K1, 128(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z4, Z16, Z4
+	VMOVUPS      Z4, (AX)(R8*4)
+	VADDPS       Z5, Z17, Z5
+	VMOVUPS      Z5, 64(AX)(R8*4)
+	VADDPS       Z6, Z18, Z6
+	VMOVUPS      Z6, K1, 128(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z7, Z16, Z7
+	VMOVUPS      Z7, (AX)(R8*4)
+	VADDPS       Z8, Z17, Z8
+	VMOVUPS      Z8, 64(AX)(R8*4)
+	VADDPS       Z9, Z18, Z9
+	VMOVUPS      Z9, K1, 128(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z10, Z16, Z10
+	VMOVUPS      Z10, (AX)(R8*4)
+	VADDPS       Z11, Z17, Z11
+	VMOVUPS      Z11, 64(AX)(R8*4)
+	VADDPS       Z12, Z18, Z12
+	VMOVUPS      Z12, K1, 128(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Z13
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Z14
+	VFMADD231PS  Z13, Z1, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, (AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z14
+	VFMADD231PS  Z13, Z2, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, 64(AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
+	VFMADD231PS  Z13, Z3, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, K1, 128(AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Z14
+	VFMADD231PS  Z13, Z4, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, (AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z14
+	VFMADD231PS  Z13, Z5, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, 64(AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
+	VFMADD231PS  Z13, Z6, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, K1, 128(AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPS      (AX)(R8*4), Z14
+	VFMADD231PS  Z13, Z7, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, (AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z14
+	VFMADD231PS  Z13, Z8, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, 64(AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
+	VFMADD231PS  Z13, Z9, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, K1, 128(AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPS      (AX)(R8*4), Z14
+	VFMADD231PS  Z13, Z10, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, (AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z14
+	VFMADD231PS  Z13, Z11, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, 64(AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
+	VFMADD231PS  Z13, Z12, Z14
+	VADDPS       Z16, Z14, Z14
+	VMOVUPS      Z14, K1, 128(AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -5265,54 +5998,126 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int)
+// func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsGradient64x32(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000010, AX
-	SUBQ  $0x00000010, AX
-	SUBQ  $0x00000010, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient64x32(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	SUBQ   $0x00000010, AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 192(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 192(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 192(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 192(AX)(R8*4), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(DI*4), Z0
-	VMOVUPS   64(AX)(DI*4), Z1
-	VMOVUPS   128(AX)(DI*4), Z2
-	VMOVUPS.Z 192(AX)(DI*4), K1, Z3
+	VMOVUPS   (AX)(R8*4), Z1
+	VMOVUPS   64(AX)(R8*4), Z2
+	VMOVUPS   128(AX)(R8*4), Z3
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z4
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(DI*4), Z4
-	VMOVUPS   64(AX)(DI*4), Z5
-	VMOVUPS   128(AX)(DI*4), Z6
-	VMOVUPS.Z 192(AX)(DI*4), K1, Z7
-	MOVQ      32(BX), AX
-	VMOVUPS   (AX)(DI*4), Z8
-	VMOVUPS   64(AX)(DI*4), Z9
-	VMOVUPS   128(AX)(DI*4), Z10
-	VMOVUPS.Z 192(AX)(DI*4), K1, Z11
-	MOVQ      40(BX), AX
-	VMOVUPS   (AX)(DI*4), Z12
-	VMOVUPS   64(AX)(DI*4), Z13
-	VMOVUPS   128(AX)(DI*4), Z14
-	VMOVUPS.Z 192(AX)(DI*4), K1, Z15
+	VMOVUPS   (AX)(R8*4), Z5
+	VMOVUPS   64(AX)(R8*4), Z6
+	VMOVUPS   128(AX)(R8*4), Z7
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z8
+	MOVQ      48(BX), AX
+	VMOVUPS   (AX)(R8*4), Z9
+	VMOVUPS   64(AX)(R8*4), Z10
+	VMOVUPS   128(AX)(R8*4), Z11
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z12
+	MOVQ      56(BX), AX
+	VMOVUPS   (AX)(R8*4), Z13
+	VMOVUPS   64(AX)(R8*4), Z14
+	VMOVUPS   128(AX)(R8*4), Z15
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z16
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
@@ -5328,130 +6133,241 @@ fresh:
 	VPXORQ Z13, Z13, Z13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
+	VPXORQ Z16, Z16, Z16
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z16
-	VBROADCASTSS (R9)(DX*4), Z17
+	VBROADCASTSS (R10)(CX*4), Z17
+	VBROADCASTSS (R10)(DX*4), Z18
 	SHLL         $0x05, AX
-	VMOVUPS      (R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z0
-	VFMADD231PS  Z17, Z18, Z4
-	VMOVUPS      64(R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z1
-	VFMADD231PS  Z17, Z18, Z5
-	VMOVUPS      128(R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z2
-	VFMADD231PS  Z17, Z18, Z6
-	VMOVUPS      192(R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z3
-	VFMADD231PS  Z17, Z18, Z7
-	MOVL         (R11)(R12*4), AX
+	VMOVUPS      (R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z1
+	VFMADD231PS  Z18, Z19, Z5
+	VMOVUPS      64(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z2
+	VFMADD231PS  Z18, Z19, Z6
+	VMOVUPS      128(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z3
+	VFMADD231PS  Z18, Z19, Z7
+	VMOVUPS      192(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z4
+	VFMADD231PS  Z18, Z19, Z8
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z16
-	VBROADCASTSS (R9)(DX*4), Z17
+	VBROADCASTSS (R10)(CX*4), Z17
+	VBROADCASTSS (R10)(DX*4), Z18
 	SHLL         $0x05, AX
-	VMOVUPS      (R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z8
-	VFMADD231PS  Z17, Z18, Z12
-	VMOVUPS      64(R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z9
-	VFMADD231PS  Z17, Z18, Z13
-	VMOVUPS      128(R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z10
-	VFMADD231PS  Z17, Z18, Z14
-	VMOVUPS      192(R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z11
-	VFMADD231PS  Z17, Z18, Z15
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPS      (R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z9
+	VFMADD231PS  Z18, Z19, Z13
+	VMOVUPS      64(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z10
+	VFMADD231PS  Z18, Z19, Z14
+	VMOVUPS      128(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z11
+	VFMADD231PS  Z18, Z19, Z15
+	VMOVUPS      192(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z12
+	VFMADD231PS  Z18, Z19, Z16
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R9)(CX*4), Z16
-	VBROADCASTSS (R9)(DX*4), Z17
+	VBROADCASTSS (R10)(CX*4), Z17
+	VBROADCASTSS (R10)(DX*4), Z18
 	SHLL         $0x05, AX
-	VMOVUPS      (R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z8
-	VFMADD231PS  Z17, Z18, Z12
-	VMOVUPS      64(R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z9
-	VFMADD231PS  Z17, Z18, Z13
-	VMOVUPS      128(R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z10
-	VFMADD231PS  Z17, Z18, Z14
-	VMOVUPS      192(R8)(AX*8), Z18
-	VFMADD231PS  Z16, Z18, Z11
-	VFMADD231PS  Z17, Z18, Z15
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPS      (R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z9
+	VFMADD231PS  Z18, Z19, Z13
+	VMOVUPS      64(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z10
+	VFMADD231PS  Z18, Z19, Z14
+	VMOVUPS      128(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z11
+	VFMADD231PS  Z18, Z19, Z15
+	VMOVUPS      192(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z12
+	VFMADD231PS  Z18, Z19, Z16
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z19, Z19, Z19
-	VPXORQ  Z20, Z20, Z20
-	VPXORQ  Z21, Z21, Z21
-	VPXORQ  Z22, Z22, Z22
-	MOVQ    (BX), AX
-	VADDPS  Z0, Z19, Z0
-	VMOVUPS Z0, (AX)(DI*4)
-	VADDPS  Z1, Z20, Z1
-	VMOVUPS Z1, 64(AX)(DI*4)
-	VADDPS  Z2, Z21, Z2
-	VMOVUPS Z2, 128(AX)(DI*4)
-	VADDPS  Z3, Z22, Z3
-	VMOVUPS Z3, K1, 192(AX)(DI*4)
-	MOVQ    8(BX), AX
-	VADDPS  Z4, Z19, Z4
-	VMOVUPS Z4, (AX)(DI*4)
-	VADDPS  Z5, Z20, Z5
-	VMOVUPS Z5, 64(AX)(DI*4)
-	VADDPS  Z6, Z21, Z6
-	VMOVUPS Z6, 128(AX)(DI*4)
-	VADDPS  Z7, Z22, Z7
-	VMOVUPS Z7, K1, 192(AX)(DI*4)
-	MOVQ    32(BX), AX
-	VADDPS  Z8, Z19, Z8
-	VMOVUPS Z8, (AX)(DI*4)
-	VADDPS  Z9, Z20, Z9
-	VMOVUPS Z9, 64(AX)(DI*4)
-	VADDPS  Z10, Z21, Z10
-	VMOVUPS Z10, 128(AX)(DI*4)
-	VADDPS  Z11, Z22, Z11
-	VMOVUPS Z11, K1, 192(AX)(DI*4)
-	MOVQ    40(BX), AX
-	VADDPS  Z12, Z19, Z12
-	VMOVUPS Z12, (AX)(DI*4)
-	VADDPS  Z13, Z20, Z13
-	VMOVUPS Z13, 64(AX)(DI*4)
-	VADDPS  Z14, Z21, Z14
-	VMOVUPS Z14, 128(AX)(DI*4)
-	VADDPS  Z15, Z22, Z15
-	VMOVUPS Z15, K1, 192(AX)(DI*4)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	MOVQ         (BX), AX
+	VADDPS       Z1, Z20, Z1
+	VMOVUPS      Z1, (AX)(R8*4)
+	VADDPS       Z2, Z21, Z2
+	VMOVUPS      Z2, 64(AX)(R8*4)
+	VADDPS       Z3, Z22, Z3
+	VMOVUPS      Z3, 128(AX)(R8*4)
+	VADDPS       Z4, Z23, Z4
+	VMOVUPS      Z4, K1, 192(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z5, Z20, Z5
+	VMOVUPS      Z5, (AX)(R8*4)
+	VADDPS       Z6, Z21, Z6
+	VMOVUPS      Z6, 64(AX)(R8*4)
+	VADDPS       Z7, Z22, Z7
+	VMOVUPS      Z7, 128(AX)(R8*4)
+	VADDPS       Z8, Z23, Z8
+	VMOVUPS      Z8, K1, 192(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z9, Z20, Z9
+	VMOVUPS      Z9, (AX)(R8*4)
+	VADDPS       Z10, Z21, Z10
+	VMOVUPS      Z10, 64(AX)(R8*4)
+	VADDPS       Z11, Z22, Z11
+	VMOVUPS      Z11, 128(AX)(R8*4)
+	VADDPS       Z12, Z23, Z12
+	VMOVUPS      Z12, K1, 192(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z13, Z20, Z13
+	VMOVUPS      Z13, (AX)(R8*4)
+	VADDPS       Z14, Z21, Z14
+	VMOVUPS      Z14, 64(AX)(R8*4)
+	VADDPS       Z15, Z22, Z15
+	VMOVUPS      Z15, 128(AX)(R8*4)
+	VADDPS       Z16, Z23, Z16
+	VMOVUPS      Z16, K1, 192(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSS factor+64(FP), Z17
+	MOVQ         32(BX), AX
+	VMOVUPS      (AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z1, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, (AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z2, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 64(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS      128(AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z3, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 128(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
+	VFMADD231PS  Z17, Z4, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, K1, 192(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPS      (AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z5, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, (AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z6, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 64(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS      128(AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z7, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 128(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
+	VFMADD231PS  Z17, Z8, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, K1, 192(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPS      (AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z9, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, (AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z10, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 64(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS      128(AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z11, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 128(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
+	VFMADD231PS  Z17, Z12, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, K1, 192(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPS      (AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z13, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, (AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS      64(AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z14, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 64(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS      128(AX)(R8*4), Z18
+	VFMADD231PS  Z17, Z15, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 128(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
+	VFMADD231PS  Z17, Z16, Z18
+	VADDPS       Z20, Z18, Z18
+	VMOVUPS      Z18, K1, 192(AX)(R8*4)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z0, Z0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -5781,8 +6697,10 @@ sametail:
 	VADDPS Z0, Z2, Z2
 
 eachdone:
+	XORQ   AX, AX
 	VCMPPS $0x03, Z2, Z2, K1
-	KMOVQ  K1, AX
+	KMOVQ  K1, CX
+	ORQ    CX, AX
 	MOVQ   AX, bad+32(FP)
 	VZEROUPPER
 	RET
@@ -10167,112 +11085,175 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsGradient4x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient4x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Y0, Y0, Y0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD.Z (AX)(DI*8), K1, Y0
+	VMOVUPD.Z (AX)(R8*8), K1, Y1
 	MOVQ      8(BX), AX
-	VMOVUPD.Z (AX)(DI*8), K1, Y1
-	MOVQ      32(BX), AX
-	VMOVUPD.Z (AX)(DI*8), K1, Y2
-	MOVQ      40(BX), AX
-	VMOVUPD.Z (AX)(DI*8), K1, Y3
+	VMOVUPD.Z (AX)(R8*8), K1, Y2
+	MOVQ      48(BX), AX
+	VMOVUPD.Z (AX)(R8*8), K1, Y3
+	MOVQ      56(BX), AX
+	VMOVUPD.Z (AX)(R8*8), K1, Y4
 	JMP       begun
 
 fresh:
-	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
+	VPXORQ Y4, Y4, Y4
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y4
-	VBROADCASTSD (R9)(DX*8), Y5
+	VBROADCASTSD (R10)(CX*8), Y5
+	VBROADCASTSD (R10)(DX*8), Y6
 	SHLL         $0x02, AX
-	VMOVUPD      (R8)(AX*8), Y6
-	VFMADD231PD  Y4, Y6, Y0
-	VFMADD231PD  Y5, Y6, Y1
-	MOVL         (R11)(R12*4), AX
+	VMOVUPD      (R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y1
+	VFMADD231PD  Y6, Y7, Y2
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y4
-	VBROADCASTSD (R9)(DX*8), Y5
+	VBROADCASTSD (R10)(CX*8), Y5
+	VBROADCASTSD (R10)(DX*8), Y6
 	SHLL         $0x02, AX
-	VMOVUPD      (R8)(AX*8), Y6
-	VFMADD231PD  Y4, Y6, Y2
-	VFMADD231PD  Y5, Y6, Y3
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPD      (R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y3
+	VFMADD231PD  Y6, Y7, Y4
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Y4
-	VBROADCASTSD (R9)(DX*8), Y5
+	VBROADCASTSD (R10)(CX*8), Y5
+	VBROADCASTSD (R10)(DX*8), Y6
 	SHLL         $0x02, AX
-	VMOVUPD      (R8)(AX*8), Y6
-	VFMADD231PD  Y4, Y6, Y2
-	VFMADD231PD  Y5, Y6, Y3
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPD      (R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y3
+	VFMADD231PD  Y6, Y7, Y4
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Y7, Y7, Y7
-	MOVQ    (BX), AX
-	VADDPD  Y0, Y7, Y0
-	VMOVUPD Y0, K1, (AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Y1, Y7, Y1
-	VMOVUPD Y1, K1, (AX)(DI*8)
-	MOVQ    32(BX), AX
-	VADDPD  Y2, Y7, Y2
-	VMOVUPD Y2, K1, (AX)(DI*8)
-	MOVQ    40(BX), AX
-	VADDPD  Y3, Y7, Y3
-	VMOVUPD Y3, K1, (AX)(DI*8)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Y8, Y8, Y8
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y8, Y1
+	VMOVUPD      Y1, K1, (AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, K1, (AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Y3, Y8, Y3
+	VMOVUPD      Y3, K1, (AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Y4, Y8, Y4
+	VMOVUPD      Y4, K1, (AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Y5
+	MOVQ         32(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Y6
+	VFMADD231PD  Y5, Y1, Y6
+	VADDPD       Y8, Y6, Y6
+	VMOVUPD      Y6, K1, (AX)(R8*8)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Y6
+	VFMADD231PD  Y5, Y2, Y6
+	VADDPD       Y8, Y6, Y6
+	VMOVUPD      Y6, K1, (AX)(R8*8)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y0, Y0
+	MOVQ         80(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Y6
+	VFMADD231PD  Y5, Y3, Y6
+	VADDPD       Y8, Y6, Y6
+	VMOVUPD      Y6, K1, (AX)(R8*8)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y0, Y0
+	MOVQ         88(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Y6
+	VFMADD231PD  Y5, Y4, Y6
+	VADDPD       Y8, Y6, Y6
+	VMOVUPD      Y6, K1, (AX)(R8*8)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y0, Y0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPD $0x03, Y0, Y0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -10416,112 +11397,175 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsGradient8x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient8x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD.Z (AX)(DI*8), K1, Z0
+	VMOVUPD.Z (AX)(R8*8), K1, Z1
 	MOVQ      8(BX), AX
-	VMOVUPD.Z (AX)(DI*8), K1, Z1
-	MOVQ      32(BX), AX
-	VMOVUPD.Z (AX)(DI*8), K1, Z2
-	MOVQ      40(BX), AX
-	VMOVUPD.Z (AX)(DI*8), K1, Z3
+	VMOVUPD.Z (AX)(R8*8), K1, Z2
+	MOVQ      48(BX), AX
+	VMOVUPD.Z (AX)(R8*8), K1, Z3
+	MOVQ      56(BX), AX
+	VMOVUPD.Z (AX)(R8*8), K1, Z4
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
+	VPXORQ Z4, Z4, Z4
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z4
-	VBROADCASTSD (R9)(DX*8), Z5
+	VBROADCASTSD (R10)(CX*8), Z5
+	VBROADCASTSD (R10)(DX*8), Z6
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Z6
-	VFMADD231PD  Z4, Z6, Z0
-	VFMADD231PD  Z5, Z6, Z1
-	MOVL         (R11)(R12*4), AX
+	VMOVUPD      (R9)(AX*8), Z7
+	VFMADD231PD  Z5, Z7, Z1
+	VFMADD231PD  Z6, Z7, Z2
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z4
-	VBROADCASTSD (R9)(DX*8), Z5
+	VBROADCASTSD (R10)(CX*8), Z5
+	VBROADCASTSD (R10)(DX*8), Z6
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Z6
-	VFMADD231PD  Z4, Z6, Z2
-	VFMADD231PD  Z5, Z6, Z3
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPD      (R9)(AX*8), Z7
+	VFMADD231PD  Z5, Z7, Z3
+	VFMADD231PD  Z6, Z7, Z4
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z4
-	VBROADCASTSD (R9)(DX*8), Z5
+	VBROADCASTSD (R10)(CX*8), Z5
+	VBROADCASTSD (R10)(DX*8), Z6
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Z6
-	VFMADD231PD  Z4, Z6, Z2
-	VFMADD231PD  Z5, Z6, Z3
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPD      (R9)(AX*8), Z7
+	VFMADD231PD  Z5, Z7, Z3
+	VFMADD231PD  Z6, Z7, Z4
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z7, Z7, Z7
-	MOVQ    (BX), AX
-	VADDPD  Z0, Z7, Z0
-	VMOVUPD Z0, K1, (AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Z1, Z7, Z1
-	VMOVUPD Z1, K1, (AX)(DI*8)
-	MOVQ    32(BX), AX
-	VADDPD  Z2, Z7, Z2
-	VMOVUPD Z2, K1, (AX)(DI*8)
-	MOVQ    40(BX), AX
-	VADDPD  Z3, Z7, Z3
-	VMOVUPD Z3, K1, (AX)(DI*8)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z8, Z8, Z8
+	MOVQ         (BX), AX
+	VADDPD       Z1, Z8, Z1
+	VMOVUPD      Z1, K1, (AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z2, Z8, Z2
+	VMOVUPD      Z2, K1, (AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z3, Z8, Z3
+	VMOVUPD      Z3, K1, (AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z4, Z8, Z4
+	VMOVUPD      Z4, K1, (AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Z5
+	MOVQ         32(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Z6
+	VFMADD231PD  Z5, Z1, Z6
+	VADDPD       Z8, Z6, Z6
+	VMOVUPD      Z6, K1, (AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Z6
+	VFMADD231PD  Z5, Z2, Z6
+	VADDPD       Z8, Z6, Z6
+	VMOVUPD      Z6, K1, (AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Z6
+	VFMADD231PD  Z5, Z3, Z6
+	VADDPD       Z8, Z6, Z6
+	VMOVUPD      Z6, K1, (AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Z6
+	VFMADD231PD  Z5, Z4, Z6
+	VADDPD       Z8, Z6, Z6
+	VMOVUPD      Z6, K1, (AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -10681,139 +11725,246 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsGradient10x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000008, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient10x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ X1, X1, X1
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(DI*8), Z0
-	VMOVUPD.Z 64(AX)(DI*8), K1, X1
+	VMOVUPD   (AX)(R8*8), Z2
+	VMOVUPD.Z 64(AX)(R8*8), K1, X3
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(DI*8), Z2
-	VMOVUPD.Z 64(AX)(DI*8), K1, X3
-	MOVQ      32(BX), AX
-	VMOVUPD   (AX)(DI*8), Z4
-	VMOVUPD.Z 64(AX)(DI*8), K1, X5
-	MOVQ      40(BX), AX
-	VMOVUPD   (AX)(DI*8), Z6
-	VMOVUPD.Z 64(AX)(DI*8), K1, X7
+	VMOVUPD   (AX)(R8*8), Z4
+	VMOVUPD.Z 64(AX)(R8*8), K1, X5
+	MOVQ      48(BX), AX
+	VMOVUPD   (AX)(R8*8), Z6
+	VMOVUPD.Z 64(AX)(R8*8), K1, X7
+	MOVQ      56(BX), AX
+	VMOVUPD   (AX)(R8*8), Z8
+	VMOVUPD.Z 64(AX)(R8*8), K1, X9
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
-	VPXORQ X1, X1, X1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ X3, X3, X3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ X5, X5, X5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ X7, X7, X7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ X9, X9, X9
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z8
-	VBROADCASTSD (R9)(DX*8), Z9
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z0
-	VFMADD231PD  Z9, Z10, Z2
-	VMOVUPD      64(R8)(AX*8), X10
-	VFMADD231PD  X8, X10, X1
-	VFMADD231PD  X9, X10, X3
-	MOVL         (R11)(R12*4), AX
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z2
+	VFMADD231PD  Z11, Z12, Z4
+	VMOVUPD      64(R9)(AX*8), X12
+	VFMADD231PD  X10, X12, X3
+	VFMADD231PD  X11, X12, X5
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z8
-	VBROADCASTSD (R9)(DX*8), Z9
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z4
-	VFMADD231PD  Z9, Z10, Z6
-	VMOVUPD      64(R8)(AX*8), X10
-	VFMADD231PD  X8, X10, X5
-	VFMADD231PD  X9, X10, X7
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z6
+	VFMADD231PD  Z11, Z12, Z8
+	VMOVUPD      64(R9)(AX*8), X12
+	VFMADD231PD  X10, X12, X7
+	VFMADD231PD  X11, X12, X9
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z8
-	VBROADCASTSD (R9)(DX*8), Z9
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z4
-	VFMADD231PD  Z9, Z10, Z6
-	VMOVUPD      64(R8)(AX*8), X10
-	VFMADD231PD  X8, X10, X5
-	VFMADD231PD  X9, X10, X7
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z6
+	VFMADD231PD  Z11, Z12, Z8
+	VMOVUPD      64(R9)(AX*8), X12
+	VFMADD231PD  X10, X12, X7
+	VFMADD231PD  X11, X12, X9
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z11, Z11, Z11
-	VPXORQ  X12, X12, X12
-	MOVQ    (BX), AX
-	VADDPD  Z0, Z11, Z0
-	VMOVUPD Z0, (AX)(DI*8)
-	VADDPD  X1, X12, X1
-	VMOVUPD X1, K1, 64(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Z2, Z11, Z2
-	VMOVUPD Z2, (AX)(DI*8)
-	VADDPD  X3, X12, X3
-	VMOVUPD X3, K1, 64(AX)(DI*8)
-	MOVQ    32(BX), AX
-	VADDPD  Z4, Z11, Z4
-	VMOVUPD Z4, (AX)(DI*8)
-	VADDPD  X5, X12, X5
-	VMOVUPD X5, K1, 64(AX)(DI*8)
-	MOVQ    40(BX), AX
-	VADDPD  Z6, Z11, Z6
-	VMOVUPD Z6, (AX)(DI*8)
-	VADDPD  X7, X12, X7
-	VMOVUPD X7, K1, 64(AX)(DI*8)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       X14, X14, X14
+	MOVQ         (BX), AX
+	VADDPD       Z2, Z13, Z2
+	VMOVUPD      Z2, (AX)(R8*8)
+	VADDPD       X3, X14, X3
+	VMOVUPD      X3, K1, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z4, Z13, Z4
+	VMOVUPD      Z4, (AX)(R8*8)
+	VADDPD       X5, X14, X5
+	VMOVUPD      X5, K1, 64(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z6, Z13, Z6
+	VMOVUPD      Z6, (AX)(R8*8)
+	VADDPD       X7, X14, X7
+	VMOVUPD      X7, K1, 64(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z8, Z13, Z8
+	VMOVUPD      Z8, (AX)(R8*8)
+	VADDPD       X9, X14, X9
+	VMOVUPD      X9, K1, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Z10
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Z11
+	VFMADD231PD  Z10, Z2, Z11
+	VADDPD       Z13, Z11, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, X11
+	VFMADD231PD  X10, X3, X11
+	VADDPD       X13, X11, X11
+	VMOVUPD      X11, K1, 64(AX)(R8*8)
+	VSUBPD       X11, X11, X11
+	VADDPD       X11, X1, X1
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Z11
+	VFMADD231PD  Z10, Z4, Z11
+	VADDPD       Z13, Z11, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, X11
+	VFMADD231PD  X10, X5, X11
+	VADDPD       X13, X11, X11
+	VMOVUPD      X11, K1, 64(AX)(R8*8)
+	VSUBPD       X11, X11, X11
+	VADDPD       X11, X1, X1
+	MOVQ         80(BX), AX
+	VMOVUPD      (AX)(R8*8), Z11
+	VFMADD231PD  Z10, Z6, Z11
+	VADDPD       Z13, Z11, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, X11
+	VFMADD231PD  X10, X7, X11
+	VADDPD       X13, X11, X11
+	VMOVUPD      X11, K1, 64(AX)(R8*8)
+	VSUBPD       X11, X11, X11
+	VADDPD       X11, X1, X1
+	MOVQ         88(BX), AX
+	VMOVUPD      (AX)(R8*8), Z11
+	VFMADD231PD  Z10, Z8, Z11
+	VADDPD       Z13, Z11, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, X11
+	VFMADD231PD  X10, X9, X11
+	VADDPD       X13, X11, X11
+	VMOVUPD      X11, K1, 64(AX)(R8*8)
+	VSUBPD       X11, X11, X11
+	VADDPD       X11, X1, X1
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPD $0x03, X1, X1, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -10973,139 +12124,246 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsGradient12x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000008, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient12x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(DI*8), Z0
-	VMOVUPD.Z 64(AX)(DI*8), K1, Y1
+	VMOVUPD   (AX)(R8*8), Z2
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y3
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(DI*8), Z2
-	VMOVUPD.Z 64(AX)(DI*8), K1, Y3
-	MOVQ      32(BX), AX
-	VMOVUPD   (AX)(DI*8), Z4
-	VMOVUPD.Z 64(AX)(DI*8), K1, Y5
-	MOVQ      40(BX), AX
-	VMOVUPD   (AX)(DI*8), Z6
-	VMOVUPD.Z 64(AX)(DI*8), K1, Y7
+	VMOVUPD   (AX)(R8*8), Z4
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y5
+	MOVQ      48(BX), AX
+	VMOVUPD   (AX)(R8*8), Z6
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y7
+	MOVQ      56(BX), AX
+	VMOVUPD   (AX)(R8*8), Z8
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y9
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Y3, Y3, Y3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Y7, Y7, Y7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Y9, Y9, Y9
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z8
-	VBROADCASTSD (R9)(DX*8), Z9
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z0
-	VFMADD231PD  Z9, Z10, Z2
-	VMOVUPD      64(R8)(AX*8), Y10
-	VFMADD231PD  Y8, Y10, Y1
-	VFMADD231PD  Y9, Y10, Y3
-	MOVL         (R11)(R12*4), AX
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z2
+	VFMADD231PD  Z11, Z12, Z4
+	VMOVUPD      64(R9)(AX*8), Y12
+	VFMADD231PD  Y10, Y12, Y3
+	VFMADD231PD  Y11, Y12, Y5
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z8
-	VBROADCASTSD (R9)(DX*8), Z9
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z4
-	VFMADD231PD  Z9, Z10, Z6
-	VMOVUPD      64(R8)(AX*8), Y10
-	VFMADD231PD  Y8, Y10, Y5
-	VFMADD231PD  Y9, Y10, Y7
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z6
+	VFMADD231PD  Z11, Z12, Z8
+	VMOVUPD      64(R9)(AX*8), Y12
+	VFMADD231PD  Y10, Y12, Y7
+	VFMADD231PD  Y11, Y12, Y9
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z8
-	VBROADCASTSD (R9)(DX*8), Z9
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z4
-	VFMADD231PD  Z9, Z10, Z6
-	VMOVUPD      64(R8)(AX*8), Y10
-	VFMADD231PD  Y8, Y10, Y5
-	VFMADD231PD  Y9, Y10, Y7
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z6
+	VFMADD231PD  Z11, Z12, Z8
+	VMOVUPD      64(R9)(AX*8), Y12
+	VFMADD231PD  Y10, Y12, Y7
+	VFMADD231PD  Y11, Y12, Y9
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z11, Z11, Z11
-	VPXORQ  Y12, Y12, Y12
-	MOVQ    (BX), AX
-	VADDPD  Z0, Z11, Z0
-	VMOVUPD Z0, (AX)(DI*8)
-	VADDPD  Y1, Y12, Y1
-	VMOVUPD Y1, K1, 64(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Z2, Z11, Z2
-	VMOVUPD Z2, (AX)(DI*8)
-	VADDPD  Y3, Y12, Y3
-	VMOVUPD Y3, K1, 64(AX)(DI*8)
-	MOVQ    32(BX), AX
-	VADDPD  Z4, Z11, Z4
-	VMOVUPD Z4, (AX)(DI*8)
-	VADDPD  Y5, Y12, Y5
-	VMOVUPD Y5, K1, 64(AX)(DI*8)
-	MOVQ    40(BX), AX
-	VADDPD  Z6, Z11, Z6
-	VMOVUPD Z6, (AX)(DI*8)
-	VADDPD  Y7, Y12, Y7
-	VMOVUPD Y7, K1, 64(AX)(DI*8)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Y14, Y14, Y14
+	MOVQ         (BX), AX
+	VADDPD       Z2, Z13, Z2
+	VMOVUPD      Z2, (AX)(R8*8)
+	VADDPD       Y3, Y14, Y3
+	VMOVUPD      Y3, K1, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z4, Z13, Z4
+	VMOVUPD      Z4, (AX)(R8*8)
+	VADDPD       Y5, Y14, Y5
+	VMOVUPD      Y5, K1, 64(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z6, Z13, Z6
+	VMOVUPD      Z6, (AX)(R8*8)
+	VADDPD       Y7, Y14, Y7
+	VMOVUPD      Y7, K1, 64(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z8, Z13, Z8
+	VMOVUPD      Z8, (AX)(R8*8)
+	VADDPD       Y9, Y14, Y9
+	VMOVUPD      Y9, K1, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Z10
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Z11
+	VFMADD231PD  Z10, Z2, Z11
+	VADDPD       Z13, Z11, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
+	VFMADD231PD  Y10, Y3, Y11
+	VADDPD       Y13, Y11, Y11
+	VMOVUPD      Y11, K1, 64(AX)(R8*8)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y1, Y1
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Z11
+	VFMADD231PD  Z10, Z4, Z11
+	VADDPD       Z13, Z11, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
+	VFMADD231PD  Y10, Y5, Y11
+	VADDPD       Y13, Y11, Y11
+	VMOVUPD      Y11, K1, 64(AX)(R8*8)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y1, Y1
+	MOVQ         80(BX), AX
+	VMOVUPD      (AX)(R8*8), Z11
+	VFMADD231PD  Z10, Z6, Z11
+	VADDPD       Z13, Z11, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
+	VFMADD231PD  Y10, Y7, Y11
+	VADDPD       Y13, Y11, Y11
+	VMOVUPD      Y11, K1, 64(AX)(R8*8)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y1, Y1
+	MOVQ         88(BX), AX
+	VMOVUPD      (AX)(R8*8), Z11
+	VFMADD231PD  Z10, Z8, Z11
+	VADDPD       Z13, Z11, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
+	VFMADD231PD  Y10, Y9, Y11
+	VADDPD       Y13, Y11, Y11
+	VMOVUPD      Y11, K1, 64(AX)(R8*8)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y1, Y1
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPD $0x03, Y1, Y1, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -11265,44 +12523,84 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsGradient16x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000008, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient16x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(DI*8), Z0
-	VMOVUPD.Z 64(AX)(DI*8), K1, Z1
+	VMOVUPD   (AX)(R8*8), Z1
+	VMOVUPD.Z 64(AX)(R8*8), K1, Z2
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(DI*8), Z2
-	VMOVUPD.Z 64(AX)(DI*8), K1, Z3
-	MOVQ      32(BX), AX
-	VMOVUPD   (AX)(DI*8), Z4
-	VMOVUPD.Z 64(AX)(DI*8), K1, Z5
-	MOVQ      40(BX), AX
-	VMOVUPD   (AX)(DI*8), Z6
-	VMOVUPD.Z 64(AX)(DI*8), K1, Z7
+	VMOVUPD   (AX)(R8*8), Z3
+	VMOVUPD.Z 64(AX)(R8*8), K1, Z4
+	MOVQ      48(BX), AX
+	VMOVUPD   (AX)(R8*8), Z5
+	VMOVUPD.Z 64(AX)(R8*8), K1, Z6
+	MOVQ      56(BX), AX
+	VMOVUPD   (AX)(R8*8), Z7
+	VMOVUPD.Z 64(AX)(R8*8), K1, Z8
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
@@ -11310,94 +12608,157 @@ fresh:
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
+	VPXORQ Z8, Z8, Z8
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z8
-	VBROADCASTSD (R9)(DX*8), Z9
+	VBROADCASTSD (R10)(CX*8), Z9
+	VBROADCASTSD (R10)(DX*8), Z10
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z0
-	VFMADD231PD  Z9, Z10, Z2
-	VMOVUPD      64(R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z1
-	VFMADD231PD  Z9, Z10, Z3
-	MOVL         (R11)(R12*4), AX
+	VMOVUPD      (R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z1
+	VFMADD231PD  Z10, Z11, Z3
+	VMOVUPD      64(R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z2
+	VFMADD231PD  Z10, Z11, Z4
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z8
-	VBROADCASTSD (R9)(DX*8), Z9
+	VBROADCASTSD (R10)(CX*8), Z9
+	VBROADCASTSD (R10)(DX*8), Z10
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z4
-	VFMADD231PD  Z9, Z10, Z6
-	VMOVUPD      64(R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z5
-	VFMADD231PD  Z9, Z10, Z7
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPD      (R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z5
+	VFMADD231PD  Z10, Z11, Z7
+	VMOVUPD      64(R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z6
+	VFMADD231PD  Z10, Z11, Z8
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z8
-	VBROADCASTSD (R9)(DX*8), Z9
+	VBROADCASTSD (R10)(CX*8), Z9
+	VBROADCASTSD (R10)(DX*8), Z10
 	SHLL         $0x04, AX
-	VMOVUPD      (R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z4
-	VFMADD231PD  Z9, Z10, Z6
-	VMOVUPD      64(R8)(AX*8), Z10
-	VFMADD231PD  Z8, Z10, Z5
-	VFMADD231PD  Z9, Z10, Z7
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPD      (R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z5
+	VFMADD231PD  Z10, Z11, Z7
+	VMOVUPD      64(R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z6
+	VFMADD231PD  Z10, Z11, Z8
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z11, Z11, Z11
-	VPXORQ  Z12, Z12, Z12
-	MOVQ    (BX), AX
-	VADDPD  Z0, Z11, Z0
-	VMOVUPD Z0, (AX)(DI*8)
-	VADDPD  Z1, Z12, Z1
-	VMOVUPD Z1, K1, 64(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Z2, Z11, Z2
-	VMOVUPD Z2, (AX)(DI*8)
-	VADDPD  Z3, Z12, Z3
-	VMOVUPD Z3, K1, 64(AX)(DI*8)
-	MOVQ    32(BX), AX
-	VADDPD  Z4, Z11, Z4
-	VMOVUPD Z4, (AX)(DI*8)
-	VADDPD  Z5, Z12, Z5
-	VMOVUPD Z5, K1, 64(AX)(DI*8)
-	MOVQ    40(BX), AX
-	VADDPD  Z6, Z11, Z6
-	VMOVUPD Z6, (AX)(DI*8)
-	VADDPD  Z7, Z12, Z7
-	VMOVUPD Z7, K1, 64(AX)(DI*8)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	MOVQ         (BX), AX
+	VADDPD       Z1, Z12, Z1
+	VMOVUPD      Z1, (AX)(R8*8)
+	VADDPD       Z2, Z13, Z2
+	VMOVUPD      Z2, K1, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z3, Z12, Z3
+	VMOVUPD      Z3, (AX)(R8*8)
+	VADDPD       Z4, Z13, Z4
+	VMOVUPD      Z4, K1, 64(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z5, Z12, Z5
+	VMOVUPD      Z5, (AX)(R8*8)
+	VADDPD       Z6, Z13, Z6
+	VMOVUPD      Z6, K1, 64(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z7, Z12, Z7
+	VMOVUPD      Z7, (AX)(R8*8)
+	VADDPD       Z8, Z13, Z8
+	VMOVUPD      Z8, K1, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Z9
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Z10
+	VFMADD231PD  Z9, Z1, Z10
+	VADDPD       Z12, Z10, Z10
+	VMOVUPD      Z10, (AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
+	VFMADD231PD  Z9, Z2, Z10
+	VADDPD       Z12, Z10, Z10
+	VMOVUPD      Z10, K1, 64(AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Z10
+	VFMADD231PD  Z9, Z3, Z10
+	VADDPD       Z12, Z10, Z10
+	VMOVUPD      Z10, (AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
+	VFMADD231PD  Z9, Z4, Z10
+	VADDPD       Z12, Z10, Z10
+	VMOVUPD      Z10, K1, 64(AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPD      (AX)(R8*8), Z10
+	VFMADD231PD  Z9, Z5, Z10
+	VADDPD       Z12, Z10, Z10
+	VMOVUPD      Z10, (AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
+	VFMADD231PD  Z9, Z6, Z10
+	VADDPD       Z12, Z10, Z10
+	VMOVUPD      Z10, K1, 64(AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPD      (AX)(R8*8), Z10
+	VFMADD231PD  Z9, Z7, Z10
+	VADDPD       Z12, Z10, Z10
+	VMOVUPD      Z10, (AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
+	VFMADD231PD  Z9, Z8, Z10
+	VADDPD       Z12, Z10, Z10
+	VMOVUPD      Z10, K1, 64(AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -11574,169 +12935,316 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512PairsGradient20x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000008, AX
-	SUBQ  $0x00000008, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient20x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(DI*8), Z0
-	VMOVUPD   64(AX)(DI*8), Z1
-	VMOVUPD.Z 128(AX)(DI*8), K1, Y2
+	VMOVUPD   (AX)(R8*8), Z2
+	VMOVUPD   64(AX)(R8*8), Z3
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y4
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(DI*8), Z3
-	VMOVUPD   64(AX)(DI*8), Z4
-	VMOVUPD.Z 128(AX)(DI*8), K1, Y5
-	MOVQ      32(BX), AX
-	VMOVUPD   (AX)(DI*8), Z6
-	VMOVUPD   64(AX)(DI*8), Z7
-	VMOVUPD.Z 128(AX)(DI*8), K1, Y8
-	MOVQ      40(BX), AX
-	VMOVUPD   (AX)(DI*8), Z9
-	VMOVUPD   64(AX)(DI*8), Z10
-	VMOVUPD.Z 128(AX)(DI*8), K1, Y11
+	VMOVUPD   (AX)(R8*8), Z5
+	VMOVUPD   64(AX)(R8*8), Z6
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y7
+	MOVQ      48(BX), AX
+	VMOVUPD   (AX)(R8*8), Z8
+	VMOVUPD   64(AX)(R8*8), Z9
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y10
+	MOVQ      56(BX), AX
+	VMOVUPD   (AX)(R8*8), Z11
+	VMOVUPD   64(AX)(R8*8), Z12
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y13
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Y2, Y2, Y2
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Y5, Y5, Y5
+	VPXORQ Y4, Y4, Y4
+	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Y8, Y8, Y8
+	VPXORQ Y7, Y7, Y7
+	VPXORQ Z8, Z8, Z8
 	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Y11, Y11, Y11
+	VPXORQ Y10, Y10, Y10
+	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
+	VPXORQ Y13, Y13, Y13
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z12
-	VBROADCASTSD (R9)(DX*8), Z13
+	VBROADCASTSD (R10)(CX*8), Z14
+	VBROADCASTSD (R10)(DX*8), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z0
-	VFMADD231PD  Z13, Z14, Z3
-	VMOVUPD      64(R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z1
-	VFMADD231PD  Z13, Z14, Z4
-	VMOVUPD      128(R8)(AX*8), Y14
-	VFMADD231PD  Y12, Y14, Y2
-	VFMADD231PD  Y13, Y14, Y5
-	MOVL         (R11)(R12*4), AX
+	VMOVUPD      (R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z2
+	VFMADD231PD  Z15, Z16, Z5
+	VMOVUPD      64(R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z3
+	VFMADD231PD  Z15, Z16, Z6
+	VMOVUPD      128(R9)(AX*8), Y16
+	VFMADD231PD  Y14, Y16, Y4
+	VFMADD231PD  Y15, Y16, Y7
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z12
-	VBROADCASTSD (R9)(DX*8), Z13
+	VBROADCASTSD (R10)(CX*8), Z14
+	VBROADCASTSD (R10)(DX*8), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z6
-	VFMADD231PD  Z13, Z14, Z9
-	VMOVUPD      64(R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z7
-	VFMADD231PD  Z13, Z14, Z10
-	VMOVUPD      128(R8)(AX*8), Y14
-	VFMADD231PD  Y12, Y14, Y8
-	VFMADD231PD  Y13, Y14, Y11
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPD      (R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z8
+	VFMADD231PD  Z15, Z16, Z11
+	VMOVUPD      64(R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z9
+	VFMADD231PD  Z15, Z16, Z12
+	VMOVUPD      128(R9)(AX*8), Y16
+	VFMADD231PD  Y14, Y16, Y10
+	VFMADD231PD  Y15, Y16, Y13
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z12
-	VBROADCASTSD (R9)(DX*8), Z13
+	VBROADCASTSD (R10)(CX*8), Z14
+	VBROADCASTSD (R10)(DX*8), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z6
-	VFMADD231PD  Z13, Z14, Z9
-	VMOVUPD      64(R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z7
-	VFMADD231PD  Z13, Z14, Z10
-	VMOVUPD      128(R8)(AX*8), Y14
-	VFMADD231PD  Y12, Y14, Y8
-	VFMADD231PD  Y13, Y14, Y11
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPD      (R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z8
+	VFMADD231PD  Z15, Z16, Z11
+	VMOVUPD      64(R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z9
+	VFMADD231PD  Z15, Z16, Z12
+	VMOVUPD      128(R9)(AX*8), Y16
+	VFMADD231PD  Y14, Y16, Y10
+	VFMADD231PD  Y15, Y16, Y13
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z15, Z15, Z15
-	VPXORQ  Z16, Z16, Z16
-	VPXORQ  Y17, Y17, Y17
-	MOVQ    (BX), AX
-	VADDPD  Z0, Z15, Z0
-	VMOVUPD Z0, (AX)(DI*8)
-	VADDPD  Z1, Z16, Z1
-	VMOVUPD Z1, 64(AX)(DI*8)
-	VADDPD  Y2, Y17, Y2
-	VMOVUPD Y2, K1, 128(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Z3, Z15, Z3
-	VMOVUPD Z3, (AX)(DI*8)
-	VADDPD  Z4, Z16, Z4
-	VMOVUPD Z4, 64(AX)(DI*8)
-	VADDPD  Y5, Y17, Y5
-	VMOVUPD Y5, K1, 128(AX)(DI*8)
-	MOVQ    32(BX), AX
-	VADDPD  Z6, Z15, Z6
-	VMOVUPD Z6, (AX)(DI*8)
-	VADDPD  Z7, Z16, Z7
-	VMOVUPD Z7, 64(AX)(DI*8)
-	VADDPD  Y8, Y17, Y8
-	VMOVUPD Y8, K1, 128(AX)(DI*8)
-	MOVQ    40(BX), AX
-	VADDPD  Z9, Z15, Z9
-	VMOVUPD Z9, (AX)(DI*8)
-	VADDPD  Z10, Z16, Z10
-	VMOVUPD Z10, 64(AX)(DI*8)
-	VADDPD  Y11, Y17, Y11
-	VMOVUPD Y11, K1, 128(AX)(DI*8)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Y19, Y19, Y19
+	MOVQ         (BX), AX
+	VADDPD       Z2, Z17, Z2
+	VMOVUPD      Z2, (AX)(R8*8)
+	VADDPD       Z3, Z18, Z3
+	VMOVUPD      Z3, 64(AX)(R8*8)
+	VADDPD       Y4, Y19, Y4
+	VMOVUPD      Y4, K1, 128(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z5, Z17, Z5
+	VMOVUPD      Z5, (AX)(R8*8)
+	VADDPD       Z6, Z18, Z6
+	VMOVUPD      Z6, 64(AX)(R8*8)
+	VADDPD       Y7, Y19, Y7
+	VMOVUPD      Y7, K1, 128(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z8, Z17, Z8
+	VMOVUPD      Z8, (AX)(R8*8)
+	VADDPD       Z9, Z18, Z9
+	VMOVUPD      Z9, 64(AX)(R8*8)
+	VADDPD       Y10, Y19, Y10
+	VMOVUPD      Y10, K1, 128(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z11, Z17, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VADDPD       Z12, Z18, Z12
+	VMOVUPD      Z12, 64(AX)(R8*8)
+	VADDPD       Y13, Y19, Y13
+	VMOVUPD      Y13, K1, 128(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Z14
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Z15
+	VFMADD231PD  Z14, Z2, Z15
+	VADDPD       Z17, Z15, Z15
+	VMOVUPD      Z15, (AX)(R8*8)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z15
+	VFMADD231PD  Z14, Z3, Z15
+	VADDPD       Z17, Z15, Z15
+	VMOVUPD      Z15, 64(AX)(R8*8)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
+	VFMADD231PD  Y14, Y4, Y15
+	VADDPD       Y17, Y15, Y15
+	VMOVUPD      Y15, K1, 128(AX)(R8*8)
+	VSUBPD       Y15, Y15, Y15
+	VADDPD       Y15, Y1, Y1
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Z15
+	VFMADD231PD  Z14, Z5, Z15
+	VADDPD       Z17, Z15, Z15
+	VMOVUPD      Z15, (AX)(R8*8)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z15
+	VFMADD231PD  Z14, Z6, Z15
+	VADDPD       Z17, Z15, Z15
+	VMOVUPD      Z15, 64(AX)(R8*8)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
+	VFMADD231PD  Y14, Y7, Y15
+	VADDPD       Y17, Y15, Y15
+	VMOVUPD      Y15, K1, 128(AX)(R8*8)
+	VSUBPD       Y15, Y15, Y15
+	VADDPD       Y15, Y1, Y1
+	MOVQ         80(BX), AX
+	VMOVUPD      (AX)(R8*8), Z15
+	VFMADD231PD  Z14, Z8, Z15
+	VADDPD       Z17, Z15, Z15
+	VMOVUPD      Z15, (AX)(R8*8)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z15
+	VFMADD231PD  Z14, Z9, Z15
+	VADDPD       Z17, Z15, Z15
+	VMOVUPD      Z15, 64(AX)(R8*8)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
+	VFMADD231PD  Y14, Y10, Y15
+	VADDPD       Y17, Y15, Y15
+	VMOVUPD      Y15, K1, 128(AX)(R8*8)
+	VSUBPD       Y15, Y15, Y15
+	VADDPD       Y15, Y1, Y1
+	MOVQ         88(BX), AX
+	VMOVUPD      (AX)(R8*8), Z15
+	VFMADD231PD  Z14, Z11, Z15
+	VADDPD       Z17, Z15, Z15
+	VMOVUPD      Z15, (AX)(R8*8)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z15
+	VFMADD231PD  Z14, Z12, Z15
+	VADDPD       Z17, Z15, Z15
+	VMOVUPD      Z15, 64(AX)(R8*8)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
+	VFMADD231PD  Y14, Y13, Y15
+	VADDPD       Y17, Y15, Y15
+	VMOVUPD      Y15, K1, 128(AX)(R8*8)
+	VSUBPD       Y15, Y15, Y15
+	VADDPD       Y15, Y1, Y1
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPD $0x03, Y1, Y1, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -11913,49 +13421,105 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsGradient24x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000008, AX
-	SUBQ  $0x00000008, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient24x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(DI*8), Z0
-	VMOVUPD   64(AX)(DI*8), Z1
-	VMOVUPD.Z 128(AX)(DI*8), K1, Z2
+	VMOVUPD   (AX)(R8*8), Z1
+	VMOVUPD   64(AX)(R8*8), Z2
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z3
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(DI*8), Z3
-	VMOVUPD   64(AX)(DI*8), Z4
-	VMOVUPD.Z 128(AX)(DI*8), K1, Z5
-	MOVQ      32(BX), AX
-	VMOVUPD   (AX)(DI*8), Z6
-	VMOVUPD   64(AX)(DI*8), Z7
-	VMOVUPD.Z 128(AX)(DI*8), K1, Z8
-	MOVQ      40(BX), AX
-	VMOVUPD   (AX)(DI*8), Z9
-	VMOVUPD   64(AX)(DI*8), Z10
-	VMOVUPD.Z 128(AX)(DI*8), K1, Z11
+	VMOVUPD   (AX)(R8*8), Z4
+	VMOVUPD   64(AX)(R8*8), Z5
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z6
+	MOVQ      48(BX), AX
+	VMOVUPD   (AX)(R8*8), Z7
+	VMOVUPD   64(AX)(R8*8), Z8
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z9
+	MOVQ      56(BX), AX
+	VMOVUPD   (AX)(R8*8), Z10
+	VMOVUPD   64(AX)(R8*8), Z11
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z12
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
@@ -11967,115 +13531,202 @@ fresh:
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
+	VPXORQ Z12, Z12, Z12
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z12
-	VBROADCASTSD (R9)(DX*8), Z13
+	VBROADCASTSD (R10)(CX*8), Z13
+	VBROADCASTSD (R10)(DX*8), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z0
-	VFMADD231PD  Z13, Z14, Z3
-	VMOVUPD      64(R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z1
-	VFMADD231PD  Z13, Z14, Z4
-	VMOVUPD      128(R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z2
-	VFMADD231PD  Z13, Z14, Z5
-	MOVL         (R11)(R12*4), AX
+	VMOVUPD      (R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z1
+	VFMADD231PD  Z14, Z15, Z4
+	VMOVUPD      64(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z2
+	VFMADD231PD  Z14, Z15, Z5
+	VMOVUPD      128(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z3
+	VFMADD231PD  Z14, Z15, Z6
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z12
-	VBROADCASTSD (R9)(DX*8), Z13
+	VBROADCASTSD (R10)(CX*8), Z13
+	VBROADCASTSD (R10)(DX*8), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z6
-	VFMADD231PD  Z13, Z14, Z9
-	VMOVUPD      64(R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z7
-	VFMADD231PD  Z13, Z14, Z10
-	VMOVUPD      128(R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z8
-	VFMADD231PD  Z13, Z14, Z11
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPD      (R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z7
+	VFMADD231PD  Z14, Z15, Z10
+	VMOVUPD      64(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z8
+	VFMADD231PD  Z14, Z15, Z11
+	VMOVUPD      128(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z9
+	VFMADD231PD  Z14, Z15, Z12
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z12
-	VBROADCASTSD (R9)(DX*8), Z13
+	VBROADCASTSD (R10)(CX*8), Z13
+	VBROADCASTSD (R10)(DX*8), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z6
-	VFMADD231PD  Z13, Z14, Z9
-	VMOVUPD      64(R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z7
-	VFMADD231PD  Z13, Z14, Z10
-	VMOVUPD      128(R8)(AX*8), Z14
-	VFMADD231PD  Z12, Z14, Z8
-	VFMADD231PD  Z13, Z14, Z11
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPD      (R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z7
+	VFMADD231PD  Z14, Z15, Z10
+	VMOVUPD      64(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z8
+	VFMADD231PD  Z14, Z15, Z11
+	VMOVUPD      128(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z9
+	VFMADD231PD  Z14, Z15, Z12
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z15, Z15, Z15
-	VPXORQ  Z16, Z16, Z16
-	VPXORQ  Z17, Z17, Z17
-	MOVQ    (BX), AX
-	VADDPD  Z0, Z15, Z0
-	VMOVUPD Z0, (AX)(DI*8)
-	VADDPD  Z1, Z16, Z1
-	VMOVUPD Z1, 64(AX)(DI*8)
-	VADDPD  Z2, Z17, Z2
-	VMOVUPD Z2, K1, 128(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Z3, Z15, Z3
-	VMOVUPD Z3, (AX)(DI*8)
-	VADDPD  Z4, Z16, Z4
-	VMOVUPD Z4, 64(AX)(DI*8)
-	VADDPD  Z5, Z17, Z5
-	VMOVUPD Z5, K1, 128(AX)(DI*8)
-	MOVQ    32(BX), AX
-	VADDPD  Z6, Z15, Z6
-	VMOVUPD Z6, (AX)(DI*8)
-	VADDPD  Z7, Z16, Z7
-	VMOVUPD Z7, 64(AX)(DI*8)
-	VADDPD  Z8, Z17, Z8
-	VMOVUPD Z8, K1, 128(AX)(DI*8)
-	MOVQ    40(BX), AX
-	VADDPD  Z9, Z15, Z9
-	VMOVUPD Z9, (AX)(DI*8)
-	VADDPD  Z10, Z16, Z10
-	VMOVUPD Z10, 64(AX)(DI*8)
-	VADDPD  Z11, Z17, Z11
-	VMOVUPD Z11, K1, 128(AX)(DI*8)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	MOVQ         (BX), AX
+	VADDPD       Z1, Z16, Z1
+	VMOVUPD      Z1, (AX)(R8*8)
+	VADDPD       Z2, Z17, Z2
+	VMOVUPD      Z2, 64(AX)(R8*8)
+	VADDPD       Z3, Z18, Z3
+	VMOVUPD      Z3, K1, 128(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z4, Z16, Z4
+	VMOVUPD      Z4, (AX)(R8*8)
+	VADDPD       Z5, Z17, Z5
+	VMOVUPD      Z5, 64(AX)(R8*8)
+	VADDPD       Z6, Z18, Z6
+	VMOVUPD      Z6, K1, 128(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z7, Z16, Z7
+	VMOVUPD      Z7, (AX)(R8*8)
+	VADDPD       Z8, Z17, Z8
+	VMOVUPD      Z8, 64(AX)(R8*8)
+	VADDPD       Z9, Z18, Z9
+	VMOVUPD      Z9, K1, 128(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z10, Z16, Z10
+	VMOVUPD      Z10, (AX)(R8*8)
+	VADDPD       Z11, Z17, Z11
+	VMOVUPD      Z11, 64(AX)(R8*8)
+	VADDPD       Z12, Z18, Z12
+	VMOVUPD      Z12, K1, 128(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Z13
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Z14
+	VFMADD231PD  Z13, Z1, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, (AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z14
+	VFMADD231PD  Z13, Z2, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, 64(AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
+	VFMADD231PD  Z13, Z3, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, K1, 128(AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Z14
+	VFMADD231PD  Z13, Z4, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, (AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z14
+	VFMADD231PD  Z13, Z5, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, 64(AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
+	VFMADD231PD  Z13, Z6, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, K1, 128(AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPD      (AX)(R8*8), Z14
+	VFMADD231PD  Z13, Z7, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, (AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z14
+	VFMADD231PD  Z13, Z8, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, 64(AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
+	VFMADD231PD  Z13, Z9, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, K1, 128(AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPD      (AX)(R8*8), Z14
+	VFMADD231PD  Z13, Z10, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, (AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z14
+	VFMADD231PD  Z13, Z11, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, 64(AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
+	VFMADD231PD  Z13, Z12, Z14
+	VADDPD       Z16, Z14, Z14
+	VMOVUPD      Z14, K1, 128(AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -12267,54 +13918,126 @@ added:
 	VZEROUPPER
 	RET
 
-// func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int)
+// func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
-TEXT ·avx512PairsGradient32x64(SB), NOSPLIT, $0-56
-	MOVQ  pairs+0(FP), BX
-	MOVQ  groups+8(FP), SI
-	MOVQ  left+16(FP), DI
-	MOVQ  grad+24(FP), R8
-	MOVQ  values+32(FP), R9
-	MOVQ  width+40(FP), AX
-	SUBQ  $0x00000008, AX
-	SUBQ  $0x00000008, AX
-	SUBQ  $0x00000008, AX
-	MOVQ  $-1, CX
-	BZHIQ AX, CX, CX
-	KMOVQ CX, K1
+TEXT ·avx512PairsGradient32x64(SB), NOSPLIT, $0-80
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	SUBQ   $0x00000008, AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
-	SUBQ      $0x01, SI
-	JLT       done
-	MOVQ      16(BX), R10
-	MOVQ      48(BX), R11
+	SUBQ $0x01, SI
+	JLT  done
+	MOVQ 16(BX), R11
+	MOVQ 64(BX), R12
+	CMPQ descend+56(FP), $0x00
+	JEQ  nothingtofetch
+	MOVQ 32(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 192(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 40(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 192(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 80(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 192(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	MOVQ 88(BX), AX
+	LEAQ (AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 64(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 128(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	LEAQ 192(AX)(R8*8), DI
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+
+nothingtofetch:
 	MOVQ      more+48(FP), AX
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(DI*8), Z0
-	VMOVUPD   64(AX)(DI*8), Z1
-	VMOVUPD   128(AX)(DI*8), Z2
-	VMOVUPD.Z 192(AX)(DI*8), K1, Z3
+	VMOVUPD   (AX)(R8*8), Z1
+	VMOVUPD   64(AX)(R8*8), Z2
+	VMOVUPD   128(AX)(R8*8), Z3
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z4
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(DI*8), Z4
-	VMOVUPD   64(AX)(DI*8), Z5
-	VMOVUPD   128(AX)(DI*8), Z6
-	VMOVUPD.Z 192(AX)(DI*8), K1, Z7
-	MOVQ      32(BX), AX
-	VMOVUPD   (AX)(DI*8), Z8
-	VMOVUPD   64(AX)(DI*8), Z9
-	VMOVUPD   128(AX)(DI*8), Z10
-	VMOVUPD.Z 192(AX)(DI*8), K1, Z11
-	MOVQ      40(BX), AX
-	VMOVUPD   (AX)(DI*8), Z12
-	VMOVUPD   64(AX)(DI*8), Z13
-	VMOVUPD   128(AX)(DI*8), Z14
-	VMOVUPD.Z 192(AX)(DI*8), K1, Z15
+	VMOVUPD   (AX)(R8*8), Z5
+	VMOVUPD   64(AX)(R8*8), Z6
+	VMOVUPD   128(AX)(R8*8), Z7
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z8
+	MOVQ      48(BX), AX
+	VMOVUPD   (AX)(R8*8), Z9
+	VMOVUPD   64(AX)(R8*8), Z10
+	VMOVUPD   128(AX)(R8*8), Z11
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z12
+	MOVQ      56(BX), AX
+	VMOVUPD   (AX)(R8*8), Z13
+	VMOVUPD   64(AX)(R8*8), Z14
+	VMOVUPD   128(AX)(R8*8), Z15
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z16
 	JMP       begun
 
 fresh:
-	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
@@ -12330,130 +14053,241 @@ fresh:
 	VPXORQ Z13, Z13, Z13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
+	VPXORQ Z16, Z16, Z16
 
 begun:
-	XORQ R12, R12
+	XORQ DI, DI
 	MOVQ 24(BX), R13
-	CMPQ R12, R13
+	CMPQ DI, R13
 	JGE  done0
 
 loop0:
-	MOVL         (R10)(R12*4), AX
+	MOVL         (R11)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z16
-	VBROADCASTSD (R9)(DX*8), Z17
+	VBROADCASTSD (R10)(CX*8), Z17
+	VBROADCASTSD (R10)(DX*8), Z18
 	SHLL         $0x05, AX
-	VMOVUPD      (R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z0
-	VFMADD231PD  Z17, Z18, Z4
-	VMOVUPD      64(R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z1
-	VFMADD231PD  Z17, Z18, Z5
-	VMOVUPD      128(R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z2
-	VFMADD231PD  Z17, Z18, Z6
-	VMOVUPD      192(R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z3
-	VFMADD231PD  Z17, Z18, Z7
-	MOVL         (R11)(R12*4), AX
+	VMOVUPD      (R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z1
+	VFMADD231PD  Z18, Z19, Z5
+	VMOVUPD      64(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z2
+	VFMADD231PD  Z18, Z19, Z6
+	VMOVUPD      128(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z3
+	VFMADD231PD  Z18, Z19, Z7
+	VMOVUPD      192(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z4
+	VFMADD231PD  Z18, Z19, Z8
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z16
-	VBROADCASTSD (R9)(DX*8), Z17
+	VBROADCASTSD (R10)(CX*8), Z17
+	VBROADCASTSD (R10)(DX*8), Z18
 	SHLL         $0x05, AX
-	VMOVUPD      (R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z8
-	VFMADD231PD  Z17, Z18, Z12
-	VMOVUPD      64(R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z9
-	VFMADD231PD  Z17, Z18, Z13
-	VMOVUPD      128(R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z10
-	VFMADD231PD  Z17, Z18, Z14
-	VMOVUPD      192(R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z11
-	VFMADD231PD  Z17, Z18, Z15
-	INCQ         R12
-	CMPQ         R12, R13
+	VMOVUPD      (R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z9
+	VFMADD231PD  Z18, Z19, Z13
+	VMOVUPD      64(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z10
+	VFMADD231PD  Z18, Z19, Z14
+	VMOVUPD      128(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z11
+	VFMADD231PD  Z18, Z19, Z15
+	VMOVUPD      192(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z12
+	VFMADD231PD  Z18, Z19, Z16
+	INCQ         DI
+	CMPQ         DI, R13
 	JNE          loop0
 
 done0:
-	MOVQ 56(BX), R10
-	CMPQ R12, R10
+	MOVQ 72(BX), R11
+	CMPQ DI, R11
 	JGE  done1
 
 loop1:
-	MOVL         (R11)(R12*4), AX
+	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R9)(CX*8), Z16
-	VBROADCASTSD (R9)(DX*8), Z17
+	VBROADCASTSD (R10)(CX*8), Z17
+	VBROADCASTSD (R10)(DX*8), Z18
 	SHLL         $0x05, AX
-	VMOVUPD      (R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z8
-	VFMADD231PD  Z17, Z18, Z12
-	VMOVUPD      64(R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z9
-	VFMADD231PD  Z17, Z18, Z13
-	VMOVUPD      128(R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z10
-	VFMADD231PD  Z17, Z18, Z14
-	VMOVUPD      192(R8)(AX*8), Z18
-	VFMADD231PD  Z16, Z18, Z11
-	VFMADD231PD  Z17, Z18, Z15
-	INCQ         R12
-	CMPQ         R12, R10
+	VMOVUPD      (R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z9
+	VFMADD231PD  Z18, Z19, Z13
+	VMOVUPD      64(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z10
+	VFMADD231PD  Z18, Z19, Z14
+	VMOVUPD      128(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z11
+	VFMADD231PD  Z18, Z19, Z15
+	VMOVUPD      192(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z12
+	VFMADD231PD  Z18, Z19, Z16
+	INCQ         DI
+	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ  Z19, Z19, Z19
-	VPXORQ  Z20, Z20, Z20
-	VPXORQ  Z21, Z21, Z21
-	VPXORQ  Z22, Z22, Z22
-	MOVQ    (BX), AX
-	VADDPD  Z0, Z19, Z0
-	VMOVUPD Z0, (AX)(DI*8)
-	VADDPD  Z1, Z20, Z1
-	VMOVUPD Z1, 64(AX)(DI*8)
-	VADDPD  Z2, Z21, Z2
-	VMOVUPD Z2, 128(AX)(DI*8)
-	VADDPD  Z3, Z22, Z3
-	VMOVUPD Z3, K1, 192(AX)(DI*8)
-	MOVQ    8(BX), AX
-	VADDPD  Z4, Z19, Z4
-	VMOVUPD Z4, (AX)(DI*8)
-	VADDPD  Z5, Z20, Z5
-	VMOVUPD Z5, 64(AX)(DI*8)
-	VADDPD  Z6, Z21, Z6
-	VMOVUPD Z6, 128(AX)(DI*8)
-	VADDPD  Z7, Z22, Z7
-	VMOVUPD Z7, K1, 192(AX)(DI*8)
-	MOVQ    32(BX), AX
-	VADDPD  Z8, Z19, Z8
-	VMOVUPD Z8, (AX)(DI*8)
-	VADDPD  Z9, Z20, Z9
-	VMOVUPD Z9, 64(AX)(DI*8)
-	VADDPD  Z10, Z21, Z10
-	VMOVUPD Z10, 128(AX)(DI*8)
-	VADDPD  Z11, Z22, Z11
-	VMOVUPD Z11, K1, 192(AX)(DI*8)
-	MOVQ    40(BX), AX
-	VADDPD  Z12, Z19, Z12
-	VMOVUPD Z12, (AX)(DI*8)
-	VADDPD  Z13, Z20, Z13
-	VMOVUPD Z13, 64(AX)(DI*8)
-	VADDPD  Z14, Z21, Z14
-	VMOVUPD Z14, 128(AX)(DI*8)
-	VADDPD  Z15, Z22, Z15
-	VMOVUPD Z15, K1, 192(AX)(DI*8)
-	ADDQ    $0x00000040, BX
-	JMP     next
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	MOVQ         (BX), AX
+	VADDPD       Z1, Z20, Z1
+	VMOVUPD      Z1, (AX)(R8*8)
+	VADDPD       Z2, Z21, Z2
+	VMOVUPD      Z2, 64(AX)(R8*8)
+	VADDPD       Z3, Z22, Z3
+	VMOVUPD      Z3, 128(AX)(R8*8)
+	VADDPD       Z4, Z23, Z4
+	VMOVUPD      Z4, K1, 192(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z5, Z20, Z5
+	VMOVUPD      Z5, (AX)(R8*8)
+	VADDPD       Z6, Z21, Z6
+	VMOVUPD      Z6, 64(AX)(R8*8)
+	VADDPD       Z7, Z22, Z7
+	VMOVUPD      Z7, 128(AX)(R8*8)
+	VADDPD       Z8, Z23, Z8
+	VMOVUPD      Z8, K1, 192(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z9, Z20, Z9
+	VMOVUPD      Z9, (AX)(R8*8)
+	VADDPD       Z10, Z21, Z10
+	VMOVUPD      Z10, 64(AX)(R8*8)
+	VADDPD       Z11, Z22, Z11
+	VMOVUPD      Z11, 128(AX)(R8*8)
+	VADDPD       Z12, Z23, Z12
+	VMOVUPD      Z12, K1, 192(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z13, Z20, Z13
+	VMOVUPD      Z13, (AX)(R8*8)
+	VADDPD       Z14, Z21, Z14
+	VMOVUPD      Z14, 64(AX)(R8*8)
+	VADDPD       Z15, Z22, Z15
+	VMOVUPD      Z15, 128(AX)(R8*8)
+	VADDPD       Z16, Z23, Z16
+	VMOVUPD      Z16, K1, 192(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	VBROADCASTSD factor+64(FP), Z17
+	MOVQ         32(BX), AX
+	VMOVUPD      (AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z1, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, (AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z2, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, 64(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD      128(AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z3, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, 128(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
+	VFMADD231PD  Z17, Z4, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, K1, 192(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPD      (AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z5, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, (AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z6, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, 64(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD      128(AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z7, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, 128(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
+	VFMADD231PD  Z17, Z8, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, K1, 192(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPD      (AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z9, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, (AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z10, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, 64(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD      128(AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z11, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, 128(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
+	VFMADD231PD  Z17, Z12, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, K1, 192(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPD      (AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z13, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, (AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD      64(AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z14, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, 64(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD      128(AX)(R8*8), Z18
+	VFMADD231PD  Z17, Z15, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, 128(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
+	VFMADD231PD  Z17, Z16, Z18
+	VADDPD       Z20, Z18, Z18
+	VMOVUPD      Z18, K1, 192(AX)(R8*8)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z0, Z0
+
+stay:
+	ADDQ $0x00000060, BX
+	JMP  next
 
 done:
+	XORQ   AX, AX
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	MOVQ   AX, bad+72(FP)
 	VZEROUPPER
 	RET
 
@@ -12744,8 +14578,10 @@ sametail:
 	VADDPD Z0, Z2, Z2
 
 eachdone:
+	XORQ   AX, AX
 	VCMPPD $0x03, Z2, Z2, K1
-	KMOVQ  K1, AX
+	KMOVQ  K1, CX
+	ORQ    CX, AX
 	MOVQ   AX, bad+32(FP)
 	VZEROUPPER
 	RET
@@ -13740,7 +15576,7 @@ copies:
 
 joined:
 	ADDQ $0x04, DX
-	ADDQ $0x20, CX
+	ADDQ $0x30, CX
 	JMP  next
 
 done:
@@ -13748,7 +15584,7 @@ done:
 	RET
 
 // func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, sides int, n int)
-// Requires: AVX, AVX512BW, AVX512F, POPCNT
+// Requires: AVX, AVX512BW, AVX512F, MMX+, POPCNT
 TEXT ·avx512ListPairs(SB), $2112-56
 	MOVQ         entries+0(FP), AX
 	MOVQ         starts+8(FP), CX
@@ -13783,6 +15619,41 @@ loop:
 	CMPQ            SI, n+48(FP)
 	JGE             done
 	MOVQ            images+16(FP), R8
+	MOVQ            SI, R9
+	ANDQ            $0x30, R9
+	LEAQ            (R8)(R9*8), R9
+	MOVQ            (R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            8(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            16(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            24(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            32(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            40(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            48(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            56(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            64(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            72(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            80(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            88(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            96(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            104(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            112(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            120(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
 	MOVQ            (R8), DI
 	VBROADCASTI32X4 (DI)(SI*1), Z5
 	MOVQ            32(R8), DI
@@ -13979,6 +15850,41 @@ loop:
 	CMPQ            sides+40(FP), $0x01
 	JEQ             one1
 	ADDQ            $0x00000200, R8
+	MOVQ            SI, R9
+	ANDQ            $0x30, R9
+	LEAQ            (R8)(R9*8), R9
+	MOVQ            (R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            8(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            16(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            24(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            32(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            40(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            48(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            56(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            64(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            72(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            80(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            88(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            96(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            104(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            112(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
+	MOVQ            120(R9), DI
+	PREFETCHT0      64(DI)(SI*1)
 	MOVQ            (R8), DI
 	VBROADCASTI32X4 (DI)(SI*1), Z5
 	MOVQ            32(R8), DI

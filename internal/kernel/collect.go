@@ -1,5 +1,10 @@
 package kernel
 
+import (
+	"fmt"
+	"sync/atomic"
+)
+
 // What a backward pass sums over its examples, the gradients of the parameters, nobody
 // waits for before the pass ends. So the pass collects these sums, and the threads meet
 // once for all of them: each does its part of every large one, and small ones whole.
@@ -9,6 +14,8 @@ type collection[T Float] struct {
 	sums   []collected[T]
 	own    []int // by thread: multiply-adds of the sums that are its own
 	work   int   // multiply-adds of all sums
+	factor T     // of the gradients that parameters follow; 0: none does
+	lost   atomic.Bool
 }
 
 // collected is a sum that one thread computes, or all.
@@ -22,22 +29,48 @@ type collected[T Float] struct {
 const overhead = 1 << 14
 
 // Collect begins a collection: until Finish, MatMulTransposed, MatMulPairsTransposed and
-// SumColumns compute nothing. What they are to read must stay as it is.
-func (e *Engine[T]) Collect() {
+// SumColumns compute nothing. What they are to read must stay as it is. With a rate other
+// than 0, Finish makes a step of gradient descent too, with the parameters that Descend
+// names.
+func (e *Engine[T]) Collect(rate T) {
 	c := &e.collection
 	if c.engine == nil {
 		c.engine, c.own = e, make([]int, e.pool.Threads())
 	}
 	c.forget()
-	c.open = true
+	c.open, c.factor = true, -rate
 }
 
-// Finish computes what was collected.
-func (e *Engine[T]) Finish() {
+// Descend has value, the parameter of the gradient d that was collected last, follow it,
+// if the collection has a rate:
+//
+//	value[j] = value[j] - rate·d[j]
+//
+// in the arithmetic of Update, but a -0 whose gradient is 0 may stay. The thread that has summed a number of d does this to that of
+// value, while both are near it: nobody waits, as all that reads parameters was
+// computed before (K. Lv et al., "Full Parameter Fine-tuning for Large Language Models with
+// Limited Resources", 2023, do it to save memory, and call it fused update).
+func (e *Engine[T]) Descend(value []T) {
+	c := &e.collection
+	if !c.open || c.factor == 0 {
+		return
+	}
+	p := &c.sums[len(c.sums)-1].product
+	if len(value) != len(p.y) {
+		panic(fmt.Sprintf("kernel.Descend: %d values for a gradient of %d", len(value), len(p.y)))
+	}
+	p.value, p.factor, p.lost = value, c.factor, &c.lost
+}
+
+// Finish computes what was collected. It reports whether all parameters that followed their
+// gradients are finite.
+func (e *Engine[T]) Finish() (finite bool) {
 	c := &e.collection
 	c.open = false
+	c.lost.Store(false)
 	e.pool.Run(c, c.work >= worthSplitting && !e.Alone)
 	c.forget()
+	return !c.lost.Load()
 }
 
 func (c *collection[T]) forget() {

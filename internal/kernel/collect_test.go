@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -48,9 +49,9 @@ func testCollection[T Float](t *testing.T) {
 		e := NewEngine[T](NewPool(threads))
 		for round, alone := range []bool{false, true, false} {
 			e.Alone = alone
-			e.Collect()
+			e.Collect(0)
 			abandoned := gradients(e, x, g)
-			e.Collect()
+			e.Collect(0)
 			got := gradients(e, x, g)
 			for i := range got {
 				if slices.Equal(got[i], want[i]) {
@@ -88,4 +89,124 @@ func TestSumColumnsWantsWholeRows(t *testing.T) {
 		}
 	}()
 	NewEngine[float32](nil).SumColumns(make([]float32, 2), make([]float32, 7))
+}
+
+// Parameters that follow their gradients have the bits of an update after all gradients, and
+// the gradients are there.
+func TestParametersFollowTheirGradients(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		t.Run("float32", testDescent[float32])
+		t.Run("float64", testDescent[float64])
+	})
+}
+
+func testDescent[T Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(63, 64))
+	shapes := [][3]int{{128, 784, 128}, {128, 784, 20}, {300, 784, 70}, {129, 99, 7}, {1, 784, 33}, {64, 17, 1}, {200, 30, 140}, {0, 12, 5}}
+	for range 12 {
+		shapes = append(shapes, [3]int{1 + r.IntN(400), 1 + r.IntN(130), 1 + r.IntN(150)})
+	}
+	pools := map[int]*Pool{}
+	for _, threads := range []int{1, 2, 3, 8} {
+		pools[threads] = NewPool(threads)
+	}
+	for _, shape := range shapes {
+		m, k, n := shape[0], shape[1], shape[2]
+		const hidden, rate = 40, 0.3
+		pixels := images(r, m, k, []float64{0.8, 0.99}[r.IntN(2)]) // pixels that are 0 in all images, too
+		lit := -1                                                  // one that is not, in the last image if possible
+		for i := range m {
+			for p, v := range pixels.Row(i) {
+				if v != 0 {
+					lit = p
+				}
+			}
+		}
+		x, g, h := fill[T](r, m*n, 0.3), fill[T](r, m*n, 0.3), fill[T](r, m*hidden, 0.3)
+		weights, biases, dense := fill[T](r, k*n, 0.1), fill[T](r, n, 0), fill[T](r, n*hidden, 0)
+		for i, w := range weights {
+			weights[i] = w + 0 // a -0 may stay where its gradient is 0
+		}
+		var l Pairs
+		// descend returns parameters and gradients after a step, by Descend or by Update.
+		descend := func(e *Engine[T], atOnce bool) (after [][]T, finite bool) {
+			e.MatMulPairs(make([]T, m*n), &l, pixels, weights, nil, n, nothing{})
+			values := [][]T{slices.Clone(weights), slices.Clone(biases), slices.Clone(dense)}
+			grads := [][]T{fill[T](r, k*n, 0), fill[T](r, n, 0), fill[T](r, n*hidden, 0)}
+			if atOnce {
+				e.Collect(rate)
+			}
+			e.MatMulTransposed(grads[2], x, h, m, n, hidden)
+			e.Descend(values[2])
+			e.MatMulPairsTransposed(grads[0], &l, pixels, g, n)
+			e.Descend(values[0])
+			e.SumColumns(grads[1], g)
+			e.Descend(values[1])
+			finite = true
+			if atOnce {
+				finite = e.Finish()
+			} else {
+				for i, value := range values {
+					finite = e.Update(value, grads[i], -rate) && finite
+				}
+			}
+			return append(values, grads...), finite
+		}
+		for threads, pool := range pools {
+			e := NewEngine[T](pool)
+			spoil := []*T{nil, &biases[0], &dense[len(dense)/2]}
+			if lit >= 0 {
+				spoil = append(spoil, &weights[lit*n+n-1])
+			}
+			for _, one := range spoil {
+				var before T
+				if one != nil {
+					before, *one = *one, T(math.Inf(1))
+				}
+				want, wantFinite := descend(e, false)
+				got, finite := descend(e, true)
+				if one != nil {
+					*one = before
+				}
+				for i := range want {
+					if !slices.Equal(bitsOf(got[i]), bitsOf(want[i])) {
+						t.Fatalf("%v, %d threads: parameters or gradients %d differ", shape, threads, i)
+					}
+				}
+				if finite != wantFinite || finite != (one == nil) {
+					t.Fatalf("%v, %d threads: finite is %v, of an update %v", shape, threads, finite, wantFinite)
+				}
+			}
+			if m > 0 {
+				before := slices.Clone(g)
+				for i := range g {
+					g[i] = T(math.Inf(1))
+				}
+				descend(e, true)
+				copy(g, before)
+				if _, finite := descend(e, true); !finite {
+					t.Fatalf("%v, %d threads: not finite after a step that was not", shape, threads)
+				}
+			}
+			still := slices.Clone(weights)
+			e.Collect(0)
+			e.MatMulPairsTransposed(make([]T, k*n), &l, pixels, g, n)
+			e.Descend(still)
+			if !e.Finish() || !slices.Equal(still, weights) {
+				t.Fatalf("%v, %d threads: without a rate parameters move", shape, threads)
+			}
+		}
+	}
+}
+
+func TestDescendWantsTheParameterOfTheGradient(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("3 values for a gradient of 2 do not panic")
+		}
+	}()
+	e := NewEngine[float32](nil)
+	e.Collect(1)
+	e.SumColumns(make([]float32, 2), make([]float32, 8))
+	e.Descend(make([]float32, 3))
 }

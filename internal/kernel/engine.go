@@ -47,6 +47,16 @@ func (e *Engine[T]) compute(p *product[T], thread, part, parts int) {
 	default:
 		e.Multiply(&e.scratch[thread], p, part, parts)
 	}
+	if p.value != nil && !(e.descendsPairs && p.kind == pairsForWeight) {
+		lo, hi := 0, p.n
+		if p.kind != sumColumns {
+			top, bottom := p.rows(part, parts)
+			lo, hi = top*p.n, bottom*p.n
+		}
+		if !e.Update(p.value[lo:hi], p.y[lo:hi], p.factor) {
+			p.lost.Store(true)
+		}
+	}
 }
 
 // worthSplitting is the number of multiply-adds from which handing a part to

@@ -81,6 +81,10 @@ func testFences[T Float](t *testing.T) {
 		for range 2 {
 			pairs.MatMulPairs(y, &l, pixels, w, b, n, nothing{}) // what follows a product is always shared
 			pairs.MatMulPairsTransposed(d, &l, pixels, g, n)
+			pairs.Collect(0.1)
+			pairs.MatMulPairsTransposed(d, &l, pixels, g, n)
+			pairs.Descend(w)
+			pairs.Finish()
 			for h := range l.halves {
 				l.ahead[h] = fenced(f, l.ahead[h])
 				for i := range l.halves[h].blocks {

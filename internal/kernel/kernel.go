@@ -57,6 +57,9 @@ type Table[T Float] struct {
 	// nothing is fetched.
 	fetchToWrite func(p *byte, lines int)
 
+	// descendsPairs says that Multiply has the parameter of a pairsForWeight follow it.
+	descendsPairs bool
+
 	loops[T]
 }
 
@@ -73,6 +76,12 @@ type product[T Float] struct {
 	pairs   *Pairs
 	then    Task // of which each part follows that part of the product, or nil
 	m, k, n int
+
+	// Of a gradient y that its parameter follows at once: value = value + factor·y, as
+	// loops.Update computes it. value is nil elsewhere.
+	value  []T
+	factor T
+	lost   *atomic.Bool // is to be set where a result is infinite or NaN
 }
 
 // set describes a product without images, whatever was there before: that may be left over
@@ -80,6 +89,7 @@ type product[T Float] struct {
 func (p *product[T]) set(what kind, y, x, w, b []T, m, k, n int) {
 	p.kind, p.y, p.x, p.w, p.b, p.m, p.k, p.n = what, y, x, w, b, m, k, n
 	p.pixels, p.pairs, p.then = matrix.Pixels{}, nil, nil
+	p.value, p.factor, p.lost = nil, 0, nil
 }
 
 // rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes.

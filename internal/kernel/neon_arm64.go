@@ -39,10 +39,10 @@ func neonPairsSum4x32(sums *float32, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish4x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// neonPairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
+// neonPairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func neonPairsGradient4x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
+func neonPairsGradient4x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
 
 // neonTile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns.
 //
@@ -79,10 +79,10 @@ func neonPairsSum8x32(sums *float32, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// neonPairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
+// neonPairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func neonPairsGradient8x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
+func neonPairsGradient8x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
 
 // neonTile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 16 columns.
 //
@@ -119,10 +119,10 @@ func neonPairsSum16x32(sums *float32, images, first int, entries *uint32, starts
 //go:noescape
 func neonPairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// neonPairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 16 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
+// neonPairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 16 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func neonPairsGradient16x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
+func neonPairsGradient16x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
 
 // neonAddScaled32 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //
@@ -169,10 +169,10 @@ func neonPairsSum2x64(sums *float64, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish2x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// neonPairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 2 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
+// neonPairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 2 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func neonPairsGradient2x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
+func neonPairsGradient2x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
 
 // neonTile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns.
 //
@@ -209,10 +209,10 @@ func neonPairsSum4x64(sums *float64, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// neonPairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
+// neonPairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func neonPairsGradient4x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
+func neonPairsGradient4x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
 
 // neonTile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns.
 //
@@ -249,10 +249,10 @@ func neonPairsSum8x64(sums *float64, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// neonPairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next.
+// neonPairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
 //
 //go:noescape
-func neonPairsGradient8x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
+func neonPairsGradient8x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
 
 // neonAddScaled64 computes y[j] = fma(a, x[j], y[j]) for n numbers, a multiple of one register.
 //

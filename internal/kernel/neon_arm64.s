@@ -352,14 +352,17 @@ alone:
 added:
 	RET
 
-// func neonPairsGradient4x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
-TEXT ·neonPairsGradient4x32(SB), NOSPLIT, $0-56
+// func neonPairsGradient4x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
+TEXT ·neonPairsGradient4x32(SB), NOSPLIT, $0-80
 	MOVD pairs+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD grad+24(FP), R3
 	MOVD values+32(FP), R4
 	MOVD more+48(FP), R5
+	FMOVS factor+64(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
 	LSL $2, R2, R2
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
@@ -370,9 +373,9 @@ next:
 	MOVD 16(R0), R6
 	MOVD 0(R0), R8
 	MOVD 8(R0), R9
-	MOVD 48(R0), R7
-	MOVD 32(R0), R10
-	MOVD 40(R0), R11
+	MOVD 64(R0), R7
+	MOVD 48(R0), R10
+	MOVD 56(R0), R11
 	ADD R2, R8, R8
 	ADD R2, R9, R9
 	ADD R2, R10, R10
@@ -421,7 +424,7 @@ loop0:
 	VFMLA V21.S4, V16.S4, V3.S4
 	B loop0
 summed0:
-	MOVD 56(R0), R12
+	MOVD 72(R0), R12
 loop1:
 	CMP R12, R13
 	BGE summed1
@@ -448,9 +451,44 @@ summed1:
 	VST1 [V2.S4], (R10)
 	VFMLA V31.S4, V30.S4, V3.S4
 	VST1 [V3.S4], (R11)
-	ADD $64, R0, R0
+	MOVD descend+56(FP), R12
+	CBZ R12, stay
+	MOVD 32(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R12)
+	MOVD 40(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4]
+	VFMLA V22.S4, V1.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R12)
+	MOVD 80(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4]
+	VFMLA V22.S4, V2.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R12)
+	MOVD 88(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4]
+	VFMLA V22.S4, V3.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R12)
+stay:
+	ADD $96, R0, R0
 	B next
 done:
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R13
+	ORR R13, R12, R12
+	MOVD R12, bad+72(FP)
 	RET
 
 // func neonTile4x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
@@ -842,14 +880,17 @@ alone:
 added:
 	RET
 
-// func neonPairsGradient8x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
-TEXT ·neonPairsGradient8x32(SB), NOSPLIT, $0-56
+// func neonPairsGradient8x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
+TEXT ·neonPairsGradient8x32(SB), NOSPLIT, $0-80
 	MOVD pairs+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD grad+24(FP), R3
 	MOVD values+32(FP), R4
 	MOVD more+48(FP), R5
+	FMOVS factor+64(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
 	LSL $2, R2, R2
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
@@ -860,9 +901,9 @@ next:
 	MOVD 16(R0), R6
 	MOVD 0(R0), R8
 	MOVD 8(R0), R9
-	MOVD 48(R0), R7
-	MOVD 32(R0), R10
-	MOVD 40(R0), R11
+	MOVD 64(R0), R7
+	MOVD 48(R0), R10
+	MOVD 56(R0), R11
 	ADD R2, R8, R8
 	ADD R2, R9, R9
 	ADD R2, R10, R10
@@ -919,7 +960,7 @@ loop0:
 	VFMLA V21.S4, V17.S4, V7.S4
 	B loop0
 summed0:
-	MOVD 56(R0), R12
+	MOVD 72(R0), R12
 loop1:
 	CMP R12, R13
 	BGE summed1
@@ -952,9 +993,56 @@ summed1:
 	VFMLA V31.S4, V30.S4, V6.S4
 	VFMLA V31.S4, V30.S4, V7.S4
 	VST1 [V6.S4, V7.S4], (R11)
-	ADD $64, R0, R0
+	MOVD descend+56(FP), R12
+	CBZ R12, stay
+	MOVD 32(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4, V17.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V1.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R12)
+	MOVD 40(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4, V17.S4]
+	VFMLA V22.S4, V2.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V3.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R12)
+	MOVD 80(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4, V17.S4]
+	VFMLA V22.S4, V4.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V5.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R12)
+	MOVD 88(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4, V17.S4]
+	VFMLA V22.S4, V6.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V7.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R12)
+stay:
+	ADD $96, R0, R0
 	B next
 done:
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R13
+	ORR R13, R12, R12
+	MOVD R12, bad+72(FP)
 	RET
 
 // func neonTile4x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
@@ -1428,14 +1516,17 @@ alone:
 added:
 	RET
 
-// func neonPairsGradient16x32(pairs *byte, groups, left int, grad, values *float32, width int, more int)
-TEXT ·neonPairsGradient16x32(SB), NOSPLIT, $0-56
+// func neonPairsGradient16x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
+TEXT ·neonPairsGradient16x32(SB), NOSPLIT, $0-80
 	MOVD pairs+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD grad+24(FP), R3
 	MOVD values+32(FP), R4
 	MOVD more+48(FP), R5
+	FMOVS factor+64(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
 	LSL $2, R2, R2
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
@@ -1446,9 +1537,9 @@ next:
 	MOVD 16(R0), R6
 	MOVD 0(R0), R8
 	MOVD 8(R0), R9
-	MOVD 48(R0), R7
-	MOVD 32(R0), R10
-	MOVD 40(R0), R11
+	MOVD 64(R0), R7
+	MOVD 48(R0), R10
+	MOVD 56(R0), R11
 	ADD R2, R8, R8
 	ADD R2, R9, R9
 	ADD R2, R10, R10
@@ -1521,7 +1612,7 @@ loop0:
 	VFMLA V21.S4, V19.S4, V15.S4
 	B loop0
 summed0:
-	MOVD 56(R0), R12
+	MOVD 72(R0), R12
 loop1:
 	CMP R12, R13
 	BGE summed1
@@ -1566,9 +1657,80 @@ summed1:
 	VFMLA V31.S4, V30.S4, V14.S4
 	VFMLA V31.S4, V30.S4, V15.S4
 	VST1 [V12.S4, V13.S4, V14.S4, V15.S4], (R11)
-	ADD $64, R0, R0
+	MOVD descend+56(FP), R12
+	CBZ R12, stay
+	MOVD 32(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V1.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V2.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V3.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R12)
+	MOVD 40(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V4.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V5.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V6.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V7.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R12)
+	MOVD 80(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V8.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V9.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V10.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V11.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R12)
+	MOVD 88(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V12.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V13.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V14.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V15.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R12)
+stay:
+	ADD $96, R0, R0
 	B next
 done:
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R13
+	ORR R13, R12, R12
+	MOVD R12, bad+72(FP)
 	RET
 
 // func neonAddScaled32(y, x *float32, n int, a float32)
@@ -1996,14 +2158,17 @@ alone:
 added:
 	RET
 
-// func neonPairsGradient2x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
-TEXT ·neonPairsGradient2x64(SB), NOSPLIT, $0-56
+// func neonPairsGradient2x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
+TEXT ·neonPairsGradient2x64(SB), NOSPLIT, $0-80
 	MOVD pairs+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD grad+24(FP), R3
 	MOVD values+32(FP), R4
 	MOVD more+48(FP), R5
+	FMOVD factor+64(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
 	LSL $3, R2, R2
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
@@ -2014,9 +2179,9 @@ next:
 	MOVD 16(R0), R6
 	MOVD 0(R0), R8
 	MOVD 8(R0), R9
-	MOVD 48(R0), R7
-	MOVD 32(R0), R10
-	MOVD 40(R0), R11
+	MOVD 64(R0), R7
+	MOVD 48(R0), R10
+	MOVD 56(R0), R11
 	ADD R2, R8, R8
 	ADD R2, R9, R9
 	ADD R2, R10, R10
@@ -2065,7 +2230,7 @@ loop0:
 	VFMLA V21.D2, V16.D2, V3.D2
 	B loop0
 summed0:
-	MOVD 56(R0), R12
+	MOVD 72(R0), R12
 loop1:
 	CMP R12, R13
 	BGE summed1
@@ -2092,9 +2257,44 @@ summed1:
 	VST1 [V2.D2], (R10)
 	VFMLA V31.D2, V30.D2, V3.D2
 	VST1 [V3.D2], (R11)
-	ADD $64, R0, R0
+	MOVD descend+56(FP), R12
+	CBZ R12, stay
+	MOVD 32(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R12)
+	MOVD 40(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2]
+	VFMLA V22.D2, V1.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R12)
+	MOVD 80(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2]
+	VFMLA V22.D2, V2.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R12)
+	MOVD 88(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2]
+	VFMLA V22.D2, V3.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R12)
+stay:
+	ADD $96, R0, R0
 	B next
 done:
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R13
+	ORR R13, R12, R12
+	MOVD R12, bad+72(FP)
 	RET
 
 // func neonTile4x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
@@ -2486,14 +2686,17 @@ alone:
 added:
 	RET
 
-// func neonPairsGradient4x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
-TEXT ·neonPairsGradient4x64(SB), NOSPLIT, $0-56
+// func neonPairsGradient4x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
+TEXT ·neonPairsGradient4x64(SB), NOSPLIT, $0-80
 	MOVD pairs+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD grad+24(FP), R3
 	MOVD values+32(FP), R4
 	MOVD more+48(FP), R5
+	FMOVD factor+64(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
 	LSL $3, R2, R2
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
@@ -2504,9 +2707,9 @@ next:
 	MOVD 16(R0), R6
 	MOVD 0(R0), R8
 	MOVD 8(R0), R9
-	MOVD 48(R0), R7
-	MOVD 32(R0), R10
-	MOVD 40(R0), R11
+	MOVD 64(R0), R7
+	MOVD 48(R0), R10
+	MOVD 56(R0), R11
 	ADD R2, R8, R8
 	ADD R2, R9, R9
 	ADD R2, R10, R10
@@ -2563,7 +2766,7 @@ loop0:
 	VFMLA V21.D2, V17.D2, V7.D2
 	B loop0
 summed0:
-	MOVD 56(R0), R12
+	MOVD 72(R0), R12
 loop1:
 	CMP R12, R13
 	BGE summed1
@@ -2596,9 +2799,56 @@ summed1:
 	VFMLA V31.D2, V30.D2, V6.D2
 	VFMLA V31.D2, V30.D2, V7.D2
 	VST1 [V6.D2, V7.D2], (R11)
-	ADD $64, R0, R0
+	MOVD descend+56(FP), R12
+	CBZ R12, stay
+	MOVD 32(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2, V17.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V1.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R12)
+	MOVD 40(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2, V17.D2]
+	VFMLA V22.D2, V2.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V3.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R12)
+	MOVD 80(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2, V17.D2]
+	VFMLA V22.D2, V4.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V5.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R12)
+	MOVD 88(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2, V17.D2]
+	VFMLA V22.D2, V6.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V7.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R12)
+stay:
+	ADD $96, R0, R0
 	B next
 done:
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R13
+	ORR R13, R12, R12
+	MOVD R12, bad+72(FP)
 	RET
 
 // func neonTile4x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
@@ -3072,14 +3322,17 @@ alone:
 added:
 	RET
 
-// func neonPairsGradient8x64(pairs *byte, groups, left int, grad, values *float64, width int, more int)
-TEXT ·neonPairsGradient8x64(SB), NOSPLIT, $0-56
+// func neonPairsGradient8x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
+TEXT ·neonPairsGradient8x64(SB), NOSPLIT, $0-80
 	MOVD pairs+0(FP), R0
 	MOVD groups+8(FP), R1
 	MOVD left+16(FP), R2
 	MOVD grad+24(FP), R3
 	MOVD values+32(FP), R4
 	MOVD more+48(FP), R5
+	FMOVD factor+64(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
 	LSL $3, R2, R2
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
@@ -3090,9 +3343,9 @@ next:
 	MOVD 16(R0), R6
 	MOVD 0(R0), R8
 	MOVD 8(R0), R9
-	MOVD 48(R0), R7
-	MOVD 32(R0), R10
-	MOVD 40(R0), R11
+	MOVD 64(R0), R7
+	MOVD 48(R0), R10
+	MOVD 56(R0), R11
 	ADD R2, R8, R8
 	ADD R2, R9, R9
 	ADD R2, R10, R10
@@ -3165,7 +3418,7 @@ loop0:
 	VFMLA V21.D2, V19.D2, V15.D2
 	B loop0
 summed0:
-	MOVD 56(R0), R12
+	MOVD 72(R0), R12
 loop1:
 	CMP R12, R13
 	BGE summed1
@@ -3210,9 +3463,80 @@ summed1:
 	VFMLA V31.D2, V30.D2, V14.D2
 	VFMLA V31.D2, V30.D2, V15.D2
 	VST1 [V12.D2, V13.D2, V14.D2, V15.D2], (R11)
-	ADD $64, R0, R0
+	MOVD descend+56(FP), R12
+	CBZ R12, stay
+	MOVD 32(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V1.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V2.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V3.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R12)
+	MOVD 40(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V4.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V5.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V6.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V7.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R12)
+	MOVD 80(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V8.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V9.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V10.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V11.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R12)
+	MOVD 88(R0), R12
+	ADD R2, R12, R12
+	VLD1 (R12), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V12.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V13.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V14.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V15.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R12)
+stay:
+	ADD $96, R0, R0
 	B next
 done:
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R13
+	ORR R13, R12, R12
+	MOVD R12, bad+72(FP)
 	RET
 
 // func neonAddScaled64(y, x *float64, n int, a float64)

@@ -91,15 +91,19 @@ type pairPanel[T Float] struct {
 	// gradient computes pair.d0[left + j] = Σ values[first]·g[image, j] + 0, and pair.d1 with
 	// second, over the entries of each pair, beginning with what is there if more is not 0.
 	// A group has as many pairs as are summed together, none with more entries than the next.
-	gradient func(pairs *byte, groups, left int, g, values *T, width, more int)
+	// If descend is not 0, w0 and w1 of a pair become fma(factor, d, w) + 0, by its d0 and d1;
+	// bad is not 0 when one is infinite or NaN.
+	gradient func(pairs *byte, groups, left int, g, values *T, width, more, descend int, factor T) (bad int)
 	pack     func(dst, src *T, stride, inner, width int) // rows of g; nil: in Go
 }
 
-// pairRow says where the list of a pair is and where its two sums go.
+// pairRow says where the list of a pair is, where its two sums go, and where the weights are
+// that follow these.
 type pairRow[T Float] struct {
 	d0, d1  *T
 	entries *uint32
 	count   int
+	w0, w1  *T
 }
 
 // listPairsFunc lists the pairs of columns [0, n), n a multiple of 16, of a block of so many
@@ -215,16 +219,20 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, b
 		at := (side + of) * inSide
 		for i := range inSide {
 			image := none
-			next := uintptr(unsafe.Pointer(none))
 			if row := lo + i; row < hi {
 				image = address(p.Row(row), h.lo)
-				// What stands behind a batch in the order of the images is most likely the
-				// batch after it.
+			}
+			s.images[of*inSide+i] = image
+		}
+		for i := range inSide { // not with the images: together they took some threads 2 µs more
+			next := uintptr(unsafe.Pointer(none))
+			// What stands behind a batch in the order of the images is most likely the batch
+			// after it.
+			if row := lo + i; row < hi {
 				if row += p.Rows(); row < len(known) && uint(known[row]) < uint(held) {
 					next = uintptr(unsafe.Pointer(&p.Data[int(known[row])*p.Cols]))
 				}
 			}
-			s.images[of*inSide+i] = image
 			if h.lo == 0 {
 				l.ahead[0][at+i] = next &^ (line - 1)
 			}
@@ -490,6 +498,10 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 	for block := 0; block*l.sides < l.count; block += group {
 		last := min(block+group, len(l.halves[0].blocks))
 		lo, hi := l.bounds(block*l.sides, group*l.sides)
+		more, descend := min(block, 1), 0
+		if p.value != nil && last == len(l.halves[0].blocks) {
+			descend = 1
+		}
 		var rows [len(l.halves)][]pairRow[T]
 		for i := range lists {
 			h := &lists[i]
@@ -503,7 +515,7 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 					claimLines(v.claim, b.entries[b.starts[mostSides*from]:b.starts[mostSides*until]])
 				}
 			}
-			rows[i] = v.pairRows(s, p, h, &s.joined[i], h.blocks[block:last], from, until, block > 0)
+			rows[i] = v.pairRows(s, p, h, &s.joined[i], h.blocks[block:last], from, until, more > 0, descend > 0)
 		}
 		if len(rows[0])+len(rows[1]) == 0 {
 			continue
@@ -513,15 +525,16 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 			width := min(panel.columns, n-left)
 			grow(&s.panel, (hi-lo)*panel.stride)
 			v.packRows(s.panel, panel, p.w[lo*n:hi*n], n, left, width)
-			more := min(block, 1)
 			for i := range rows {
 				if len(rows[i]) == 0 {
 					continue
 				}
 				if v.masked || width == panel.columns {
-					panel.gradient((*byte)(unsafe.Pointer(&rows[i][0])), len(rows[i])/v.together, left, &s.panel[0], &v.values[0], width, more)
+					if panel.gradient((*byte)(unsafe.Pointer(&rows[i][0])), len(rows[i])/v.together, left, &s.panel[0], &v.values[0], width, more, descend, p.factor) != 0 {
+						p.lost.Store(true)
+					}
 				} else {
-					v.pairsThroughTile(s, panel, rows[i], left, width, more)
+					v.pairsThroughTile(s, p, panel, rows[i], left, width, more, descend)
 				}
 			}
 			left += width
@@ -544,8 +557,8 @@ func (v *vectors[T]) packRows(to []T, panel *pairPanel[T], g []T, n, left, width
 // pairRows returns the pairs [from, until) of h that have entries in some blocks of a group,
 // with one list each, by their number, so that pairs whose gradients are summed together
 // have about as many. Sums of pairs without any it sets to 0, unless there may be more in
-// them.
-func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joined[T], blocks []pairBlock, from, until int, more bool) []pairRow[T] {
+// them; where weights are to follow these, it returns them, too.
+func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joined[T], blocks []pairBlock, from, until int, more, descend bool) []pairRow[T] {
 	d := p.y[h.lo*p.n : h.hi*p.n]
 	count := until - from
 	grow(&s.counts, count)
@@ -565,7 +578,7 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joine
 	}
 	s.sortRows(count, inGroup)
 	order, some := s.order[:count], 0
-	for some < count && counts[order[some]] == 0 { // the first ones have no entry
+	for some < count && counts[order[some]] == 0 && !(more && descend) { // the first ones have no entry
 		first := from + int(order[some])
 		next := first
 		for some < count && counts[order[some]] == 0 && from+int(order[some]) == next {
@@ -582,15 +595,27 @@ func (v *vectors[T]) pairRows(s *Scratch[T], p *product[T], h *listed, to *joine
 	none := (v.together - len(order)%v.together) % v.together // rows of no pair, to fill the first group
 	grow(&to.rows, count+mostTogether)                        // room for all pairs, so that a later batch needs no more
 	grow(&s.trash, p.n+1)
+	clear(s.trash) // a number that is not finite would count as a weight that is not
+	trash := &s.trash[0]
 	rows := to.rows[:none+len(order)]
 	for i := range none {
-		rows[i] = pairRow[T]{d0: &s.trash[0], d1: &s.trash[0]}
+		rows[i] = pairRow[T]{d0: trash, d1: trash, w0: trash, w1: trash}
 	}
 	for i, q := range order {
 		r, first := &rows[none+i], 2*(from+int(q))*p.n
-		r.d0, r.d1, r.count = &d[first], &s.trash[0], int(counts[q])
+		r.d0, r.d1, r.count = &d[first], trash, int(counts[q])
 		if second := first + p.n; second < len(d) {
 			r.d1 = &d[second]
+		}
+	}
+	if descend {
+		w := p.value[h.lo*p.n : h.hi*p.n]
+		for i, q := range order {
+			r, first := &rows[none+i], 2*(from+int(q))*p.n
+			r.w0, r.w1 = &w[first], trash
+			if second := first + p.n; second < len(w) {
+				r.w1 = &w[second]
+			}
 		}
 	}
 	if len(blocks) == 1 {
@@ -623,20 +648,35 @@ func joinLists[T Float](to []uint32, rows []pairRow[T], order []int32, from int,
 
 // pairsThroughTile sums a panel that is not full, for implementations that can only
 // store whole ones.
-func (v *vectors[T]) pairsThroughTile(s *Scratch[T], panel *pairPanel[T], rows []pairRow[T], left, width, more int) {
-	grow(&s.tile, 2*v.together*panel.columns)
+func (v *vectors[T]) pairsThroughTile(s *Scratch[T], p *product[T], panel *pairPanel[T], rows []pairRow[T], left, width, more, descend int) {
+	const sums, weights = 2 * mostTogether, 2 * mostTogether // rows of a tile
+	grow(&s.tile, (sums+weights)*panel.columns)
 	group := s.pairGroup[:v.together]
+	tile := func(row int) *T { return &s.tile[row*panel.columns] }
+	columns := func(p *T) []T { return unsafe.Slice(p, left+width)[left:] }
 	for first := 0; first < len(rows); first += v.together {
-		for r := range v.together {
-			group[r] = rows[first+r]
-			group[r].d0, group[r].d1 = &s.tile[2*r*panel.columns], &s.tile[(2*r+1)*panel.columns]
-			copy(s.tile[2*r*panel.columns:], unsafe.Slice(rows[first+r].d0, left+width)[left:])
-			copy(s.tile[(2*r+1)*panel.columns:], unsafe.Slice(rows[first+r].d1, left+width)[left:])
+		clear(s.tile[:(sums+weights)*panel.columns])
+		for r, row := range rows[first:][:v.together] {
+			group[r] = row
+			g := &group[r]
+			g.d0, g.d1, g.w0, g.w1 = tile(2*r), tile(2*r+1), tile(sums+2*r), tile(sums+2*r+1)
+			copy(s.tile[2*r*panel.columns:], columns(row.d0))
+			copy(s.tile[(2*r+1)*panel.columns:], columns(row.d1))
+			if descend > 0 {
+				copy(s.tile[(sums+2*r)*panel.columns:], columns(row.w0))
+				copy(s.tile[(sums+2*r+1)*panel.columns:], columns(row.w1))
+			}
 		}
-		panel.gradient((*byte)(unsafe.Pointer(&group[0])), 1, 0, &s.panel[0], &v.values[0], width, more)
-		for r := range v.together {
-			copy(unsafe.Slice(rows[first+r].d0, left+width)[left:], s.tile[2*r*panel.columns:])
-			copy(unsafe.Slice(rows[first+r].d1, left+width)[left:], s.tile[(2*r+1)*panel.columns:])
+		if panel.gradient((*byte)(unsafe.Pointer(&group[0])), 1, 0, &s.panel[0], &v.values[0], width, more, descend, p.factor) != 0 {
+			p.lost.Store(true)
+		}
+		for r, row := range rows[first:][:v.together] {
+			copy(columns(row.d0), s.tile[2*r*panel.columns:])
+			copy(columns(row.d1), s.tile[(2*r+1)*panel.columns:])
+			if descend > 0 {
+				copy(columns(row.w0), s.tile[(sums+2*r)*panel.columns:])
+				copy(columns(row.w1), s.tile[(sums+2*r+1)*panel.columns:])
+			}
 		}
 	}
 }

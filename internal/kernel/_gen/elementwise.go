@@ -132,6 +132,26 @@ func (g generator) putChanged(v, old reg.VecVirtual, m operand.Mem, mask reg.Opm
 	same.here()
 }
 
+// notNumbers returns a register that is not 0 when a number of vs is NaN.
+func (g generator) notNumbers(vs []reg.VecVirtual) (some reg.GPVirtual) {
+	const unordered = 3
+	some = GP64()
+	XORQ(some, some)
+	for _, v := range vs {
+		found := GP64()
+		if g.masked {
+			k := K()
+			g.arithmetic().compare(operand.U8(unordered), v, v, k)
+			KMOVQ(k, found)
+		} else {
+			g.arithmetic().compare(operand.U8(unordered), v, v, v)
+			VMOVMSKPS(v, found.As32())
+		}
+		ORQ(found, some)
+	}
+	return some
+}
+
 // positive keeps v where x is above 0 or no number, and makes it 0 elsewhere.
 func (g generator) positive(v, x, zero reg.VecVirtual) {
 	const notLessEqualUnordered = 6
@@ -203,17 +223,7 @@ func (g generator) elementwise() {
 		a.sub(v, v, d)
 		g.add(d, sum, sum)
 	})
-	bad := GP64()
-	const unordered = 3
-	if g.masked {
-		k := K()
-		a.compare(operand.U8(unordered), sum, sum, k)
-		KMOVQ(k, bad)
-	} else {
-		a.compare(operand.U8(unordered), sum, sum, sum)
-		VMOVMSKPS(sum, bad.As32())
-	}
-	Store(bad, ReturnIndex(0))
+	Store(g.notNumbers([]reg.VecVirtual{sum}), ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 

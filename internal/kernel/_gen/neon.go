@@ -297,12 +297,16 @@ func (n neon) pairsFinish(panel int) {
 }
 
 func (n neon) pairsGradient(panel int) {
-	const d0, d1, list, count, size, together = 0, 8, 16, 24, 32, 2 // of pairRow
+	const d0, d1, list, count, w0, w1, size, together = 0, 8, 16, 24, 32, 40, 48, 2 // of pairRow
+	const factor, lost = neonSecond + 1, neonSecond + 2                             // lost: sums of 0·w, which are NaN where w is not finite
 	n.function(fmt.Sprintf("neonPairsGradient%dx%s", panel*n.lanes, n.short),
-		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width int, more int", n.typ), "",
-		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and %d columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next.", panel*n.lanes, together), 56)
+		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width, more, descend int, factor %[1]s", n.typ), " (bad int)",
+		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and %d columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.", panel*n.lanes, together), 80)
 	n.load(0, "pairs:R0", "groups:R1", "left:R2", "grad:R3", "values:R4")
 	n.load(48, "more:R5")
+	n.line("%s factor+64(FP), F%d", n.move, factor)
+	n.line("VDUP V%d.%s[0], V%d.%s", factor, n.arrangement[:1], factor, n.arrangement)
+	n.line("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", lost)
 	n.line("LSL $%d, R2, R2", n.shift)
 	n.one()
 	n.line("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", neonZero)
@@ -349,9 +353,27 @@ func (n neon) pairsGradient(panel int) {
 		}
 		n.line("VST1 %s, (R%d)", n.registers(r*panel, panel), 8+r)
 	}
+	n.load(56, "descend:R12")
+	n.line("CBZ R12, stay")
+	for r := range 2 * together {
+		n.line("MOVD %d(R0), R12", size*(r/2)+[]int{w0, w1}[r%2])
+		n.line("ADD R2, R12, R12")
+		n.line("VLD1 (R12), %s", n.registers(neonRow, panel))
+		for v := range panel {
+			n.fma(factor, r*panel+v, neonRow+v)
+			n.fma(neonOne, neonZero, neonRow+v)
+			n.fma(neonZero, neonRow+v, lost)
+		}
+		n.line("VST1 %s, (R12)", n.registers(neonRow, panel))
+	}
+	n.label("stay")
 	n.line("ADD $%d, R0, R0", size*together)
 	n.line("B next")
 	n.label("done")
+	n.line("VMOV V%d.D[0], R12", lost)
+	n.line("VMOV V%d.D[1], R13", lost)
+	n.line("ORR R13, R12, R12")
+	n.line("MOVD R12, bad+72(FP)")
 	n.line("RET")
 }
 

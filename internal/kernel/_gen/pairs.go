@@ -247,11 +247,20 @@ func fetchLast(offset, sides reg.GPVirtual) {
 func (g generator) pairsGradient(together int, registers []int) {
 	apart := stride(total(registers))
 	g.function(fmt.Sprintf("PairsGradient%dx", g.lanes(total(registers))),
-		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width int, more int", g.number.name),
-		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next. Rows of grad are %d numbers apart.", together, apart/g.size))
-	const d0, d1, list, count, size = 0, 8, 16, 24, 32 // of pairRow
+		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width, more, descend int, factor %[1]s) (bad int", g.number.name),
+		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next. Rows of grad are %d numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.", together, apart/g.size))
+	const d0, d1, list, count, w0, w1, size = 0, 8, 16, 24, 32, 40, 48 // of pairRow
 	pair, groups, left, gs, values := load("pairs"), load("groups"), load("left"), load("grad"), load("values")
 	mask := g.tailMask(registers)
+	lost := map[int]reg.VecVirtual{} // by width: sums of w - w, which is 0 for a finite number and NaN for others
+	var widths []reg.VecVirtual      // these, in order
+	for _, width := range registers {
+		if lost[width] == nil {
+			lost[width] = vector(width)
+			widths = append(widths, lost[width])
+			g.zero(lost[width])
+		}
+	}
 	next, done := label("next"), label("done")
 	next.here()
 	SUBQ(operand.U8(1), groups)
@@ -264,18 +273,29 @@ func (g generator) pairsGradient(together int, registers []int) {
 		entries = append(entries, e)
 		acc = append(acc, g.row(registers), g.row(registers))
 	}
-	// sums are where the sums of row r of the group go.
-	sums := func(r int) operand.Mem {
+	// row is where a row of the group is, of gradients by {d0, d1}, of weights by {w0, w1}.
+	row := func(r int, of [2]int) operand.Mem {
 		to := GP64()
-		MOVQ(mem(pair).Offset(size*(r/2)+[]int{d0, d1}[r%2]), to)
+		MOVQ(mem(pair).Offset(size*(r/2)+of[r%2]), to)
 		return mem(to).Idx(left, uint8(g.size))
 	}
+	sums, weights := [2]int{d0, d1}, [2]int{w0, w1}
+	nothing := label("nothingtofetch")
+	CMPQ(parameter("descend"), operand.U8(0))
+	JEQ(nothing.ref())
+	for r := range acc {
+		m := row(r, weights)
+		for at := 0; at < total(registers); at += line {
+			fetchToWrite(m.Offset(at))
+		}
+	}
+	nothing.here()
 	fresh, begun := label("fresh"), label("begun")
 	more := load("more")
 	TESTQ(more, more)
 	JZ(fresh.ref())
 	for r := range acc {
-		g.loadRow(acc[r], sums(r), mask)
+		g.loadRow(acc[r], row(r, sums), mask)
 	}
 	JMP(begun.ref())
 	fresh.here()
@@ -293,10 +313,10 @@ func (g generator) pairsGradient(together int, registers []int) {
 				at, a, b := g.pairEntry(mem(entries[r]).Idx(t, 4), values, apart, registers[0])
 				m := mem(gs).Idx(at, 8)
 				for i, width := range registers {
-					row := vector(width)
-					g.load(m, row)
-					g.fma(narrow(a, width), row, acc[2*r][i])
-					g.fma(narrow(b, width), row, acc[2*r+1][i])
+					v := vector(width)
+					g.load(m, v)
+					g.fma(narrow(a, width), v, acc[2*r][i])
+					g.fma(narrow(b, width), v, acc[2*r+1][i])
 					m = m.Offset(width)
 				}
 			}
@@ -307,11 +327,44 @@ func (g generator) pairsGradient(together int, registers []int) {
 		g.zero(v)
 	}
 	for r := range acc {
-		g.storeRow(acc[r], zero, sums(r), mask)
+		g.storeRow(acc[r], zero, row(r, sums), mask)
 	}
+	stay := label("stay")
+	CMPQ(parameter("descend"), operand.U8(0))
+	JEQ(stay.ref())
+	factor := vector(registers[0])
+	g.broadcast(parameter("factor").(operand.Mem), factor)
+	for r := range acc {
+		m := row(r, weights)
+		for i, width := range registers {
+			w := vector(width)
+			k := mask
+			if i < len(registers)-1 {
+				k = nil
+			}
+			if k != nil {
+				g.maskedLoad(m, k, w)
+			} else {
+				g.load(m, w)
+			}
+			g.fma(narrow(factor, width), acc[r][i], w)
+			g.add(narrow(zero[0], width), w, w)
+			if k != nil {
+				g.load(w, k, m)
+			} else {
+				g.load(w, m)
+			}
+			g.arithmetic().sub(w, w, w)
+			g.add(w, lost[width], lost[width])
+			m = m.Offset(width)
+		}
+	}
+	stay.here()
 	ADDQ(operand.U32(size*together), pair)
 	JMP(next.ref())
 	done.here()
+	bad := g.notNumbers(widths)
+	Store(bad, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }
@@ -346,6 +399,7 @@ func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, c
 			JEQ(one.ref())
 			ADDQ(operand.U32(8*inSide), images)
 		}
+		fetchNextLine(images, column, scratch, columns)
 		read(images, column, scratch, side(s))
 		one.here()
 	}
@@ -370,6 +424,21 @@ func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, c
 	done.here()
 	VZEROUPPER()
 	RET()
+}
+
+// fetchNextLine fetches for some images of a side, others each time, what comes a cache line
+// behind so many columns that are read now: what was fetched into the second-level cache
+// while the batch before was summed may be gone, if another program runs on this core.
+func fetchNextLine(images, column, scratch reg.GPVirtual, columns int) {
+	some := inSide * columns / line
+	turn := GP64()
+	MOVQ(column, turn)
+	ANDQ(operand.U8(line-columns), turn)
+	LEAQ(mem(images).Idx(turn, 8), turn)
+	for i := range some {
+		MOVQ(mem(turn).Offset(8*i), scratch)
+		PREFETCHT0(mem(scratch).Idx(column, 1).Offset(line))
+	}
 }
 
 // listPairs writes the search for the pairs. Of 16 columns at a time, the pairs of a
@@ -562,7 +631,7 @@ func joinLists(s set) {
 	g := generator{s, number{}}
 	g.function("JoinLists", "to *uint32, pairs *byte, order *int32, from, count int, blocks *byte, parts int",
 		"copies the entries that each of so many blocks has of pair from+order[i] to where those of the pair before end, and sets pairs[i].entries. 32 numbers beyond the last may be written.")
-	const list, size = 16, 32                              // of pairRow
+	const list, size = 16, 48                              // of pairRow
 	const blockEntries, blockStarts, blockSize = 0, 24, 48 // of pairBlock
 	to, pair, order, count := load("to"), load("pairs"), load("order"), load("count")
 	move := func(from, to operand.Op) {
