@@ -141,3 +141,32 @@ func TestStepIsMadeAsPaced(t *testing.T) {
 		}
 	}
 }
+
+// Steps of a trial that workers were late for do not count: they are made alone.
+func TestPaceCountsNoStepsWithoutWorkers(t *testing.T) {
+	net, err := nn.Build[float32](nn.Architecture{Input: 784, Layers: []nn.LayerSpec{{Kind: nn.KindDense, Units: 100}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := New(net, Options[float32]{
+		Loss: nn.CrossEntropy[float32]{}, Penalty: optim.L2[float32]{}, Rule: optim.SGD[float32]{}, Rate: 0.1, Batch: 4, Threads: 2,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &dataset.Set{Width: 28, Height: 28, Classes: 100, Pixels: make([]byte, 4*784), Labels: make([]uint8, 4)}
+	late := true
+	tr.late = func() bool { return late }
+	for _, c := range []struct {
+		late, alone bool
+		counted     int
+	}{{true, false, 0}, {false, false, 1}, {true, false, 1}, {true, true, 2}} {
+		late, tr.pace.alone = c.late, c.alone
+		if _, err := tr.Step(dataset.All(set)); err != nil {
+			t.Fatal(err)
+		}
+		if tr.pace.steps != c.counted {
+			t.Errorf("late %v, alone %v: %d steps have counted, want %d", c.late, c.alone, tr.pace.steps, c.counted)
+		}
+	}
+}

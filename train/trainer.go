@@ -46,6 +46,7 @@ type Trainer[T matrix.Float] struct {
 	labels    []uint8
 	evaluator *Evaluator[T]
 	pace      pace
+	late      func() bool // whether workers are left out
 	batchNorm bool
 	descends  bool // steps are made by nn.Network.Descend
 	epoch     int  // epochs begun
@@ -77,6 +78,7 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 		loss:      nn.NewLossCache[T](o.Batch, classes),
 		labels:    make([]uint8, o.Batch),
 		evaluator: NewEvaluator(net, o.Loss, o.Threads),
+		late:      kernel.PoolOf(max(o.Threads, 1)).Late,
 	}
 	t.descends = optim.PlainDescent(o.Rule, o.Penalty) && net.CanDescend(t.trace)
 	return t, nil
@@ -169,7 +171,7 @@ func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 	case n == 1 && t.batchNorm:
 		return Cost{}, usererr.New("a batch of 1 example has no variance to normalise with, want 2 or more with batch normalisation")
 	}
-	if t.o.Threads > 1 {
+	if t.o.Threads > 1 && (t.pace.alone || !t.late()) { // without workers it is no example of a step by all threads
 		defer func(began time.Time) {
 			alone := t.pace.made(time.Since(began))
 			t.trace.SetAlone(alone)

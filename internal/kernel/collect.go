@@ -6,27 +6,42 @@ import (
 )
 
 // What a backward pass sums over its examples, the gradients of the parameters, nobody
-// waits for before the pass ends. So the pass collects these sums, and the threads meet
-// once for all of them: each does its part of every large one, and small ones whole.
+// waits for before the pass ends. So the pass collects these sums, in pieces, and the threads
+// meet once for all of them. Each piece is one thread's, but who is done with its own takes
+// over what others have not begun (work stealing, after R. D. Blumofe and C. E. Leiserson,
+// "Scheduling Multithreaded Computations by Work Stealing", J. ACM 46 (1999)): another
+// program on its core makes a thread late.
 type collection[T Float] struct {
 	engine *Engine[T]
 	open   bool
-	sums   []collected[T]
-	own    []int // by thread: multiply-adds of the sums that are its own
-	work   int   // multiply-adds of all sums
-	factor T     // of the gradients that parameters follow; 0: none does
+	sums   []product[T]
+	all    []share // by thread
+	shares []share // those in use: all, or the first where the caller is alone
+	work   int     // multiply-adds of all sums
+	factor T       // of the gradients that parameters follow; 0: none does
 	lost   atomic.Bool
 }
 
-// collected is a sum that one thread computes, or all.
-type collected[T Float] struct {
-	product[T]
-	thread int // -1: all
+// share is what one thread does of a collection, the last piece first; others take the first.
+type share struct {
+	pieces []piece
+	work   int // multiply-adds of the sums that it does whole
+	_      [line]byte
+}
+
+// piece is a part of a sum, or all of it.
+type piece struct {
+	sum, part, parts int32
+	taken            atomic.Bool
 }
 
 // overhead is what a small sum takes beside its multiply-adds, in multiply-adds: some
 // 0.3 µs.
 const overhead = 1 << 14
+
+// piecesEach is how many pieces a thread has of a sum that all compute, but for that of
+// pairs, which pack all of g for each.
+const piecesEach = 2
 
 // Collect begins a collection: until Finish, MatMulTransposed, MatMulPairsTransposed and
 // SumColumns compute nothing. What they are to read must stay as it is. With a rate other
@@ -35,9 +50,16 @@ const overhead = 1 << 14
 func (e *Engine[T]) Collect(rate T) {
 	c := &e.collection
 	if c.engine == nil {
-		c.engine, c.own = e, make([]int, e.pool.Threads())
+		c.engine, c.all = e, make([]share, e.pool.Threads())
+		for i := range c.all {
+			c.all[i].pieces = make([]piece, 0, 8*line) // begins a cache line, as all memory that large
+		}
 	}
 	c.forget()
+	c.shares = c.all
+	if e.Alone {
+		c.shares = c.all[:1]
+	}
 	c.open, c.factor = true, -rate
 }
 
@@ -55,7 +77,7 @@ func (e *Engine[T]) Descend(value []T) {
 	if !c.open || c.factor == 0 {
 		return
 	}
-	p := &c.sums[len(c.sums)-1].product
+	p := &c.sums[len(c.sums)-1]
 	if len(value) != len(p.y) {
 		panic(fmt.Sprintf("kernel.Descend: %d values for a gradient of %d", len(value), len(p.y)))
 	}
@@ -75,8 +97,11 @@ func (e *Engine[T]) Finish() (finite bool) {
 
 func (c *collection[T]) forget() {
 	clear(c.sums) // let go of the caller's memory
-	clear(c.own)
 	c.sums, c.work = c.sums[:0], 0
+	for i := range c.all {
+		s := &c.all[i]
+		s.pieces, s.work = s.pieces[:0], 0
+	}
 }
 
 // next returns where a sum over examples is to be described, before sum.
@@ -85,8 +110,8 @@ func (e *Engine[T]) next() *product[T] {
 	if !c.open {
 		return &e.product
 	}
-	c.sums = append(c.sums, collected[T]{})
-	return &c.sums[len(c.sums)-1].product
+	c.sums = append(c.sums, product[T]{})
+	return &c.sums[len(c.sums)-1]
 }
 
 // sum computes the sum that next was for, of so many multiply-adds, or leaves it in the
@@ -98,28 +123,58 @@ func (e *Engine[T]) sum(work int) {
 		e.run(split(&e.product))
 		return
 	}
-	last := &c.sums[len(c.sums)-1]
 	c.work += work
-	last.thread = -1
-	if !split(&last.product) {
-		last.thread = 0
-		for t, w := range c.own {
-			if w < c.own[last.thread] {
-				last.thread = t
+	last := int32(len(c.sums) - 1)
+	if !split(&c.sums[last]) {
+		least := 0
+		for t := range c.shares {
+			if c.shares[t].work < c.shares[least].work {
+				least = t
 			}
 		}
-		c.own[last.thread] += work + overhead
+		c.shares[least].work += work + overhead
+		c.shares[least].add(last, 0, 1)
+		return
+	}
+	each := piecesEach
+	if c.sums[last].kind == pairsForWeight {
+		each = 1
+	}
+	for t := range c.shares {
+		for i := range each {
+			c.shares[t].add(last, t*each+i, len(c.shares)*each)
+		}
 	}
 }
 
-// Part does what one thread does of the collection.
-func (c *collection[T]) Part(i, parts int) {
-	for s := range c.sums {
-		switch p := &c.sums[s]; {
-		case p.thread < 0:
-			c.engine.compute(&p.product, i, i, parts)
-		case p.thread == i || parts == 1:
-			c.engine.compute(&p.product, i, 0, 1)
+func (s *share) add(sum int32, part, parts int) {
+	n := len(s.pieces)
+	if n == cap(s.pieces) {
+		s.pieces = append(s.pieces, piece{})
+	}
+	s.pieces = s.pieces[:n+1]
+	p := &s.pieces[n]
+	p.sum, p.part, p.parts = sum, int32(part), int32(parts)
+	p.taken.Store(false)
+}
+
+// Part does the pieces of thread i, and what others have not begun.
+func (c *collection[T]) Part(i, _ int) {
+	own := c.shares[i].pieces
+	for k := len(own) - 1; k >= 0; k-- {
+		c.do(&own[k], i)
+	}
+	for other := 1; other < len(c.shares); other++ {
+		pieces := c.shares[(i+other)%len(c.shares)].pieces
+		for k := range pieces {
+			c.do(&pieces[k], i)
 		}
+	}
+}
+
+// do computes a piece, unless a thread has taken it.
+func (c *collection[T]) do(p *piece, thread int) {
+	if !p.taken.Load() && p.taken.CompareAndSwap(false, true) {
+		c.engine.compute(&c.sums[p.sum], thread, int(p.part), int(p.parts))
 	}
 }

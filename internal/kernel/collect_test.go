@@ -58,8 +58,12 @@ func testCollection[T Float](t *testing.T) {
 					t.Errorf("%d threads, round %d: result %d is there before Finish", threads, round, i)
 				}
 			}
-			if own := e.collection.own; slices.Max(own)-slices.Min(own) > worthSplitting {
-				t.Errorf("%d threads, round %d: small sums of %v multiply-adds, want about as many for each", threads, round, own)
+			var work []int
+			for _, s := range e.collection.shares {
+				work = append(work, s.work)
+			}
+			if slices.Max(work)-slices.Min(work) > worthSplitting {
+				t.Errorf("%d threads, round %d: small sums of %v multiply-adds, want about as many for each", threads, round, work)
 			}
 			e.Finish()
 			for i := range got {
@@ -79,6 +83,43 @@ func testCollection[T Float](t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A thread that is done with its own pieces does what others have not begun, and nothing that
+// was done.
+func TestThreadsTakeOverWhatOthersHaveNotBegun(t *testing.T) {
+	r := rand.New(rand.NewPCG(65, 66))
+	const m, k, n, threads = 128, 100, 64, 3
+	x, g := fill[float32](r, m*k, 0.3), fill[float32](r, m*n, 0.3)
+	want, wantColumns := make([]float32, k*n), make([]float32, n)
+	e := NewEngine[float32](nil)
+	e.MatMulTransposed(want, x, g, m, k, n)
+	e.SumColumns(wantColumns, g)
+	for late := range threads {
+		e := NewEngine[float32](NewPool(threads))
+		e.Collect(0)
+		d, columns := make([]float32, k*n), make([]float32, n)
+		e.MatMulTransposed(d, x, g, m, k, n)
+		e.SumColumns(columns, g)
+		if pieces := len(e.collection.shares[late].pieces); pieces < piecesEach {
+			t.Fatalf("thread %d has %d pieces, want %d of the product", late, pieces, piecesEach)
+		}
+		for thread := range threads {
+			if thread != late {
+				e.collection.Part(thread, threads)
+			}
+		}
+		if !slices.Equal(d, want) || !slices.Equal(columns, wantColumns) {
+			t.Errorf("without thread %d a sum is missing", late)
+		}
+		clear(d)
+		clear(columns)
+		e.collection.Part(late, threads)
+		if !slices.Equal(d, make([]float32, k*n)) || !slices.Equal(columns, make([]float32, n)) {
+			t.Errorf("thread %d does again what was done", late)
+		}
+		e.Finish()
 	}
 }
 

@@ -27,7 +27,7 @@ type shared struct {
 	patience int
 	workers  []worker
 	grace    time.Duration
-	alone    int           // tasks that the caller does alone, because workers came late
+	alone    atomic.Int32  // tasks that the caller does alone, because workers came late
 	last     int           // how many these were the last time
 	waited   time.Duration // that the caller has waited, after looking, within its part of the task under way
 }
@@ -88,11 +88,25 @@ func (p *Pool) await(count *atomic.Uint32, want uint32, caller bool) {
 	}
 	began := sinceStart()
 	for count.Load() != want {
-		runtime.Gosched() // another program may have the other's core
+		letOthers(began)
 	}
 	if caller {
 		p.shared.waited += sinceStart() - began
 	}
+}
+
+// awake is how long a thread that waits for a late one stays awake at most.
+const awake = 500 * time.Microsecond
+
+// letOthers lets other goroutines work, and for a wait that began long ago other threads: the
+// one that is late may be on this thread's core, where it cannot begin before this one
+// sleeps, and from where the system moves a thread to an idle core when it wakes.
+func letOthers(began time.Duration) {
+	if sinceStart()-began < awake {
+		runtime.Gosched()
+		return
+	}
+	time.Sleep(awake / 10)
 }
 
 // work does part i+1 of every task until the task nil.
@@ -168,29 +182,30 @@ func (p *Pool) Run(t Task, split bool) {
 		return
 	}
 	s := p.shared
-	if s.alone > 0 {
-		s.alone--
+	if s.alone.Load() > 0 {
+		s.alone.Add(-1)
 		t.Part(0, 1)
 		s.mu.Unlock()
 		return
 	}
 	s.waited = 0
 	began := sinceStart()
-	awake := s.start(t)
+	found := s.start(t)
 	t.Part(0, p.threads)
-	var own time.Duration // with what the caller then waited awake; 0 when that was enough
+	var own, late time.Duration // own: with what the caller then waited awake; 0 when that was enough
 	for looks := 0; s.pending.Load() > 0; looks++ {
 		if looks < s.patience {
 			pause()
 			continue
 		}
 		if own == 0 {
-			own = sinceStart() - began - s.waited
+			late = sinceStart()
+			own = late - began - s.waited
 		}
-		runtime.Gosched()
+		letOthers(late)
 	}
 	s.task = nil
-	if awake {
+	if found {
 		whole := sinceStart() - began
 		if own == 0 {
 			own = whole - s.waited
@@ -200,6 +215,9 @@ func (p *Pool) Run(t Task, split bool) {
 	s.mu.Unlock()
 	runtime.KeepAlive(p)
 }
+
+// Late says whether the caller does the next task alone, because workers came late.
+func (p *Pool) Late() bool { return p != nil && p.shared.alone.Load() > 0 }
 
 var processStart = time.Now()
 
@@ -211,7 +229,7 @@ func sinceStart() time.Duration { return time.Since(processStart) }
 func (s *shared) judge(own, whole time.Duration) {
 	if whole > 2*own+s.grace {
 		s.last = min(max(fewAlone, 2*s.last), mostAlone)
-		s.alone = s.last
+		s.alone.Store(int32(s.last))
 	} else {
 		s.last /= 2
 	}

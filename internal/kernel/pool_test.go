@@ -84,16 +84,16 @@ func TestPoolLeavesLateWorkersOut(t *testing.T) {
 		{own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0},
 		{time.Second, fewAlone},
 	} {
-		s.alone = 0
-		if s.judge(own, c.whole); s.alone != c.alone {
-			t.Errorf("after task %d of %v: %d alone, want %d", i, c.whole, s.alone, c.alone)
+		s.alone.Store(0)
+		if s.judge(own, c.whole); int(s.alone.Load()) != c.alone {
+			t.Errorf("after task %d of %v: %d alone, want %d", i, c.whole, s.alone.Load(), c.alone)
 		}
 	}
 	for range 64 {
 		s.judge(own, time.Second)
 	}
-	if s.alone != mostAlone {
-		t.Errorf("always late: %d alone, want %d", s.alone, mostAlone)
+	if s.alone.Load() != mostAlone {
+		t.Errorf("always late: %d alone, want %d", s.alone.Load(), mostAlone)
 	}
 }
 
@@ -114,10 +114,10 @@ func TestPoolKeepsWorkersOfLongTasks(t *testing.T) {
 	p := NewPool(2)
 	p.Run(long(0), true)
 	for range 20 {
-		if p.Run(long(2*grace), true); p.shared.alone == 0 {
+		if p.Run(long(2*grace), true); p.shared.alone.Load() == 0 {
 			return
 		}
-		p.shared.alone = 0
+		p.shared.alone.Store(0)
 	}
 	t.Error("after each of 20 tasks of 2 ms its worker was left out")
 }
@@ -145,7 +145,7 @@ func TestPoolLeavesOutWhoIsAwaited(t *testing.T) {
 	p := NewPool(2)
 	for range 20 {
 		p.Run(long(0), true) // wakes the worker
-		if p.Run(&awaited{pool: p}, true); p.shared.alone > 0 {
+		if p.Run(&awaited{pool: p}, true); p.shared.alone.Load() > 0 {
 			return
 		}
 	}
@@ -156,9 +156,12 @@ func TestPoolLeavesOutWhoIsAwaited(t *testing.T) {
 func TestPoolDoesTasksAlone(t *testing.T) {
 	p := NewPool(2)
 	p.shared.grace = time.Hour
-	p.shared.alone = 5
+	p.shared.alone.Store(5)
 	var c count
 	for c.round = range 8 {
+		if late := c.round < 5; p.Late() != late {
+			t.Errorf("before task %d Late is %v, want %v", c.round, p.Late(), late)
+		}
 		p.Run(&c, true)
 		if got, want := c.parts[1].Load(), int64(max(0, c.round-4)); got != want {
 			t.Errorf("after task %d the worker did %d parts, want %d", c.round, got, want)
