@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"glassnet/internal/kernel"
 	"glassnet/matrix"
@@ -74,7 +76,9 @@ func (n *Network[T]) gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	c.BeginBackward()
 
 	t.rows.layers, t.rows.loss, t.rows.whole, t.rows.labels, t.rows.first = n.layers[1:], loss, c, labels, t.Caches[1].In
+	t.rows.begin()
 	first.multiplyPixels(t.Caches[0], t.rows)
+	t.rows.end()
 	t.rows.layers, t.rows.loss, t.rows.whole, t.rows.labels = nil, nil, nil, nil
 	t.rows.first = matrix.Matrix[T]{}
 
@@ -93,10 +97,16 @@ func rateFor[T matrix.Float](rate T, cost float64) T {
 
 // byRows is the way of a batch from behind the first layer to the loss and back, by
 // rows. It is a task for the threads of a trace.
+//
+// Each thread has some rows. Where one was late, because another program is on its core, all
+// take their rows in pieces the next time, and who is done takes over what others have not
+// begun, until nobody does any more: pieces of a batch in even threads cost more than they give.
 type byRows[T matrix.Float] struct {
-	pairs  *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
-	caches []*Cache[T]   // of all layers but the first
-	shares []share[T]    // by thread
+	pairs   *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
+	caches  []*Cache[T]   // of all layers but the first
+	threads []rowsThread[T]
+	divided bool // whether it is worth it to take rows in pieces, in this network
+	uneven  bool // whether they are, in the pass under way
 
 	// Of the pass under way: all that the threads read of it, side by side.
 	layers []Layer[T]
@@ -104,6 +114,19 @@ type byRows[T matrix.Float] struct {
 	whole  *LossCache[T]
 	labels []uint8
 	first  matrix.Matrix[T] // what the first layer gives
+	began  time.Time
+}
+
+// rowsThread is what a thread has to take rows of a batch.
+type rowsThread[T matrix.Float] struct {
+	engine *kernel.Engine[T]
+	all    share[T]            // its rows
+	pieces [rowPieces]share[T] // the same
+	lo, hi int                 // which rows, once some are to be had
+	next   atomic.Int32        // of pieces, the next to be had; rowPieces and above: none
+	took   bool                // whether it has taken over a piece
+	ended  time.Duration       // since the pass began; 0: not yet
+	_      [64]byte            // nothing of another thread on the last cache line
 }
 
 // share is some rows of the caches of a batch, in the same memory.
@@ -112,7 +135,6 @@ type share[T matrix.Float] struct {
 	lo, hi int
 	caches []*Cache[T]
 	loss   LossCache[T]
-	_      [64]byte // nothing of another thread on the last cache line
 }
 
 const (
@@ -120,6 +142,12 @@ const (
 	worthSharing = 64
 	// fewWeights is the most weights that a layer may have for each thread to read all.
 	fewWeights = 1 << 18
+	// rowPieces is how many pieces a thread's rows have. They are worth it in networks that
+	// have so many weights behind the first layer, and no layer too many: each piece packs
+	// them.
+	rowPieces, worthDividing, fewPacked = 2, 1 << 12, 1 << 14
+	// late is the part of a pass, one in so many, that a thread may be behind another.
+	late = 8
 )
 
 // newByRows returns the way by rows of a trace, or nil where there is none: a layer
@@ -128,19 +156,28 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 	if _, dense := n.layers[0].(*Dense[T]); !dense || threads < 2 || len(n.layers) < 2 {
 		return nil
 	}
-	r := &byRows[T]{pairs: &t.Caches[0].pairs, caches: t.Caches[1:], shares: make([]share[T], threads)}
+	r := &byRows[T]{pairs: &t.Caches[0].pairs, caches: t.Caches[1:], threads: make([]rowsThread[T], threads)}
+	weights, most := 0, 0
 	for _, l := range n.layers[1:] {
-		d, dense := l.(*Dense[T])
-		if !alongRows(l) || dense && d.in*d.out > fewWeights {
+		if !alongRows(l) {
 			return nil
 		}
+		if d, dense := l.(*Dense[T]); dense {
+			weights += d.in * d.out
+			most = max(most, d.in*d.out)
+		}
 	}
-	for s := range r.shares {
-		engine := kernel.NewEngine[T](nil)
+	if most > fewWeights {
+		return nil
+	}
+	r.divided = weights >= worthDividing && most <= fewPacked
+	for i := range r.threads {
+		thread := &r.threads[i]
+		thread.engine = kernel.NewEngine[T](nil)
 		for _, whole := range r.caches {
-			r.shares[s].caches = append(r.shares[s].caches, &Cache[T]{
-				engine: engine, gradInOnly: true, kept: slices.Clone(whole.kept), Kept: slices.Clone(whole.Kept),
-			})
+			for _, s := range []*share[T]{&thread.all, &thread.pieces[0], &thread.pieces[1]} {
+				s.caches = append(s.caches, &Cache[T]{gradInOnly: true, kept: slices.Clone(whole.kept), Kept: slices.Clone(whole.Kept)})
+			}
 		}
 	}
 	return r
@@ -165,14 +202,71 @@ func (t *Trace[T]) sharesRows(loss Loss[T], rows int) bool {
 	return false
 }
 
-// Part takes rows of the batch through the layers, the loss and back.
+// begin prepares a pass.
+func (r *byRows[T]) begin() {
+	r.began = time.Now()
+	for i := range r.threads {
+		t := &r.threads[i]
+		t.next.Store(rowPieces)
+		t.took, t.ended = false, 0
+	}
+}
+
+// end says, by how even the threads were, whether they take pieces the next time.
+func (r *byRows[T]) end() {
+	took, first, last := false, time.Duration(math.MaxInt64), time.Duration(0)
+	for i := range r.threads {
+		t := &r.threads[i]
+		took = took || t.took
+		first, last = min(first, t.ended), max(last, t.ended)
+	}
+	if r.uneven {
+		r.uneven = took
+	} else {
+		r.uneven = r.divided && first > 0 && last-first > last/late
+	}
+}
+
+// Part takes rows of the batch through the layers, the loss and back: those of thread i, and
+// where the threads are uneven, pieces that others have not begun.
 func (r *byRows[T]) Part(i, parts int) {
-	rows := len(r.labels)
+	t := &r.threads[i]
 	lo, hi := r.pairs.Rows(i, parts)
+	if !r.uneven || parts == 1 {
+		r.pass(&t.all, t.engine, lo, hi)
+	} else {
+		t.lo, t.hi = lo, hi
+		t.next.Store(0)
+		for other := range parts {
+			owner := &r.threads[(i+other)%parts]
+			for owner.next.Load() < rowPieces {
+				if piece := int(owner.next.Add(1) - 1); piece < rowPieces {
+					t.took = t.took || other > 0
+					lo, hi := owner.rows(piece)
+					r.pass(&owner.pieces[piece], t.engine, lo, hi)
+				}
+			}
+		}
+	}
+	if parts > 1 {
+		t.ended = time.Since(r.began)
+	}
+}
+
+// rows returns the rows of a piece: a multiple of 16 in the first, as far as that goes.
+func (t *rowsThread[T]) rows(piece int) (lo, hi int) {
+	middle := min(t.hi, t.lo+((t.hi-t.lo)/rowPieces+15)/16*16)
+	if piece == 0 {
+		return t.lo, middle
+	}
+	return middle, t.hi
+}
+
+// pass takes rows [lo, hi) through the layers, the loss and back.
+func (r *byRows[T]) pass(s *share[T], engine *kernel.Engine[T], lo, hi int) {
 	if lo == hi {
 		return
 	}
-	s := &r.shares[i]
 	if s.whole != r.whole || s.lo != lo || s.hi != hi { // else what another thread has just written is not read for nothing
 		s.whole, s.lo, s.hi = r.whole, lo, hi
 		for k, c := range s.caches {
@@ -182,10 +276,13 @@ func (r *byRows[T]) Part(i, parts int) {
 	}
 	x := between(r.first, lo, hi)
 	for k, l := range r.layers {
+		if s.caches[k].engine != engine {
+			s.caches[k].engine = engine
+		}
 		x = l.Forward(s.caches[k], x, Train)
 	}
 	r.loss.Forward(&s.loss, x, r.labels[lo:hi])
-	s.loss.batch = rows
+	s.loss.batch = len(r.labels)
 	g := r.loss.Backward(&s.loss)
 	for k := len(r.layers) - 1; k >= 0; k-- {
 		g = r.layers[k].Backward(s.caches[k], g)
