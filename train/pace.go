@@ -30,9 +30,9 @@ const (
 	PacedAfter = 2 * (settling + timed)
 
 	longTrial = 100 * time.Millisecond
-	seldom    = 20                    // a trial takes one part of the time in so many, at most
+	seldom    = 20                    // a trial takes one part of the time in so many, at most, once its result is that of the one before
 	leastKept = 10 * time.Millisecond // whatever a coarse clock says
-	mostKept  = time.Second           // its result is kept no longer, but for that: what else cores do comes and goes
+	mostKept  = time.Second           // its result is kept no longer, but where trials are long and have said it again: what else cores do comes and goes
 )
 
 // made takes the time of the last step and returns how the next one is made.
@@ -58,14 +58,14 @@ func (p *pace) made(took time.Duration) (alone bool) {
 		p.second, p.first, p.length, p.alone = true, median, settling+n, !p.alone
 		return p.alone
 	}
-	if median >= p.first { // the way before the trial was faster, again
+	both := time.Duration(p.length)*p.first + time.Duration(settling+n)*median // by medians: the program may have been stopped meanwhile
+	if median >= p.first {                                                     // the way before the trial was faster, again
 		p.alone = !p.alone
-		p.kept = min(2*p.kept, mostKept)
+		p.kept = min(2*p.kept, max(mostKept, seldom*both))
 	} else {
 		p.kept = 0
 	}
-	both := time.Duration(p.length)*p.first + time.Duration(settling+n)*median
-	p.kept = max(p.kept, seldom*both, leastKept) // by medians: the program may have been stopped meanwhile
+	p.kept = max(p.kept, min(seldom*both, mostKept), leastKept)
 	p.keep, p.second = p.kept, false
 	return p.alone
 }
