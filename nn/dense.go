@@ -97,7 +97,8 @@ func (d *Dense[T]) biases() []T {
 //	dCost/db[j]    = Σ_i g[i, j]                         [out]
 //	dCost/dx[i, p] = Σ_j g[i, j]·W[p, j]     dx = g·Wᵀ   [batch, in]
 //
-// Within Network.Backward, dW and db are there when that returns.
+// Within Network.Backward, dW and db are there when that returns; within Network.Descend, W
+// and b have moved by then, too.
 func (d *Dense[T]) Backward(c *Cache[T], gradOut matrix.Matrix[T]) matrix.Matrix[T] {
 	c.BeginBackward(d, gradOut)
 	batch := gradOut.Rows

@@ -98,9 +98,10 @@ func rateFor[T matrix.Float](rate T, cost float64) T {
 // byRows is the way of a batch from behind the first layer to the loss and back, by
 // rows. It is a task for the threads of a trace.
 //
-// Each thread has some rows. Where one was late, because another program is on its core, all
-// take their rows in pieces the next time, and who is done takes over what others have not
-// begun, until nobody does any more: pieces of a batch in even threads cost more than they give.
+// Each thread has some rows. Where one was late, because another program is on its core or
+// its rows are more, all take their rows in pieces the next time, and who is done takes over
+// what others have not begun, until nobody does any more: in even threads pieces cost more
+// than they give.
 type byRows[T matrix.Float] struct {
 	pairs   *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
 	caches  []*Cache[T]   // of all layers but the first
@@ -241,14 +242,14 @@ func (r *byRows[T]) Part(i, parts int) {
 			owner := &r.threads[(i+other)%parts]
 			for owner.next.Load() < rowPieces {
 				if piece := int(owner.next.Add(1) - 1); piece < rowPieces {
-					t.took = t.took || other > 0
 					lo, hi := owner.rows(piece)
+					t.took = t.took || other > 0 && lo < hi
 					r.pass(&owner.pieces[piece], t.engine, lo, hi)
 				}
 			}
 		}
 	}
-	if parts > 1 {
+	if parts > 1 && lo < hi {
 		t.ended = time.Since(r.began)
 	}
 }

@@ -26,13 +26,14 @@ const (
 	timed    = 16 // steps of a trial that are; even, so that full and short batches in turn count alike
 	fewTimed = 4  // as many are enough once a trial has taken longTrial: a long step has its own mean
 	// PacedAfter is how many steps a Trainer with several threads makes, at most, until it
-	// has tried both ways, all threads and one, and goes on in the faster one.
+	// has tried both ways, all threads and one, and goes on in the faster one. Steps for which
+	// workers came late do not count.
 	PacedAfter = 2 * (settling + timed)
 
 	longTrial = 100 * time.Millisecond
-	seldom    = 20                    // a trial takes one part of the time in so many, at most, once its result is that of the one before
+	seldom    = 20                    // trials with the same result take one part of the time in so many, at most
 	leastKept = 10 * time.Millisecond // whatever a coarse clock says
-	mostKept  = time.Second           // its result is kept no longer, but where trials are long and have said it again: what else cores do comes and goes
+	mostKept  = time.Second           // a result is kept no longer, unless it is said again and seldom asks for it
 )
 
 // made takes the time of the last step and returns how the next one is made.
@@ -58,14 +59,17 @@ func (p *pace) made(took time.Duration) (alone bool) {
 		p.second, p.first, p.length, p.alone = true, median, settling+n, !p.alone
 		return p.alone
 	}
-	both := time.Duration(p.length)*p.first + time.Duration(settling+n)*median // by medians: the program may have been stopped meanwhile
-	if median >= p.first {                                                     // the way before the trial was faster, again
+	// By medians: the program may have been stopped meanwhile.
+	both := time.Duration(p.length)*p.first + time.Duration(settling+n)*median
+	again := p.kept > 0 && median >= p.first // the way before the trial was faster, and is said to be again
+	if median >= p.first {
 		p.alone = !p.alone
-		p.kept = min(2*p.kept, max(mostKept, seldom*both))
-	} else {
-		p.kept = 0
 	}
-	p.kept = max(p.kept, min(seldom*both, mostKept), leastKept)
+	if again {
+		p.kept = max(min(2*p.kept, mostKept), seldom*both, leastKept)
+	} else {
+		p.kept = max(min(seldom*both, mostKept), leastKept)
+	}
 	p.keep, p.second = p.kept, false
 	return p.alone
 }

@@ -86,7 +86,6 @@ func TestPaceOfLongSteps(t *testing.T) {
 	if p.keep != mostKept {
 		t.Errorf("the first result is kept for %v, want %v", p.keep, mostKept)
 	}
-	paced(&p, 600, alone, together)
 	if n := paced(&p, 2_000, alone, together); n == 0 || n > 2_000/40 {
 		t.Errorf("%d of 2,000 steps were made alone, which takes longer", n)
 	}

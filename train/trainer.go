@@ -48,7 +48,7 @@ type Trainer[T matrix.Float] struct {
 	pace      pace
 	late      func() bool // whether workers are left out
 	batchNorm bool
-	descends  bool // steps are made by nn.Network.Descend
+	descends  bool // steps, but for the first, are made by nn.Network.Descend
 	epoch     int  // epochs begun
 	steps     int  // updates made
 }
@@ -160,8 +160,8 @@ func (e *DivergedError) Error() string {
 // normalisation, is a user error. Step trusts its
 // examples (Check has looked at those of Epochs and Fit) and panics where they do not
 // fit the network. A Step allocates nothing, those of the
-// first PacedAfter steps aside, and the first that a thread takes part in, where other
-// programs have kept it from those.
+// first PacedAfter steps aside, and the first that a thread takes part in or waits long in,
+// where other programs have kept it from those.
 func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 	switch n := batch.Len(); {
 	case n == 0:

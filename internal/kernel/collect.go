@@ -39,9 +39,14 @@ type piece struct {
 // 0.3 µs.
 const overhead = 1 << 14
 
-// piecesEach is how many pieces a thread has of a sum that all compute, but for that of
-// pairs, which pack all of g for each.
-const piecesEach = 2
+const (
+	// piecesEach is how many pieces a thread has of a sum that all compute; but for one of
+	// pairs, which packs all of g for each, and where only a whole part is large.
+	piecesEach = 2
+	// roomForPieces is for how many pieces a thread has room at first: some cache lines of
+	// its own, where no other thread's begin.
+	roomForPieces = 8 * line
+)
 
 // Collect begins a collection: until Finish, MatMulTransposed, MatMulPairsTransposed and
 // SumColumns compute nothing. What they are to read must stay as it is. With a rate other
@@ -52,7 +57,7 @@ func (e *Engine[T]) Collect(rate T) {
 	if c.engine == nil {
 		c.engine, c.all = e, make([]share, e.pool.Threads())
 		for i := range c.all {
-			c.all[i].pieces = make([]piece, 0, 8*line) // begins a cache line, as all memory that large
+			c.all[i].pieces = make([]piece, 0, roomForPieces)
 		}
 	}
 	c.forget()
@@ -68,10 +73,12 @@ func (e *Engine[T]) Collect(rate T) {
 //
 //	value[j] = value[j] - rate·d[j]
 //
-// in the arithmetic of Update, but a -0 whose gradient is 0 may stay. The thread that has summed a number of d does this to that of
-// value, while both are near it: nobody waits, as all that reads parameters was
-// computed before (K. Lv et al., "Full Parameter Fine-tuning for Large Language Models with
-// Limited Resources", 2023, do it to save memory, and call it fused update).
+// in the arithmetic of Update; but where all of a row of d is 0, that of value may not be
+// looked at, so that a -0 stays, or a number that is not finite. The thread that has summed
+// a number of d moves that of value at once, while both are near it. Nobody waits: all that
+// reads parameters was computed before. (K. Lv et al., "Full Parameter Fine-tuning for Large
+// Language Models with Limited Resources", 2023, call it fused update, and do it to save
+// memory.)
 func (e *Engine[T]) Descend(value []T) {
 	c := &e.collection
 	if !c.open || c.factor == 0 {
@@ -136,8 +143,9 @@ func (e *Engine[T]) sum(work int) {
 		c.shares[least].add(last, 0, 1)
 		return
 	}
-	each := piecesEach
-	if c.sums[last].kind == pairsForWeight {
+	each, p := piecesEach, &c.sums[last]
+	part := p.m * p.k / len(c.shares) * sizeOf[T]() // of the first factor
+	if len(c.shares) == 1 || p.kind == pairsForWeight || part >= large && part < piecesEach*large {
 		each = 1
 	}
 	for t := range c.shares {

@@ -240,6 +240,33 @@ func testDescent[T Float](t *testing.T) {
 	}
 }
 
+// Whether parameters are finite does not hang on what a product before has left behind.
+func TestFiniteParametersAreSoWhateverWasBefore(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		t.Run("float32", testLeftovers[float32])
+		t.Run("float64", testLeftovers[float64])
+	})
+}
+
+func testLeftovers[T Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(67, 68))
+	const m, k = 128, 20
+	for n := 1; n < 20; n++ {
+		e := NewEngine[T](nil)
+		wide := slices.Repeat([]T{T(math.Inf(1))}, m*64)
+		e.MatMulTransposed(make([]T, 64*64), wide, wide, m, 64, 64)
+		pixels, g := images(r, m, k, 0.5), fill[T](r, m*n, 0)
+		var l Pairs
+		e.MatMulPairs(make([]T, m*n), &l, pixels, make([]T, k*n), nil, n, nil)
+		e.Collect(0.1)
+		e.MatMulPairsTransposed(make([]T, k*n), &l, pixels, g, n)
+		e.Descend(make([]T, k*n))
+		if !e.Finish() {
+			t.Errorf("%d columns: a parameter is not finite, says Finish", n)
+		}
+	}
+}
+
 func TestDescendWantsTheParameterOfTheGradient(t *testing.T) {
 	defer func() {
 		if recover() == nil {

@@ -117,11 +117,6 @@ func testFences[T Float](t *testing.T) {
 	}
 }
 
-// nothing is a task with nothing to do.
-type nothing struct{}
-
-func (nothing) Part(int, int) {}
-
 func TestNothingIsTouchedBeyondTheSlices(t *testing.T) {
 	underEach(t, func(t *testing.T) {
 		t.Run("float32", testFences[float32])

@@ -105,8 +105,8 @@ const (
 )
 
 // ParameterRows returns the rows [top, bottom) of a parameter that one of so many threads
-// computes the gradient of, and of a large parameter with many rows updates, too: what one
-// core has written is slow to write for another. Between two threads, the rows of a first
+// computes the gradient of, unless another takes over a piece, and of a large parameter with
+// many rows updates, too: what one core has written is slow to write for another. Between two threads, the rows of a first
 // layer part where its float32 sums do.
 func ParameterRows(rows, part, parts int) (top, bottom int) {
 	unit := 2 // a pair of pixels is not parted

@@ -550,7 +550,9 @@ func (v *vectors[T]) packRows(to []T, panel *pairPanel[T], g []T, n, left, width
 		return
 	}
 	for r := range rows {
-		copy(to[r*panel.stride:], g[r*n+left:][:width])
+		row := to[r*panel.stride:][:panel.columns]
+		copy(row, g[r*n+left:][:width])
+		clear(row[width:]) // sums of what was there before might not be finite
 	}
 }
 

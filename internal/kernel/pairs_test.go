@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"glassnet/matrix"
 )
@@ -187,3 +188,24 @@ func (p *panics) Part(int, int) {
 	p.calls++
 	panic("on purpose")
 }
+
+// The assembly knows where the fields of pairRow and pairBlock are (_gen/pairs.go, neon.go).
+func TestFieldsAreWhereTheAssemblyLooks(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("assembly is for pointers of 8 bytes")
+	}
+	var r pairRow[float32]
+	var b pairBlock
+	got := []uintptr{
+		unsafe.Offsetof(r.d0), unsafe.Offsetof(r.d1), unsafe.Offsetof(r.entries), unsafe.Offsetof(r.count), unsafe.Offsetof(r.w0), unsafe.Offsetof(r.w1), unsafe.Sizeof(r),
+		unsafe.Offsetof(b.entries), unsafe.Offsetof(b.starts), unsafe.Sizeof(b),
+	}
+	if want := []uintptr{0, 8, 16, 24, 32, 40, 48, 0, 24, 48}; !slices.Equal(got, want) {
+		t.Errorf("fields at %v, want %v", got, want)
+	}
+}
+
+// nothing is a task with nothing to do.
+type nothing struct{}
+
+func (nothing) Part(int, int) {}

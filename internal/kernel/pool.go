@@ -95,18 +95,18 @@ func (p *Pool) await(count *atomic.Uint32, want uint32, caller bool) {
 	}
 }
 
-// awake is how long a thread that waits for a late one stays awake at most.
-const awake = 500 * time.Microsecond
+// stayAwake is how long a thread that waits for a late one stays awake at most.
+const stayAwake = 500 * time.Microsecond
 
-// letOthers lets other goroutines work, and for a wait that began long ago other threads: the
-// one that is late may be on this thread's core, where it cannot begin before this one
-// sleeps, and from where the system moves a thread to an idle core when it wakes.
+// letOthers lets other goroutines work, and where the wait began long ago other threads: the
+// late one may be on this thread's core, and cannot begin before this one sleeps. When it
+// wakes, the system may move it to an idle core. The first sleep of a goroutine allocates.
 func letOthers(began time.Duration) {
-	if sinceStart()-began < awake {
+	if sinceStart()-began < stayAwake {
 		runtime.Gosched()
 		return
 	}
-	time.Sleep(awake / 10)
+	time.Sleep(stayAwake / 10)
 }
 
 // work does part i+1 of every task until the task nil.
@@ -190,7 +190,7 @@ func (p *Pool) Run(t Task, split bool) {
 	}
 	s.waited = 0
 	began := sinceStart()
-	found := s.start(t)
+	awake := s.start(t)
 	t.Part(0, p.threads)
 	var own, late time.Duration // own: with what the caller then waited awake; 0 when that was enough
 	for looks := 0; s.pending.Load() > 0; looks++ {
@@ -205,7 +205,7 @@ func (p *Pool) Run(t Task, split bool) {
 		letOthers(late)
 	}
 	s.task = nil
-	if found {
+	if awake {
 		whole := sinceStart() - began
 		if own == 0 {
 			own = whole - s.waited
