@@ -334,3 +334,42 @@ func ExampleOptimizer() {
 	// 0.810
 	// 0.729
 }
+
+// Plain descent is what nn.Network.Descend does: SGD, and no penalty.
+func TestPlainDescent(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		rule    optim.Rule[float64]
+		penalty optim.Penalty[float64]
+		want    bool
+	}{
+		{"no penalty", optim.SGD[float64]{}, optim.L2[float64]{}, true},
+		{"no published penalty", optim.SGD[float64]{}, optim.PublishedL2[float64]{}, true},
+		{"L2", optim.SGD[float64]{}, optim.L2[float64]{Lambda: 1e-3}, false},
+		{"published L2", optim.SGD[float64]{}, optim.PublishedL2[float64]{Lambda: 1e-3}, false},
+		{"another rule", counting{}, optim.L2[float64]{}, false},
+		{"an unknown penalty", optim.SGD[float64]{}, nil, false},
+	} {
+		if got := optim.PlainDescent(test.rule, test.penalty); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// The first parameter that is not finite is named; statistics do not count.
+func TestNotFinite(t *testing.T) {
+	mean, weight, bias := nn.NewParam[float32]("mean", nn.Statistic, 2), nn.NewParam[float32]("weight", nn.Weight, 1, 2), nn.NewParam[float32]("bias", nn.Bias, 2)
+	params := []*nn.Param[float32]{mean, weight, bias}
+	mean.Value[0] = float32(math.NaN())
+	if err := optim.NotFinite(params); err != nil {
+		t.Errorf("of finite parameters: %v", err)
+	}
+	bias.Value[1] = float32(math.Inf(-1))
+	if err := optim.NotFinite(params); err == nil || err.Error() != "bias is not finite after the update" {
+		t.Errorf("an infinite bias: %v", err)
+	}
+	weight.Value[0] = float32(math.NaN())
+	if err := optim.NotFinite(params); err == nil || err.Error() != "weight is not finite after the update" {
+		t.Errorf("a weight that is no number: %v", err)
+	}
+}
