@@ -10,10 +10,7 @@ import (
 // What is collected is computed by Finish, not before, and then has the bits of what is
 // computed at once; what an interrupted collection has left is forgotten.
 func TestCollectedSumsAreThoseComputedAtOnce(t *testing.T) {
-	underEach(t, func(t *testing.T) {
-		t.Run("float32", testCollection[float32])
-		t.Run("float64", testCollection[float64])
-	})
+	underEachType(t, testCollection[float32], testCollection[float64])
 }
 
 func testCollection[T Float](t *testing.T) {
@@ -135,10 +132,7 @@ func TestSumColumnsWantsWholeRows(t *testing.T) {
 // Parameters that follow their gradients have the bits of an update after all gradients, and
 // the gradients are there.
 func TestParametersFollowTheirGradients(t *testing.T) {
-	underEach(t, func(t *testing.T) {
-		t.Run("float32", testDescent[float32])
-		t.Run("float64", testDescent[float64])
-	})
+	underEachType(t, testDescent[float32], testDescent[float64])
 }
 
 func testDescent[T Float](t *testing.T) {
@@ -242,10 +236,7 @@ func testDescent[T Float](t *testing.T) {
 
 // Whether parameters are finite does not hang on what a product before has left behind.
 func TestFiniteParametersAreSoWhateverWasBefore(t *testing.T) {
-	underEach(t, func(t *testing.T) {
-		t.Run("float32", testLeftovers[float32])
-		t.Run("float64", testLeftovers[float64])
-	})
+	underEachType(t, testLeftovers[float32], testLeftovers[float64])
 }
 
 func testLeftovers[T Float](t *testing.T) {

@@ -96,10 +96,7 @@ func testLoops[T Float](t *testing.T) {
 }
 
 func TestLoopsGiveTheBitsOfPlainGo(t *testing.T) {
-	underEach(t, func(t *testing.T) {
-		t.Run("float32", testLoops[float32])
-		t.Run("float64", testLoops[float64])
-	})
+	underEachType(t, testLoops[float32], testLoops[float64])
 }
 
 // Whichever part of a matrix a thread takes, all of it is done, with the same bits.

@@ -118,8 +118,5 @@ func testFences[T Float](t *testing.T) {
 }
 
 func TestNothingIsTouchedBeyondTheSlices(t *testing.T) {
-	underEach(t, func(t *testing.T) {
-		t.Run("float32", testFences[float32])
-		t.Run("float64", testFences[float64])
-	})
+	underEachType(t, testFences[float32], testFences[float64])
 }

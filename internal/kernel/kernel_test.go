@@ -26,6 +26,15 @@ func underEach(t *testing.T, test func(t *testing.T)) {
 	}
 }
 
+// underEachType is underEach for a test of both number types.
+func underEachType(t *testing.T, test32, test64 func(t *testing.T)) {
+	t.Helper()
+	underEach(t, func(t *testing.T) {
+		t.Run("float32", test32)
+		t.Run("float64", test64)
+	})
+}
+
 // fill draws values of which the given share is zero.
 func fill[T Float](r *rand.Rand, n int, zeros float64) []T {
 	v := make([]T, n)
@@ -95,10 +104,7 @@ func testProducts[T Float](t *testing.T) {
 }
 
 func TestProductsSumInOrderWithOneRoundingPerTerm(t *testing.T) {
-	underEach(t, func(t *testing.T) {
-		t.Run("float32", testProducts[float32])
-		t.Run("float64", testProducts[float64])
-	})
+	underEachType(t, testProducts[float32], testProducts[float64])
 }
 
 func testThreads[T Float](t *testing.T) {
@@ -125,10 +131,7 @@ func TestSameBitsOnAnyNumberOfThreads(t *testing.T) {
 	if 97*91*53 < worthSplitting {
 		t.Fatal("the shapes are too small to be split at all")
 	}
-	underEach(t, func(t *testing.T) {
-		t.Run("float32", testThreads[float32])
-		t.Run("float64", testThreads[float64])
-	})
+	underEachType(t, testThreads[float32], testThreads[float64])
 }
 
 func testNoNegativeZero[T Float](t *testing.T) {
@@ -150,10 +153,7 @@ func testNoNegativeZero[T Float](t *testing.T) {
 }
 
 func TestNoNegativeZeroIsStored(t *testing.T) {
-	underEach(t, func(t *testing.T) {
-		t.Run("float32", testNoNegativeZero[float32])
-		t.Run("float64", testNoNegativeZero[float64])
-	})
+	underEachType(t, testNoNegativeZero[float32], testNoNegativeZero[float64])
 }
 
 func TestNotANumberGetsThrough(t *testing.T) {

@@ -120,10 +120,7 @@ func inHalves[T Float](e *Engine[T], y, x, w, b []T, m, k, n int) {
 
 // A batch after a larger or smaller one gets lists of its own.
 func TestPairsAreMadeAnew(t *testing.T) {
-	underEach(t, func(t *testing.T) {
-		t.Run("float32", testPairsAreMadeAnew[float32])
-		t.Run("float64", testPairsAreMadeAnew[float64])
-	})
+	underEachType(t, testPairsAreMadeAnew[float32], testPairsAreMadeAnew[float64])
 }
 
 func testPairsAreMadeAnew[T Float](t *testing.T) {
