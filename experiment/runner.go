@@ -371,7 +371,7 @@ func timeTyped[T kernel.Float](data *dataset.Data, j job, threads int) (speed, e
 	var start time.Time
 	before := warmUpSteps
 	if threads > 1 {
-		before = train.PacedAfter // by which the trainer knows how many are best
+		before = train.PacedAfter // by which the trainer knows how many are best, unless workers came late
 	}
 	for i := range before + timedSteps {
 		if i == before {

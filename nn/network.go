@@ -103,6 +103,7 @@ type Trace[T matrix.Float] struct {
 	engine   *kernel.Engine[T]
 	backward bool             // whether there is room for a backward pass
 	collects bool             // whether a backward pass computes the gradients of Dense layers at its end
+	descends bool             // whether Descend can make steps
 	rows     *byRows[T]       // how threads share the rows of a batch; nil: they do not
 	unpacked matrix.Matrix[T] // images as numbers, for a first layer that is not Dense
 }
@@ -123,15 +124,19 @@ type TraceOptions struct {
 // caller at a time; any number of Traces may run Eval passes at once.
 func (n *Network[T]) NewTrace(o TraceOptions) *Trace[T] {
 	engine := kernel.NewEngine[T](kernel.PoolOf(max(o.Threads, 1)))
-	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers)), engine: engine, backward: o.Backward, collects: true}
+	t := &Trace[T]{Caches: make([]*Cache[T], len(n.layers)), engine: engine, backward: o.Backward, collects: true, descends: o.Backward}
 	for i, l := range n.layers {
 		// A layer of somebody else may look at another's gradients, or write where Dense is
 		// still to read.
 		t.collects = t.collects && ours(l)
+		if _, dense := l.(*Dense[T]); !dense && len(l.Params()) > 0 {
+			t.descends = false
+		}
 		c := l.NewCache(CacheOptions{Batch: o.Batch, Backward: o.Backward, GradIn: o.GradIn || o.Backward && i > 0})
 		c.engine = engine
 		t.Caches[i] = c
 	}
+	t.descends = t.descends && t.collects
 	if o.Backward {
 		t.rows = newByRows(n, t, o.Threads)
 	}

@@ -31,16 +31,18 @@ func (n *Network[T]) Gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 }
 
 // Descend is Gradients and, unless the cost is infinite or NaN, a step of plain gradient
-// descent with that learning rate, for every parameter p but statistics:
+// descent in place, with a learning rate > 0 and finite, for the weights [in, out] and biases
+// [out] of all layers:
 //
-//	p = p - rate·dCost/dp
+//	W = W - rate·dCost/dW     b = b - rate·dCost/db
 //
-// It has the bits of optim.SGD after Gradients, but for a parameter of -0 whose gradient is
-// 0, which may stay -0; and is faster: a thread has a parameter follow its gradient as soon
-// as it has summed that. finite says whether all parameters that have moved are finite. It
-// panics, too, where CanDescend is false.
+// It has the bits of optim.SGD after Gradients, but that weights of pixels that are 0 in the
+// whole batch may not be looked at, so that a -0 there stays, or a number that is not finite;
+// and it is faster: a thread has a parameter follow its gradient as soon as it has summed
+// that. finite says whether all parameters that have moved are finite, true where none has.
+// It panics, too, where CanDescend is false.
 func (n *Network[T]) Descend(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8, rate T) (cost float64, finite bool) {
-	if !n.CanDescend(t) {
+	if !t.descends {
 		panic("nn: Descend where a layer is not this package's or has parameters and is not Dense, or without room for a backward pass")
 	}
 	return n.gradients(t, loss, c, pixels, labels, rate)
@@ -48,14 +50,7 @@ func (n *Network[T]) Descend(t *Trace[T], loss Loss[T], c *LossCache[T], pixels 
 
 // CanDescend says whether Descend can make steps in t: it has room for a backward pass, all
 // layers are this package's, and only Dense ones have parameters.
-func (n *Network[T]) CanDescend(t *Trace[T]) bool {
-	for _, l := range n.layers {
-		if _, dense := l.(*Dense[T]); !dense && len(l.Params()) > 0 {
-			return false
-		}
-	}
-	return t.backward && t.collects
-}
+func (t *Trace[T]) CanDescend() bool { return t.descends }
 
 // gradients is Descend, or Gradients if rate is 0.
 func (n *Network[T]) gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8, rate T) (cost float64, finite bool) {
@@ -100,8 +95,9 @@ func rateFor[T matrix.Float](rate T, cost float64) T {
 //
 // Each thread has some rows. Where one was late, because another program is on its core or
 // its rows are more, all take their rows in pieces the next time, and who is done takes over
-// what others have not begun, until nobody does any more: in even threads pieces cost more
-// than they give.
+// what others have not begun, until a pass in which no piece was taken over: in even threads
+// pieces cost more than they give. (Gradients are taken over in another way, as parts of
+// different sizes: kernel.Engine.Collect.)
 type byRows[T matrix.Float] struct {
 	pairs   *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
 	caches  []*Cache[T]   // of all layers but the first
@@ -126,7 +122,7 @@ type rowsThread[T matrix.Float] struct {
 	lo, hi int                 // which rows, once some are to be had
 	next   atomic.Int32        // of pieces, the next to be had; rowPieces and above: none
 	took   bool                // whether it has taken over a piece
-	ended  time.Duration       // since the pass began; 0: not yet
+	ended  time.Duration       // since the pass began; 0: it had no rows, or the caller was alone
 	_      [64]byte            // nothing of another thread on the last cache line
 }
 
@@ -143,10 +139,13 @@ const (
 	worthSharing = 64
 	// fewWeights is the most weights that a layer may have for each thread to read all.
 	fewWeights = 1 << 18
-	// rowPieces is how many pieces a thread's rows have. They are worth it in networks that
-	// have so many weights behind the first layer, and no layer too many: each piece packs
-	// them.
-	rowPieces, worthDividing, fewPacked = 2, 1 << 12, 1 << 14
+	// rowPieces is how many pieces a thread's rows have.
+	rowPieces = 2
+	// worthDividing is the number of weights behind the first layer from which pieces are
+	// worth it.
+	worthDividing = 1 << 12
+	// fewPacked is the most weights that a layer may have for each piece to pack them.
+	fewPacked = 1 << 14
 	// late is the part of a pass, one in so many, that a thread may be behind another.
 	late = 8
 )
@@ -176,12 +175,20 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 		thread := &r.threads[i]
 		thread.engine = kernel.NewEngine[T](nil)
 		for _, whole := range r.caches {
-			for _, s := range []*share[T]{&thread.all, &thread.pieces[0], &thread.pieces[1]} {
-				s.caches = append(s.caches, &Cache[T]{gradInOnly: true, kept: slices.Clone(whole.kept), Kept: slices.Clone(whole.Kept)})
+			thread.all.add(whole)
+			for p := range thread.pieces {
+				if r.divided {
+					thread.pieces[p].add(whole)
+				}
 			}
 		}
 	}
 	return r
+}
+
+// add makes room for rows of the cache of one layer more.
+func (s *share[T]) add(whole *Cache[T]) {
+	s.caches = append(s.caches, &Cache[T]{gradInOnly: true, kept: slices.Clone(whole.kept), Kept: slices.Clone(whole.Kept)})
 }
 
 // alongRows says whether l is a layer of this package through which every example goes its
@@ -215,16 +222,20 @@ func (r *byRows[T]) begin() {
 
 // end says, by how even the threads were, whether they take pieces the next time.
 func (r *byRows[T]) end() {
-	took, first, last := false, time.Duration(math.MaxInt64), time.Duration(0)
+	took, ended, first, last := false, 0, time.Duration(math.MaxInt64), time.Duration(0)
 	for i := range r.threads {
-		t := &r.threads[i]
-		took = took || t.took
-		first, last = min(first, t.ended), max(last, t.ended)
+		if t := &r.threads[i]; t.ended > 0 {
+			took = took || t.took
+			ended++
+			first, last = min(first, t.ended), max(last, t.ended)
+		}
 	}
-	if r.uneven {
+	switch {
+	case ended < 2: // the caller alone, which says nothing
+	case r.uneven:
 		r.uneven = took
-	} else {
-		r.uneven = r.divided && first > 0 && last-first > last/late
+	default:
+		r.uneven = r.divided && last-first > last/late
 	}
 }
 
@@ -254,13 +265,10 @@ func (r *byRows[T]) Part(i, parts int) {
 	}
 }
 
-// rows returns the rows of a piece: a multiple of 16 in the first, as far as that goes.
+// rows returns the rows of a piece. Pieces begin a multiple of 16 rows behind the first.
 func (t *rowsThread[T]) rows(piece int) (lo, hi int) {
-	middle := min(t.hi, t.lo+((t.hi-t.lo)/rowPieces+15)/16*16)
-	if piece == 0 {
-		return t.lo, middle
-	}
-	return middle, t.hi
+	begin := func(piece int) int { return min(t.hi, t.lo+((t.hi-t.lo)*piece/rowPieces+15)/16*16) }
+	return begin(piece), begin(piece + 1)
 }
 
 // pass takes rows [lo, hi) through the layers, the loss and back.
@@ -268,7 +276,8 @@ func (r *byRows[T]) pass(s *share[T], engine *kernel.Engine[T], lo, hi int) {
 	if lo == hi {
 		return
 	}
-	if s.whole != r.whole || s.lo != lo || s.hi != hi { // else what another thread has just written is not read for nothing
+	// Where all is as it was, what another thread has just written is not read for nothing.
+	if s.whole != r.whole || s.lo != lo || s.hi != hi {
 		s.whole, s.lo, s.hi = r.whole, lo, hi
 		for k, c := range s.caches {
 			c.take(r.caches[k], lo, hi)

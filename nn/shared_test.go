@@ -159,7 +159,10 @@ func TestWhenRowsAreTakenInPieces(t *testing.T) {
 		{"late in a network that is not worth it", false, false, false, times{50, 100}, false},
 		{"pieces, none taken over", true, true, false, times{50, 100}, false},
 		{"pieces, one taken over", true, true, true, times{100, 100}, true},
-		{"one thread alone", true, false, false, times{0, 0}, false},
+		{"the caller alone", true, false, false, times{0, 0}, false},
+		{"the caller alone, after threads that were uneven", true, true, false, times{0, 0}, true},
+		{"late, beside a thread without rows", true, false, false, times{80, 0, 100}, true},
+		{"one thread with rows", true, false, false, times{80, 0}, false},
 	} {
 		r := byRows[float32]{divided: test.divided, uneven: test.uneven, threads: make([]rowsThread[float32], len(test.ended))}
 		for i, e := range test.ended {

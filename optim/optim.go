@@ -154,7 +154,7 @@ func (o *Optimizer[T]) Step(rate float64) error {
 // finite, or nil.
 func NotFinite[T matrix.Float](params []*nn.Param[T]) error {
 	for _, p := range params {
-		if p.Role != nn.Statistic && !finite(p.Value) {
+		if p.Role != nn.Statistic && !matrix.Finite(p.Value) {
 			return notFinite(p)
 		}
 	}
@@ -163,15 +163,6 @@ func NotFinite[T matrix.Float](params []*nn.Param[T]) error {
 
 func notFinite[T matrix.Float](p *nn.Param[T]) error {
 	return fmt.Errorf("%s is not finite after the update", p.Name)
-}
-
-func finite[T matrix.Float](values []T) bool {
-	for _, v := range values {
-		if v-v != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // allAtOnce is the task of updating all parameters.

@@ -123,6 +123,7 @@ func (r *typedRun[T]) restore(p position) {
 	for i, values := range p.params.([][]T) {
 		copy(r.ready.Net.Params()[i].Value, values)
 	}
+	r.ready.Trainer.ParametersWritten()
 	r.view.Index, r.at, r.begun, r.made = p.order, p.at, p.epoch, p.steps
 	if r.shuffle != nil {
 		_ = r.shuffle.UnmarshalBinary(p.shuffle) // it was made by MarshalBinary

@@ -262,6 +262,7 @@ func (t *Trainer[T]) Fit(ctx context.Context, fit, validation dataset.View, o Fi
 	}
 	if o.KeepBest && result.Best.Step > 0 {
 		best.restore(t.net)
+		t.ParametersWritten()
 	}
 	if failure == nil {
 		// A step looks at what is trained; running statistics may have overflowed, too.

@@ -26,20 +26,25 @@ const (
 	timed    = 16 // steps of a trial that are; even, so that full and short batches in turn count alike
 	fewTimed = 4  // as many are enough once a trial has taken longTrial: a long step has its own mean
 	// PacedAfter is how many steps a Trainer with several threads makes, at most, until it
-	// has tried both ways, all threads and one, and goes on in the faster one. Steps for which
-	// workers came late do not count.
+	// has tried both ways, all threads and one, and goes on in the faster one; more where
+	// other programs keep workers late, since steps without them count in no trial.
 	PacedAfter = 2 * (settling + timed)
 
 	longTrial = 100 * time.Millisecond
 	seldom    = 20                    // trials with the same result take one part of the time in so many, at most
 	leastKept = 10 * time.Millisecond // whatever a coarse clock says
-	mostKept  = time.Second           // a result is kept no longer, unless it is said again and seldom asks for it
+	mostKept  = time.Second           // a result is kept no longer, unless the next trial agrees and trials are long
 )
 
-// made takes the time of the last step and returns how the next one is made.
-func (p *pace) made(took time.Duration) (alone bool) {
+// made takes the time of the last step, and whether it was made as it should be, and returns
+// how the next one is made.
+func (p *pace) made(took time.Duration, counts bool) (alone bool) {
 	if p.keep > 0 {
 		p.keep -= took
+		return p.alone
+	}
+	if !counts { // settle again: data has moved to the caller's core
+		p.steps, p.tried = 0, 0
 		return p.alone
 	}
 	if p.steps >= settling {
@@ -61,12 +66,12 @@ func (p *pace) made(took time.Duration) (alone bool) {
 	}
 	// By medians: the program may have been stopped meanwhile.
 	both := time.Duration(p.length)*p.first + time.Duration(settling+n)*median
-	again := p.kept > 0 && median >= p.first // the way before the trial was faster, and is said to be again
+	again := p.kept > 0 && median >= p.first // the way before the trial was faster, and still is
 	if median >= p.first {
 		p.alone = !p.alone
 	}
 	if again {
-		p.kept = max(min(2*p.kept, mostKept), seldom*both, leastKept)
+		p.kept = max(min(2*p.kept, mostKept), seldom*both)
 	} else {
 		p.kept = max(min(seldom*both, mostKept), leastKept)
 	}

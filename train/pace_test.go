@@ -19,7 +19,7 @@ func paced(p *pace, steps int, alone, together time.Duration) (n int) {
 			took = alone
 			n++
 		}
-		p.made(took)
+		p.made(took, true)
 	}
 	return n
 }
@@ -58,7 +58,7 @@ func TestPaceIsNotLedAstray(t *testing.T) {
 			if p.alone {
 				d *= 2
 			}
-			if p.made(d); p.keep > 0 {
+			if p.made(d, true); p.keep > 0 {
 				kept++
 				if p.alone {
 					t.Fatalf("%s, step %d: alone, though all threads are faster", name, i)
@@ -166,7 +166,7 @@ func TestPaceCountsNoStepsWithoutWorkers(t *testing.T) {
 	for _, c := range []struct {
 		late, alone bool
 		counted     int
-	}{{true, false, 0}, {false, false, 1}, {true, false, 1}, {true, true, 2}} {
+	}{{true, false, 0}, {false, false, 1}, {false, false, 2}, {true, false, 0}, {true, true, 1}} { // a step that does not count begins anew
 		late, tr.pace.alone = c.late, c.alone
 		if _, err := tr.Step(dataset.All(set)); err != nil {
 			t.Fatal(err)

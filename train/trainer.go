@@ -40,7 +40,7 @@ type Options[T matrix.Float] struct {
 type Trainer[T matrix.Float] struct {
 	net       *nn.Network[T]
 	o         Options[T]
-	optimizer *optim.Optimizer[T]
+	optimizer *optim.Optimizer[T] // not asked by steps that descend
 	trace     *nn.Trace[T]
 	loss      *nn.LossCache[T]
 	labels    []uint8
@@ -48,7 +48,8 @@ type Trainer[T matrix.Float] struct {
 	pace      pace
 	late      func() bool // whether workers are left out
 	batchNorm bool
-	descends  bool // steps, but for the first, are made by nn.Network.Descend
+	descends  bool // steps of a settled network are made by nn.Network.Descend
+	settled   bool // no parameter is -0: an ordinary step has been made since they were written from outside
 	epoch     int  // epochs begun
 	steps     int  // updates made
 }
@@ -80,7 +81,7 @@ func New[T matrix.Float](net *nn.Network[T], o Options[T]) (*Trainer[T], error) 
 		evaluator: NewEvaluator(net, o.Loss, o.Threads),
 		late:      kernel.PoolOf(max(o.Threads, 1)).Late,
 	}
-	t.descends = optim.PlainDescent(o.Rule, o.Penalty) && net.CanDescend(t.trace)
+	t.descends = optim.PlainDescent(o.Rule, o.Penalty) && t.trace.CanDescend()
 	return t, nil
 }
 
@@ -119,6 +120,11 @@ func (t *Trainer[T]) SetRate(rate float64) {
 	t.o.Rate = rate
 }
 
+// ParametersWritten tells the Trainer that somebody else has written to parameters since the
+// last step, as New takes for granted. The next step then looks at every one: afterwards
+// none is -0, and one that is not finite is an error.
+func (t *Trainer[T]) ParametersWritten() { t.settled = false }
+
 // Evaluate measures the network on view in Eval mode. An empty view gives NaN.
 func (t *Trainer[T]) Evaluate(view dataset.View) Metrics { return t.evaluator.Evaluate(view, nil) }
 
@@ -156,12 +162,16 @@ func (e *DivergedError) Error() string {
 // It returns the cost before the update. When that is not finite, nothing that is
 // trained changes (running statistics have seen the batch) and the error is a
 // *DivergedError; it is one, too, when a parameter that moves is not finite after the
-// update: then the network is lost. A batch that is empty or too large, or one example under batch
-// normalisation, is a user error. Step trusts its
-// examples (Check has looked at those of Epochs and Fit) and panics where they do not
-// fit the network. A Step allocates nothing, those of the
-// first PacedAfter steps aside, and the first that a thread takes part in or waits long in,
-// where other programs have kept it from those.
+// update: then the network is lost. A batch that is empty or too large, or one example under
+// batch normalisation, is a user error. Step trusts its examples (Check has looked at those
+// of Epochs and Fit) and panics where they do not fit the network.
+//
+// Plain gradient descent without a penalty, where only Dense layers have parameters, goes by
+// nn.Network.Descend from the second step on: without Options.Rule, with its bits. Who writes
+// to parameters between steps calls ParametersWritten.
+//
+// A Step allocates nothing, those of the first PacedAfter steps aside, and the first that a
+// thread takes part in or waits long in, where other programs have kept it from those.
 func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 	switch n := batch.Len(); {
 	case n == 0:
@@ -171,9 +181,10 @@ func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 	case n == 1 && t.batchNorm:
 		return Cost{}, usererr.New("a batch of 1 example has no variance to normalise with, want 2 or more with batch normalisation")
 	}
-	if t.o.Threads > 1 && (t.pace.alone || !t.late()) { // without workers it is no example of a step by all threads
+	if t.o.Threads > 1 {
+		counts := t.pace.alone || !t.late() // without workers it is no example of a step by all threads
 		defer func(began time.Time) {
-			alone := t.pace.made(time.Since(began))
+			alone := t.pace.made(time.Since(began), counts)
 			t.trace.SetAlone(alone)
 			t.optimizer.SetAlone(alone)
 		}(time.Now())
@@ -181,7 +192,7 @@ func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 	labels := batch.CopyLabels(t.labels)
 	var data, penalty float64
 	finite := true
-	descends := t.descends && t.steps > 0 // the first step leaves no parameter of -0
+	descends := t.descends && t.settled
 	if descends {
 		data, finite = t.net.Descend(t.trace, t.o.Loss, t.loss, batch.Pixels(), labels, T(t.o.Rate))
 	} else {
@@ -200,6 +211,7 @@ func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 	if err != nil {
 		return Cost{}, t.diverged(err.Error())
 	}
+	t.settled = true
 	t.steps++
 	return Cost{data, penalty, t.loss.Correct()}, nil
 }

@@ -338,7 +338,7 @@ func TestDivergenceOfParameters(t *testing.T) {
 				t.Fatalf("first %v, %d threads: error %v, want divergence at step %d", first, threads, err, step)
 			}
 			for _, p := range net.Params() {
-				if slices.ContainsFunc(p.Value, func(v float32) bool { return v-v != 0 }) {
+				if !matrix.Finite(p.Value) {
 					if want := p.Name + " is not finite after the update"; diverged.What != want {
 						t.Errorf("first %v, %d threads: %q, want %q", first, threads, diverged.What, want)
 					}
@@ -346,6 +346,55 @@ func TestDivergenceOfParameters(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// darken makes the first two pixels of all images 0: a pair, whose weights no batch moves.
+func darken(set *dataset.Set) {
+	for i := 0; i < len(set.Pixels); i += set.Width * set.Height {
+		set.Pixels[i], set.Pixels[i+1] = 0, 0
+	}
+}
+
+// A parameter of -0 becomes +0 in the first step, and in the next one after somebody has
+// written it, also where no pixel is lit; one that is not finite is seen there.
+func TestParametersWritten(t *testing.T) {
+	set := images(64, 5, 4, 1)
+	darken(set)
+	net := network[float32](t, describe(false, 25, 16, 4), 1)
+	tr := newTrainer(t, net, options[float32](0.1, 64))
+	dark := &net.Params()[0].Value[0]
+	for _, when := range []string{"before the first step", "between steps"} {
+		*dark = float32(math.Copysign(0, -1))
+		tr.ParametersWritten()
+		if _, err := tr.Step(dataset.All(set)); err != nil {
+			t.Fatal(err)
+		}
+		if bits := math.Float32bits(*dark); bits != 0 {
+			t.Errorf("%s: -0 has bits %#x after the step, want those of +0", when, bits)
+		}
+		if _, err := tr.Step(dataset.All(set)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	*dark = float32(math.NaN())
+	tr.ParametersWritten()
+	if _, err := tr.Step(dataset.All(set)); err == nil || !strings.Contains(err.Error(), "1.dense.weight is not finite") {
+		t.Errorf("a weight that is no number: error %v", err)
+	}
+}
+
+// A Trainer that nobody told makes its first step as if somebody had written.
+func TestFirstStepLooksAtAllParameters(t *testing.T) {
+	set := images(64, 5, 4, 1)
+	darken(set)
+	net := network[float32](t, describe(false, 25, 16, 4), 1)
+	net.Params()[0].Value[0] = float32(math.Copysign(0, -1))
+	if _, err := newTrainer(t, net, options[float32](0.1, 64)).Step(dataset.All(set)); err != nil {
+		t.Fatal(err)
+	}
+	if bits := math.Float32bits(net.Params()[0].Value[0]); bits != 0 {
+		t.Errorf("-0 has bits %#x after the first step, want those of +0", bits)
 	}
 }
 

@@ -15,15 +15,16 @@ type collection[T Float] struct {
 	engine *Engine[T]
 	open   bool
 	sums   []product[T]
-	all    []share // by thread
-	shares []share // those in use: all, or the first where the caller is alone
+	all    []deque // by thread
+	deques []deque // those in use: all, or the first where the caller is alone
 	work   int     // multiply-adds of all sums
 	factor T       // of the gradients that parameters follow; 0: none does
 	lost   atomic.Bool
 }
 
-// share is what one thread does of a collection, the last piece first; others take the first.
-type share struct {
+// deque is what one thread has to do of a collection: its owner takes the last piece, others
+// the first.
+type deque struct {
 	pieces []piece
 	work   int // multiply-adds of the sums that it does whole
 	_      [line]byte
@@ -40,12 +41,13 @@ type piece struct {
 const overhead = 1 << 14
 
 const (
-	// piecesEach is how many pieces a thread has of a sum that all compute; but for one of
-	// pairs, which packs all of g for each, and where only a whole part is large.
+	// piecesEach is how many pieces a thread has of a sum that all compute; but one of pairs,
+	// since each piece packs all of g, and one where half of its part would no longer be
+	// packed in strips.
 	piecesEach = 2
-	// roomForPieces is for how many pieces a thread has room at first: some cache lines of
-	// its own, where no other thread's begin.
-	roomForPieces = 8 * line
+	// roomForPieces is for how many pieces a thread has room at first: 1 KB, which begins a
+	// cache line, so that no other thread's are on it.
+	roomForPieces = 64
 )
 
 // Collect begins a collection: until Finish, MatMulTransposed, MatMulPairsTransposed and
@@ -55,15 +57,15 @@ const (
 func (e *Engine[T]) Collect(rate T) {
 	c := &e.collection
 	if c.engine == nil {
-		c.engine, c.all = e, make([]share, e.pool.Threads())
+		c.engine, c.all = e, make([]deque, e.pool.Threads())
 		for i := range c.all {
 			c.all[i].pieces = make([]piece, 0, roomForPieces)
 		}
 	}
 	c.forget()
-	c.shares = c.all
+	c.deques = c.all
 	if e.Alone {
-		c.shares = c.all[:1]
+		c.deques = c.all[:1]
 	}
 	c.open, c.factor = true, -rate
 }
@@ -78,11 +80,14 @@ func (e *Engine[T]) Collect(rate T) {
 // a number of d moves that of value at once, while both are near it. Nobody waits: all that
 // reads parameters was computed before. (K. Lv et al., "Full Parameter Fine-tuning for Large
 // Language Models with Limited Resources", 2023, call it fused update, and do it to save
-// memory.)
+// memory.) It panics where a collection with a rate has no gradient of as many numbers.
 func (e *Engine[T]) Descend(value []T) {
 	c := &e.collection
 	if !c.open || c.factor == 0 {
 		return
+	}
+	if len(c.sums) == 0 {
+		panic("kernel.Descend: no gradient was collected")
 	}
 	p := &c.sums[len(c.sums)-1]
 	if len(value) != len(p.y) {
@@ -134,46 +139,39 @@ func (e *Engine[T]) sum(work int) {
 	last := int32(len(c.sums) - 1)
 	if !split(&c.sums[last]) {
 		least := 0
-		for t := range c.shares {
-			if c.shares[t].work < c.shares[least].work {
+		for t := range c.deques {
+			if c.deques[t].work < c.deques[least].work {
 				least = t
 			}
 		}
-		c.shares[least].work += work + overhead
-		c.shares[least].add(last, 0, 1)
+		c.deques[least].work += work + overhead
+		c.deques[least].add(last, 0, 1)
 		return
 	}
 	each, p := piecesEach, &c.sums[last]
-	part := p.m * p.k / len(c.shares) * sizeOf[T]() // of the first factor
-	if len(c.shares) == 1 || p.kind == pairsForWeight || part >= large && part < piecesEach*large {
+	part := p.m * p.k / len(c.deques) * sizeOf[T]() // of the first factor
+	if len(c.deques) == 1 || p.kind == pairsForWeight || part >= large && part < piecesEach*large {
 		each = 1
 	}
-	for t := range c.shares {
+	for t := range c.deques {
 		for i := range each {
-			c.shares[t].add(last, t*each+i, len(c.shares)*each)
+			c.deques[t].add(last, t*each+i, len(c.deques)*each)
 		}
 	}
 }
 
-func (s *share) add(sum int32, part, parts int) {
-	n := len(s.pieces)
-	if n == cap(s.pieces) {
-		s.pieces = append(s.pieces, piece{})
-	}
-	s.pieces = s.pieces[:n+1]
-	p := &s.pieces[n]
-	p.sum, p.part, p.parts = sum, int32(part), int32(parts)
-	p.taken.Store(false)
+func (d *deque) add(sum int32, part, parts int) {
+	d.pieces = append(d.pieces, piece{sum: sum, part: int32(part), parts: int32(parts)})
 }
 
 // Part does the pieces of thread i, and what others have not begun.
 func (c *collection[T]) Part(i, _ int) {
-	own := c.shares[i].pieces
+	own := c.deques[i].pieces
 	for k := len(own) - 1; k >= 0; k-- {
 		c.do(&own[k], i)
 	}
-	for other := 1; other < len(c.shares); other++ {
-		pieces := c.shares[(i+other)%len(c.shares)].pieces
+	for other := 1; other < len(c.deques); other++ {
+		pieces := c.deques[(i+other)%len(c.deques)].pieces
 		for k := range pieces {
 			c.do(&pieces[k], i)
 		}

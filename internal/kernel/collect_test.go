@@ -56,7 +56,7 @@ func testCollection[T Float](t *testing.T) {
 				}
 			}
 			var work []int
-			for _, s := range e.collection.shares {
+			for _, s := range e.collection.deques {
 				work = append(work, s.work)
 			}
 			if slices.Max(work)-slices.Min(work) > worthSplitting {
@@ -99,7 +99,7 @@ func TestThreadsTakeOverWhatOthersHaveNotBegun(t *testing.T) {
 		d, columns := make([]float32, k*n), make([]float32, n)
 		e.MatMulTransposed(d, x, g, m, k, n)
 		e.SumColumns(columns, g)
-		if pieces := len(e.collection.shares[late].pieces); pieces < piecesEach {
+		if pieces := len(e.collection.deques[late].pieces); pieces < piecesEach {
 			t.Fatalf("thread %d has %d pieces, want %d of the product", late, pieces, piecesEach)
 		}
 		for thread := range threads {

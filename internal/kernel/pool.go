@@ -95,12 +95,12 @@ func (p *Pool) await(count *atomic.Uint32, want uint32, caller bool) {
 	}
 }
 
-// stayAwake is how long a thread that waits for a late one stays awake at most.
+// stayAwake is how long a thread waits for a late one before it sleeps for moments.
 const stayAwake = 500 * time.Microsecond
 
-// letOthers lets other goroutines work, and where the wait began long ago other threads: the
-// late one may be on this thread's core, and cannot begin before this one sleeps. When it
-// wakes, the system may move it to an idle core. The first sleep of a goroutine allocates.
+// letOthers yields to other goroutines and, in a wait that began long ago, sleeps: the late
+// thread may be on this one's core, and cannot begin before. When this one wakes, the system
+// may move it to an idle core. The first sleep of a goroutine allocates.
 func letOthers(began time.Duration) {
 	if sinceStart()-began < stayAwake {
 		runtime.Gosched()

@@ -338,9 +338,9 @@ func (g generator) pairsGradient(together int, registers []int) {
 		m := row(r, weights)
 		for i, width := range registers {
 			w := vector(width)
-			k := mask
-			if i < len(registers)-1 {
-				k = nil
+			var k reg.OpmaskVirtual // of the last register only
+			if i == len(registers)-1 {
+				k = mask
 			}
 			if k != nil {
 				g.maskedLoad(m, k, w)
@@ -349,11 +349,7 @@ func (g generator) pairsGradient(together int, registers []int) {
 			}
 			g.fma(narrow(factor, width), acc[r][i], w)
 			g.add(narrow(zero[0], width), w, w)
-			if k != nil {
-				g.load(w, k, m)
-			} else {
-				g.load(w, m)
-			}
+			g.put(w, m, k)
 			g.arithmetic().sub(w, w, w)
 			g.add(w, lost[width], lost[width])
 			m = m.Offset(width)
