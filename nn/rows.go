@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"glassnet/internal/kernel"
@@ -93,17 +92,14 @@ func rateFor[T matrix.Float](rate T, cost float64) T {
 // byRows is the way of a batch from behind the first layer to the loss and back, by
 // rows. It is a task for the threads of a trace.
 //
-// Each thread has some rows. Where one was late, because another program is on its core or
-// its rows are more, all take their rows in pieces the next time, and who is done takes over
-// what others have not begun, until a pass in which no piece was taken over: in even threads
-// pieces cost more than they give. (Gradients are taken over in another way, as parts of
-// different sizes: kernel.Engine.Collect.)
+// Each thread has some rows. Where of two partners one is late again and again, because
+// another program is on its core or its pixels have more to sum, the other takes some of its
+// rows from the next pass on (load balancing by measured speed). Gradients are taken over in
+// another way, as parts that nobody has begun: kernel.Engine.Collect.
 type byRows[T matrix.Float] struct {
 	pairs   *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
 	caches  []*Cache[T]   // of all layers but the first
 	threads []rowsThread[T]
-	divided bool // whether it is worth it to take rows in pieces, in this network
-	uneven  bool // whether they are, in the pass under way
 
 	// Of the pass under way: all that the threads read of it, side by side.
 	layers []Layer[T]
@@ -117,13 +113,11 @@ type byRows[T matrix.Float] struct {
 // rowsThread is what a thread has to take rows of a batch.
 type rowsThread[T matrix.Float] struct {
 	engine *kernel.Engine[T]
-	all    share[T]            // its rows
-	pieces [rowPieces]share[T] // the same
-	lo, hi int                 // which rows, once some are to be had
-	next   atomic.Int32        // of pieces, the next to be had; rowPieces and above: none
-	took   bool                // whether it has taken over a piece
-	ended  time.Duration       // since the pass began; 0: it had no rows, or the caller was alone
-	_      [64]byte            // nothing of another thread on the last cache line
+	share  share[T]
+	began  time.Duration // with its rows, since the pass began
+	ended  time.Duration // 0: it had no rows, or the caller was alone
+	behind time.Duration // of the first of two partners: how much later the second ends, as a mean of the last passes
+	_      [64]byte      // nothing of another thread on the last cache line
 }
 
 // share is some rows of the caches of a batch, in the same memory.
@@ -139,15 +133,10 @@ const (
 	worthSharing = 64
 	// fewWeights is the most weights that a layer may have for each thread to read all.
 	fewWeights = 1 << 18
-	// rowPieces is how many pieces a thread's rows have.
-	rowPieces = 2
-	// worthDividing is the number of weights behind the first layer from which pieces are
-	// worth it.
-	worthDividing = 1 << 12
-	// fewPacked is the most weights that a layer may have for each piece to pack them.
-	fewPacked = 1 << 14
-	// late is the part of a pass, one in so many, that a thread may be behind another.
-	late = 8
+	// rowsMoved is how many rows go from one thread to its partner at once.
+	rowsMoved = 8
+	// passesSeen is how many passes the mean is of that says who is behind.
+	passesSeen = 4
 )
 
 // newByRows returns the way by rows of a trace, or nil where there is none: a layer
@@ -157,38 +146,19 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 		return nil
 	}
 	r := &byRows[T]{pairs: &t.Caches[0].pairs, caches: t.Caches[1:], threads: make([]rowsThread[T], threads)}
-	weights, most := 0, 0
 	for _, l := range n.layers[1:] {
-		if !alongRows(l) {
+		if d, dense := l.(*Dense[T]); !alongRows(l) || dense && d.in*d.out > fewWeights {
 			return nil
 		}
-		if d, dense := l.(*Dense[T]); dense {
-			weights += d.in * d.out
-			most = max(most, d.in*d.out)
-		}
 	}
-	if most > fewWeights {
-		return nil
-	}
-	r.divided = weights >= worthDividing && most <= fewPacked
 	for i := range r.threads {
 		thread := &r.threads[i]
 		thread.engine = kernel.NewEngine[T](nil)
 		for _, whole := range r.caches {
-			thread.all.add(whole)
-			for p := range thread.pieces {
-				if r.divided {
-					thread.pieces[p].add(whole)
-				}
-			}
+			thread.share.caches = append(thread.share.caches, &Cache[T]{gradInOnly: true, kept: slices.Clone(whole.kept), Kept: slices.Clone(whole.Kept)})
 		}
 	}
 	return r
-}
-
-// add makes room for rows of the cache of one layer more.
-func (s *share[T]) add(whole *Cache[T]) {
-	s.caches = append(s.caches, &Cache[T]{gradInOnly: true, kept: slices.Clone(whole.kept), Kept: slices.Clone(whole.Kept)})
 }
 
 // alongRows says whether l is a layer of this package through which every example goes its
@@ -214,68 +184,55 @@ func (t *Trace[T]) sharesRows(loss Loss[T], rows int) bool {
 func (r *byRows[T]) begin() {
 	r.began = time.Now()
 	for i := range r.threads {
-		t := &r.threads[i]
-		t.next.Store(rowPieces)
-		t.took, t.ended = false, 0
+		r.threads[i].ended = 0
 	}
 }
 
-// end says, by how even the threads were, whether they take pieces the next time.
+// end moves rows between partners where one of them is behind.
 func (r *byRows[T]) end() {
-	took, ended, first, last := false, 0, time.Duration(math.MaxInt64), time.Duration(0)
-	for i := range r.threads {
-		if t := &r.threads[i]; t.ended > 0 {
-			took = took || t.took
-			ended++
-			first, last = min(first, t.ended), max(last, t.ended)
+	for i := 0; i+1 < len(r.threads); i += 2 {
+		a, b := &r.threads[i], &r.threads[i+1]
+		if a.ended == 0 || b.ended == 0 { // the caller was alone, which says nothing
+			continue
+		}
+		// By so much one would be nearer to the other's end.
+		moved := rowsMoved * (a.perRow() + b.perRow())
+		// What has kept one of them for long is no measure of its speed.
+		behind := min(max(b.ended-a.ended, -2*moved), 2*moved)
+		a.behind += (behind - a.behind) / passesSeen
+		// From a half on they would change places.
+		switch {
+		case a.behind > moved*3/4:
+			r.pairs.Move(i, rowsMoved)
+			a.behind -= moved
+		case a.behind < -moved*3/4:
+			r.pairs.Move(i, -rowsMoved)
+			a.behind += moved
 		}
 	}
-	switch {
-	case ended < 2: // the caller alone, which says nothing
-	case r.uneven:
-		r.uneven = took
-	default:
-		r.uneven = r.divided && last-first > last/late
-	}
 }
 
-// Part takes rows of the batch through the layers, the loss and back: those of thread i, and
-// where the threads are uneven, pieces that others have not begun.
+// perRow is the time that a row took.
+func (t *rowsThread[T]) perRow() time.Duration {
+	return (t.ended - t.began) / time.Duration(t.share.hi-t.share.lo)
+}
+
+// Part takes the rows of thread i through the layers, the loss and back.
 func (r *byRows[T]) Part(i, parts int) {
 	t := &r.threads[i]
 	lo, hi := r.pairs.Rows(i, parts)
-	if !r.uneven || parts == 1 {
-		r.pass(&t.all, t.engine, lo, hi)
-	} else {
-		t.lo, t.hi = lo, hi
-		t.next.Store(0)
-		for other := range parts {
-			owner := &r.threads[(i+other)%parts]
-			for owner.next.Load() < rowPieces {
-				if piece := int(owner.next.Add(1) - 1); piece < rowPieces {
-					lo, hi := owner.rows(piece)
-					t.took = t.took || other > 0 && lo < hi
-					r.pass(&owner.pieces[piece], t.engine, lo, hi)
-				}
-			}
-		}
+	if lo == hi {
+		return
 	}
-	if parts > 1 && lo < hi {
+	t.began = time.Since(r.began)
+	r.pass(&t.share, t.engine, lo, hi)
+	if parts > 1 {
 		t.ended = time.Since(r.began)
 	}
 }
 
-// rows returns the rows of a piece. Pieces begin a multiple of 16 rows behind the first.
-func (t *rowsThread[T]) rows(piece int) (lo, hi int) {
-	begin := func(piece int) int { return min(t.hi, t.lo+((t.hi-t.lo)*piece/rowPieces+15)/16*16) }
-	return begin(piece), begin(piece + 1)
-}
-
 // pass takes rows [lo, hi) through the layers, the loss and back.
 func (r *byRows[T]) pass(s *share[T], engine *kernel.Engine[T], lo, hi int) {
-	if lo == hi {
-		return
-	}
 	// Where all is as it was, what another thread has just written is not read for nothing.
 	if s.whole != r.whole || s.lo != lo || s.hi != hi {
 		s.whole, s.lo, s.hi = r.whole, lo, hi

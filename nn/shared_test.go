@@ -63,123 +63,134 @@ func TestWhichBatchesAreSharedByRows(t *testing.T) {
 	c := NewLossCache[float32](64, 10)
 	images := matrix.Pixels{Data: make([]byte, 64*784), Cols: 784, Index: make([]int32, 64)}
 	net.Gradients(trace, CrossEntropy[float32]{}, c, images, make([]byte, 64))
-	if trace.rows.threads[0].all.whole != c {
+	if trace.rows.threads[0].share.whole != c {
 		t.Error("Gradients did not share the rows of a batch that is to be shared")
 	}
 }
 
-// Rows in pieces, taken by their own thread or by another, have the bits of rows as a whole;
-// who is done does what others have not begun.
-func TestRowsInPieces(t *testing.T) {
-	const batch = 150
-	net, err := Build[float32](Architecture{Input: 784, Layers: []LayerSpec{
-		{Kind: KindDense, Units: 128}, {Kind: KindReLU}, {Kind: KindDense, Units: 64}, {Kind: KindReLU}, {Kind: KindDense, Units: 10},
-	}})
-	if err != nil {
-		t.Fatal(err)
+// Rows that partners move to each other have the bits of others, and each is one thread's.
+func TestRowsThatMove(t *testing.T) {
+	for _, width := range []int{20, 128} { // the first layer's sums of both sides together, and one after the other
+		net, err := Build[float32](Architecture{Input: 784, Layers: []LayerSpec{
+			{Kind: KindDense, Units: width}, {Kind: KindReLU}, {Kind: KindDense, Units: 64}, {Kind: KindReLU}, {Kind: KindDense, Units: 10},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		Initialise(net, Initialisers[0], random.New(1, "test"))
+		for _, batch := range []int{70, 96, 128, 150, 300} {
+			images, labels := examples(batch)
+			loss := CrossEntropy[float32]{}
+			results := func(trace *Trace[float32], c *LossCache[float32]) (all [][]float32) {
+				for _, p := range net.Params() {
+					all = append(all, slices.Clone(p.Grad))
+				}
+				for _, layer := range trace.Caches {
+					all = append(all, layer.Out.Data, layer.GradOut.Data, layer.GradIn.Data)
+				}
+				return append(all, c.Losses, c.Probabilities.Data, c.GradLogits.Data)
+			}
+			whole, c := net.NewTrace(TraceOptions{Batch: batch, Backward: true}), NewLossCache[float32](batch, 10)
+			net.Gradients(whole, loss, c, images, labels)
+			want := results(whole, c)
+			for _, threads := range []int{2, 3, 8} {
+				trace, c := net.NewTrace(TraceOptions{Batch: batch, Backward: true, Threads: threads}), NewLossCache[float32](batch, 10)
+				least, most := batch, 0
+				for pass := range 14 {
+					net.Gradients(trace, loss, c, images, labels)
+					for i, values := range results(trace, c) {
+						if !slices.Equal(values, want[i]) {
+							t.Fatalf("%d columns, batch %d, %d threads, pass %d: result %d differs", width, batch, threads, pass, i)
+						}
+					}
+					r, next := trace.rows, 0
+					for i := range threads {
+						lo, hi := r.pairs.Rows(i, threads)
+						if lo != next {
+							t.Fatalf("batch %d, %d threads, pass %d: rows of thread %d begin with %d, want %d", batch, threads, pass, i, lo, next)
+						}
+						next = hi
+					}
+					if next != batch {
+						t.Fatalf("batch %d, %d threads, pass %d: rows end with %d", batch, threads, pass, next)
+					}
+					_, hi := r.pairs.Rows(0, threads)
+					least, most = min(least, hi), max(most, hi)
+					for i := 0; i < threads; i += 2 { // on top of what the pass says
+						r.pairs.Move(i, 8-16*(pass/7))
+					}
+				}
+				if moves := batch <= 64*threads; moves != (most-least >= 8) {
+					t.Errorf("batch %d, %d threads: thread 0 has had %d to %d rows, may move: %v", batch, threads, least, most, moves)
+				}
+			}
+		}
 	}
-	Initialise(net, Initialisers[0], random.New(1, "test"))
+}
+
+// examples returns images, half of whose pixels are 0, and labels.
+func examples(batch int) (images matrix.Pixels, labels []byte) {
 	s := random.New(2, "images")
-	images, labels := matrix.Pixels{Data: make([]byte, batch*784), Cols: 784, Index: make([]int32, batch)}, make([]byte, batch)
+	images, labels = matrix.Pixels{Data: make([]byte, batch*784), Cols: 784, Index: make([]int32, batch)}, make([]byte, batch)
 	for i := range images.Data {
 		images.Data[i] = byte(s.IntN(256) * s.IntN(2))
 	}
 	for i := range labels {
 		images.Index[i], labels[i] = int32(i), byte(s.IntN(10))
 	}
-	results := func(trace *Trace[float32], c *LossCache[float32]) (all [][]float32) {
-		for _, layer := range trace.Caches {
-			all = append(all, layer.Out.Data, layer.GradOut.Data, layer.GradIn.Data)
-		}
-		return append(all, c.Losses, c.Probabilities.Data, c.GradLogits.Data)
-	}
-	loss := CrossEntropy[float32]{}
-	wholeTrace, whole := net.NewTrace(TraceOptions{Batch: batch, Backward: true}), NewLossCache[float32](batch, 10)
-	net.Gradients(wholeTrace, loss, whole, images, labels)
-	want := results(wholeTrace, whole)
-	for _, threads := range []int{2, 3, 8} {
-		trace, c := net.NewTrace(TraceOptions{Batch: batch, Backward: true, Threads: threads}), NewLossCache[float32](batch, 10)
-		check := func(what string) {
-			t.Helper()
-			for i, values := range results(trace, c) {
-				if !slices.Equal(values, want[i]) {
-					t.Fatalf("%d threads, %s: result %d differs", threads, what, i)
-				}
-			}
-		}
-		r := trace.rows
-		for range 20 {
-			r.uneven = true
-			net.Gradients(trace, loss, c, images, labels)
-			check("in pieces")
-			for _, values := range results(trace, c)[3:] { // all behind the first layer
-				clear(values)
-			}
-		}
-
-		// One thread begins, the others' rows are there, and nobody else comes.
-		net.Gradients(trace, loss, c, images, labels)
-		for _, values := range results(trace, c)[3:] {
-			clear(values)
-		}
-		r.layers, r.loss, r.whole, r.labels, r.first = net.layers[1:], loss, c, labels, trace.Caches[1].In
-		r.begin()
-		r.uneven = true
-		for i := 1; i < threads; i++ {
-			other := &r.threads[i]
-			other.lo, other.hi = r.pairs.Rows(i, threads)
-			other.next.Store(0)
-		}
-		r.Part(0, threads)
-		check("by one for all")
-		if !r.threads[0].took {
-			t.Errorf("%d threads: thread 0 has taken over all pieces, and does not say so", threads)
-		}
-		r.whole.Losses[0] = -1
-		r.Part(1, threads)
-		if lo, _ := r.pairs.Rows(1, threads); lo > 0 && r.whole.Losses[0] != -1 {
-			t.Errorf("%d threads: what was done is done again", threads)
-		}
-	}
+	return images, labels
 }
 
-// Rows are taken in pieces after a pass in which a thread was late, and until none takes over
-// another's.
-func TestWhenRowsAreTakenInPieces(t *testing.T) {
-	type times []time.Duration
-	for _, test := range []struct {
-		name                  string
-		divided, uneven, took bool
-		ended                 times
-		want                  bool
-	}{
-		{"even", true, false, false, times{90, 100}, false},
-		{"late", true, false, false, times{80, 100}, true},
-		{"another is late", true, false, false, times{100, 99, 80}, true},
-		{"late in a network that is not worth it", false, false, false, times{50, 100}, false},
-		{"pieces, none taken over", true, true, false, times{50, 100}, false},
-		{"pieces, one taken over", true, true, true, times{100, 100}, true},
-		{"the caller alone", true, false, false, times{0, 0}, false},
-		{"the caller alone, after threads that were uneven", true, true, false, times{0, 0}, true},
-		{"late, beside a thread without rows", true, false, false, times{80, 0, 100}, true},
-		{"one thread with rows", true, false, false, times{80, 0}, false},
-	} {
-		r := byRows[float32]{divided: test.divided, uneven: test.uneven, threads: make([]rowsThread[float32], len(test.ended))}
-		for i, e := range test.ended {
-			r.threads[i].ended = e * time.Microsecond
-		}
-		r.threads[len(r.threads)-1].took = test.took
-		if r.end(); r.uneven != test.want {
-			t.Errorf("%s: pieces %v, want %v", test.name, r.uneven, test.want)
-		}
+// A thread that is behind again and again gives rows to its partner, and one whose partner is,
+// takes some; one that was late once, for whatever time, does neither.
+func TestWhenRowsMove(t *testing.T) {
+	net, err := Build[float32](Architecture{Input: 784, Layers: []LayerSpec{{Kind: KindDense, Units: 20}, {Kind: KindDense, Units: 10}}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for units, want := range map[int]bool{20: false, 64: true, 512: false} {
-		net, err := Build[float32](Architecture{Input: 784, Layers: []LayerSpec{{Kind: KindDense, Units: 128}, {Kind: KindDense, Units: units}, {Kind: KindDense, Units: 10}}})
-		if err != nil {
-			t.Fatal(err)
+	images, labels := examples(128)
+	type pass struct{ first, second time.Duration } // when the two end, in µs; both begin with their rows at 36
+	again := func(n int, p pass) (all []pass) {
+		for range n {
+			all = append(all, p)
 		}
-		if got := net.NewTrace(TraceOptions{Batch: 64, Backward: true, Threads: 2}).rows.divided; got != want {
-			t.Errorf("784-128-%d-10: pieces may be worth it: %v, want %v", units, got, want)
+		return all
+	}
+	for _, test := range []struct {
+		name   string
+		passes []pass
+		want   int // rows of the first
+	}{
+		{"even", again(50, pass{100, 100}), 64},
+		{"nearly even", again(50, pass{96, 104}), 64},
+		{"the second is behind", again(4, pass{90, 110}), 72},
+		{"the first is behind", again(4, pass{110, 90}), 56},
+		{"the second is behind for long, whatever is moved", again(100, pass{90, 120}), 96},
+		{"the first is behind for long, whatever is moved", again(100, pass{120, 90}), 32},
+		{"the second has been kept once", append(again(3, pass{100, 100}), pass{100, 5000}), 64},
+		{"by turns", slices.Concat(again(1, pass{100, 120}), again(1, pass{120, 100}), again(1, pass{100, 120}), again(1, pass{120, 100})), 64},
+		{"the caller alone", again(50, pass{0, 0}), 64},
+		{"a thread without rows", again(50, pass{100, 0}), 64},
+	} {
+		trace := net.NewTrace(TraceOptions{Batch: 128, Backward: true, Threads: 2})
+		r := trace.rows
+		net.Gradients(trace, CrossEntropy[float32]{}, NewLossCache[float32](128, 10), images, labels)
+		if _, hi := r.pairs.Rows(0, 2); hi != 64 {
+			t.Fatalf("the first thread begins with %d rows of 128", hi)
+		}
+		r.threads[0].behind = 0
+		for _, p := range test.passes {
+			lo, hi := 0, 0
+			for i, ended := range []time.Duration{p.first, p.second} {
+				thread := &r.threads[i]
+				thread.began, thread.ended = 36*time.Microsecond, ended*time.Microsecond
+				lo, hi = r.pairs.Rows(i, 2)
+				thread.share.lo, thread.share.hi = lo, hi
+			}
+			r.end()
+		}
+		if _, hi := r.pairs.Rows(0, 2); hi != test.want {
+			t.Errorf("%s: the first thread has %d rows, want %d", test.name, hi, test.want)
 		}
 	}
 }

@@ -15583,205 +15583,206 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, sides int, n int)
+// func avx512ListPairs(entries *uint32, starts *int32, images **byte, before *byte, first int, second int, stacks int, n int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+, POPCNT
-TEXT ·avx512ListPairs(SB), $2112-56
+TEXT ·avx512ListPairs(SB), $2112-64
 	MOVQ         entries+0(FP), AX
 	MOVQ         starts+8(FP), CX
-	MOVQ         first+24(FP), DX
-	VPBROADCASTW DX, Z0
+	MOVQ         before+24(FP), DX
+	MOVQ         first+32(FP), BX
+	VPBROADCASTW BX, Z0
 	VPADDW       avx512Images0<>+0(SB), Z0, Z0
-	MOVQ         second+32(FP), DX
-	VPBROADCASTW DX, Z1
+	MOVQ         second+40(FP), BX
+	VPBROADCASTW BX, Z1
 	VPADDW       avx512Images0<>+0(SB), Z1, Z1
-	MOVQ         first+24(FP), DX
-	VPBROADCASTW DX, Z2
+	MOVQ         first+32(FP), BX
+	VPBROADCASTW BX, Z2
 	VPADDW       avx512Images1<>+0(SB), Z2, Z2
-	MOVQ         second+32(FP), DX
-	VPBROADCASTW DX, Z3
+	MOVQ         second+40(FP), BX
+	VPBROADCASTW BX, Z3
 	VPADDW       avx512Images1<>+0(SB), Z3, Z3
-	MOVQ         $0x0000ffff, DX
-	VPBROADCASTD DX, Z4
-	MOVQ         $0x000000f0, DX
-	KMOVW        DX, K1
-	MOVQ         $0x00000f00, DX
-	KMOVW        DX, K2
-	MOVQ         $0x0000f000, DX
-	KMOVW        DX, K3
-	LEAQ         (SP), DX
-	ADDQ         $0x3f, DX
-	ANDQ         $-64, DX
-	MOVLQSX      (CX), BX
-	LEAQ         (AX)(BX*4), BX
-	XORQ         SI, SI
+	MOVQ         $0x0000ffff, BX
+	VPBROADCASTD BX, Z4
+	MOVQ         $0x000000f0, BX
+	KMOVW        BX, K1
+	MOVQ         $0x00000f00, BX
+	KMOVW        BX, K2
+	MOVQ         $0x0000f000, BX
+	KMOVW        BX, K3
+	LEAQ         (SP), BX
+	ADDQ         $0x3f, BX
+	ANDQ         $-64, BX
+	MOVLQSX      (CX), SI
+	LEAQ         (AX)(SI*4), SI
+	XORQ         DI, DI
 
 loop:
-	CMPQ            SI, n+48(FP)
+	CMPQ            DI, n+56(FP)
 	JGE             done
-	MOVQ            images+16(FP), R8
-	MOVQ            SI, R9
-	ANDQ            $0x30, R9
-	LEAQ            (R8)(R9*8), R9
-	MOVQ            (R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            8(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            16(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            24(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            32(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            40(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            48(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            56(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            64(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            72(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            80(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            88(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            96(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            104(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            112(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            120(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            (R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z5
-	MOVQ            32(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z5
-	MOVQ            64(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z5
-	MOVQ            96(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z5
-	MOVQ            8(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z6
-	MOVQ            40(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z6
-	MOVQ            72(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z6
-	MOVQ            104(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z6
-	MOVQ            16(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z7
-	MOVQ            48(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z7
-	MOVQ            80(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z7
-	MOVQ            112(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z7
-	MOVQ            24(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z8
-	MOVQ            56(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z8
-	MOVQ            88(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z8
-	MOVQ            120(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z8
-	MOVQ            128(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z9
-	MOVQ            160(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z9
-	MOVQ            192(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z9
-	MOVQ            224(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z9
-	MOVQ            136(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z10
-	MOVQ            168(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z10
-	MOVQ            200(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z10
-	MOVQ            232(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z10
-	MOVQ            144(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z11
-	MOVQ            176(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z11
-	MOVQ            208(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z11
-	MOVQ            240(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z11
-	MOVQ            152(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z12
-	MOVQ            184(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z12
-	MOVQ            216(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z12
-	MOVQ            248(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z12
-	MOVQ            256(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z13
-	MOVQ            288(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z13
-	MOVQ            320(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z13
-	MOVQ            352(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z13
-	MOVQ            264(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z14
-	MOVQ            296(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z14
-	MOVQ            328(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z14
-	MOVQ            360(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z14
-	MOVQ            272(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z15
-	MOVQ            304(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z15
-	MOVQ            336(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z15
-	MOVQ            368(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z15
-	MOVQ            280(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z16
-	MOVQ            312(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z16
-	MOVQ            344(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z16
-	MOVQ            376(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z16
-	MOVQ            384(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z17
-	MOVQ            416(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z17
-	MOVQ            448(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z17
-	MOVQ            480(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z17
-	MOVQ            392(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z18
-	MOVQ            424(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z18
-	MOVQ            456(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z18
-	MOVQ            488(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z18
-	MOVQ            400(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z19
-	MOVQ            432(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z19
-	MOVQ            464(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z19
-	MOVQ            496(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z19
-	MOVQ            408(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z20
-	MOVQ            440(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z20
-	MOVQ            472(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z20
-	MOVQ            504(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z20
+	MOVQ            images+16(FP), R9
+	MOVQ            DI, R10
+	ANDQ            $0x30, R10
+	LEAQ            (R9)(R10*8), R10
+	MOVQ            (R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            8(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            16(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            24(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            32(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            40(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            48(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            56(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            64(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            72(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            80(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            88(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            96(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            104(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            112(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            120(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            (R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z5
+	MOVQ            32(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z5
+	MOVQ            64(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z5
+	MOVQ            96(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z5
+	MOVQ            8(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z6
+	MOVQ            40(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z6
+	MOVQ            72(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z6
+	MOVQ            104(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z6
+	MOVQ            16(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z7
+	MOVQ            48(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z7
+	MOVQ            80(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z7
+	MOVQ            112(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z7
+	MOVQ            24(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z8
+	MOVQ            56(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z8
+	MOVQ            88(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z8
+	MOVQ            120(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z8
+	MOVQ            128(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z9
+	MOVQ            160(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z9
+	MOVQ            192(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z9
+	MOVQ            224(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z9
+	MOVQ            136(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z10
+	MOVQ            168(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z10
+	MOVQ            200(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z10
+	MOVQ            232(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z10
+	MOVQ            144(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z11
+	MOVQ            176(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z11
+	MOVQ            208(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z11
+	MOVQ            240(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z11
+	MOVQ            152(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z12
+	MOVQ            184(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z12
+	MOVQ            216(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z12
+	MOVQ            248(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z12
+	MOVQ            256(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z13
+	MOVQ            288(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z13
+	MOVQ            320(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z13
+	MOVQ            352(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z13
+	MOVQ            264(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z14
+	MOVQ            296(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z14
+	MOVQ            328(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z14
+	MOVQ            360(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z14
+	MOVQ            272(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z15
+	MOVQ            304(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z15
+	MOVQ            336(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z15
+	MOVQ            368(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z15
+	MOVQ            280(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z16
+	MOVQ            312(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z16
+	MOVQ            344(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z16
+	MOVQ            376(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z16
+	MOVQ            384(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z17
+	MOVQ            416(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z17
+	MOVQ            448(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z17
+	MOVQ            480(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z17
+	MOVQ            392(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z18
+	MOVQ            424(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z18
+	MOVQ            456(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z18
+	MOVQ            488(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z18
+	MOVQ            400(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z19
+	MOVQ            432(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z19
+	MOVQ            464(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z19
+	MOVQ            496(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z19
+	MOVQ            408(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z20
+	MOVQ            440(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z20
+	MOVQ            472(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z20
+	MOVQ            504(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z20
 	VPUNPCKLWD      Z9, Z5, Z21
 	VPUNPCKHWD      Z9, Z5, Z5
 	VPUNPCKLWD      Z10, Z6, Z9
@@ -15806,14 +15807,14 @@ loop:
 	VPUNPCKHWD      Z11, Z10, Z10
 	VPUNPCKLWD      Z6, Z5, Z11
 	VPUNPCKHWD      Z6, Z5, Z5
-	VMOVDQU64       Z8, (DX)
-	VMOVDQU64       Z12, 128(DX)
-	VMOVDQU64       Z7, 256(DX)
-	VMOVDQU64       Z21, 384(DX)
-	VMOVDQU64       Z9, 512(DX)
-	VMOVDQU64       Z10, 640(DX)
-	VMOVDQU64       Z11, 768(DX)
-	VMOVDQU64       Z5, 896(DX)
+	VMOVDQU64       Z8, (BX)
+	VMOVDQU64       Z12, 128(BX)
+	VMOVDQU64       Z7, 256(BX)
+	VMOVDQU64       Z21, 384(BX)
+	VMOVDQU64       Z9, 512(BX)
+	VMOVDQU64       Z10, 640(BX)
+	VMOVDQU64       Z11, 768(BX)
+	VMOVDQU64       Z5, 896(BX)
 	VPUNPCKLWD      Z17, Z13, Z5
 	VPUNPCKHWD      Z17, Z13, Z13
 	VPUNPCKLWD      Z18, Z14, Z6
@@ -15838,181 +15839,181 @@ loop:
 	VPUNPCKHWD      Z8, Z7, Z7
 	VPUNPCKLWD      Z14, Z13, Z8
 	VPUNPCKHWD      Z14, Z13, Z13
-	VMOVDQU64       Z11, 64(DX)
-	VMOVDQU64       Z9, 192(DX)
-	VMOVDQU64       Z10, 320(DX)
-	VMOVDQU64       Z5, 448(DX)
-	VMOVDQU64       Z6, 576(DX)
-	VMOVDQU64       Z7, 704(DX)
-	VMOVDQU64       Z8, 832(DX)
-	VMOVDQU64       Z13, 960(DX)
-	MOVQ            images+16(FP), R8
-	CMPQ            sides+40(FP), $0x01
+	VMOVDQU64       Z11, 64(BX)
+	VMOVDQU64       Z9, 192(BX)
+	VMOVDQU64       Z10, 320(BX)
+	VMOVDQU64       Z5, 448(BX)
+	VMOVDQU64       Z6, 576(BX)
+	VMOVDQU64       Z7, 704(BX)
+	VMOVDQU64       Z8, 832(BX)
+	VMOVDQU64       Z13, 960(BX)
+	MOVQ            images+16(FP), R9
+	CMPQ            stacks+48(FP), $0x01
 	JEQ             one1
-	ADDQ            $0x00000200, R8
-	MOVQ            SI, R9
-	ANDQ            $0x30, R9
-	LEAQ            (R8)(R9*8), R9
-	MOVQ            (R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            8(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            16(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            24(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            32(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            40(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            48(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            56(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            64(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            72(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            80(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            88(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            96(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            104(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            112(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            120(R9), DI
-	PREFETCHT0      64(DI)(SI*1)
-	MOVQ            (R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z5
-	MOVQ            32(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z5
-	MOVQ            64(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z5
-	MOVQ            96(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z5
-	MOVQ            8(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z6
-	MOVQ            40(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z6
-	MOVQ            72(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z6
-	MOVQ            104(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z6
-	MOVQ            16(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z7
-	MOVQ            48(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z7
-	MOVQ            80(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z7
-	MOVQ            112(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z7
-	MOVQ            24(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z8
-	MOVQ            56(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z8
-	MOVQ            88(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z8
-	MOVQ            120(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z8
-	MOVQ            128(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z9
-	MOVQ            160(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z9
-	MOVQ            192(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z9
-	MOVQ            224(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z9
-	MOVQ            136(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z10
-	MOVQ            168(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z10
-	MOVQ            200(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z10
-	MOVQ            232(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z10
-	MOVQ            144(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z11
-	MOVQ            176(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z11
-	MOVQ            208(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z11
-	MOVQ            240(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z11
-	MOVQ            152(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z12
-	MOVQ            184(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z12
-	MOVQ            216(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z12
-	MOVQ            248(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z12
-	MOVQ            256(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z13
-	MOVQ            288(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z13
-	MOVQ            320(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z13
-	MOVQ            352(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z13
-	MOVQ            264(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z14
-	MOVQ            296(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z14
-	MOVQ            328(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z14
-	MOVQ            360(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z14
-	MOVQ            272(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z15
-	MOVQ            304(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z15
-	MOVQ            336(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z15
-	MOVQ            368(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z15
-	MOVQ            280(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z16
-	MOVQ            312(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z16
-	MOVQ            344(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z16
-	MOVQ            376(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z16
-	MOVQ            384(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z17
-	MOVQ            416(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z17
-	MOVQ            448(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z17
-	MOVQ            480(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z17
-	MOVQ            392(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z18
-	MOVQ            424(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z18
-	MOVQ            456(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z18
-	MOVQ            488(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z18
-	MOVQ            400(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z19
-	MOVQ            432(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z19
-	MOVQ            464(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z19
-	MOVQ            496(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z19
-	MOVQ            408(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), Z20
-	MOVQ            440(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K1, Z20
-	MOVQ            472(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K2, Z20
-	MOVQ            504(R8), DI
-	VBROADCASTI32X4 (DI)(SI*1), K3, Z20
+	ADDQ            $0x00000200, R9
+	MOVQ            DI, R10
+	ANDQ            $0x30, R10
+	LEAQ            (R9)(R10*8), R10
+	MOVQ            (R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            8(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            16(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            24(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            32(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            40(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            48(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            56(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            64(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            72(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            80(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            88(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            96(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            104(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            112(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            120(R10), R8
+	PREFETCHT0      64(R8)(DI*1)
+	MOVQ            (R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z5
+	MOVQ            32(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z5
+	MOVQ            64(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z5
+	MOVQ            96(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z5
+	MOVQ            8(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z6
+	MOVQ            40(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z6
+	MOVQ            72(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z6
+	MOVQ            104(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z6
+	MOVQ            16(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z7
+	MOVQ            48(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z7
+	MOVQ            80(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z7
+	MOVQ            112(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z7
+	MOVQ            24(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z8
+	MOVQ            56(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z8
+	MOVQ            88(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z8
+	MOVQ            120(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z8
+	MOVQ            128(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z9
+	MOVQ            160(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z9
+	MOVQ            192(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z9
+	MOVQ            224(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z9
+	MOVQ            136(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z10
+	MOVQ            168(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z10
+	MOVQ            200(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z10
+	MOVQ            232(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z10
+	MOVQ            144(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z11
+	MOVQ            176(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z11
+	MOVQ            208(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z11
+	MOVQ            240(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z11
+	MOVQ            152(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z12
+	MOVQ            184(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z12
+	MOVQ            216(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z12
+	MOVQ            248(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z12
+	MOVQ            256(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z13
+	MOVQ            288(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z13
+	MOVQ            320(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z13
+	MOVQ            352(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z13
+	MOVQ            264(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z14
+	MOVQ            296(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z14
+	MOVQ            328(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z14
+	MOVQ            360(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z14
+	MOVQ            272(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z15
+	MOVQ            304(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z15
+	MOVQ            336(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z15
+	MOVQ            368(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z15
+	MOVQ            280(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z16
+	MOVQ            312(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z16
+	MOVQ            344(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z16
+	MOVQ            376(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z16
+	MOVQ            384(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z17
+	MOVQ            416(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z17
+	MOVQ            448(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z17
+	MOVQ            480(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z17
+	MOVQ            392(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z18
+	MOVQ            424(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z18
+	MOVQ            456(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z18
+	MOVQ            488(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z18
+	MOVQ            400(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z19
+	MOVQ            432(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z19
+	MOVQ            464(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z19
+	MOVQ            496(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z19
+	MOVQ            408(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), Z20
+	MOVQ            440(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K1, Z20
+	MOVQ            472(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K2, Z20
+	MOVQ            504(R9), R8
+	VBROADCASTI32X4 (R8)(DI*1), K3, Z20
 	VPUNPCKLWD      Z9, Z5, Z21
 	VPUNPCKHWD      Z9, Z5, Z5
 	VPUNPCKLWD      Z10, Z6, Z9
@@ -16037,14 +16038,14 @@ loop:
 	VPUNPCKHWD      Z11, Z10, Z10
 	VPUNPCKLWD      Z6, Z5, Z11
 	VPUNPCKHWD      Z6, Z5, Z5
-	VMOVDQU64       Z8, 1024(DX)
-	VMOVDQU64       Z12, 1152(DX)
-	VMOVDQU64       Z7, 1280(DX)
-	VMOVDQU64       Z21, 1408(DX)
-	VMOVDQU64       Z9, 1536(DX)
-	VMOVDQU64       Z10, 1664(DX)
-	VMOVDQU64       Z11, 1792(DX)
-	VMOVDQU64       Z5, 1920(DX)
+	VMOVDQU64       Z8, 1024(BX)
+	VMOVDQU64       Z12, 1152(BX)
+	VMOVDQU64       Z7, 1280(BX)
+	VMOVDQU64       Z21, 1408(BX)
+	VMOVDQU64       Z9, 1536(BX)
+	VMOVDQU64       Z10, 1664(BX)
+	VMOVDQU64       Z11, 1792(BX)
+	VMOVDQU64       Z5, 1920(BX)
 	VPUNPCKLWD      Z17, Z13, Z5
 	VPUNPCKHWD      Z17, Z13, Z13
 	VPUNPCKLWD      Z18, Z14, Z6
@@ -16069,682 +16070,922 @@ loop:
 	VPUNPCKHWD      Z8, Z7, Z7
 	VPUNPCKLWD      Z14, Z13, Z8
 	VPUNPCKHWD      Z14, Z13, Z13
-	VMOVDQU64       Z11, 1088(DX)
-	VMOVDQU64       Z9, 1216(DX)
-	VMOVDQU64       Z10, 1344(DX)
-	VMOVDQU64       Z5, 1472(DX)
-	VMOVDQU64       Z6, 1600(DX)
-	VMOVDQU64       Z7, 1728(DX)
-	VMOVDQU64       Z8, 1856(DX)
-	VMOVDQU64       Z13, 1984(DX)
+	VMOVDQU64       Z11, 1088(BX)
+	VMOVDQU64       Z9, 1216(BX)
+	VMOVDQU64       Z10, 1344(BX)
+	VMOVDQU64       Z5, 1472(BX)
+	VMOVDQU64       Z6, 1600(BX)
+	VMOVDQU64       Z7, 1728(BX)
+	VMOVDQU64       Z8, 1856(BX)
+	VMOVDQU64       Z13, 1984(BX)
 
 one1:
-	VMOVDQU64     (DX), Z6
-	VMOVDQU64     64(DX), Z7
+	MOVL          (CX), R8
+	VMOVDQU64     (BX), Z6
+	VMOVDQU64     64(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none0_0
 	VPUNPCKLWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       (DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       2(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       4(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       6(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none0_0:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 4(CX)
-	CMPQ          sides+40(FP), $0x01
+	CMPQ          stacks+48(FP), $0x01
 	JEQ           one0_1
-	VMOVDQU64     1024(DX), Z6
-	VMOVDQU64     1088(DX), Z7
+	VMOVDQU64     1024(BX), Z6
+	VMOVDQU64     1088(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none0_1
 	VPUNPCKLWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       8(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       10(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       12(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       14(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none0_1:
 one0_1:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 8(CX)
-	VMOVDQU64     128(DX), Z6
-	VMOVDQU64     192(DX), Z7
+	MOVL          R8, 4(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 8(CX)
+	MOVL          8(CX), R8
+	VMOVDQU64     128(BX), Z6
+	VMOVDQU64     192(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none1_0
 	VPUNPCKLWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       (DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       2(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       4(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       6(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none1_0:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 12(CX)
-	CMPQ          sides+40(FP), $0x01
+	CMPQ          stacks+48(FP), $0x01
 	JEQ           one1_1
-	VMOVDQU64     1152(DX), Z6
-	VMOVDQU64     1216(DX), Z7
+	VMOVDQU64     1152(BX), Z6
+	VMOVDQU64     1216(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none1_1
 	VPUNPCKLWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       8(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       10(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       12(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       14(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none1_1:
 one1_1:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 16(CX)
-	VMOVDQU64     256(DX), Z6
-	VMOVDQU64     320(DX), Z7
+	MOVL          R8, 12(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 16(CX)
+	MOVL          16(CX), R8
+	VMOVDQU64     256(BX), Z6
+	VMOVDQU64     320(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none2_0
 	VPUNPCKLWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       (DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       2(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       4(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       6(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none2_0:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 20(CX)
-	CMPQ          sides+40(FP), $0x01
+	CMPQ          stacks+48(FP), $0x01
 	JEQ           one2_1
-	VMOVDQU64     1280(DX), Z6
-	VMOVDQU64     1344(DX), Z7
+	VMOVDQU64     1280(BX), Z6
+	VMOVDQU64     1344(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none2_1
 	VPUNPCKLWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       8(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       10(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       12(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       14(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none2_1:
 one2_1:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 24(CX)
-	VMOVDQU64     384(DX), Z6
-	VMOVDQU64     448(DX), Z7
+	MOVL          R8, 20(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 24(CX)
+	MOVL          24(CX), R8
+	VMOVDQU64     384(BX), Z6
+	VMOVDQU64     448(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none3_0
 	VPUNPCKLWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       (DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       2(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       4(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       6(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none3_0:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 28(CX)
-	CMPQ          sides+40(FP), $0x01
+	CMPQ          stacks+48(FP), $0x01
 	JEQ           one3_1
-	VMOVDQU64     1408(DX), Z6
-	VMOVDQU64     1472(DX), Z7
+	VMOVDQU64     1408(BX), Z6
+	VMOVDQU64     1472(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none3_1
 	VPUNPCKLWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       8(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       10(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       12(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       14(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none3_1:
 one3_1:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 32(CX)
-	VMOVDQU64     512(DX), Z6
-	VMOVDQU64     576(DX), Z7
+	MOVL          R8, 28(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 32(CX)
+	MOVL          32(CX), R8
+	VMOVDQU64     512(BX), Z6
+	VMOVDQU64     576(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none4_0
 	VPUNPCKLWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       (DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       2(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       4(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       6(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none4_0:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 36(CX)
-	CMPQ          sides+40(FP), $0x01
+	CMPQ          stacks+48(FP), $0x01
 	JEQ           one4_1
-	VMOVDQU64     1536(DX), Z6
-	VMOVDQU64     1600(DX), Z7
+	VMOVDQU64     1536(BX), Z6
+	VMOVDQU64     1600(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none4_1
 	VPUNPCKLWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       8(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       10(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       12(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       14(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none4_1:
 one4_1:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 40(CX)
-	VMOVDQU64     640(DX), Z6
-	VMOVDQU64     704(DX), Z7
+	MOVL          R8, 36(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 40(CX)
+	MOVL          40(CX), R8
+	VMOVDQU64     640(BX), Z6
+	VMOVDQU64     704(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none5_0
 	VPUNPCKLWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       (DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       2(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       4(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       6(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none5_0:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 44(CX)
-	CMPQ          sides+40(FP), $0x01
+	CMPQ          stacks+48(FP), $0x01
 	JEQ           one5_1
-	VMOVDQU64     1664(DX), Z6
-	VMOVDQU64     1728(DX), Z7
+	VMOVDQU64     1664(BX), Z6
+	VMOVDQU64     1728(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none5_1
 	VPUNPCKLWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       8(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       10(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       12(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       14(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none5_1:
 one5_1:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 48(CX)
-	VMOVDQU64     768(DX), Z6
-	VMOVDQU64     832(DX), Z7
+	MOVL          R8, 44(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 48(CX)
+	MOVL          48(CX), R8
+	VMOVDQU64     768(BX), Z6
+	VMOVDQU64     832(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none6_0
 	VPUNPCKLWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       (DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       2(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       4(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       6(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none6_0:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 52(CX)
-	CMPQ          sides+40(FP), $0x01
+	CMPQ          stacks+48(FP), $0x01
 	JEQ           one6_1
-	VMOVDQU64     1792(DX), Z6
-	VMOVDQU64     1856(DX), Z7
+	VMOVDQU64     1792(BX), Z6
+	VMOVDQU64     1856(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none6_1
 	VPUNPCKLWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       8(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       10(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       12(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       14(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none6_1:
 one6_1:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 56(CX)
-	VMOVDQU64     896(DX), Z6
-	VMOVDQU64     960(DX), Z7
+	MOVL          R8, 52(CX)
+	MOVQ          SI, R8
+	SUBQ          AX, R8
+	SHRQ          $0x02, R8
+	MOVL          R8, 56(CX)
+	MOVL          56(CX), R8
+	VMOVDQU64     896(BX), Z6
+	VMOVDQU64     960(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none7_0
 	VPUNPCKLWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       (DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       2(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       4(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       6(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none7_0:
-	MOVQ          BX, DI
-	SUBQ          AX, DI
-	SHRQ          $0x02, DI
-	MOVL          DI, 60(CX)
-	CMPQ          sides+40(FP), $0x01
+	CMPQ          stacks+48(FP), $0x01
 	JEQ           one7_1
-	VMOVDQU64     1920(DX), Z6
-	VMOVDQU64     1984(DX), Z7
+	VMOVDQU64     1920(BX), Z6
+	VMOVDQU64     1984(BX), Z7
 	VPORQ         Z6, Z7, Z5
 	VPTESTMB      Z5, Z5, K4
 	KORTESTQ      K4, K4
 	JZ            none7_1
 	VPUNPCKLWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       8(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       10(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       12(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, DI
-	POPCNTL       DI, DI
+	KMOVW         K4, R9
+	MOVWLZX       14(DX), R10
+	ANDL          R9, R10
+	POPCNTL       R10, R10
+	ADDL          R10, R8
+	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (BX)
-	LEAQ          (BX)(DI*4), BX
+	VMOVDQU32     Z5, (SI)
+	LEAQ          (SI)(R9*4), SI
 
 none7_1:
 one7_1:
-	MOVQ BX, DI
-	SUBQ AX, DI
-	SHRQ $0x02, DI
-	MOVL DI, 64(CX)
+	MOVL R8, 60(CX)
+	MOVQ SI, R8
+	SUBQ AX, R8
+	SHRQ $0x02, R8
+	MOVL R8, 64(CX)
 	ADDQ $0x40, CX
-	ADDQ $0x10, SI
+	ADDQ $0x10, DI
 	JMP  loop
 
 done:

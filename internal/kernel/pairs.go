@@ -20,12 +20,13 @@ import (
 // gradient a number of g, is infinite or NaN, a result is NaN that would otherwise be
 // finite. The contract is about finite numbers.
 type Pairs struct {
-	images, cols int // of what is listed
-	height       int // images of a side; the last may have fewer
-	count        int // sides that there are
-	each         int // sides of a part; the last may have fewer
-	sides        int // of a block: 2; 1 where its sides would be listed by two threads
-	half         int // pixels of the first half, which has sums of its own
+	images, cols int   // of what is listed
+	height       int   // images of a stack; the last may have fewer
+	count        int   // stacks that there are, and sides
+	moved        []int // by block: the images of the second stack that are of the first side; below 0: of the first stack and the second side
+	each         int   // sides of a part; the last may have fewer
+	sides        int   // of a block, and stacks: 2; 1 where these would be listed by two threads
+	half         int   // pixels of the first half, which has sums of its own
 	halves       [2]listed
 	parted       bool         // halves has a list for each half, for two threads; else one for all pixels
 	ahead        [2][]uintptr // by half: for each image of each side, the first cache line of what is likely to come next; a line may begin before its memory
@@ -43,7 +44,8 @@ type listed struct {
 // pairBlock lists the images of one or two sides that follow each other: of side s, pair q,
 // counted from that of pixel lo, has the entries from starts[2q+s] to starts[2q+s+1]. So a
 // side's entries can be summed alone and a block's together. An image counts from the first
-// of its group.
+// of its group. What is listed together are stacks of up to 64 images; the sides are these,
+// but for the images that Move has moved.
 type pairBlock struct {
 	entries []uint32
 	starts  []int32
@@ -67,11 +69,13 @@ func firstHalf[T Float](k int) int {
 
 const (
 	imageShift = 16
-	inSide     = 64  // images at most of a side of a block
-	mostSides  = 2   // of a block
-	fewListed  = 3   // images from which it pays to list 64 at once
-	inGroup    = 128 // images whose gradients are kept in the first-level cache together: whole blocks
-	slack      = 32  // entries behind the last that listPairs and joinLists may read or write
+	inStack    = 64      // images at most of a stack
+	mostSides  = 2       // of a block
+	mostMoved  = 32      // images from one side to the other
+	fewListed  = 3       // images from which it pays to list a stack at once
+	inGroup    = 128     // images whose gradients are kept in the first-level cache together: whole blocks
+	mostKept   = 1 << 17 // bytes of sums that wait for the partner's
+	slack      = 32      // entries behind the last that listPairs and joinLists may read or write
 
 	mostTogether = 2 // pairs whose gradients any implementation sums together
 )
@@ -107,8 +111,9 @@ type pairRow[T Float] struct {
 }
 
 // listPairsFunc lists the pairs of columns [0, n), n a multiple of 16, of a block of so many
-// sides of 64 images, from starts[0] on; the sides begin with image first and image second.
-type listPairsFunc func(entries *uint32, starts *int32, images **byte, first, second, sides, n int)
+// stacks of 64 images, from starts[0] on; the stacks begin with image first and image second.
+// The images whose bits are 1 in ofFirst, one for each, are of the first side.
+type listPairsFunc func(entries *uint32, starts *int32, images **byte, ofFirst *byte, first, second, stacks, n int)
 
 // begin makes room for the pairs of so many images, that threads are to list: each the
 // same number of sides, as far as that goes. half is how many pixels the first half has.
@@ -122,7 +127,7 @@ func (l *Pairs) begin(images, cols, half, threads int, pool *Pool) {
 	if len(l.handed) < threads {
 		l.handed = make([]handed, threads)
 	}
-	l.each = max((images+inSide*threads-1)/(inSide*threads), 1)
+	l.each = max((images+inStack*threads-1)/(inStack*threads), 1)
 	l.height = max((images+l.each*threads-1)/(l.each*threads), 1)
 	l.height = (l.height + 15) / 16 * 16
 	l.count = (images + l.height - 1) / l.height
@@ -132,8 +137,10 @@ func (l *Pairs) begin(images, cols, half, threads int, pool *Pool) {
 	}
 	blocks := (l.count + l.sides - 1) / l.sides
 	for h := range l.ahead {
-		grow(&l.ahead[h], blocks*l.sides*inSide)
+		grow(&l.ahead[h], blocks*l.sides*inStack)
 	}
+	grow(&l.moved, blocks)
+	clear(l.moved)
 	if l.parted {
 		l.halves[0].begin(0, half, blocks, l.sides*l.height)
 		l.halves[1].begin(half, cols, blocks, l.sides*l.height)
@@ -184,9 +191,39 @@ func (l *Pairs) Rows(part, parts int) (lo, hi int) {
 	return l.bounds(first, last-first)
 }
 
+// stack returns the images [lo, hi) of a stack.
+func (l *Pairs) stack(i int) (lo, hi int) {
+	return min(l.images, i*l.height), min(l.images, (i+1)*l.height)
+}
+
 // bounds returns the images [lo, hi) of so many sides.
-func (l *Pairs) bounds(side, sides int) (lo, hi int) {
-	return min(l.images, side*l.height), min(l.images, (side+sides)*l.height)
+func (l *Pairs) bounds(side, sides int) (lo, hi int) { return l.begins(side), l.begins(side + sides) }
+
+// begins returns the first image of a side.
+func (l *Pairs) begins(side int) int {
+	at := side * l.height
+	if l.sides == mostSides && side%mostSides == 1 && side < l.count {
+		at += l.moved[side/mostSides]
+	}
+	return min(l.images, at)
+}
+
+// Move has the part take so many more images of its partner's from the next product on, 0 or
+// fewer of its own to it, as many as may be: where each has one side, and at most 32 more
+// than there are stacks' for. A batch of another size begins without.
+func (l *Pairs) Move(part, images int) {
+	other, paired := l.partner(part, l.threads)
+	if !paired || l.each != 1 || max(part, other) >= l.count {
+		return
+	}
+	if part > other {
+		images = -images
+	}
+	m := &l.moved[part/mostSides]
+	lo, _ := l.stack(min(part, other))
+	_, hi := l.stack(max(part, other))
+	most := min(mostMoved, (hi-lo)/4)
+	*m = min(max(*m+images, -most), most)
 }
 
 // partner returns the part that does the other half of the pixels for the images of both,
@@ -198,8 +235,8 @@ func (l *Pairs) partner(part, parts int) (other int, paired bool) {
 // group is how many sides form a group, 8, 4 or 2, and may be fewer in the last one.
 func (l *Pairs) group() int { return inGroup / l.height }
 
-// first is the number of the first image of a side within its group.
-func (l *Pairs) first(side int) int { return side % l.group() * l.height }
+// first is the number within its group of the first image of a side or, unmoved, a stack.
+func (l *Pairs) first(side int) int { return l.begins(side) - side/l.group()*l.group()*l.height }
 
 // together says whether the sums of a block, so many bytes for an image, take no more than
 // half of a first-level cache of 32 KB; else a product takes one side after the other.
@@ -207,24 +244,24 @@ func (l *Pairs) together(bytes int) bool { return l.sides*l.height*bytes <= 1<<1
 
 // list makes the lists of a block.
 func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, block int) {
-	side := block * l.sides
-	sides := min(l.sides, l.count-side)
+	first := block * l.sides // stack
+	stacks := min(l.sides, l.count-first)
 	grow(&s.none, h.hi-h.lo)
 	none, known, held := unsafe.SliceData(s.none), p.Index[:cap(p.Index)], 0
 	if p.Cols > 0 {
 		held = len(p.Data) / p.Cols
 	}
-	for of := range sides {
-		lo, hi := l.bounds(side+of, 1)
-		at := (side + of) * inSide
-		for i := range inSide {
+	for of := range stacks {
+		lo, hi := l.stack(first + of)
+		at := (first + of) * inStack
+		for i := range inStack {
 			image := none
 			if row := lo + i; row < hi {
 				image = address(p.Row(row), h.lo)
 			}
-			s.images[of*inSide+i] = image
+			s.images[of*inStack+i] = image
 		}
-		for i := range inSide { // not with the images: together they took some threads 2 µs more
+		for i := range inStack { // not with the images: together they took some threads 2 µs more
 			next := uintptr(unsafe.Pointer(none))
 			// What stands behind a batch in the order of the images is most likely the batch
 			// after it.
@@ -244,12 +281,19 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, b
 	b := &h.blocks[block]
 	b.starts[0] = 0
 	done := 0
-	if lo, hi := l.bounds(side, sides); v.listPairs != nil && hi-lo >= fewListed {
+	if lo, hi := l.bounds(first, stacks); v.listPairs != nil && hi-lo >= fewListed {
 		done = (h.hi - h.lo) / 16 * 16
-		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(side), l.first(side)+l.height, sides, done)
+		ofFirst := hi - lo
+		if l.count > first+1 {
+			ofFirst = l.begins(first+1) - lo
+		}
+		for i := range s.ofFirst {
+			s.ofFirst[i] = 1<<min(max(ofFirst-i*l.height, 0), l.height) - 1
+		}
+		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], (*byte)(unsafe.Pointer(&s.ofFirst)), l.first(first), l.first(first)+l.height, stacks, done)
 	}
 	if done < h.hi-h.lo {
-		listRest(b, l, p, h, side, sides, done)
+		listRest(b, l, p, h, first, stacks, done)
 	}
 	clear(s.images[:]) // let go of the caller's memory
 }
@@ -257,7 +301,7 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, b
 // listRest lists the pairs of the pixels of h from lo+done on, done being a multiple of 8, of
 // the block of so many sides that begins with side.
 func listRest(b *pairBlock, l *Pairs, p matrix.Pixels, h *listed, side, sides, done int) {
-	var lists [4][mostSides][inSide]uint32
+	var lists [4][mostSides][inStack + mostMoved]uint32
 	for from := h.lo + done; from < h.hi; from += 8 {
 		var counts [4][mostSides]int
 		for s := range sides {
@@ -341,44 +385,98 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 		return
 	}
 	half := part % 2
-	handOver := func() {
-		batch := l.handed[part].count.Add(1) // which is as many as the partner has
-		l.pool.await(&l.handed[other].count, batch, part == 0)
-	}
+	theirs := handover{own: &l.handed[part].count, other: &l.handed[other].count, pool: l.pool, caller: part == 0}
 	from, until := l.share(other, parts)
 	// Where each partner has one side, both are a block. If the sums of all columns fit the
 	// cache, too, they are made in one go: the partner's are handed over, its own finished.
 	if panel := v.pairPanelOf(p.n); l.each == 1 && 0 < p.n && p.n <= panel.columns && l.together(panel.stride*sizeOf[T]()) {
 		h := v.halfOf(s, p, half, 0)
-		side := min(first, from)
-		h.sum(side, max(last, until)-side)
-		h.finish(from, until-from, from-side, false)
-		handOver()
-		h.finish(first, last-first, first-side, true)
+		all := sidesOf{min(first, from), max(last, until) - min(first, from)}
+		h.sum(0, all)
+		h.finish(0, all, sidesOf{from, until - from}, false)
+		theirs.handOver()
+		theirs.await()
+		h.finish(0, all, sidesOf{first, last - first}, true)
 		return
 	}
 	v.sumHalf(s, p, half, from, until, false)
-	handOver()
-	v.sumHalf(s, p, half, first, last, true)
+	theirs.handOver()
+	v.sumOwn(s, p, half, first, last, &theirs)
 }
+
+// handover is what partners hand each other, once for a batch.
+type handover struct {
+	own, other *atomic.Uint32
+	batch      uint32
+	pool       *Pool
+	caller     bool
+}
+
+// handOver says that one's own are there.
+func (h *handover) handOver() { h.batch = h.own.Add(1) } // which is as many as the partner has
+
+// there says whether the other's are.
+func (h *handover) there() bool { return h.other.Load() == h.batch }
+
+// await returns when they are.
+func (h *handover) await() { h.pool.await(h.other, h.batch, h.caller) }
 
 // sumHalf computes the sums of one half of the pixels for the images of sides [first, last),
 // and where done is true adds those of the other half, which are in y, and the bias.
 func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], half, first, last int, done bool) {
-	l := p.pairs
 	for left := 0; left < p.n && first < last; {
 		h := v.halfOf(s, p, half, left)
 		for side := first; side < last; {
-			sides := 1
-			if l.together(h.panel.stride * sizeOf[T]()) {
-				sides = min(l.sides-side%l.sides, last-side)
-			}
-			h.sum(side, sides)
-			h.finish(side, sides, 0, done)
-			side += sides
+			of := h.together(side, last)
+			h.sum(0, of)
+			h.finish(0, of, of, done)
+			side += of.count
 		}
 		left += h.width
 	}
+}
+
+// sumOwn is sumHalf where the partner's sums may not be in y yet: it awaits them no sooner
+// than its own are made, or as many as there is room for.
+func (v *vectors[T]) sumOwn(s *Scratch[T], p *product[T], half, first, last int, theirs *handover) {
+	room := mostKept / sizeOf[T]()
+	grow(&s.sums, room+(inStack+mostMoved)*v.pairPanelOf(p.n).stride)
+	at := 0
+	add := func() {
+		for _, k := range s.kept {
+			k.half.finish(k.at, k.of, k.of, true)
+		}
+		clear(s.kept) // let go of the caller's memory
+		s.kept, at = s.kept[:0], 0
+	}
+	for left := 0; left < p.n && first < last; {
+		h := v.halfOf(s, p, half, left)
+		for side := first; side < last; {
+			of := h.together(side, last)
+			h.sum(at, of)
+			s.kept = append(s.kept, keptSums[T]{h, of, at})
+			if at += h.room(of); at > room {
+				theirs.await()
+			}
+			if theirs.there() {
+				add()
+			}
+			side += of.count
+		}
+		left += h.width
+	}
+	theirs.await()
+	add()
+}
+
+// sidesOf are so many sides from the first on.
+type sidesOf struct{ first, count int }
+
+// keptSums are sums that wait for those of the other half of the pixels.
+type keptSums[T Float] struct {
+	half halfPanel[T]
+	of   sidesOf
+	at   int // where they are in Scratch.sums
 }
 
 // halfPanel is a half of the pixels and some columns of a product.
@@ -426,16 +524,33 @@ func (v *vectors[T]) halfOf(s *Scratch[T], p *product[T], half, left int) halfPa
 	return h
 }
 
-// sum sums the pixels of so many sides of a block: each pair adds its two rows of w,
-// scaled, to the sums of its images, which the first-level cache holds.
-func (h *halfPanel[T]) sum(side, sides int) {
-	l, s := h.p.pairs, h.s
-	lo, hi := l.bounds(side, sides)
+// together returns the sides from side on, before last, that are summed together.
+func (h *halfPanel[T]) together(side, last int) sidesOf {
+	l := h.p.pairs
+	if l.together(h.panel.stride * sizeOf[T]()) {
+		return sidesOf{side, min(l.sides-side%l.sides, last-side)}
+	}
+	return sidesOf{side, 1}
+}
+
+// room is how many numbers the sums of some sides are.
+func (h *halfPanel[T]) room(of sidesOf) int {
+	lo, hi := h.p.pairs.bounds(of.first, of.count)
+	return (hi - lo) * h.panel.stride
+}
+
+// sum sums the pixels of some sides of a block, in h.s.sums from at on: each pair adds its
+// two rows of w, scaled, to the sums of its images, which the first-level cache holds.
+func (h *halfPanel[T]) sum(at int, of sidesOf) {
+	l, s, side := h.p.pairs, h.s, of.first
+	lo, hi := l.bounds(side, of.count)
 	if lo == hi {
 		return
 	}
-	grow(&s.sums, (hi-lo)*h.panel.stride)
-	ahead := &l.ahead[h.half][side*inSide]
+	if at == 0 {
+		grow(&s.sums, (hi-lo)*h.panel.stride)
+	}
+	ahead := &l.ahead[h.half][side*inStack]
 	if h.left > 0 {
 		if s.nowhere[0] == 0 {
 			for i := range s.nowhere {
@@ -444,17 +559,16 @@ func (h *halfPanel[T]) sum(side, sides int) {
 		}
 		ahead = &s.nowhere[0]
 	}
-	b, of := &h.list.blocks[side/l.sides], side%l.sides
-	starts := b.starts[mostSides*h.from+of : mostSides*h.until+of+1]
-	h.panel.sum(&s.sums[0], hi-lo, l.first(side), unsafe.SliceData(b.entries), &starts[0], &starts[mostSides*(h.until-h.from)], sides, h.w, h.ws, &h.v.values[0], h.width, ahead)
+	b, place := &h.list.blocks[side/l.sides], side%l.sides
+	starts := b.starts[mostSides*h.from+place : mostSides*h.until+place+1]
+	h.panel.sum(&s.sums[at], hi-lo, l.first(side), unsafe.SliceData(b.entries), &starts[0], &starts[mostSides*(h.until-h.from)], of.count, h.w, h.ws, &h.v.values[0], h.width, ahead)
 }
 
-// finish writes to y the sums of so many sides, from the one that is so many skipped ones
-// into s.sums on. Where done is true it adds those of the other half, which are in y, and
-// the bias.
-func (h *halfPanel[T]) finish(side, sides, skipped int, done bool) {
+// finish writes to y the sums of some sides, out of those summed from at on. Where done is
+// true it adds those of the other half, which are in y, and the bias.
+func (h *halfPanel[T]) finish(at int, summed, of sidesOf, done bool) {
 	l, s, p := h.p.pairs, h.s, h.p
-	lo, hi := l.bounds(side, sides)
+	lo, hi := l.bounds(of.first, of.count)
 	if lo == hi {
 		return
 	}
@@ -466,7 +580,7 @@ func (h *halfPanel[T]) finish(side, sides, skipped int, done bool) {
 		}
 	}
 	biases := &s.padBias(bias, h.left, h.width, h.panel.columns)[0]
-	sums := &s.sums[skipped*l.height*h.panel.stride]
+	sums := &s.sums[at+(lo-l.begins(summed.first))*h.panel.stride]
 	if h.full {
 		h.panel.finish(&p.y[lo*p.n+h.left], p.n, sums, hi-lo, biases, h.width, more)
 		return

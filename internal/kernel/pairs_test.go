@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 	"unsafe"
 
 	"glassnet/matrix"
@@ -27,6 +28,7 @@ func TestPairsListTheImages(t *testing.T) {
 			e := NewEngine[float32](pool)
 			var l Pairs
 			l.begin(m, k, half, pool.Threads(), pool)
+			l.Move(r.IntN(3), 8*r.IntN(5)-16)
 			e.list(&l, pixels)
 			got := make([]byte, m*k)
 			for _, h := range l.lists() {
@@ -35,6 +37,13 @@ func TestPairsListTheImages(t *testing.T) {
 						list := b.entries[b.starts[2*q]:b.starts[2*q+2]]
 						if !slices.IsSorted(list) {
 							t.Fatalf("the images of pair %d of block %d of %d images of %d pixels are not in order", q, block, m, k)
+						}
+						second := uint32(l.first(block*l.sides) + l.height*l.sides) // image of the second side, or behind the last
+						if l.sides > 1 && block*l.sides+1 < l.count {
+							second = uint32(l.first(block*l.sides + 1))
+						}
+						if got, want := int(b.starts[2*q+1]-b.starts[2*q]), numberBefore(list, second<<imageShift); got != want {
+							t.Fatalf("pair %d of block %d of %d images of %d pixels has %d of %d entries in its first side, want %d", q, block, m, k, got, len(list), want)
 						}
 						for _, e := range list {
 							i, p := block*l.sides/l.group()*l.group()*l.height+int(e>>imageShift), h.lo+2*q
@@ -56,6 +65,11 @@ func TestPairsListTheImages(t *testing.T) {
 			}
 		}
 	})
+}
+
+func numberBefore(list []uint32, entry uint32) int {
+	n, _ := slices.BinarySearch(list, entry)
+	return n
 }
 
 // rowsSeen notes which rows of a product its parts find computed.
@@ -90,10 +104,55 @@ func TestThenFindsTheRowsOfItsPart(t *testing.T) {
 				NewEngine[float32](nil).MatMulPairs(want, new(Pairs), pixels, w, nil, n, nil)
 				l := new(Pairs)
 				s := &rowsSeen{l, make([]float32, m*n), want, n, make([]int, m)}
-				e.MatMulPairs(s.y, l, pixels, w, nil, n, s)
-				if slices.Min(s.seen) != 1 || slices.Max(s.seen) != 1 {
-					t.Errorf("%d threads, %d rows of %d: seen %v times", threads, m, n, s.seen)
+				for pass := range 4 {
+					clear(s.y)
+					clear(s.seen)
+					e.MatMulPairs(s.y, l, pixels, w, nil, n, s)
+					if slices.Min(s.seen) != 1 || slices.Max(s.seen) != 1 {
+						t.Errorf("%d threads, %d rows of %d, pass %d: seen %v times", threads, m, n, pass, s.seen)
+					}
+					l.Move(r.IntN(threads), 8*r.IntN(9)-32)
 				}
+			}
+		}
+	})
+}
+
+// Whichever partner is late, sums that are kept for its own are finished with them: those of
+// a few columns and of more than there is room for.
+func TestSumsAwaitThoseOfALatePartner(t *testing.T) {
+	underEach(t, func(t *testing.T) {
+		if Name() == "portable" {
+			return // its threads have no partners
+		}
+		r := rand.New(rand.NewPCG(61, 62))
+		const m, k = 128, 200
+		for _, n := range []int{20, 100, 300, 1500} {
+			pixels, w, bias := images(r, m, k, 0.5), fill[float32](r, k*n, 0), fill[float32](r, n, 0)
+			want := make([]float32, m*n)
+			NewEngine[float32](nil).MatMulPairs(want, new(Pairs), pixels, w, bias, n, nil)
+			e, l := NewEngine[float32](NewPool(2)), new(Pairs)
+			l.begin(m, k, firstHalf[float32](k), 2, e.pool)
+			for late := range 2 {
+				for _, moved := range []int{0, 24} {
+					l.Move(0, moved)
+					y := make([]float32, m*n)
+					p := &e.product
+					p.set(pairsForward, y, nil, w, bias, m, k, n)
+					p.pixels, p.pairs = pixels, l
+					done := make(chan bool)
+					go func() {
+						e.Part(1-late, 2)
+						done <- true
+					}()
+					time.Sleep(5 * time.Millisecond)
+					e.Part(late, 2)
+					<-done
+					if !slices.Equal(y, want) {
+						t.Errorf("%d columns, part %d late, %d images moved: the product differs from one thread's", n, late, moved)
+					}
+				}
+				l.Move(0, -24)
 			}
 		}
 	})
@@ -133,6 +192,8 @@ func testPairsAreMadeAnew[T Float](t *testing.T) {
 			for _, m := range []int{200, 3, 64, 0, 130} {
 				pixels, g := images(r, m, k, 0.8), fill[T](r, m*n, 0)
 				y, d, wantY, wantD := make([]T, m*n), make([]T, k*n), make([]T, m*n), make([]T, k*n)
+				e.MatMulPairs(y, &kept, pixels, w, bias, n, nil)
+				kept.Move(0, 16)
 				e.MatMulPairs(y, &kept, pixels, w, bias, n, nil)
 				e.MatMulPairsTransposed(d, &kept, pixels, g, n)
 				x := matrix.New[T](m, k)

@@ -9,7 +9,7 @@ type Scratch[T Float] struct {
 	first   []T            // the first factor, its rows further apart or in strips
 	bias    []T            // the bias of a panel, padded
 	tile    []T            // a register tile that is not full
-	sums    []T            // of a block of images or a side of one; portable: of the first half of one
+	sums    []T            // of a block of images or a side of one, or of several panels that are kept; portable: of the first half of one
 	entries []uint32       // compressed rows (place and byte)
 	counts  []int32        // entries of each compressed row, or pair
 	order   []int32        // compressed rows, or pairs, by count
@@ -18,9 +18,11 @@ type Scratch[T Float] struct {
 	rows    []sparseRow[T] // compressed rows in order
 	group   [lists]sparseRow[T]
 
-	images    [mostSides * inSide]*byte   // of a block
-	nowhere   [mostSides * inSide]uintptr // in place of the images that come next where none are to be fetched: the Scratch itself
-	joined    [2]joined[T]                // by list
+	images    [mostSides * inStack]*byte   // of a block
+	ofFirst   [mostSides]uint64            // by stack of a block: a bit for each image, 1 if it is of the first side
+	nowhere   [mostSides * inStack]uintptr // in place of the images that come next where none are to be fetched: the Scratch itself
+	kept      []keptSums[T]                // in sums
+	joined    [2]joined[T]                 // by list
 	pairGroup [mostTogether]pairRow[T]
 	trash     []T     // where the sums of a pair that is none go
 	at        []int32 // of the portable implementation: where a row is not 0,

@@ -15,7 +15,7 @@ import (
 
 const ( // as in the package
 	imageShift = 16 // how far left the image of an entry stands
-	inSide     = 64 // images of a side of a block
+	inStack    = 64 // images that are listed together
 )
 
 // stride is how many bytes a row of so many takes where rows are to begin with cache
@@ -197,7 +197,7 @@ func parameter(name string) operand.Op {
 // the first line of all, then the second, and so on. Done for each pair, it is as fast as
 // the pixels: two of each image of a side are as many bytes as it fetches.
 func fetchAhead(turn, offset, sides reg.GPVirtual) {
-	const some = 2 * inSide / line
+	const some = 2 * inStack / line
 	fetch := func() {
 		for range some {
 			at := GP64()
@@ -222,7 +222,7 @@ func fetchAhead(turn, offset, sides reg.GPVirtual) {
 
 // lastAhead sets end behind the last of the addresses at ahead.
 func lastAhead(ahead, sides, end reg.GPVirtual) {
-	IMUL3Q(operand.U32(8*inSide), sides, end)
+	IMUL3Q(operand.U32(8*inStack), sides, end)
 	ADDQ(ahead, end)
 }
 
@@ -366,20 +366,21 @@ func (g generator) pairsGradient(together int, registers []int) {
 }
 
 const (
-	listPairsParams = "entries *uint32, starts *int32, images **byte, first, second, sides, n int"
-	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two sides of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first image of the first side is image first, of the second side image second. 16 numbers beyond the last entry may be written."
+	listPairsParams = "entries *uint32, starts *int32, images **byte, before *byte, first, second, stacks, n int"
+	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two stacks of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first side has the images whose bits in before, one each, are 1: all before some image. A stack begins with image first, and second. 16 numbers beyond the last entry may be written."
 )
 
-// listColumns writes the loop of a search for pairs over so many columns at a time, one side
-// after the other: read takes the bytes of a side's images to memory, turned, so that those of a pair
-// stand together, and list writes the entries of a pair to e and moves it behind them.
-func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, column, scratch reg.GPVirtual, turned operand.Mem), list func(name string, turned operand.Mem, side int, e reg.GPVirtual)) {
+// listColumns writes the loop of a search for pairs over so many columns at a time, one stack
+// after the other: read takes the bytes of its images to memory, turned, so that those of a pair
+// stand together, and list writes the entries of a pair to e, moves it behind them and adds
+// to ofFirst how many are of the first side, by countFirst.
+func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, column, scratch reg.GPVirtual, turned operand.Mem), list func(name string, turned operand.Mem, stack int, e, ofFirst reg.GPVirtual)) {
 	turned := GP64() // begins with a cache line
-	LEAQ(AllocLocal(2*columns*inSide+line), turned)
+	LEAQ(AllocLocal(2*columns*inStack+line), turned)
 	ADDQ(operand.U8(line-1), turned)
 	ANDQ(operand.I8(-line), turned)
-	side := func(s int) operand.Mem { return mem(turned).Offset(s * columns * inSide) }
-	e, column, scratch := GP64(), GP64(), GP64()
+	stack := func(s int) operand.Mem { return mem(turned).Offset(s * columns * inStack) }
+	e, column, scratch, ofFirst := GP64(), GP64(), GP64(), GP64()
 	MOVLQSX(mem(starts), e)
 	LEAQ(mem(entries).Idx(e, 4), e)
 	XORQ(column, column)
@@ -391,28 +392,30 @@ func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, c
 		images := load("images")
 		one := label(fmt.Sprintf("one%d", s))
 		if s > 0 {
-			CMPQ(parameter("sides"), operand.U8(1))
+			CMPQ(parameter("stacks"), operand.U8(1))
 			JEQ(one.ref())
-			ADDQ(operand.U32(8*inSide), images)
+			ADDQ(operand.U32(8*inStack), images)
 		}
 		fetchNextLine(images, column, scratch, columns)
-		read(images, column, scratch, side(s))
+		read(images, column, scratch, stack(s))
 		one.here()
 	}
 	for q := range columns / 2 {
+		MOVL(mem(starts).Offset(4*2*q), ofFirst.As32())
 		for s := range 2 {
 			one := label(fmt.Sprintf("one%d_%d", q, s))
 			if s > 0 {
-				CMPQ(parameter("sides"), operand.U8(1))
+				CMPQ(parameter("stacks"), operand.U8(1))
 				JEQ(one.ref())
 			}
-			list(fmt.Sprintf("none%d_%d", q, s), side(s).Offset(2*q*inSide), s, e)
+			list(fmt.Sprintf("none%d_%d", q, s), stack(s).Offset(2*q*inStack), s, e, ofFirst)
 			one.here()
-			MOVQ(e, scratch)
-			SUBQ(entries, scratch)
-			SHRQ(operand.U8(2), scratch)
-			MOVL(scratch.As32(), mem(starts).Offset(4*(2*q+s+1)))
 		}
+		MOVL(ofFirst.As32(), mem(starts).Offset(4*(2*q+1)))
+		MOVQ(e, scratch)
+		SUBQ(entries, scratch)
+		SHRQ(operand.U8(2), scratch)
+		MOVL(scratch.As32(), mem(starts).Offset(4*(2*q+2)))
 	}
 	ADDQ(operand.U8(4*columns), starts)
 	ADDQ(operand.U8(columns), column)
@@ -422,11 +425,25 @@ func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, c
 	RET()
 }
 
-// fetchNextLine fetches for some images of a side, others each time, what comes a cache line
+// countFirst adds to ofFirst how many of some images that have entries, whose bits in have are
+// 1, are of the first side; in before they begin with image at, of so many as have has bits.
+func countFirst(have, before, ofFirst reg.GPVirtual, at, bits int) {
+	first := GP64()
+	if bits == 16 {
+		MOVWLZX(mem(before).Offset(at/8), first.As32())
+	} else {
+		MOVBLZX(mem(before).Offset(at/8), first.As32())
+	}
+	ANDL(have.As32(), first.As32())
+	POPCNTL(first.As32(), first.As32())
+	ADDL(first.As32(), ofFirst.As32())
+}
+
+// fetchNextLine fetches for some images of a stack, others each time, what comes a cache line
 // behind so many columns that are read now: what was fetched into the second-level cache
 // while the batch before was summed may be gone, if another program runs on this core.
 func fetchNextLine(images, column, scratch reg.GPVirtual, columns int) {
-	some := inSide * columns / line
+	some := inStack * columns / line
 	turn := GP64()
 	MOVQ(column, turn)
 	ANDQ(operand.U8(line-columns), turn)
@@ -438,18 +455,18 @@ func fetchNextLine(images, column, scratch reg.GPVirtual, columns int) {
 }
 
 // listPairs writes the search for the pairs. Of 16 columns at a time, the pairs of a
-// side's images are brought together by their place, and what is not 0 moved together by
+// stack's images are brought together by their place, and what is not 0 moved together by
 // an instruction, without a branch on what it is; only a pair that no image of the side
 // has is passed over.
 func listPairs(s set) {
 	const columns, slots, lanes = 16, 16, 4
 	g := generator{s, number{}}
 	g.functionWithFrame("ListPairs", listPairsParams, listPairsDoc)
-	entries, starts := load("entries"), load("starts")
+	entries, starts, before := load("entries"), load("starts"), load("before")
 	// Slot 4u+s of lane j is for image 16u+4j+s: so register u of entries has 16 images
 	// in their order.
 	image := func(slot, lane int) int { return 16*(slot/4) + 4*lane + slot%4 }
-	var order [2][2]reg.VecVirtual // by side, of slots 0 to 7 and 8 to 15, as words
+	var order [2][2]reg.VecVirtual // by stack, of slots 0 to 7 and 8 to 15, as words
 	for half := range 2 {
 		var bytes []byte
 		for lane := range lanes {
@@ -458,10 +475,10 @@ func listPairs(s set) {
 			}
 		}
 		images := constant(fmt.Sprintf("%sImages%d", s.name, half), bytes...)
-		for side, name := range []string{"first", "second"} {
-			order[side][half] = ZMM()
-			VPBROADCASTW(load(name).As32(), order[side][half])
-			VPADDW(images, order[side][half], order[side][half])
+		for stack, name := range []string{"first", "second"} {
+			order[stack][half] = ZMM()
+			VPBROADCASTW(load(name).As32(), order[stack][half])
+			VPADDW(images, order[stack][half], order[stack][half])
 		}
 	}
 	ones, scalar := ZMM(), GP64()
@@ -499,16 +516,16 @@ func listPairs(s set) {
 				x = y[:]
 			}
 			for q := range x {
-				VMOVDQU64(x[q], turned.Offset((2*q+half)*inSide))
+				VMOVDQU64(x[q], turned.Offset((2*q+half)*inStack))
 			}
 		}
 	}
-	list := func(name string, turned operand.Mem, side int, e reg.GPVirtual) {
+	list := func(name string, turned operand.Mem, stack int, e, ofFirst reg.GPVirtual) {
 		none := label(name)
 		either, some, found := ZMM(), K(), GP64()
 		halves := [2]reg.VecVirtual{ZMM(), ZMM()}
 		for half, pairs := range halves {
-			VMOVDQU64(turned.Offset(half*inSide), pairs)
+			VMOVDQU64(turned.Offset(half*inStack), pairs)
 		}
 		VPORQ(halves[0], halves[1], either)
 		VPTESTMB(either, either, some)
@@ -518,12 +535,13 @@ func listPairs(s set) {
 			for quarter := range 2 {
 				entry := ZMM()
 				if quarter == 0 {
-					VPUNPCKLWD(order[side][half], pairs, entry)
+					VPUNPCKLWD(order[stack][half], pairs, entry)
 				} else {
-					VPUNPCKHWD(order[side][half], pairs, entry)
+					VPUNPCKHWD(order[stack][half], pairs, entry)
 				}
 				VPTESTMD(ones, entry, some)
 				KMOVW(some, found.As32())
+				countFirst(found, before, ofFirst, inStack*stack+32*half+16*quarter, 16)
 				POPCNTL(found.As32(), found.As32())
 				VPCOMPRESSD_Z(entry, some, entry)
 				VMOVDQU32(entry, mem(e))
@@ -543,25 +561,25 @@ func listPairs8(s set, fronts operand.Mem) {
 	g := generator{s, number{}}
 	g.functionWithFrame("ListPairs", listPairsParams, listPairsDoc)
 	var order []byte // images as in entries
-	for i := range inSide {
+	for i := range inStack {
 		order = append(order, 0, 0, byte(i), 0)
 	}
 	images := constant(s.name+"Images", order...)
-	entries, starts := load("entries"), load("starts")
+	entries, starts, before := load("entries"), load("starts"), load("before")
 	table := GP64()
 	LEAQ(fronts, table)
 	zero := YMM()
 	VPXOR(zero, zero, zero)
-	var first [2]reg.VecVirtual // image of a side, as in entries
-	for side, name := range []string{"first", "second"} {
+	var first [2]reg.VecVirtual // image of a stack, as in entries
+	for stack, name := range []string{"first", "second"} {
 		scalar := load(name)
-		first[side] = YMM()
+		first[stack] = YMM()
 		SHLQ(operand.U8(imageShift), scalar)
-		VMOVQ(scalar, first[side].AsX())
-		VPBROADCASTD(first[side].AsX(), first[side])
+		VMOVQ(scalar, first[stack].AsX())
+		VPBROADCASTD(first[stack].AsX(), first[stack])
 	}
 	read := func(block, column, source reg.GPVirtual, turned operand.Mem) {
-		for some := 0; some < inSide; some += 16 {
+		for some := 0; some < inStack; some += 16 {
 			var x [columns]reg.VecVirtual
 			fetch := func(image int, v reg.VecVirtual) {
 				MOVQ(mem(block).Offset(8*(some+image)), source)
@@ -588,32 +606,33 @@ func listPairs8(s set, fronts operand.Mem) {
 				x = next
 			}
 			for c := range x {
-				VMOVDQU(x[c], turned.Offset(c*inSide+some))
+				VMOVDQU(x[c], turned.Offset(c*inStack+some))
 			}
 		}
 	}
-	list := func(name string, turned operand.Mem, side int, e reg.GPVirtual) {
+	list := func(name string, turned operand.Mem, stack int, e, ofFirst reg.GPVirtual) {
 		either, nothing := YMM(), label(name)
 		VMOVDQU(turned, either)
-		for at := g.bytes; at < 2*inSide; at += g.bytes {
+		for at := g.bytes; at < 2*inStack; at += g.bytes {
 			VPOR(turned.Offset(at), either, either)
 		}
 		VPTEST(either, either)
 		JZ(nothing.ref())
-		for i := 0; i < inSide; i += lanes {
+		for i := 0; i < inStack; i += lanes {
 			entry, second, none, to, bits := YMM(), YMM(), YMM(), YMM(), GP64()
 			VPMOVZXBD(turned.Offset(i), entry)
-			VPMOVZXBD(turned.Offset(inSide+i), second)
+			VPMOVZXBD(turned.Offset(inStack+i), second)
 			VPSLLD(operand.U8(8), second, second)
 			VPOR(second, entry, entry)
 			VPCMPEQD(zero, entry, none)
 			VMOVMSKPS(none, bits.As32())
 			XORL(operand.U32(0xff), bits.As32())
 			VPMOVZXBD(mem(table).Idx(bits, 8), to)
-			VPADDD(images.Offset(4*i), first[side], second)
+			VPADDD(images.Offset(4*i), first[stack], second)
 			VPOR(second, entry, entry)
 			VPERMD(entry, to, entry)
 			VMOVDQU(entry, mem(e))
+			countFirst(bits, before, ofFirst, inStack*stack+i, lanes)
 			POPCNTL(bits.As32(), bits.As32())
 			LEAQ(mem(e).Idx(bits, 4), e)
 		}
