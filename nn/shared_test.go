@@ -120,6 +120,19 @@ func TestRowsThatMove(t *testing.T) {
 						r.pairs.Move(i, 8-16*(pass/7))
 					}
 				}
+				_, before := trace.rows.pairs.Rows(0, threads)
+				trace.SetAlone(true)
+				net.Gradients(trace, loss, c, images, labels)
+				trace.SetAlone(false)
+				net.Gradients(trace, loss, c, images, labels)
+				for i, values := range results(trace, c) {
+					if !slices.Equal(values, want[i]) {
+						t.Fatalf("%d columns, batch %d, %d threads, after a pass of one: result %d differs", width, batch, threads, i)
+					}
+				}
+				if _, hi := trace.rows.pairs.Rows(0, threads); max(hi-before, before-hi) > 8 {
+					t.Errorf("batch %d, %d threads: thread 0 has %d rows after a pass of one, %d before", batch, threads, hi, before)
+				}
 				if moves := batch <= 64*threads; moves != (most-least >= 8) {
 					t.Errorf("batch %d, %d threads: thread 0 has had %d to %d rows, may move: %v", batch, threads, least, most, moves)
 				}

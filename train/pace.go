@@ -31,9 +31,11 @@ const (
 	PacedAfter = 2 * (settling + timed)
 
 	longTrial = 100 * time.Millisecond
-	seldom    = 20                    // trials with the same result take one part of the time in so many, at most
+	lostTrial = 10 * time.Millisecond // from which a way is given up that is far behind the other
+	seldom    = 20                    // trials with the same result take one part of the time in so many, in the end
+	firstKept = 2                     // times as long as a trial, its result is kept at first
 	leastKept = 10 * time.Millisecond // whatever a coarse clock says
-	mostKept  = time.Second           // a result is kept no longer, unless the next trial agrees and trials are long
+	mostKept  = time.Second           // a result is kept no longer, unless trials are long
 )
 
 // made takes the time of the last step, and whether it was made as it should be, and returns
@@ -53,7 +55,7 @@ func (p *pace) made(took time.Duration, counts bool) (alone bool) {
 	p.steps++
 	p.tried += took
 	n := p.steps - settling
-	if n < timed && (n < fewTimed || n%2 == 1 || p.tried < longTrial) {
+	if n < timed && (n < fewTimed || n%2 == 1 || p.tried < longTrial) && !p.lost(n) {
 		return p.alone
 	}
 	p.steps, p.tried = 0, 0
@@ -70,11 +72,19 @@ func (p *pace) made(took time.Duration, counts bool) (alone bool) {
 	if median >= p.first {
 		p.alone = !p.alone
 	}
+	// The longer, the more trials have agreed: another program may have come between the two
+	// ways of one.
 	if again {
-		p.kept = max(min(2*p.kept, mostKept), seldom*both)
+		p.kept = min(2*p.kept, max(seldom*both, mostKept))
 	} else {
-		p.kept = max(min(seldom*both, mostKept), leastKept)
+		p.kept = max(firstKept*both, leastKept)
 	}
 	p.keep, p.second = p.kept, false
 	return p.alone
+}
+
+// lost says whether the second way of a trial is behind the first after n steps by so much
+// that no more are needed: all took a quarter longer than the first one's median.
+func (p *pace) lost(n int) bool {
+	return p.second && n >= 2 && p.tried >= lostTrial && slices.Min(p.times[:n])*4 > p.first*5
 }

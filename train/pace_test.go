@@ -79,15 +79,43 @@ func TestPaceOfLongSteps(t *testing.T) {
 	for ; p.keep <= 0; steps++ {
 		paced(&p, 1, alone, together)
 	}
-	if want := 2 * (settling + fewTimed); steps != want || p.alone {
+	if want := settling + fewTimed + settling + 2; steps != want || p.alone {
 		t.Errorf("%d steps were needed, alone is %t; want %d and false", steps, p.alone, want)
 	}
 	// The first result is not trusted long: other programs may have led it astray.
-	if p.keep != mostKept {
-		t.Errorf("the first result is kept for %v, want %v", p.keep, mostKept)
+	if want := firstKept * (6*together + 4*alone); p.keep != want {
+		t.Errorf("the first result is kept for %v, want %v", p.keep, want)
 	}
 	if n := paced(&p, 2_000, alone, together); n == 0 || n > 2_000/40 {
 		t.Errorf("%d of 2,000 steps were made alone, which takes longer", n)
+	}
+}
+
+// A way that is behind by little is tried as often as the other.
+func TestPaceOfAWayThatIsLittleBehind(t *testing.T) {
+	const alone, together = 120 * time.Millisecond, 100 * time.Millisecond
+	var p pace
+	steps := 0
+	for ; p.keep <= 0; steps++ {
+		paced(&p, 1, alone, together)
+	}
+	if want := 2 * (settling + fewTimed); steps != want || p.alone {
+		t.Errorf("%d steps were needed, alone is %t; want %d and false", steps, p.alone, want)
+	}
+}
+
+// A trial that another program has come between does not decide for long.
+func TestPaceForgetsAWrongTrial(t *testing.T) {
+	var p pace
+	const alone, together = 2 * time.Millisecond, time.Millisecond
+	for i := 0; p.keep <= 0; i++ { // the second way is tried in better times
+		paced(&p, 1, alone, 3*together)
+	}
+	if !p.alone {
+		t.Fatal("alone took less time, and was not chosen")
+	}
+	if n := paced(&p, 1000, alone, together); n > 150 {
+		t.Errorf("%d of the next 1,000 steps were made alone, which takes twice as long", n)
 	}
 }
 

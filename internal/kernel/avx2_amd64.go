@@ -834,10 +834,10 @@ func avx2JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, b
 //go:noescape
 func avx2Compress(entries *uint32, capacity int, counts *int32, pixels *byte, stride int, index *int32, rows int, ahead int, known int, n int)
 
-// avx2ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two stacks of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first side has the images whose bits in before, one each, are 1: all before some image. A stack begins with image first, and second. 16 numbers beyond the last entry may be written.
+// avx2ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two stacks of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The stacks begin with image first and image second, the second side with image 8·border of the block; border is 16 if there is none. 16 numbers beyond the last entry may be written.
 //
 //go:noescape
-func avx2ListPairs(entries *uint32, starts *int32, images **byte, before *byte, first int, second int, stacks int, n int)
+func avx2ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, stacks int, border int, n int)
 
 // pause passes a moment without taking much from a neighbouring thread.
 func pause()

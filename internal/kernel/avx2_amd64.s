@@ -12662,91 +12662,93 @@ DATA avx2Places<>+30(SB)/1, $0x00
 DATA avx2Places<>+31(SB)/1, $0x00
 GLOBL avx2Places<>(SB), RODATA|NOPTR, $32
 
-// func avx2ListPairs(entries *uint32, starts *int32, images **byte, before *byte, first int, second int, stacks int, n int)
-// Requires: AVX, AVX2, MMX+, POPCNT
+// func avx2ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, stacks int, border int, n int)
+// Requires: AVX, AVX2, CMOV, MMX+, POPCNT
 TEXT ·avx2ListPairs(SB), $1088-64
 	MOVQ         entries+0(FP), AX
 	MOVQ         starts+8(FP), CX
-	MOVQ         before+24(FP), DX
+	MOVQ         border+48(FP), DX
 	LEAQ         avx2Fronts<>+0(SB), BX
 	VPXOR        Y0, Y0, Y0
-	MOVQ         first+32(FP), SI
+	MOVQ         first+24(FP), SI
 	SHLQ         $0x10, SI
 	VMOVQ        SI, X1
 	VPBROADCASTD X1, Y1
-	MOVQ         second+40(FP), SI
+	MOVQ         second+32(FP), SI
 	SHLQ         $0x10, SI
 	VMOVQ        SI, X2
 	VPBROADCASTD X2, Y2
 	LEAQ         (SP), SI
 	ADDQ         $0x3f, SI
 	ANDQ         $-64, SI
-	MOVLQSX      (CX), DI
-	LEAQ         (AX)(DI*4), DI
-	XORQ         R8, R8
+	MOVLQSX      (CX), R8
+	LEAQ         (AX)(R8*4), R8
+	MOVQ         border+48(FP), R11
+	SHRQ         $0x03, R11
+	XORQ         R9, R9
 
 loop:
-	CMPQ       R8, n+56(FP)
+	CMPQ       R9, n+56(FP)
 	JGE        done
-	MOVQ       images+16(FP), R10
-	MOVQ       R8, R11
-	ANDQ       $0x38, R11
-	LEAQ       (R10)(R11*8), R11
-	MOVQ       (R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       8(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       16(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       24(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       32(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       40(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       48(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       56(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       (R10), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       64(R10), R9
-	VMOVQ      (R9)(R8*1), X4
+	MOVQ       images+16(FP), R12
+	MOVQ       R9, R13
+	ANDQ       $0x38, R13
+	LEAQ       (R12)(R13*8), R13
+	MOVQ       (R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       8(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       16(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       24(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       32(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       40(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       48(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       56(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       (R12), R10
+	VMOVQ      (R10)(R9*1), X3
+	MOVQ       64(R12), R10
+	VMOVQ      (R10)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       8(R10), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       72(R10), R9
-	VMOVQ      (R9)(R8*1), X5
+	MOVQ       8(R12), R10
+	VMOVQ      (R10)(R9*1), X4
+	MOVQ       72(R12), R10
+	VMOVQ      (R10)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       16(R10), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       80(R10), R9
-	VMOVQ      (R9)(R8*1), X6
+	MOVQ       16(R12), R10
+	VMOVQ      (R10)(R9*1), X5
+	MOVQ       80(R12), R10
+	VMOVQ      (R10)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       24(R10), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       88(R10), R9
-	VMOVQ      (R9)(R8*1), X7
+	MOVQ       24(R12), R10
+	VMOVQ      (R10)(R9*1), X6
+	MOVQ       88(R12), R10
+	VMOVQ      (R10)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       32(R10), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       96(R10), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       32(R12), R10
+	VMOVQ      (R10)(R9*1), X7
+	MOVQ       96(R12), R10
+	VMOVQ      (R10)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       40(R10), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       104(R10), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       40(R12), R10
+	VMOVQ      (R10)(R9*1), X8
+	MOVQ       104(R12), R10
+	VMOVQ      (R10)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       48(R10), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       112(R10), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       48(R12), R10
+	VMOVQ      (R10)(R9*1), X9
+	MOVQ       112(R12), R10
+	VMOVQ      (R10)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
-	MOVQ       56(R10), R9
-	VMOVQ      (R9)(R8*1), X10
-	MOVQ       120(R10), R9
-	VMOVQ      (R9)(R8*1), X11
+	MOVQ       56(R12), R10
+	VMOVQ      (R10)(R9*1), X10
+	MOVQ       120(R12), R10
+	VMOVQ      (R10)(R9*1), X11
 	VPUNPCKLBW X11, X10, X10
 	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
@@ -12780,45 +12782,45 @@ loop:
 	VMOVDQU    X8, 320(SI)
 	VMOVDQU    X5, 384(SI)
 	VMOVDQU    X7, 448(SI)
-	MOVQ       128(R10), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       192(R10), R9
-	VMOVQ      (R9)(R8*1), X4
+	MOVQ       128(R12), R10
+	VMOVQ      (R10)(R9*1), X3
+	MOVQ       192(R12), R10
+	VMOVQ      (R10)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       136(R10), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       200(R10), R9
-	VMOVQ      (R9)(R8*1), X5
+	MOVQ       136(R12), R10
+	VMOVQ      (R10)(R9*1), X4
+	MOVQ       200(R12), R10
+	VMOVQ      (R10)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       144(R10), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       208(R10), R9
-	VMOVQ      (R9)(R8*1), X6
+	MOVQ       144(R12), R10
+	VMOVQ      (R10)(R9*1), X5
+	MOVQ       208(R12), R10
+	VMOVQ      (R10)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       152(R10), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       216(R10), R9
-	VMOVQ      (R9)(R8*1), X7
+	MOVQ       152(R12), R10
+	VMOVQ      (R10)(R9*1), X6
+	MOVQ       216(R12), R10
+	VMOVQ      (R10)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       160(R10), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       224(R10), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       160(R12), R10
+	VMOVQ      (R10)(R9*1), X7
+	MOVQ       224(R12), R10
+	VMOVQ      (R10)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       168(R10), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       232(R10), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       168(R12), R10
+	VMOVQ      (R10)(R9*1), X8
+	MOVQ       232(R12), R10
+	VMOVQ      (R10)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       176(R10), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       240(R10), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       176(R12), R10
+	VMOVQ      (R10)(R9*1), X9
+	MOVQ       240(R12), R10
+	VMOVQ      (R10)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
-	MOVQ       184(R10), R9
-	VMOVQ      (R9)(R8*1), X10
-	MOVQ       248(R10), R9
-	VMOVQ      (R9)(R8*1), X11
+	MOVQ       184(R12), R10
+	VMOVQ      (R10)(R9*1), X10
+	MOVQ       248(R12), R10
+	VMOVQ      (R10)(R9*1), X11
 	VPUNPCKLBW X11, X10, X10
 	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
@@ -12852,45 +12854,45 @@ loop:
 	VMOVDQU    X8, 336(SI)
 	VMOVDQU    X5, 400(SI)
 	VMOVDQU    X7, 464(SI)
-	MOVQ       256(R10), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       320(R10), R9
-	VMOVQ      (R9)(R8*1), X4
+	MOVQ       256(R12), R10
+	VMOVQ      (R10)(R9*1), X3
+	MOVQ       320(R12), R10
+	VMOVQ      (R10)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       264(R10), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       328(R10), R9
-	VMOVQ      (R9)(R8*1), X5
+	MOVQ       264(R12), R10
+	VMOVQ      (R10)(R9*1), X4
+	MOVQ       328(R12), R10
+	VMOVQ      (R10)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       272(R10), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       336(R10), R9
-	VMOVQ      (R9)(R8*1), X6
+	MOVQ       272(R12), R10
+	VMOVQ      (R10)(R9*1), X5
+	MOVQ       336(R12), R10
+	VMOVQ      (R10)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       280(R10), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       344(R10), R9
-	VMOVQ      (R9)(R8*1), X7
+	MOVQ       280(R12), R10
+	VMOVQ      (R10)(R9*1), X6
+	MOVQ       344(R12), R10
+	VMOVQ      (R10)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       288(R10), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       352(R10), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       288(R12), R10
+	VMOVQ      (R10)(R9*1), X7
+	MOVQ       352(R12), R10
+	VMOVQ      (R10)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       296(R10), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       360(R10), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       296(R12), R10
+	VMOVQ      (R10)(R9*1), X8
+	MOVQ       360(R12), R10
+	VMOVQ      (R10)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       304(R10), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       368(R10), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       304(R12), R10
+	VMOVQ      (R10)(R9*1), X9
+	MOVQ       368(R12), R10
+	VMOVQ      (R10)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
-	MOVQ       312(R10), R9
-	VMOVQ      (R9)(R8*1), X10
-	MOVQ       376(R10), R9
-	VMOVQ      (R9)(R8*1), X11
+	MOVQ       312(R12), R10
+	VMOVQ      (R10)(R9*1), X10
+	MOVQ       376(R12), R10
+	VMOVQ      (R10)(R9*1), X11
 	VPUNPCKLBW X11, X10, X10
 	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
@@ -12924,45 +12926,45 @@ loop:
 	VMOVDQU    X8, 352(SI)
 	VMOVDQU    X5, 416(SI)
 	VMOVDQU    X7, 480(SI)
-	MOVQ       384(R10), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       448(R10), R9
-	VMOVQ      (R9)(R8*1), X4
+	MOVQ       384(R12), R10
+	VMOVQ      (R10)(R9*1), X3
+	MOVQ       448(R12), R10
+	VMOVQ      (R10)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       392(R10), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       456(R10), R9
-	VMOVQ      (R9)(R8*1), X5
+	MOVQ       392(R12), R10
+	VMOVQ      (R10)(R9*1), X4
+	MOVQ       456(R12), R10
+	VMOVQ      (R10)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       400(R10), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       464(R10), R9
-	VMOVQ      (R9)(R8*1), X6
+	MOVQ       400(R12), R10
+	VMOVQ      (R10)(R9*1), X5
+	MOVQ       464(R12), R10
+	VMOVQ      (R10)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       408(R10), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       472(R10), R9
-	VMOVQ      (R9)(R8*1), X7
+	MOVQ       408(R12), R10
+	VMOVQ      (R10)(R9*1), X6
+	MOVQ       472(R12), R10
+	VMOVQ      (R10)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       416(R10), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       480(R10), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       416(R12), R10
+	VMOVQ      (R10)(R9*1), X7
+	MOVQ       480(R12), R10
+	VMOVQ      (R10)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       424(R10), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       488(R10), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       424(R12), R10
+	VMOVQ      (R10)(R9*1), X8
+	MOVQ       488(R12), R10
+	VMOVQ      (R10)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       432(R10), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       496(R10), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       432(R12), R10
+	VMOVQ      (R10)(R9*1), X9
+	MOVQ       496(R12), R10
+	VMOVQ      (R10)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
-	MOVQ       440(R10), R9
-	VMOVQ      (R9)(R8*1), X10
-	MOVQ       504(R10), R9
-	VMOVQ      (R9)(R8*1), X11
+	MOVQ       440(R12), R10
+	VMOVQ      (R10)(R9*1), X10
+	MOVQ       504(R12), R10
+	VMOVQ      (R10)(R9*1), X11
 	VPUNPCKLBW X11, X10, X10
 	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
@@ -12996,68 +12998,68 @@ loop:
 	VMOVDQU    X8, 368(SI)
 	VMOVDQU    X5, 432(SI)
 	VMOVDQU    X7, 496(SI)
-	MOVQ       images+16(FP), R10
-	CMPQ       stacks+48(FP), $0x01
+	MOVQ       images+16(FP), R12
+	CMPQ       stacks+40(FP), $0x01
 	JEQ        one1
-	ADDQ       $0x00000200, R10
-	MOVQ       R8, R11
-	ANDQ       $0x38, R11
-	LEAQ       (R10)(R11*8), R11
-	MOVQ       (R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       8(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       16(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       24(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       32(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       40(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       48(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       56(R11), R9
-	PREFETCHT0 64(R9)(R8*1)
-	MOVQ       (R10), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       64(R10), R9
-	VMOVQ      (R9)(R8*1), X4
+	ADDQ       $0x00000200, R12
+	MOVQ       R9, R13
+	ANDQ       $0x38, R13
+	LEAQ       (R12)(R13*8), R13
+	MOVQ       (R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       8(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       16(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       24(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       32(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       40(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       48(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       56(R13), R10
+	PREFETCHT0 64(R10)(R9*1)
+	MOVQ       (R12), R10
+	VMOVQ      (R10)(R9*1), X3
+	MOVQ       64(R12), R10
+	VMOVQ      (R10)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       8(R10), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       72(R10), R9
-	VMOVQ      (R9)(R8*1), X5
+	MOVQ       8(R12), R10
+	VMOVQ      (R10)(R9*1), X4
+	MOVQ       72(R12), R10
+	VMOVQ      (R10)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       16(R10), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       80(R10), R9
-	VMOVQ      (R9)(R8*1), X6
+	MOVQ       16(R12), R10
+	VMOVQ      (R10)(R9*1), X5
+	MOVQ       80(R12), R10
+	VMOVQ      (R10)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       24(R10), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       88(R10), R9
-	VMOVQ      (R9)(R8*1), X7
+	MOVQ       24(R12), R10
+	VMOVQ      (R10)(R9*1), X6
+	MOVQ       88(R12), R10
+	VMOVQ      (R10)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       32(R10), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       96(R10), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       32(R12), R10
+	VMOVQ      (R10)(R9*1), X7
+	MOVQ       96(R12), R10
+	VMOVQ      (R10)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       40(R10), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       104(R10), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       40(R12), R10
+	VMOVQ      (R10)(R9*1), X8
+	MOVQ       104(R12), R10
+	VMOVQ      (R10)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       48(R10), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       112(R10), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       48(R12), R10
+	VMOVQ      (R10)(R9*1), X9
+	MOVQ       112(R12), R10
+	VMOVQ      (R10)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
-	MOVQ       56(R10), R9
-	VMOVQ      (R9)(R8*1), X10
-	MOVQ       120(R10), R9
-	VMOVQ      (R9)(R8*1), X11
+	MOVQ       56(R12), R10
+	VMOVQ      (R10)(R9*1), X10
+	MOVQ       120(R12), R10
+	VMOVQ      (R10)(R9*1), X11
 	VPUNPCKLBW X11, X10, X10
 	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
@@ -13091,45 +13093,45 @@ loop:
 	VMOVDQU    X8, 832(SI)
 	VMOVDQU    X5, 896(SI)
 	VMOVDQU    X7, 960(SI)
-	MOVQ       128(R10), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       192(R10), R9
-	VMOVQ      (R9)(R8*1), X4
+	MOVQ       128(R12), R10
+	VMOVQ      (R10)(R9*1), X3
+	MOVQ       192(R12), R10
+	VMOVQ      (R10)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       136(R10), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       200(R10), R9
-	VMOVQ      (R9)(R8*1), X5
+	MOVQ       136(R12), R10
+	VMOVQ      (R10)(R9*1), X4
+	MOVQ       200(R12), R10
+	VMOVQ      (R10)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       144(R10), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       208(R10), R9
-	VMOVQ      (R9)(R8*1), X6
+	MOVQ       144(R12), R10
+	VMOVQ      (R10)(R9*1), X5
+	MOVQ       208(R12), R10
+	VMOVQ      (R10)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       152(R10), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       216(R10), R9
-	VMOVQ      (R9)(R8*1), X7
+	MOVQ       152(R12), R10
+	VMOVQ      (R10)(R9*1), X6
+	MOVQ       216(R12), R10
+	VMOVQ      (R10)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       160(R10), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       224(R10), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       160(R12), R10
+	VMOVQ      (R10)(R9*1), X7
+	MOVQ       224(R12), R10
+	VMOVQ      (R10)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       168(R10), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       232(R10), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       168(R12), R10
+	VMOVQ      (R10)(R9*1), X8
+	MOVQ       232(R12), R10
+	VMOVQ      (R10)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       176(R10), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       240(R10), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       176(R12), R10
+	VMOVQ      (R10)(R9*1), X9
+	MOVQ       240(R12), R10
+	VMOVQ      (R10)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
-	MOVQ       184(R10), R9
-	VMOVQ      (R9)(R8*1), X10
-	MOVQ       248(R10), R9
-	VMOVQ      (R9)(R8*1), X11
+	MOVQ       184(R12), R10
+	VMOVQ      (R10)(R9*1), X10
+	MOVQ       248(R12), R10
+	VMOVQ      (R10)(R9*1), X11
 	VPUNPCKLBW X11, X10, X10
 	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
@@ -13163,45 +13165,45 @@ loop:
 	VMOVDQU    X8, 848(SI)
 	VMOVDQU    X5, 912(SI)
 	VMOVDQU    X7, 976(SI)
-	MOVQ       256(R10), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       320(R10), R9
-	VMOVQ      (R9)(R8*1), X4
+	MOVQ       256(R12), R10
+	VMOVQ      (R10)(R9*1), X3
+	MOVQ       320(R12), R10
+	VMOVQ      (R10)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       264(R10), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       328(R10), R9
-	VMOVQ      (R9)(R8*1), X5
+	MOVQ       264(R12), R10
+	VMOVQ      (R10)(R9*1), X4
+	MOVQ       328(R12), R10
+	VMOVQ      (R10)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       272(R10), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       336(R10), R9
-	VMOVQ      (R9)(R8*1), X6
+	MOVQ       272(R12), R10
+	VMOVQ      (R10)(R9*1), X5
+	MOVQ       336(R12), R10
+	VMOVQ      (R10)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       280(R10), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       344(R10), R9
-	VMOVQ      (R9)(R8*1), X7
+	MOVQ       280(R12), R10
+	VMOVQ      (R10)(R9*1), X6
+	MOVQ       344(R12), R10
+	VMOVQ      (R10)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       288(R10), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       352(R10), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       288(R12), R10
+	VMOVQ      (R10)(R9*1), X7
+	MOVQ       352(R12), R10
+	VMOVQ      (R10)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       296(R10), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       360(R10), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       296(R12), R10
+	VMOVQ      (R10)(R9*1), X8
+	MOVQ       360(R12), R10
+	VMOVQ      (R10)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       304(R10), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       368(R10), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       304(R12), R10
+	VMOVQ      (R10)(R9*1), X9
+	MOVQ       368(R12), R10
+	VMOVQ      (R10)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
-	MOVQ       312(R10), R9
-	VMOVQ      (R9)(R8*1), X10
-	MOVQ       376(R10), R9
-	VMOVQ      (R9)(R8*1), X11
+	MOVQ       312(R12), R10
+	VMOVQ      (R10)(R9*1), X10
+	MOVQ       376(R12), R10
+	VMOVQ      (R10)(R9*1), X11
 	VPUNPCKLBW X11, X10, X10
 	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
@@ -13235,45 +13237,45 @@ loop:
 	VMOVDQU    X8, 864(SI)
 	VMOVDQU    X5, 928(SI)
 	VMOVDQU    X7, 992(SI)
-	MOVQ       384(R10), R9
-	VMOVQ      (R9)(R8*1), X3
-	MOVQ       448(R10), R9
-	VMOVQ      (R9)(R8*1), X4
+	MOVQ       384(R12), R10
+	VMOVQ      (R10)(R9*1), X3
+	MOVQ       448(R12), R10
+	VMOVQ      (R10)(R9*1), X4
 	VPUNPCKLBW X4, X3, X3
-	MOVQ       392(R10), R9
-	VMOVQ      (R9)(R8*1), X4
-	MOVQ       456(R10), R9
-	VMOVQ      (R9)(R8*1), X5
+	MOVQ       392(R12), R10
+	VMOVQ      (R10)(R9*1), X4
+	MOVQ       456(R12), R10
+	VMOVQ      (R10)(R9*1), X5
 	VPUNPCKLBW X5, X4, X4
-	MOVQ       400(R10), R9
-	VMOVQ      (R9)(R8*1), X5
-	MOVQ       464(R10), R9
-	VMOVQ      (R9)(R8*1), X6
+	MOVQ       400(R12), R10
+	VMOVQ      (R10)(R9*1), X5
+	MOVQ       464(R12), R10
+	VMOVQ      (R10)(R9*1), X6
 	VPUNPCKLBW X6, X5, X5
-	MOVQ       408(R10), R9
-	VMOVQ      (R9)(R8*1), X6
-	MOVQ       472(R10), R9
-	VMOVQ      (R9)(R8*1), X7
+	MOVQ       408(R12), R10
+	VMOVQ      (R10)(R9*1), X6
+	MOVQ       472(R12), R10
+	VMOVQ      (R10)(R9*1), X7
 	VPUNPCKLBW X7, X6, X6
-	MOVQ       416(R10), R9
-	VMOVQ      (R9)(R8*1), X7
-	MOVQ       480(R10), R9
-	VMOVQ      (R9)(R8*1), X8
+	MOVQ       416(R12), R10
+	VMOVQ      (R10)(R9*1), X7
+	MOVQ       480(R12), R10
+	VMOVQ      (R10)(R9*1), X8
 	VPUNPCKLBW X8, X7, X7
-	MOVQ       424(R10), R9
-	VMOVQ      (R9)(R8*1), X8
-	MOVQ       488(R10), R9
-	VMOVQ      (R9)(R8*1), X9
+	MOVQ       424(R12), R10
+	VMOVQ      (R10)(R9*1), X8
+	MOVQ       488(R12), R10
+	VMOVQ      (R10)(R9*1), X9
 	VPUNPCKLBW X9, X8, X8
-	MOVQ       432(R10), R9
-	VMOVQ      (R9)(R8*1), X9
-	MOVQ       496(R10), R9
-	VMOVQ      (R9)(R8*1), X10
+	MOVQ       432(R12), R10
+	VMOVQ      (R10)(R9*1), X9
+	MOVQ       496(R12), R10
+	VMOVQ      (R10)(R9*1), X10
 	VPUNPCKLBW X10, X9, X9
-	MOVQ       440(R10), R9
-	VMOVQ      (R9)(R8*1), X10
-	MOVQ       504(R10), R9
-	VMOVQ      (R9)(R8*1), X11
+	MOVQ       440(R12), R10
+	VMOVQ      (R10)(R9*1), X10
+	MOVQ       504(R12), R10
+	VMOVQ      (R10)(R9*1), X11
 	VPUNPCKLBW X11, X10, X10
 	VPUNPCKHBW X7, X3, X11
 	VPUNPCKLBW X7, X3, X3
@@ -13309,13 +13311,22 @@ loop:
 	VMOVDQU    X7, 1008(SI)
 
 one1:
-	MOVL      (CX), R9
-	VMOVDQU   (SI), Y3
-	VPOR      32(SI), Y3, Y3
-	VPOR      64(SI), Y3, Y3
-	VPOR      96(SI), Y3, Y3
-	VPTEST    Y3, Y3
-	JZ        none0_0
+	CMPQ R11, $0x00
+	JNE  other0_0
+	MOVQ R8, DI
+
+other0_0:
+	VMOVDQU (SI), Y3
+	VPOR    32(SI), Y3, Y3
+	VPOR    64(SI), Y3, Y3
+	VPOR    96(SI), Y3, Y3
+	VPTEST  Y3, Y3
+	JZ      none0_0
+	CMPQ    DX, $0x00
+	JNE     whole0_0_0
+	MOVQ    R8, DI
+
+whole0_0_0:
 	VPMOVZXBD (SI), Y3
 	VPMOVZXBD 64(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13327,13 +13338,14 @@ one1:
 	VPADDD    avx2Images<>+0(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   (DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x01
+	JNE       whole0_0_1
+	MOVQ      R8, DI
+
+whole0_0_1:
 	VPMOVZXBD 8(SI), Y3
 	VPMOVZXBD 72(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13345,13 +13357,14 @@ one1:
 	VPADDD    avx2Images<>+32(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   1(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x02
+	JNE       whole0_0_2
+	MOVQ      R8, DI
+
+whole0_0_2:
 	VPMOVZXBD 16(SI), Y3
 	VPMOVZXBD 80(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13363,13 +13376,14 @@ one1:
 	VPADDD    avx2Images<>+64(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   2(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x03
+	JNE       whole0_0_3
+	MOVQ      R8, DI
+
+whole0_0_3:
 	VPMOVZXBD 24(SI), Y3
 	VPMOVZXBD 88(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13381,13 +13395,14 @@ one1:
 	VPADDD    avx2Images<>+96(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   3(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x04
+	JNE       whole0_0_4
+	MOVQ      R8, DI
+
+whole0_0_4:
 	VPMOVZXBD 32(SI), Y3
 	VPMOVZXBD 96(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13399,13 +13414,14 @@ one1:
 	VPADDD    avx2Images<>+128(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   4(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x05
+	JNE       whole0_0_5
+	MOVQ      R8, DI
+
+whole0_0_5:
 	VPMOVZXBD 40(SI), Y3
 	VPMOVZXBD 104(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13417,13 +13433,14 @@ one1:
 	VPADDD    avx2Images<>+160(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   5(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x06
+	JNE       whole0_0_6
+	MOVQ      R8, DI
+
+whole0_0_6:
 	VPMOVZXBD 48(SI), Y3
 	VPMOVZXBD 112(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13435,13 +13452,14 @@ one1:
 	VPADDD    avx2Images<>+192(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   6(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x07
+	JNE       whole0_0_7
+	MOVQ      R8, DI
+
+whole0_0_7:
 	VPMOVZXBD 56(SI), Y3
 	VPMOVZXBD 120(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13453,23 +13471,29 @@ one1:
 	VPADDD    avx2Images<>+224(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   7(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
 
 none0_0:
-	CMPQ      stacks+48(FP), $0x01
-	JEQ       one0_1
-	VMOVDQU   512(SI), Y3
-	VPOR      544(SI), Y3, Y3
-	VPOR      576(SI), Y3, Y3
-	VPOR      608(SI), Y3, Y3
-	VPTEST    Y3, Y3
-	JZ        none0_1
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one0_1
+	CMPQ R11, $0x01
+	JNE  other0_1
+	MOVQ R8, DI
+
+other0_1:
+	VMOVDQU 512(SI), Y3
+	VPOR    544(SI), Y3, Y3
+	VPOR    576(SI), Y3, Y3
+	VPOR    608(SI), Y3, Y3
+	VPTEST  Y3, Y3
+	JZ      none0_1
+	CMPQ    DX, $0x08
+	JNE     whole0_1_0
+	MOVQ    R8, DI
+
+whole0_1_0:
 	VPMOVZXBD 512(SI), Y3
 	VPMOVZXBD 576(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13481,13 +13505,14 @@ none0_0:
 	VPADDD    avx2Images<>+0(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   8(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x09
+	JNE       whole0_1_1
+	MOVQ      R8, DI
+
+whole0_1_1:
 	VPMOVZXBD 520(SI), Y3
 	VPMOVZXBD 584(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13499,13 +13524,14 @@ none0_0:
 	VPADDD    avx2Images<>+32(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   9(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0a
+	JNE       whole0_1_2
+	MOVQ      R8, DI
+
+whole0_1_2:
 	VPMOVZXBD 528(SI), Y3
 	VPMOVZXBD 592(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13517,13 +13543,14 @@ none0_0:
 	VPADDD    avx2Images<>+64(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   10(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0b
+	JNE       whole0_1_3
+	MOVQ      R8, DI
+
+whole0_1_3:
 	VPMOVZXBD 536(SI), Y3
 	VPMOVZXBD 600(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13535,13 +13562,14 @@ none0_0:
 	VPADDD    avx2Images<>+96(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   11(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0c
+	JNE       whole0_1_4
+	MOVQ      R8, DI
+
+whole0_1_4:
 	VPMOVZXBD 544(SI), Y3
 	VPMOVZXBD 608(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13553,13 +13581,14 @@ none0_0:
 	VPADDD    avx2Images<>+128(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   12(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0d
+	JNE       whole0_1_5
+	MOVQ      R8, DI
+
+whole0_1_5:
 	VPMOVZXBD 552(SI), Y3
 	VPMOVZXBD 616(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13571,13 +13600,14 @@ none0_0:
 	VPADDD    avx2Images<>+160(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   13(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0e
+	JNE       whole0_1_6
+	MOVQ      R8, DI
+
+whole0_1_6:
 	VPMOVZXBD 560(SI), Y3
 	VPMOVZXBD 624(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13589,13 +13619,14 @@ none0_0:
 	VPADDD    avx2Images<>+192(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   14(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0f
+	JNE       whole0_1_7
+	MOVQ      R8, DI
+
+whole0_1_7:
 	VPMOVZXBD 568(SI), Y3
 	VPMOVZXBD 632(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13607,28 +13638,38 @@ none0_0:
 	VPADDD    avx2Images<>+224(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   15(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
 
 none0_1:
 one0_1:
-	MOVL      R9, 4(CX)
-	MOVQ      DI, R9
-	SUBQ      AX, R9
-	SHRQ      $0x02, R9
-	MOVL      R9, 8(CX)
-	MOVL      8(CX), R9
-	VMOVDQU   128(SI), Y3
-	VPOR      160(SI), Y3, Y3
-	VPOR      192(SI), Y3, Y3
-	VPOR      224(SI), Y3, Y3
-	VPTEST    Y3, Y3
-	JZ        none1_0
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, DI
+	MOVQ    DI, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 4(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 8(CX)
+	CMPQ    R11, $0x00
+	JNE     other1_0
+	MOVQ    R8, DI
+
+other1_0:
+	VMOVDQU 128(SI), Y3
+	VPOR    160(SI), Y3, Y3
+	VPOR    192(SI), Y3, Y3
+	VPOR    224(SI), Y3, Y3
+	VPTEST  Y3, Y3
+	JZ      none1_0
+	CMPQ    DX, $0x00
+	JNE     whole1_0_0
+	MOVQ    R8, DI
+
+whole1_0_0:
 	VPMOVZXBD 128(SI), Y3
 	VPMOVZXBD 192(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13640,13 +13681,14 @@ one0_1:
 	VPADDD    avx2Images<>+0(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   (DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x01
+	JNE       whole1_0_1
+	MOVQ      R8, DI
+
+whole1_0_1:
 	VPMOVZXBD 136(SI), Y3
 	VPMOVZXBD 200(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13658,13 +13700,14 @@ one0_1:
 	VPADDD    avx2Images<>+32(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   1(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x02
+	JNE       whole1_0_2
+	MOVQ      R8, DI
+
+whole1_0_2:
 	VPMOVZXBD 144(SI), Y3
 	VPMOVZXBD 208(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13676,13 +13719,14 @@ one0_1:
 	VPADDD    avx2Images<>+64(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   2(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x03
+	JNE       whole1_0_3
+	MOVQ      R8, DI
+
+whole1_0_3:
 	VPMOVZXBD 152(SI), Y3
 	VPMOVZXBD 216(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13694,13 +13738,14 @@ one0_1:
 	VPADDD    avx2Images<>+96(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   3(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x04
+	JNE       whole1_0_4
+	MOVQ      R8, DI
+
+whole1_0_4:
 	VPMOVZXBD 160(SI), Y3
 	VPMOVZXBD 224(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13712,13 +13757,14 @@ one0_1:
 	VPADDD    avx2Images<>+128(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   4(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x05
+	JNE       whole1_0_5
+	MOVQ      R8, DI
+
+whole1_0_5:
 	VPMOVZXBD 168(SI), Y3
 	VPMOVZXBD 232(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13730,13 +13776,14 @@ one0_1:
 	VPADDD    avx2Images<>+160(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   5(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x06
+	JNE       whole1_0_6
+	MOVQ      R8, DI
+
+whole1_0_6:
 	VPMOVZXBD 176(SI), Y3
 	VPMOVZXBD 240(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13748,13 +13795,14 @@ one0_1:
 	VPADDD    avx2Images<>+192(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   6(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x07
+	JNE       whole1_0_7
+	MOVQ      R8, DI
+
+whole1_0_7:
 	VPMOVZXBD 184(SI), Y3
 	VPMOVZXBD 248(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13766,23 +13814,29 @@ one0_1:
 	VPADDD    avx2Images<>+224(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   7(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
 
 none1_0:
-	CMPQ      stacks+48(FP), $0x01
-	JEQ       one1_1
-	VMOVDQU   640(SI), Y3
-	VPOR      672(SI), Y3, Y3
-	VPOR      704(SI), Y3, Y3
-	VPOR      736(SI), Y3, Y3
-	VPTEST    Y3, Y3
-	JZ        none1_1
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one1_1
+	CMPQ R11, $0x01
+	JNE  other1_1
+	MOVQ R8, DI
+
+other1_1:
+	VMOVDQU 640(SI), Y3
+	VPOR    672(SI), Y3, Y3
+	VPOR    704(SI), Y3, Y3
+	VPOR    736(SI), Y3, Y3
+	VPTEST  Y3, Y3
+	JZ      none1_1
+	CMPQ    DX, $0x08
+	JNE     whole1_1_0
+	MOVQ    R8, DI
+
+whole1_1_0:
 	VPMOVZXBD 640(SI), Y3
 	VPMOVZXBD 704(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13794,13 +13848,14 @@ none1_0:
 	VPADDD    avx2Images<>+0(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   8(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x09
+	JNE       whole1_1_1
+	MOVQ      R8, DI
+
+whole1_1_1:
 	VPMOVZXBD 648(SI), Y3
 	VPMOVZXBD 712(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13812,13 +13867,14 @@ none1_0:
 	VPADDD    avx2Images<>+32(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   9(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0a
+	JNE       whole1_1_2
+	MOVQ      R8, DI
+
+whole1_1_2:
 	VPMOVZXBD 656(SI), Y3
 	VPMOVZXBD 720(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13830,13 +13886,14 @@ none1_0:
 	VPADDD    avx2Images<>+64(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   10(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0b
+	JNE       whole1_1_3
+	MOVQ      R8, DI
+
+whole1_1_3:
 	VPMOVZXBD 664(SI), Y3
 	VPMOVZXBD 728(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13848,13 +13905,14 @@ none1_0:
 	VPADDD    avx2Images<>+96(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   11(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0c
+	JNE       whole1_1_4
+	MOVQ      R8, DI
+
+whole1_1_4:
 	VPMOVZXBD 672(SI), Y3
 	VPMOVZXBD 736(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13866,13 +13924,14 @@ none1_0:
 	VPADDD    avx2Images<>+128(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   12(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0d
+	JNE       whole1_1_5
+	MOVQ      R8, DI
+
+whole1_1_5:
 	VPMOVZXBD 680(SI), Y3
 	VPMOVZXBD 744(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13884,13 +13943,14 @@ none1_0:
 	VPADDD    avx2Images<>+160(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   13(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0e
+	JNE       whole1_1_6
+	MOVQ      R8, DI
+
+whole1_1_6:
 	VPMOVZXBD 688(SI), Y3
 	VPMOVZXBD 752(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13902,13 +13962,14 @@ none1_0:
 	VPADDD    avx2Images<>+192(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   14(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0f
+	JNE       whole1_1_7
+	MOVQ      R8, DI
+
+whole1_1_7:
 	VPMOVZXBD 696(SI), Y3
 	VPMOVZXBD 760(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13920,28 +13981,38 @@ none1_0:
 	VPADDD    avx2Images<>+224(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   15(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
 
 none1_1:
 one1_1:
-	MOVL      R9, 12(CX)
-	MOVQ      DI, R9
-	SUBQ      AX, R9
-	SHRQ      $0x02, R9
-	MOVL      R9, 16(CX)
-	MOVL      16(CX), R9
-	VMOVDQU   256(SI), Y3
-	VPOR      288(SI), Y3, Y3
-	VPOR      320(SI), Y3, Y3
-	VPOR      352(SI), Y3, Y3
-	VPTEST    Y3, Y3
-	JZ        none2_0
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, DI
+	MOVQ    DI, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 12(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 16(CX)
+	CMPQ    R11, $0x00
+	JNE     other2_0
+	MOVQ    R8, DI
+
+other2_0:
+	VMOVDQU 256(SI), Y3
+	VPOR    288(SI), Y3, Y3
+	VPOR    320(SI), Y3, Y3
+	VPOR    352(SI), Y3, Y3
+	VPTEST  Y3, Y3
+	JZ      none2_0
+	CMPQ    DX, $0x00
+	JNE     whole2_0_0
+	MOVQ    R8, DI
+
+whole2_0_0:
 	VPMOVZXBD 256(SI), Y3
 	VPMOVZXBD 320(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13953,13 +14024,14 @@ one1_1:
 	VPADDD    avx2Images<>+0(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   (DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x01
+	JNE       whole2_0_1
+	MOVQ      R8, DI
+
+whole2_0_1:
 	VPMOVZXBD 264(SI), Y3
 	VPMOVZXBD 328(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13971,13 +14043,14 @@ one1_1:
 	VPADDD    avx2Images<>+32(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   1(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x02
+	JNE       whole2_0_2
+	MOVQ      R8, DI
+
+whole2_0_2:
 	VPMOVZXBD 272(SI), Y3
 	VPMOVZXBD 336(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -13989,13 +14062,14 @@ one1_1:
 	VPADDD    avx2Images<>+64(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   2(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x03
+	JNE       whole2_0_3
+	MOVQ      R8, DI
+
+whole2_0_3:
 	VPMOVZXBD 280(SI), Y3
 	VPMOVZXBD 344(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14007,13 +14081,14 @@ one1_1:
 	VPADDD    avx2Images<>+96(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   3(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x04
+	JNE       whole2_0_4
+	MOVQ      R8, DI
+
+whole2_0_4:
 	VPMOVZXBD 288(SI), Y3
 	VPMOVZXBD 352(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14025,13 +14100,14 @@ one1_1:
 	VPADDD    avx2Images<>+128(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   4(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x05
+	JNE       whole2_0_5
+	MOVQ      R8, DI
+
+whole2_0_5:
 	VPMOVZXBD 296(SI), Y3
 	VPMOVZXBD 360(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14043,13 +14119,14 @@ one1_1:
 	VPADDD    avx2Images<>+160(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   5(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x06
+	JNE       whole2_0_6
+	MOVQ      R8, DI
+
+whole2_0_6:
 	VPMOVZXBD 304(SI), Y3
 	VPMOVZXBD 368(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14061,13 +14138,14 @@ one1_1:
 	VPADDD    avx2Images<>+192(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   6(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x07
+	JNE       whole2_0_7
+	MOVQ      R8, DI
+
+whole2_0_7:
 	VPMOVZXBD 312(SI), Y3
 	VPMOVZXBD 376(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14079,23 +14157,29 @@ one1_1:
 	VPADDD    avx2Images<>+224(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   7(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
 
 none2_0:
-	CMPQ      stacks+48(FP), $0x01
-	JEQ       one2_1
-	VMOVDQU   768(SI), Y3
-	VPOR      800(SI), Y3, Y3
-	VPOR      832(SI), Y3, Y3
-	VPOR      864(SI), Y3, Y3
-	VPTEST    Y3, Y3
-	JZ        none2_1
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one2_1
+	CMPQ R11, $0x01
+	JNE  other2_1
+	MOVQ R8, DI
+
+other2_1:
+	VMOVDQU 768(SI), Y3
+	VPOR    800(SI), Y3, Y3
+	VPOR    832(SI), Y3, Y3
+	VPOR    864(SI), Y3, Y3
+	VPTEST  Y3, Y3
+	JZ      none2_1
+	CMPQ    DX, $0x08
+	JNE     whole2_1_0
+	MOVQ    R8, DI
+
+whole2_1_0:
 	VPMOVZXBD 768(SI), Y3
 	VPMOVZXBD 832(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14107,13 +14191,14 @@ none2_0:
 	VPADDD    avx2Images<>+0(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   8(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x09
+	JNE       whole2_1_1
+	MOVQ      R8, DI
+
+whole2_1_1:
 	VPMOVZXBD 776(SI), Y3
 	VPMOVZXBD 840(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14125,13 +14210,14 @@ none2_0:
 	VPADDD    avx2Images<>+32(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   9(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0a
+	JNE       whole2_1_2
+	MOVQ      R8, DI
+
+whole2_1_2:
 	VPMOVZXBD 784(SI), Y3
 	VPMOVZXBD 848(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14143,13 +14229,14 @@ none2_0:
 	VPADDD    avx2Images<>+64(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   10(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0b
+	JNE       whole2_1_3
+	MOVQ      R8, DI
+
+whole2_1_3:
 	VPMOVZXBD 792(SI), Y3
 	VPMOVZXBD 856(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14161,13 +14248,14 @@ none2_0:
 	VPADDD    avx2Images<>+96(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   11(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0c
+	JNE       whole2_1_4
+	MOVQ      R8, DI
+
+whole2_1_4:
 	VPMOVZXBD 800(SI), Y3
 	VPMOVZXBD 864(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14179,13 +14267,14 @@ none2_0:
 	VPADDD    avx2Images<>+128(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   12(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0d
+	JNE       whole2_1_5
+	MOVQ      R8, DI
+
+whole2_1_5:
 	VPMOVZXBD 808(SI), Y3
 	VPMOVZXBD 872(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14197,13 +14286,14 @@ none2_0:
 	VPADDD    avx2Images<>+160(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   13(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0e
+	JNE       whole2_1_6
+	MOVQ      R8, DI
+
+whole2_1_6:
 	VPMOVZXBD 816(SI), Y3
 	VPMOVZXBD 880(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14215,13 +14305,14 @@ none2_0:
 	VPADDD    avx2Images<>+192(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   14(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0f
+	JNE       whole2_1_7
+	MOVQ      R8, DI
+
+whole2_1_7:
 	VPMOVZXBD 824(SI), Y3
 	VPMOVZXBD 888(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14233,28 +14324,38 @@ none2_0:
 	VPADDD    avx2Images<>+224(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   15(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
 
 none2_1:
 one2_1:
-	MOVL      R9, 20(CX)
-	MOVQ      DI, R9
-	SUBQ      AX, R9
-	SHRQ      $0x02, R9
-	MOVL      R9, 24(CX)
-	MOVL      24(CX), R9
-	VMOVDQU   384(SI), Y3
-	VPOR      416(SI), Y3, Y3
-	VPOR      448(SI), Y3, Y3
-	VPOR      480(SI), Y3, Y3
-	VPTEST    Y3, Y3
-	JZ        none3_0
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, DI
+	MOVQ    DI, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 20(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 24(CX)
+	CMPQ    R11, $0x00
+	JNE     other3_0
+	MOVQ    R8, DI
+
+other3_0:
+	VMOVDQU 384(SI), Y3
+	VPOR    416(SI), Y3, Y3
+	VPOR    448(SI), Y3, Y3
+	VPOR    480(SI), Y3, Y3
+	VPTEST  Y3, Y3
+	JZ      none3_0
+	CMPQ    DX, $0x00
+	JNE     whole3_0_0
+	MOVQ    R8, DI
+
+whole3_0_0:
 	VPMOVZXBD 384(SI), Y3
 	VPMOVZXBD 448(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14266,13 +14367,14 @@ one2_1:
 	VPADDD    avx2Images<>+0(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   (DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x01
+	JNE       whole3_0_1
+	MOVQ      R8, DI
+
+whole3_0_1:
 	VPMOVZXBD 392(SI), Y3
 	VPMOVZXBD 456(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14284,13 +14386,14 @@ one2_1:
 	VPADDD    avx2Images<>+32(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   1(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x02
+	JNE       whole3_0_2
+	MOVQ      R8, DI
+
+whole3_0_2:
 	VPMOVZXBD 400(SI), Y3
 	VPMOVZXBD 464(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14302,13 +14405,14 @@ one2_1:
 	VPADDD    avx2Images<>+64(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   2(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x03
+	JNE       whole3_0_3
+	MOVQ      R8, DI
+
+whole3_0_3:
 	VPMOVZXBD 408(SI), Y3
 	VPMOVZXBD 472(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14320,13 +14424,14 @@ one2_1:
 	VPADDD    avx2Images<>+96(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   3(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x04
+	JNE       whole3_0_4
+	MOVQ      R8, DI
+
+whole3_0_4:
 	VPMOVZXBD 416(SI), Y3
 	VPMOVZXBD 480(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14338,13 +14443,14 @@ one2_1:
 	VPADDD    avx2Images<>+128(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   4(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x05
+	JNE       whole3_0_5
+	MOVQ      R8, DI
+
+whole3_0_5:
 	VPMOVZXBD 424(SI), Y3
 	VPMOVZXBD 488(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14356,13 +14462,14 @@ one2_1:
 	VPADDD    avx2Images<>+160(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   5(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x06
+	JNE       whole3_0_6
+	MOVQ      R8, DI
+
+whole3_0_6:
 	VPMOVZXBD 432(SI), Y3
 	VPMOVZXBD 496(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14374,13 +14481,14 @@ one2_1:
 	VPADDD    avx2Images<>+192(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   6(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x07
+	JNE       whole3_0_7
+	MOVQ      R8, DI
+
+whole3_0_7:
 	VPMOVZXBD 440(SI), Y3
 	VPMOVZXBD 504(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14392,23 +14500,29 @@ one2_1:
 	VPADDD    avx2Images<>+224(SB), Y1, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   7(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
 
 none3_0:
-	CMPQ      stacks+48(FP), $0x01
-	JEQ       one3_1
-	VMOVDQU   896(SI), Y3
-	VPOR      928(SI), Y3, Y3
-	VPOR      960(SI), Y3, Y3
-	VPOR      992(SI), Y3, Y3
-	VPTEST    Y3, Y3
-	JZ        none3_1
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one3_1
+	CMPQ R11, $0x01
+	JNE  other3_1
+	MOVQ R8, DI
+
+other3_1:
+	VMOVDQU 896(SI), Y3
+	VPOR    928(SI), Y3, Y3
+	VPOR    960(SI), Y3, Y3
+	VPOR    992(SI), Y3, Y3
+	VPTEST  Y3, Y3
+	JZ      none3_1
+	CMPQ    DX, $0x08
+	JNE     whole3_1_0
+	MOVQ    R8, DI
+
+whole3_1_0:
 	VPMOVZXBD 896(SI), Y3
 	VPMOVZXBD 960(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14420,13 +14534,14 @@ none3_0:
 	VPADDD    avx2Images<>+0(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   8(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x09
+	JNE       whole3_1_1
+	MOVQ      R8, DI
+
+whole3_1_1:
 	VPMOVZXBD 904(SI), Y3
 	VPMOVZXBD 968(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14438,13 +14553,14 @@ none3_0:
 	VPADDD    avx2Images<>+32(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   9(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0a
+	JNE       whole3_1_2
+	MOVQ      R8, DI
+
+whole3_1_2:
 	VPMOVZXBD 912(SI), Y3
 	VPMOVZXBD 976(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14456,13 +14572,14 @@ none3_0:
 	VPADDD    avx2Images<>+64(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   10(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0b
+	JNE       whole3_1_3
+	MOVQ      R8, DI
+
+whole3_1_3:
 	VPMOVZXBD 920(SI), Y3
 	VPMOVZXBD 984(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14474,13 +14591,14 @@ none3_0:
 	VPADDD    avx2Images<>+96(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   11(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0c
+	JNE       whole3_1_4
+	MOVQ      R8, DI
+
+whole3_1_4:
 	VPMOVZXBD 928(SI), Y3
 	VPMOVZXBD 992(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14492,13 +14610,14 @@ none3_0:
 	VPADDD    avx2Images<>+128(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   12(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0d
+	JNE       whole3_1_5
+	MOVQ      R8, DI
+
+whole3_1_5:
 	VPMOVZXBD 936(SI), Y3
 	VPMOVZXBD 1000(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14510,13 +14629,14 @@ none3_0:
 	VPADDD    avx2Images<>+160(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   13(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0e
+	JNE       whole3_1_6
+	MOVQ      R8, DI
+
+whole3_1_6:
 	VPMOVZXBD 944(SI), Y3
 	VPMOVZXBD 1008(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14528,13 +14648,14 @@ none3_0:
 	VPADDD    avx2Images<>+192(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   14(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
+	CMPQ      DX, $0x0f
+	JNE       whole3_1_7
+	MOVQ      R8, DI
+
+whole3_1_7:
 	VPMOVZXBD 952(SI), Y3
 	VPMOVZXBD 1016(SI), Y4
 	VPSLLD    $0x08, Y4, Y4
@@ -14546,24 +14667,25 @@ none3_0:
 	VPADDD    avx2Images<>+224(SB), Y2, Y4
 	VPOR      Y4, Y3, Y3
 	VPERMD    Y3, Y5, Y3
-	VMOVDQU   Y3, (DI)
-	MOVBLZX   15(DX), R11
-	ANDL      R10, R11
-	POPCNTL   R11, R11
-	ADDL      R11, R9
+	VMOVDQU   Y3, (R8)
 	POPCNTL   R10, R10
-	LEAQ      (DI)(R10*4), DI
+	LEAQ      (R8)(R10*4), R8
 
 none3_1:
 one3_1:
-	MOVL R9, 28(CX)
-	MOVQ DI, R9
-	SUBQ AX, R9
-	SHRQ $0x02, R9
-	MOVL R9, 32(CX)
-	ADDQ $0x20, CX
-	ADDQ $0x08, R8
-	JMP  loop
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, DI
+	MOVQ    DI, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 28(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 32(CX)
+	ADDQ    $0x20, CX
+	ADDQ    $0x08, R9
+	JMP     loop
 
 done:
 	VZEROUPPER

@@ -804,10 +804,10 @@ func avx512TransposePanel64(dst *float64, columns int, src *float64, stride int,
 //go:noescape
 func avx512JoinLists(to *uint32, pairs *byte, order *int32, from int, count int, blocks *byte, parts int)
 
-// avx512ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two stacks of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first side has the images whose bits in before, one each, are 1: all before some image. A stack begins with image first, and second. 16 numbers beyond the last entry may be written.
+// avx512ListPairs lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two stacks of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The stacks begin with image first and image second, the second side with image 8·border of the block; border is 16 if there is none. 16 numbers beyond the last entry may be written.
 //
 //go:noescape
-func avx512ListPairs(entries *uint32, starts *int32, images **byte, before *byte, first int, second int, stacks int, n int)
+func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, stacks int, border int, n int)
 
 // avx512Compress lists the pixels that are not 0 in rows of n. Row r begins at pixels[index[r]·stride]; its entries at entries[r·capacity], with 0 in 16 beyond the last. While it reads row r it fetches row r+ahead, or the last of known.
 //

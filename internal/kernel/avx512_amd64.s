@@ -15583,206 +15583,212 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512ListPairs(entries *uint32, starts *int32, images **byte, before *byte, first int, second int, stacks int, n int)
-// Requires: AVX, AVX512BW, AVX512F, MMX+, POPCNT
+// func avx512ListPairs(entries *uint32, starts *int32, images **byte, first int, second int, stacks int, border int, n int)
+// Requires: AVX, AVX512BW, AVX512F, CMOV, MMX+, POPCNT
 TEXT ·avx512ListPairs(SB), $2112-64
 	MOVQ         entries+0(FP), AX
 	MOVQ         starts+8(FP), CX
-	MOVQ         before+24(FP), DX
-	MOVQ         first+32(FP), BX
-	VPBROADCASTW BX, Z0
+	MOVQ         first+24(FP), DX
+	VPBROADCASTW DX, Z0
 	VPADDW       avx512Images0<>+0(SB), Z0, Z0
-	MOVQ         second+40(FP), BX
-	VPBROADCASTW BX, Z1
+	MOVQ         second+32(FP), DX
+	VPBROADCASTW DX, Z1
 	VPADDW       avx512Images0<>+0(SB), Z1, Z1
-	MOVQ         first+32(FP), BX
-	VPBROADCASTW BX, Z2
+	MOVQ         first+24(FP), DX
+	VPBROADCASTW DX, Z2
 	VPADDW       avx512Images1<>+0(SB), Z2, Z2
-	MOVQ         second+40(FP), BX
-	VPBROADCASTW BX, Z3
+	MOVQ         second+32(FP), DX
+	VPBROADCASTW DX, Z3
 	VPADDW       avx512Images1<>+0(SB), Z3, Z3
-	MOVQ         $0x0000ffff, BX
-	VPBROADCASTD BX, Z4
-	MOVQ         $0x000000f0, BX
-	KMOVW        BX, K1
-	MOVQ         $0x00000f00, BX
-	KMOVW        BX, K2
-	MOVQ         $0x0000f000, BX
-	KMOVW        BX, K3
-	LEAQ         (SP), BX
-	ADDQ         $0x3f, BX
-	ANDQ         $-64, BX
-	MOVLQSX      (CX), SI
-	LEAQ         (AX)(SI*4), SI
-	XORQ         DI, DI
+	MOVQ         border+48(FP), DX
+	MOVQ         border+48(FP), SI
+	SHRQ         $0x01, DX
+	ANDQ         $0x01, SI
+	IMUL3Q       $0x000000ff, SI, SI
+	MOVQ         $0x0000ffff, DI
+	VPBROADCASTD DI, Z4
+	MOVQ         $0x000000f0, DI
+	KMOVW        DI, K1
+	MOVQ         $0x00000f00, DI
+	KMOVW        DI, K2
+	MOVQ         $0x0000f000, DI
+	KMOVW        DI, K3
+	LEAQ         (SP), DI
+	ADDQ         $0x3f, DI
+	ANDQ         $-64, DI
+	MOVLQSX      (CX), R8
+	LEAQ         (AX)(R8*4), R8
+	MOVQ         border+48(FP), R11
+	SHRQ         $0x03, R11
+	XORQ         R9, R9
 
 loop:
-	CMPQ            DI, n+56(FP)
+	CMPQ            R9, n+56(FP)
 	JGE             done
-	MOVQ            images+16(FP), R9
-	MOVQ            DI, R10
-	ANDQ            $0x30, R10
-	LEAQ            (R9)(R10*8), R10
-	MOVQ            (R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            8(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            16(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            24(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            32(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            40(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            48(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            56(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            64(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            72(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            80(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            88(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            96(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            104(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            112(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            120(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            (R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z5
-	MOVQ            32(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z5
-	MOVQ            64(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z5
-	MOVQ            96(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z5
-	MOVQ            8(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z6
-	MOVQ            40(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z6
-	MOVQ            72(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z6
-	MOVQ            104(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z6
-	MOVQ            16(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z7
-	MOVQ            48(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z7
-	MOVQ            80(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z7
-	MOVQ            112(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z7
-	MOVQ            24(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z8
-	MOVQ            56(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z8
-	MOVQ            88(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z8
-	MOVQ            120(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z8
-	MOVQ            128(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z9
-	MOVQ            160(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z9
-	MOVQ            192(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z9
-	MOVQ            224(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z9
-	MOVQ            136(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z10
-	MOVQ            168(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z10
-	MOVQ            200(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z10
-	MOVQ            232(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z10
-	MOVQ            144(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z11
-	MOVQ            176(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z11
-	MOVQ            208(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z11
-	MOVQ            240(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z11
-	MOVQ            152(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z12
-	MOVQ            184(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z12
-	MOVQ            216(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z12
-	MOVQ            248(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z12
-	MOVQ            256(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z13
-	MOVQ            288(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z13
-	MOVQ            320(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z13
-	MOVQ            352(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z13
-	MOVQ            264(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z14
-	MOVQ            296(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z14
-	MOVQ            328(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z14
-	MOVQ            360(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z14
-	MOVQ            272(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z15
-	MOVQ            304(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z15
-	MOVQ            336(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z15
-	MOVQ            368(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z15
-	MOVQ            280(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z16
-	MOVQ            312(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z16
-	MOVQ            344(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z16
-	MOVQ            376(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z16
-	MOVQ            384(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z17
-	MOVQ            416(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z17
-	MOVQ            448(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z17
-	MOVQ            480(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z17
-	MOVQ            392(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z18
-	MOVQ            424(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z18
-	MOVQ            456(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z18
-	MOVQ            488(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z18
-	MOVQ            400(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z19
-	MOVQ            432(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z19
-	MOVQ            464(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z19
-	MOVQ            496(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z19
-	MOVQ            408(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z20
-	MOVQ            440(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z20
-	MOVQ            472(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z20
-	MOVQ            504(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z20
+	MOVQ            images+16(FP), R12
+	MOVQ            R9, R13
+	ANDQ            $0x30, R13
+	LEAQ            (R12)(R13*8), R13
+	MOVQ            (R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            8(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            16(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            24(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            32(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            40(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            48(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            56(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            64(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            72(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            80(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            88(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            96(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            104(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            112(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            120(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            (R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z5
+	MOVQ            32(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z5
+	MOVQ            64(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z5
+	MOVQ            96(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z5
+	MOVQ            8(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z6
+	MOVQ            40(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z6
+	MOVQ            72(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z6
+	MOVQ            104(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z6
+	MOVQ            16(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z7
+	MOVQ            48(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z7
+	MOVQ            80(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z7
+	MOVQ            112(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z7
+	MOVQ            24(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z8
+	MOVQ            56(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z8
+	MOVQ            88(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z8
+	MOVQ            120(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z8
+	MOVQ            128(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z9
+	MOVQ            160(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z9
+	MOVQ            192(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z9
+	MOVQ            224(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z9
+	MOVQ            136(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z10
+	MOVQ            168(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z10
+	MOVQ            200(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z10
+	MOVQ            232(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z10
+	MOVQ            144(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z11
+	MOVQ            176(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z11
+	MOVQ            208(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z11
+	MOVQ            240(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z11
+	MOVQ            152(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z12
+	MOVQ            184(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z12
+	MOVQ            216(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z12
+	MOVQ            248(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z12
+	MOVQ            256(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z13
+	MOVQ            288(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z13
+	MOVQ            320(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z13
+	MOVQ            352(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z13
+	MOVQ            264(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z14
+	MOVQ            296(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z14
+	MOVQ            328(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z14
+	MOVQ            360(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z14
+	MOVQ            272(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z15
+	MOVQ            304(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z15
+	MOVQ            336(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z15
+	MOVQ            368(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z15
+	MOVQ            280(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z16
+	MOVQ            312(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z16
+	MOVQ            344(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z16
+	MOVQ            376(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z16
+	MOVQ            384(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z17
+	MOVQ            416(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z17
+	MOVQ            448(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z17
+	MOVQ            480(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z17
+	MOVQ            392(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z18
+	MOVQ            424(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z18
+	MOVQ            456(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z18
+	MOVQ            488(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z18
+	MOVQ            400(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z19
+	MOVQ            432(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z19
+	MOVQ            464(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z19
+	MOVQ            496(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z19
+	MOVQ            408(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z20
+	MOVQ            440(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z20
+	MOVQ            472(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z20
+	MOVQ            504(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z20
 	VPUNPCKLWD      Z9, Z5, Z21
 	VPUNPCKHWD      Z9, Z5, Z5
 	VPUNPCKLWD      Z10, Z6, Z9
@@ -15807,14 +15813,14 @@ loop:
 	VPUNPCKHWD      Z11, Z10, Z10
 	VPUNPCKLWD      Z6, Z5, Z11
 	VPUNPCKHWD      Z6, Z5, Z5
-	VMOVDQU64       Z8, (BX)
-	VMOVDQU64       Z12, 128(BX)
-	VMOVDQU64       Z7, 256(BX)
-	VMOVDQU64       Z21, 384(BX)
-	VMOVDQU64       Z9, 512(BX)
-	VMOVDQU64       Z10, 640(BX)
-	VMOVDQU64       Z11, 768(BX)
-	VMOVDQU64       Z5, 896(BX)
+	VMOVDQU64       Z8, (DI)
+	VMOVDQU64       Z12, 128(DI)
+	VMOVDQU64       Z7, 256(DI)
+	VMOVDQU64       Z21, 384(DI)
+	VMOVDQU64       Z9, 512(DI)
+	VMOVDQU64       Z10, 640(DI)
+	VMOVDQU64       Z11, 768(DI)
+	VMOVDQU64       Z5, 896(DI)
 	VPUNPCKLWD      Z17, Z13, Z5
 	VPUNPCKHWD      Z17, Z13, Z13
 	VPUNPCKLWD      Z18, Z14, Z6
@@ -15839,181 +15845,181 @@ loop:
 	VPUNPCKHWD      Z8, Z7, Z7
 	VPUNPCKLWD      Z14, Z13, Z8
 	VPUNPCKHWD      Z14, Z13, Z13
-	VMOVDQU64       Z11, 64(BX)
-	VMOVDQU64       Z9, 192(BX)
-	VMOVDQU64       Z10, 320(BX)
-	VMOVDQU64       Z5, 448(BX)
-	VMOVDQU64       Z6, 576(BX)
-	VMOVDQU64       Z7, 704(BX)
-	VMOVDQU64       Z8, 832(BX)
-	VMOVDQU64       Z13, 960(BX)
-	MOVQ            images+16(FP), R9
-	CMPQ            stacks+48(FP), $0x01
+	VMOVDQU64       Z11, 64(DI)
+	VMOVDQU64       Z9, 192(DI)
+	VMOVDQU64       Z10, 320(DI)
+	VMOVDQU64       Z5, 448(DI)
+	VMOVDQU64       Z6, 576(DI)
+	VMOVDQU64       Z7, 704(DI)
+	VMOVDQU64       Z8, 832(DI)
+	VMOVDQU64       Z13, 960(DI)
+	MOVQ            images+16(FP), R12
+	CMPQ            stacks+40(FP), $0x01
 	JEQ             one1
-	ADDQ            $0x00000200, R9
-	MOVQ            DI, R10
-	ANDQ            $0x30, R10
-	LEAQ            (R9)(R10*8), R10
-	MOVQ            (R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            8(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            16(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            24(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            32(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            40(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            48(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            56(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            64(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            72(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            80(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            88(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            96(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            104(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            112(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            120(R10), R8
-	PREFETCHT0      64(R8)(DI*1)
-	MOVQ            (R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z5
-	MOVQ            32(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z5
-	MOVQ            64(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z5
-	MOVQ            96(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z5
-	MOVQ            8(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z6
-	MOVQ            40(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z6
-	MOVQ            72(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z6
-	MOVQ            104(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z6
-	MOVQ            16(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z7
-	MOVQ            48(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z7
-	MOVQ            80(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z7
-	MOVQ            112(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z7
-	MOVQ            24(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z8
-	MOVQ            56(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z8
-	MOVQ            88(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z8
-	MOVQ            120(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z8
-	MOVQ            128(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z9
-	MOVQ            160(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z9
-	MOVQ            192(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z9
-	MOVQ            224(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z9
-	MOVQ            136(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z10
-	MOVQ            168(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z10
-	MOVQ            200(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z10
-	MOVQ            232(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z10
-	MOVQ            144(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z11
-	MOVQ            176(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z11
-	MOVQ            208(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z11
-	MOVQ            240(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z11
-	MOVQ            152(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z12
-	MOVQ            184(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z12
-	MOVQ            216(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z12
-	MOVQ            248(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z12
-	MOVQ            256(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z13
-	MOVQ            288(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z13
-	MOVQ            320(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z13
-	MOVQ            352(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z13
-	MOVQ            264(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z14
-	MOVQ            296(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z14
-	MOVQ            328(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z14
-	MOVQ            360(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z14
-	MOVQ            272(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z15
-	MOVQ            304(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z15
-	MOVQ            336(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z15
-	MOVQ            368(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z15
-	MOVQ            280(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z16
-	MOVQ            312(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z16
-	MOVQ            344(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z16
-	MOVQ            376(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z16
-	MOVQ            384(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z17
-	MOVQ            416(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z17
-	MOVQ            448(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z17
-	MOVQ            480(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z17
-	MOVQ            392(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z18
-	MOVQ            424(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z18
-	MOVQ            456(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z18
-	MOVQ            488(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z18
-	MOVQ            400(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z19
-	MOVQ            432(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z19
-	MOVQ            464(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z19
-	MOVQ            496(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z19
-	MOVQ            408(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), Z20
-	MOVQ            440(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K1, Z20
-	MOVQ            472(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K2, Z20
-	MOVQ            504(R9), R8
-	VBROADCASTI32X4 (R8)(DI*1), K3, Z20
+	ADDQ            $0x00000200, R12
+	MOVQ            R9, R13
+	ANDQ            $0x30, R13
+	LEAQ            (R12)(R13*8), R13
+	MOVQ            (R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            8(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            16(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            24(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            32(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            40(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            48(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            56(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            64(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            72(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            80(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            88(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            96(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            104(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            112(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            120(R13), R10
+	PREFETCHT0      64(R10)(R9*1)
+	MOVQ            (R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z5
+	MOVQ            32(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z5
+	MOVQ            64(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z5
+	MOVQ            96(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z5
+	MOVQ            8(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z6
+	MOVQ            40(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z6
+	MOVQ            72(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z6
+	MOVQ            104(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z6
+	MOVQ            16(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z7
+	MOVQ            48(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z7
+	MOVQ            80(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z7
+	MOVQ            112(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z7
+	MOVQ            24(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z8
+	MOVQ            56(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z8
+	MOVQ            88(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z8
+	MOVQ            120(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z8
+	MOVQ            128(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z9
+	MOVQ            160(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z9
+	MOVQ            192(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z9
+	MOVQ            224(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z9
+	MOVQ            136(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z10
+	MOVQ            168(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z10
+	MOVQ            200(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z10
+	MOVQ            232(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z10
+	MOVQ            144(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z11
+	MOVQ            176(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z11
+	MOVQ            208(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z11
+	MOVQ            240(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z11
+	MOVQ            152(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z12
+	MOVQ            184(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z12
+	MOVQ            216(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z12
+	MOVQ            248(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z12
+	MOVQ            256(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z13
+	MOVQ            288(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z13
+	MOVQ            320(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z13
+	MOVQ            352(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z13
+	MOVQ            264(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z14
+	MOVQ            296(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z14
+	MOVQ            328(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z14
+	MOVQ            360(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z14
+	MOVQ            272(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z15
+	MOVQ            304(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z15
+	MOVQ            336(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z15
+	MOVQ            368(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z15
+	MOVQ            280(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z16
+	MOVQ            312(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z16
+	MOVQ            344(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z16
+	MOVQ            376(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z16
+	MOVQ            384(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z17
+	MOVQ            416(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z17
+	MOVQ            448(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z17
+	MOVQ            480(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z17
+	MOVQ            392(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z18
+	MOVQ            424(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z18
+	MOVQ            456(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z18
+	MOVQ            488(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z18
+	MOVQ            400(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z19
+	MOVQ            432(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z19
+	MOVQ            464(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z19
+	MOVQ            496(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z19
+	MOVQ            408(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), Z20
+	MOVQ            440(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K1, Z20
+	MOVQ            472(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K2, Z20
+	MOVQ            504(R12), R10
+	VBROADCASTI32X4 (R10)(R9*1), K3, Z20
 	VPUNPCKLWD      Z9, Z5, Z21
 	VPUNPCKHWD      Z9, Z5, Z5
 	VPUNPCKLWD      Z10, Z6, Z9
@@ -16038,14 +16044,14 @@ loop:
 	VPUNPCKHWD      Z11, Z10, Z10
 	VPUNPCKLWD      Z6, Z5, Z11
 	VPUNPCKHWD      Z6, Z5, Z5
-	VMOVDQU64       Z8, 1024(BX)
-	VMOVDQU64       Z12, 1152(BX)
-	VMOVDQU64       Z7, 1280(BX)
-	VMOVDQU64       Z21, 1408(BX)
-	VMOVDQU64       Z9, 1536(BX)
-	VMOVDQU64       Z10, 1664(BX)
-	VMOVDQU64       Z11, 1792(BX)
-	VMOVDQU64       Z5, 1920(BX)
+	VMOVDQU64       Z8, 1024(DI)
+	VMOVDQU64       Z12, 1152(DI)
+	VMOVDQU64       Z7, 1280(DI)
+	VMOVDQU64       Z21, 1408(DI)
+	VMOVDQU64       Z9, 1536(DI)
+	VMOVDQU64       Z10, 1664(DI)
+	VMOVDQU64       Z11, 1792(DI)
+	VMOVDQU64       Z5, 1920(DI)
 	VPUNPCKLWD      Z17, Z13, Z5
 	VPUNPCKHWD      Z17, Z13, Z13
 	VPUNPCKLWD      Z18, Z14, Z6
@@ -16070,923 +16076,1291 @@ loop:
 	VPUNPCKHWD      Z8, Z7, Z7
 	VPUNPCKLWD      Z14, Z13, Z8
 	VPUNPCKHWD      Z14, Z13, Z13
-	VMOVDQU64       Z11, 1088(BX)
-	VMOVDQU64       Z9, 1216(BX)
-	VMOVDQU64       Z10, 1344(BX)
-	VMOVDQU64       Z5, 1472(BX)
-	VMOVDQU64       Z6, 1600(BX)
-	VMOVDQU64       Z7, 1728(BX)
-	VMOVDQU64       Z8, 1856(BX)
-	VMOVDQU64       Z13, 1984(BX)
+	VMOVDQU64       Z11, 1088(DI)
+	VMOVDQU64       Z9, 1216(DI)
+	VMOVDQU64       Z10, 1344(DI)
+	VMOVDQU64       Z5, 1472(DI)
+	VMOVDQU64       Z6, 1600(DI)
+	VMOVDQU64       Z7, 1728(DI)
+	VMOVDQU64       Z8, 1856(DI)
+	VMOVDQU64       Z13, 1984(DI)
 
 one1:
-	MOVL          (CX), R8
-	VMOVDQU64     (BX), Z6
-	VMOVDQU64     64(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none0_0
-	VPUNPCKLWD    Z0, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       (DX), R10
-	ANDL          R9, R10
+	CMPQ R11, $0x00
+	JNE  other0_0
+	MOVQ R8, BX
+
+other0_0:
+	VMOVDQU64  (DI), Z6
+	VMOVDQU64  64(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none0_0
+	VPUNPCKLWD Z0, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x00
+	JNE        whole0_0_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole0_0_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       2(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x01
+	JNE           whole0_0_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole0_0_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       4(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x02
+	JNE           whole0_0_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole0_0_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       6(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x03
+	JNE           whole0_0_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole0_0_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none0_0:
-	CMPQ          stacks+48(FP), $0x01
-	JEQ           one0_1
-	VMOVDQU64     1024(BX), Z6
-	VMOVDQU64     1088(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none0_1
-	VPUNPCKLWD    Z1, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       8(DX), R10
-	ANDL          R9, R10
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one0_1
+	CMPQ R11, $0x01
+	JNE  other0_1
+	MOVQ R8, BX
+
+other0_1:
+	VMOVDQU64  1024(DI), Z6
+	VMOVDQU64  1088(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none0_1
+	VPUNPCKLWD Z1, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x04
+	JNE        whole0_1_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole0_1_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       10(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x05
+	JNE           whole0_1_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole0_1_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       12(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x06
+	JNE           whole0_1_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole0_1_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       14(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x07
+	JNE           whole0_1_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole0_1_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none0_1:
 one0_1:
-	MOVL          R8, 4(CX)
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 8(CX)
-	MOVL          8(CX), R8
-	VMOVDQU64     128(BX), Z6
-	VMOVDQU64     192(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none1_0
-	VPUNPCKLWD    Z0, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       (DX), R10
-	ANDL          R9, R10
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, BX
+	MOVQ    BX, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 4(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 8(CX)
+	CMPQ    R11, $0x00
+	JNE     other1_0
+	MOVQ    R8, BX
+
+other1_0:
+	VMOVDQU64  128(DI), Z6
+	VMOVDQU64  192(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none1_0
+	VPUNPCKLWD Z0, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x00
+	JNE        whole1_0_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole1_0_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       2(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x01
+	JNE           whole1_0_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole1_0_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       4(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x02
+	JNE           whole1_0_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole1_0_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       6(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x03
+	JNE           whole1_0_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole1_0_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none1_0:
-	CMPQ          stacks+48(FP), $0x01
-	JEQ           one1_1
-	VMOVDQU64     1152(BX), Z6
-	VMOVDQU64     1216(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none1_1
-	VPUNPCKLWD    Z1, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       8(DX), R10
-	ANDL          R9, R10
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one1_1
+	CMPQ R11, $0x01
+	JNE  other1_1
+	MOVQ R8, BX
+
+other1_1:
+	VMOVDQU64  1152(DI), Z6
+	VMOVDQU64  1216(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none1_1
+	VPUNPCKLWD Z1, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x04
+	JNE        whole1_1_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole1_1_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       10(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x05
+	JNE           whole1_1_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole1_1_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       12(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x06
+	JNE           whole1_1_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole1_1_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       14(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x07
+	JNE           whole1_1_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole1_1_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none1_1:
 one1_1:
-	MOVL          R8, 12(CX)
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 16(CX)
-	MOVL          16(CX), R8
-	VMOVDQU64     256(BX), Z6
-	VMOVDQU64     320(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none2_0
-	VPUNPCKLWD    Z0, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       (DX), R10
-	ANDL          R9, R10
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, BX
+	MOVQ    BX, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 12(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 16(CX)
+	CMPQ    R11, $0x00
+	JNE     other2_0
+	MOVQ    R8, BX
+
+other2_0:
+	VMOVDQU64  256(DI), Z6
+	VMOVDQU64  320(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none2_0
+	VPUNPCKLWD Z0, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x00
+	JNE        whole2_0_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole2_0_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       2(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x01
+	JNE           whole2_0_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole2_0_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       4(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x02
+	JNE           whole2_0_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole2_0_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       6(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x03
+	JNE           whole2_0_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole2_0_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none2_0:
-	CMPQ          stacks+48(FP), $0x01
-	JEQ           one2_1
-	VMOVDQU64     1280(BX), Z6
-	VMOVDQU64     1344(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none2_1
-	VPUNPCKLWD    Z1, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       8(DX), R10
-	ANDL          R9, R10
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one2_1
+	CMPQ R11, $0x01
+	JNE  other2_1
+	MOVQ R8, BX
+
+other2_1:
+	VMOVDQU64  1280(DI), Z6
+	VMOVDQU64  1344(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none2_1
+	VPUNPCKLWD Z1, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x04
+	JNE        whole2_1_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole2_1_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       10(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x05
+	JNE           whole2_1_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole2_1_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       12(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x06
+	JNE           whole2_1_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole2_1_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       14(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x07
+	JNE           whole2_1_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole2_1_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none2_1:
 one2_1:
-	MOVL          R8, 20(CX)
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 24(CX)
-	MOVL          24(CX), R8
-	VMOVDQU64     384(BX), Z6
-	VMOVDQU64     448(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none3_0
-	VPUNPCKLWD    Z0, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       (DX), R10
-	ANDL          R9, R10
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, BX
+	MOVQ    BX, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 20(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 24(CX)
+	CMPQ    R11, $0x00
+	JNE     other3_0
+	MOVQ    R8, BX
+
+other3_0:
+	VMOVDQU64  384(DI), Z6
+	VMOVDQU64  448(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none3_0
+	VPUNPCKLWD Z0, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x00
+	JNE        whole3_0_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole3_0_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       2(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x01
+	JNE           whole3_0_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole3_0_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       4(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x02
+	JNE           whole3_0_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole3_0_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       6(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x03
+	JNE           whole3_0_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole3_0_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none3_0:
-	CMPQ          stacks+48(FP), $0x01
-	JEQ           one3_1
-	VMOVDQU64     1408(BX), Z6
-	VMOVDQU64     1472(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none3_1
-	VPUNPCKLWD    Z1, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       8(DX), R10
-	ANDL          R9, R10
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one3_1
+	CMPQ R11, $0x01
+	JNE  other3_1
+	MOVQ R8, BX
+
+other3_1:
+	VMOVDQU64  1408(DI), Z6
+	VMOVDQU64  1472(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none3_1
+	VPUNPCKLWD Z1, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x04
+	JNE        whole3_1_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole3_1_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       10(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x05
+	JNE           whole3_1_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole3_1_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       12(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x06
+	JNE           whole3_1_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole3_1_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       14(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x07
+	JNE           whole3_1_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole3_1_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none3_1:
 one3_1:
-	MOVL          R8, 28(CX)
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 32(CX)
-	MOVL          32(CX), R8
-	VMOVDQU64     512(BX), Z6
-	VMOVDQU64     576(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none4_0
-	VPUNPCKLWD    Z0, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       (DX), R10
-	ANDL          R9, R10
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, BX
+	MOVQ    BX, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 28(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 32(CX)
+	CMPQ    R11, $0x00
+	JNE     other4_0
+	MOVQ    R8, BX
+
+other4_0:
+	VMOVDQU64  512(DI), Z6
+	VMOVDQU64  576(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none4_0
+	VPUNPCKLWD Z0, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x00
+	JNE        whole4_0_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole4_0_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       2(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x01
+	JNE           whole4_0_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole4_0_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       4(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x02
+	JNE           whole4_0_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole4_0_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       6(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x03
+	JNE           whole4_0_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole4_0_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none4_0:
-	CMPQ          stacks+48(FP), $0x01
-	JEQ           one4_1
-	VMOVDQU64     1536(BX), Z6
-	VMOVDQU64     1600(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none4_1
-	VPUNPCKLWD    Z1, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       8(DX), R10
-	ANDL          R9, R10
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one4_1
+	CMPQ R11, $0x01
+	JNE  other4_1
+	MOVQ R8, BX
+
+other4_1:
+	VMOVDQU64  1536(DI), Z6
+	VMOVDQU64  1600(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none4_1
+	VPUNPCKLWD Z1, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x04
+	JNE        whole4_1_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole4_1_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       10(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x05
+	JNE           whole4_1_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole4_1_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       12(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x06
+	JNE           whole4_1_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole4_1_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       14(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x07
+	JNE           whole4_1_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole4_1_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none4_1:
 one4_1:
-	MOVL          R8, 36(CX)
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 40(CX)
-	MOVL          40(CX), R8
-	VMOVDQU64     640(BX), Z6
-	VMOVDQU64     704(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none5_0
-	VPUNPCKLWD    Z0, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       (DX), R10
-	ANDL          R9, R10
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, BX
+	MOVQ    BX, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 36(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 40(CX)
+	CMPQ    R11, $0x00
+	JNE     other5_0
+	MOVQ    R8, BX
+
+other5_0:
+	VMOVDQU64  640(DI), Z6
+	VMOVDQU64  704(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none5_0
+	VPUNPCKLWD Z0, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x00
+	JNE        whole5_0_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole5_0_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       2(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x01
+	JNE           whole5_0_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole5_0_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       4(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x02
+	JNE           whole5_0_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole5_0_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       6(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x03
+	JNE           whole5_0_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole5_0_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none5_0:
-	CMPQ          stacks+48(FP), $0x01
-	JEQ           one5_1
-	VMOVDQU64     1664(BX), Z6
-	VMOVDQU64     1728(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none5_1
-	VPUNPCKLWD    Z1, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       8(DX), R10
-	ANDL          R9, R10
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one5_1
+	CMPQ R11, $0x01
+	JNE  other5_1
+	MOVQ R8, BX
+
+other5_1:
+	VMOVDQU64  1664(DI), Z6
+	VMOVDQU64  1728(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none5_1
+	VPUNPCKLWD Z1, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x04
+	JNE        whole5_1_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole5_1_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       10(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x05
+	JNE           whole5_1_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole5_1_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       12(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x06
+	JNE           whole5_1_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole5_1_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       14(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x07
+	JNE           whole5_1_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole5_1_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none5_1:
 one5_1:
-	MOVL          R8, 44(CX)
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 48(CX)
-	MOVL          48(CX), R8
-	VMOVDQU64     768(BX), Z6
-	VMOVDQU64     832(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none6_0
-	VPUNPCKLWD    Z0, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       (DX), R10
-	ANDL          R9, R10
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, BX
+	MOVQ    BX, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 44(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 48(CX)
+	CMPQ    R11, $0x00
+	JNE     other6_0
+	MOVQ    R8, BX
+
+other6_0:
+	VMOVDQU64  768(DI), Z6
+	VMOVDQU64  832(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none6_0
+	VPUNPCKLWD Z0, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x00
+	JNE        whole6_0_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole6_0_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       2(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x01
+	JNE           whole6_0_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole6_0_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       4(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x02
+	JNE           whole6_0_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole6_0_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       6(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x03
+	JNE           whole6_0_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole6_0_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none6_0:
-	CMPQ          stacks+48(FP), $0x01
-	JEQ           one6_1
-	VMOVDQU64     1792(BX), Z6
-	VMOVDQU64     1856(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none6_1
-	VPUNPCKLWD    Z1, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       8(DX), R10
-	ANDL          R9, R10
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one6_1
+	CMPQ R11, $0x01
+	JNE  other6_1
+	MOVQ R8, BX
+
+other6_1:
+	VMOVDQU64  1792(DI), Z6
+	VMOVDQU64  1856(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none6_1
+	VPUNPCKLWD Z1, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x04
+	JNE        whole6_1_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole6_1_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       10(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x05
+	JNE           whole6_1_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole6_1_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       12(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x06
+	JNE           whole6_1_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole6_1_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       14(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x07
+	JNE           whole6_1_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole6_1_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none6_1:
 one6_1:
-	MOVL          R8, 52(CX)
-	MOVQ          SI, R8
-	SUBQ          AX, R8
-	SHRQ          $0x02, R8
-	MOVL          R8, 56(CX)
-	MOVL          56(CX), R8
-	VMOVDQU64     896(BX), Z6
-	VMOVDQU64     960(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none7_0
-	VPUNPCKLWD    Z0, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       (DX), R10
-	ANDL          R9, R10
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, BX
+	MOVQ    BX, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 52(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 56(CX)
+	CMPQ    R11, $0x00
+	JNE     other7_0
+	MOVQ    R8, BX
+
+other7_0:
+	VMOVDQU64  896(DI), Z6
+	VMOVDQU64  960(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none7_0
+	VPUNPCKLWD Z0, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x00
+	JNE        whole7_0_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole7_0_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z0, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       2(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x01
+	JNE           whole7_0_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole7_0_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       4(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x02
+	JNE           whole7_0_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole7_0_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z2, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       6(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x03
+	JNE           whole7_0_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole7_0_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none7_0:
-	CMPQ          stacks+48(FP), $0x01
-	JEQ           one7_1
-	VMOVDQU64     1920(BX), Z6
-	VMOVDQU64     1984(BX), Z7
-	VPORQ         Z6, Z7, Z5
-	VPTESTMB      Z5, Z5, K4
-	KORTESTQ      K4, K4
-	JZ            none7_1
-	VPUNPCKLWD    Z1, Z6, Z5
-	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       8(DX), R10
-	ANDL          R9, R10
+	CMPQ stacks+40(FP), $0x01
+	JEQ  one7_1
+	CMPQ R11, $0x01
+	JNE  other7_1
+	MOVQ R8, BX
+
+other7_1:
+	VMOVDQU64  1920(DI), Z6
+	VMOVDQU64  1984(DI), Z7
+	VPORQ      Z6, Z7, Z5
+	VPTESTMB   Z5, Z5, K4
+	KORTESTQ   K4, K4
+	JZ         none7_1
+	VPUNPCKLWD Z1, Z6, Z5
+	VPTESTMD   Z4, Z5, K4
+	KMOVW      K4, R10
+	CMPQ       DX, $0x04
+	JNE        whole7_1_0
+	MOVL       R10, BX
+	ANDL       SI, BX
+	POPCNTL    BX, BX
+	LEAQ       (R8)(BX*4), BX
+
+whole7_1_0:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z1, Z6, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       10(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x05
+	JNE           whole7_1_1
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole7_1_1:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKLWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       12(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x06
+	JNE           whole7_1_2
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole7_1_2:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 	VPUNPCKHWD    Z3, Z7, Z5
 	VPTESTMD      Z4, Z5, K4
-	KMOVW         K4, R9
-	MOVWLZX       14(DX), R10
-	ANDL          R9, R10
+	KMOVW         K4, R10
+	CMPQ          DX, $0x07
+	JNE           whole7_1_3
+	MOVL          R10, BX
+	ANDL          SI, BX
+	POPCNTL       BX, BX
+	LEAQ          (R8)(BX*4), BX
+
+whole7_1_3:
 	POPCNTL       R10, R10
-	ADDL          R10, R8
-	POPCNTL       R9, R9
 	VPCOMPRESSD.Z Z5, K4, Z5
-	VMOVDQU32     Z5, (SI)
-	LEAQ          (SI)(R9*4), SI
+	VMOVDQU32     Z5, (R8)
+	LEAQ          (R8)(R10*4), R8
 
 none7_1:
 one7_1:
-	MOVL R8, 60(CX)
-	MOVQ SI, R8
-	SUBQ AX, R8
-	SHRQ $0x02, R8
-	MOVL R8, 64(CX)
-	ADDQ $0x40, CX
-	ADDQ $0x10, DI
-	JMP  loop
+	CMPQ    R11, $0x02
+	CMOVQEQ R8, BX
+	MOVQ    BX, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 60(CX)
+	MOVQ    R8, R10
+	SUBQ    AX, R10
+	SHRQ    $0x02, R10
+	MOVL    R10, 64(CX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x10, R9
+	JMP     loop
 
 done:
 	VZEROUPPER

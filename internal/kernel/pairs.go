@@ -23,6 +23,7 @@ type Pairs struct {
 	images, cols int   // of what is listed
 	height       int   // images of a stack; the last may have fewer
 	count        int   // stacks that there are, and sides
+	movedAmong   int   // threads; a batch listed by one keeps what others have moved
 	moved        []int // by block: the images of the second stack that are of the first side; below 0: of the first stack and the second side
 	each         int   // sides of a part; the last may have fewer
 	sides        int   // of a block, and stacks: 2; 1 where these would be listed by two threads
@@ -72,6 +73,7 @@ const (
 	inStack    = 64      // images at most of a stack
 	mostSides  = 2       // of a block
 	mostMoved  = 32      // images from one side to the other
+	eight      = 8       // images that move together
 	fewListed  = 3       // images from which it pays to list a stack at once
 	inGroup    = 128     // images whose gradients are kept in the first-level cache together: whole blocks
 	mostKept   = 1 << 17 // bytes of sums that wait for the partner's
@@ -111,9 +113,9 @@ type pairRow[T Float] struct {
 }
 
 // listPairsFunc lists the pairs of columns [0, n), n a multiple of 16, of a block of so many
-// stacks of 64 images, from starts[0] on; the stacks begin with image first and image second.
-// The images whose bits are 1 in ofFirst, one for each, are of the first side.
-type listPairsFunc func(entries *uint32, starts *int32, images **byte, ofFirst *byte, first, second, stacks, n int)
+// stacks of 64 images, from starts[0] on; the stacks begin with image first and image second,
+// the second side with image 8·border of the block, or not if that is 16.
+type listPairsFunc func(entries *uint32, starts *int32, images **byte, first, second, stacks, border, n int)
 
 // begin makes room for the pairs of so many images, that threads are to list: each the
 // same number of sides, as far as that goes. half is how many pixels the first half has.
@@ -121,6 +123,10 @@ type listPairsFunc func(entries *uint32, starts *int32, images **byte, ofFirst *
 func (l *Pairs) begin(images, cols, half, threads int, pool *Pool) {
 	if l.images == images && l.cols == cols && l.half == half && l.threads == threads && l.pool == pool {
 		return
+	}
+	if l.images != images || threads > 1 && l.movedAmong != threads {
+		clear(l.moved)
+		l.movedAmong = threads
 	}
 	l.images, l.cols, l.half, l.threads, l.pool = images, cols, half, threads, pool
 	l.parted = 0 < half && half < cols && threads > 1
@@ -140,7 +146,6 @@ func (l *Pairs) begin(images, cols, half, threads int, pool *Pool) {
 		grow(&l.ahead[h], blocks*l.sides*inStack)
 	}
 	grow(&l.moved, blocks)
-	clear(l.moved)
 	if l.parted {
 		l.halves[0].begin(0, half, blocks, l.sides*l.height)
 		l.halves[1].begin(half, cols, blocks, l.sides*l.height)
@@ -202,15 +207,15 @@ func (l *Pairs) bounds(side, sides int) (lo, hi int) { return l.begins(side), l.
 // begins returns the first image of a side.
 func (l *Pairs) begins(side int) int {
 	at := side * l.height
-	if l.sides == mostSides && side%mostSides == 1 && side < l.count {
+	if l.parted && side%mostSides == 1 && side < l.count {
 		at += l.moved[side/mostSides]
 	}
 	return min(l.images, at)
 }
 
-// Move has the part take so many more images of its partner's from the next product on, 0 or
-// fewer of its own to it, as many as may be: where each has one side, and at most 32 more
-// than there are stacks' for. A batch of another size begins without.
+// Move has the part take so many more images of its partner's from the next product on, or
+// fewer than 0, its partner of it: a multiple of 8, where each has one side, and in all up to
+// 32 and a quarter of the images of both. A batch of another size begins without.
 func (l *Pairs) Move(part, images int) {
 	other, paired := l.partner(part, l.threads)
 	if !paired || l.each != 1 || max(part, other) >= l.count {
@@ -223,7 +228,7 @@ func (l *Pairs) Move(part, images int) {
 	lo, _ := l.stack(min(part, other))
 	_, hi := l.stack(max(part, other))
 	most := min(mostMoved, (hi-lo)/4)
-	*m = min(max(*m+images, -most), most)
+	*m = min(max(*m+images, -most), most) / eight * eight
 }
 
 // partner returns the part that does the other half of the pixels for the images of both,
@@ -283,14 +288,12 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, b
 	done := 0
 	if lo, hi := l.bounds(first, stacks); v.listPairs != nil && hi-lo >= fewListed {
 		done = (h.hi - h.lo) / 16 * 16
-		ofFirst := hi - lo
-		if l.count > first+1 {
-			ofFirst = l.begins(first+1) - lo
+		border := mostSides * inStack / eight
+		if stacks == mostSides {
+			of := l.begins(first+1) - lo // images of the first side
+			border = (of/l.height*inStack + of%l.height) / eight
 		}
-		for i := range s.ofFirst {
-			s.ofFirst[i] = 1<<min(max(ofFirst-i*l.height, 0), l.height) - 1
-		}
-		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], (*byte)(unsafe.Pointer(&s.ofFirst)), l.first(first), l.first(first)+l.height, stacks, done)
+		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(first), l.first(first)+l.height, stacks, border, done)
 	}
 	if done < h.hi-h.lo {
 		listRest(b, l, p, h, first, stacks, done)

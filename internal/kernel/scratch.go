@@ -19,7 +19,6 @@ type Scratch[T Float] struct {
 	group   [lists]sparseRow[T]
 
 	images    [mostSides * inStack]*byte   // of a block
-	ofFirst   [mostSides]uint64            // by stack of a block: a bit for each image, 1 if it is of the first side
 	nowhere   [mostSides * inStack]uintptr // in place of the images that come next where none are to be fetched: the Scratch itself
 	kept      []keptSums[T]                // in sums
 	joined    [2]joined[T]                 // by list

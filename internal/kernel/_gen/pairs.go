@@ -366,23 +366,25 @@ func (g generator) pairsGradient(together int, registers []int) {
 }
 
 const (
-	listPairsParams = "entries *uint32, starts *int32, images **byte, before *byte, first, second, stacks, n int"
-	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two stacks of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The first side has the images whose bits in before, one each, are 1: all before some image. A stack begins with image first, and second. 16 numbers beyond the last entry may be written."
+	listPairsParams = "entries *uint32, starts *int32, images **byte, first, second, stacks, border, n int"
+	listPairsDoc    = "lists the pairs of columns [0, n), n a multiple of 16, of a block of one or two stacks of 64 images: those of pair q and a side in entries from starts[2q+side] to starts[2q+side+1], of which starts[0] is given. The stacks begin with image first and image second, the second side with image 8·border of the block; border is 16 if there is none. 16 numbers beyond the last entry may be written."
 )
 
 // listColumns writes the loop of a search for pairs over so many columns at a time, one stack
 // after the other: read takes the bytes of its images to memory, turned, so that those of a pair
-// stand together, and list writes the entries of a pair to e, moves it behind them and adds
-// to ofFirst how many are of the first side, by countFirst.
-func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, column, scratch reg.GPVirtual, turned operand.Mem), list func(name string, turned operand.Mem, stack int, e, ofFirst reg.GPVirtual)) {
+// stand together, and list writes the entries of a pair to e, moves it behind them and, on the
+// way, second to those of the second side, by border.
+func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, column, scratch reg.GPVirtual, turned operand.Mem), list func(name string, turned operand.Mem, stack int, e, second reg.GPVirtual)) {
 	turned := GP64() // begins with a cache line
 	LEAQ(AllocLocal(2*columns*inStack+line), turned)
 	ADDQ(operand.U8(line-1), turned)
 	ANDQ(operand.I8(-line), turned)
 	stack := func(s int) operand.Mem { return mem(turned).Offset(s * columns * inStack) }
-	e, column, scratch, ofFirst := GP64(), GP64(), GP64(), GP64()
+	e, column, scratch, second := GP64(), GP64(), GP64(), GP64()
 	MOVLQSX(mem(starts), e)
 	LEAQ(mem(entries).Idx(e, 4), e)
+	borderStack := load("border")
+	SHRQ(operand.U8(3), borderStack)
 	XORQ(column, column)
 	loop, done := label("loop"), label("done")
 	loop.here()
@@ -401,21 +403,28 @@ func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, c
 		one.here()
 	}
 	for q := range columns / 2 {
-		MOVL(mem(starts).Offset(4*2*q), ofFirst.As32())
 		for s := range 2 {
 			one := label(fmt.Sprintf("one%d_%d", q, s))
 			if s > 0 {
 				CMPQ(parameter("stacks"), operand.U8(1))
 				JEQ(one.ref())
 			}
-			list(fmt.Sprintf("none%d_%d", q, s), stack(s).Offset(2*q*inStack), s, e, ofFirst)
+			other := label(fmt.Sprintf("other%d_%d", q, s))
+			CMPQ(borderStack, operand.U8(s))
+			JNE(other.ref())
+			MOVQ(e, second) // for now
+			other.here()
+			list(fmt.Sprintf("%d_%d", q, s), stack(s).Offset(2*q*inStack), s, e, second)
 			one.here()
 		}
-		MOVL(ofFirst.As32(), mem(starts).Offset(4*(2*q+1)))
-		MOVQ(e, scratch)
-		SUBQ(entries, scratch)
-		SHRQ(operand.U8(2), scratch)
-		MOVL(scratch.As32(), mem(starts).Offset(4*(2*q+2)))
+		CMPQ(borderStack, operand.U8(2))
+		CMOVQEQ(e, second)
+		for s, end := range []reg.GPVirtual{second, e} {
+			MOVQ(end, scratch)
+			SUBQ(entries, scratch)
+			SHRQ(operand.U8(2), scratch)
+			MOVL(scratch.As32(), mem(starts).Offset(4*(2*q+s+1)))
+		}
 	}
 	ADDQ(operand.U8(4*columns), starts)
 	ADDQ(operand.U8(columns), column)
@@ -423,20 +432,6 @@ func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, c
 	done.here()
 	VZEROUPPER()
 	RET()
-}
-
-// countFirst adds to ofFirst how many of some images that have entries, whose bits in have are
-// 1, are of the first side; in before they begin with image at, of so many as have has bits.
-func countFirst(have, before, ofFirst reg.GPVirtual, at, bits int) {
-	first := GP64()
-	if bits == 16 {
-		MOVWLZX(mem(before).Offset(at/8), first.As32())
-	} else {
-		MOVBLZX(mem(before).Offset(at/8), first.As32())
-	}
-	ANDL(have.As32(), first.As32())
-	POPCNTL(first.As32(), first.As32())
-	ADDL(first.As32(), ofFirst.As32())
 }
 
 // fetchNextLine fetches for some images of a stack, others each time, what comes a cache line
@@ -462,7 +457,7 @@ func listPairs(s set) {
 	const columns, slots, lanes = 16, 16, 4
 	g := generator{s, number{}}
 	g.functionWithFrame("ListPairs", listPairsParams, listPairsDoc)
-	entries, starts, before := load("entries"), load("starts"), load("before")
+	entries, starts := load("entries"), load("starts")
 	// Slot 4u+s of lane j is for image 16u+4j+s: so register u of entries has 16 images
 	// in their order.
 	image := func(slot, lane int) int { return 16*(slot/4) + 4*lane + slot%4 }
@@ -481,6 +476,10 @@ func listPairs(s set) {
 			VPADDW(images, order[stack][half], order[stack][half])
 		}
 	}
+	quarter, eight := load("border"), load("border") // of a stack, where the second side begins: with its first image or the ninth
+	SHRQ(operand.U8(1), quarter)
+	ANDQ(operand.U8(1), eight)
+	IMUL3Q(operand.U32(0xff), eight, eight)
 	ones, scalar := ZMM(), GP64()
 	MOVQ(operand.U32(1<<imageShift-1), scalar)
 	VPBROADCASTD(scalar.As32(), ones) // the two bytes of an entry
@@ -520,9 +519,9 @@ func listPairs(s set) {
 			}
 		}
 	}
-	list := func(name string, turned operand.Mem, stack int, e, ofFirst reg.GPVirtual) {
-		none := label(name)
-		either, some, found := ZMM(), K(), GP64()
+	list := func(name string, turned operand.Mem, stack int, e, second reg.GPVirtual) {
+		none := label("none" + name)
+		either, some, found, first := ZMM(), K(), GP64(), GP64()
 		halves := [2]reg.VecVirtual{ZMM(), ZMM()}
 		for half, pairs := range halves {
 			VMOVDQU64(turned.Offset(half*inStack), pairs)
@@ -532,16 +531,23 @@ func listPairs(s set) {
 		KORTESTQ(some, some)
 		JZ(none.ref())
 		for half, pairs := range halves {
-			for quarter := range 2 {
+			for q := range 2 {
 				entry := ZMM()
-				if quarter == 0 {
+				if q == 0 {
 					VPUNPCKLWD(order[stack][half], pairs, entry)
 				} else {
 					VPUNPCKHWD(order[stack][half], pairs, entry)
 				}
 				VPTESTMD(ones, entry, some)
 				KMOVW(some, found.As32())
-				countFirst(found, before, ofFirst, inStack*stack+32*half+16*quarter, 16)
+				whole := label(fmt.Sprintf("whole%s_%d", name, 2*half+q))
+				CMPQ(quarter, operand.U8(4*stack+2*half+q))
+				JNE(whole.ref())
+				MOVL(found.As32(), first.As32())
+				ANDL(eight.As32(), first.As32())
+				POPCNTL(first.As32(), first.As32())
+				LEAQ(mem(e).Idx(first, 4), second)
+				whole.here()
 				POPCNTL(found.As32(), found.As32())
 				VPCOMPRESSD_Z(entry, some, entry)
 				VMOVDQU32(entry, mem(e))
@@ -565,7 +571,7 @@ func listPairs8(s set, fronts operand.Mem) {
 		order = append(order, 0, 0, byte(i), 0)
 	}
 	images := constant(s.name+"Images", order...)
-	entries, starts, before := load("entries"), load("starts"), load("before")
+	entries, starts, border := load("entries"), load("starts"), load("border")
 	table := GP64()
 	LEAQ(fronts, table)
 	zero := YMM()
@@ -610,8 +616,8 @@ func listPairs8(s set, fronts operand.Mem) {
 			}
 		}
 	}
-	list := func(name string, turned operand.Mem, stack int, e, ofFirst reg.GPVirtual) {
-		either, nothing := YMM(), label(name)
+	list := func(name string, turned operand.Mem, stack int, e, second reg.GPVirtual) {
+		either, nothing := YMM(), label("none"+name)
 		VMOVDQU(turned, either)
 		for at := g.bytes; at < 2*inStack; at += g.bytes {
 			VPOR(turned.Offset(at), either, either)
@@ -619,20 +625,24 @@ func listPairs8(s set, fronts operand.Mem) {
 		VPTEST(either, either)
 		JZ(nothing.ref())
 		for i := 0; i < inStack; i += lanes {
-			entry, second, none, to, bits := YMM(), YMM(), YMM(), YMM(), GP64()
+			whole := label(fmt.Sprintf("whole%s_%d", name, i/lanes))
+			CMPQ(border, operand.U8((inStack*stack+i)/lanes))
+			JNE(whole.ref())
+			MOVQ(e, second)
+			whole.here()
+			entry, other, none, to, bits := YMM(), YMM(), YMM(), YMM(), GP64()
 			VPMOVZXBD(turned.Offset(i), entry)
-			VPMOVZXBD(turned.Offset(inStack+i), second)
-			VPSLLD(operand.U8(8), second, second)
-			VPOR(second, entry, entry)
+			VPMOVZXBD(turned.Offset(inStack+i), other)
+			VPSLLD(operand.U8(8), other, other)
+			VPOR(other, entry, entry)
 			VPCMPEQD(zero, entry, none)
 			VMOVMSKPS(none, bits.As32())
 			XORL(operand.U32(0xff), bits.As32())
 			VPMOVZXBD(mem(table).Idx(bits, 8), to)
-			VPADDD(images.Offset(4*i), first[stack], second)
-			VPOR(second, entry, entry)
+			VPADDD(images.Offset(4*i), first[stack], other)
+			VPOR(other, entry, entry)
 			VPERMD(entry, to, entry)
 			VMOVDQU(entry, mem(e))
-			countFirst(bits, before, ofFirst, inStack*stack+i, lanes)
 			POPCNTL(bits.As32(), bits.As32())
 			LEAQ(mem(e).Idx(bits, 4), e)
 		}
