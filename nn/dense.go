@@ -76,7 +76,7 @@ func (d *Dense[T]) beginPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) mat
 
 // multiplyPixels computes what ForwardPixels does. In mode Train a thread goes on with
 // then, if that is not nil, for the rows it has computed.
-func (d *Dense[T]) multiplyPixels(c *Cache[T], then kernel.Task) {
+func (d *Dense[T]) multiplyPixels(c *Cache[T], then kernel.Follower) {
 	if c.mode == Train { // Backward will want the lists
 		c.engine.MatMulPairs(c.Out.Data, &c.pairs, c.Pixels, d.weight.Value, d.biases(), d.out, then)
 	} else {

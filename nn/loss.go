@@ -133,10 +133,10 @@ func (CrossEntropy[T]) Name() string { return LossCrossEntropy }
 // Forward implements Loss.
 func (CrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
 	c.Begin(logits, labels)
-	sums := c.Softmax()
+	sums, losses, tops := c.Softmax(), c.Losses, c.Predicted
 	for i, label := range labels {
-		z := logits.Row(i)
-		c.Losses[i] = elementary.Log(sums[i]) - (z[label] - z[c.Predicted[i]])
+		z := logits.Data[i*logits.Cols:][:logits.Cols]
+		losses[i] = elementary.Log(sums[i]) - (z[label] - z[tops[i]])
 	}
 	return c.Mean()
 }
@@ -149,7 +149,8 @@ func (CrossEntropy[T]) Backward(c *LossCache[T]) matrix.Matrix[T] {
 	n := T(c.batch)
 	kernel.Of[T]().Divide(c.GradLogits.Data, c.Probabilities.Data, n)
 	for i, label := range c.Labels {
-		c.GradLogits.Row(i)[label] = (c.Probabilities.Row(i)[label] - 1) / n
+		at := i*c.Logits.Cols + int(label)
+		c.GradLogits.Data[at] = (c.Probabilities.Data[at] - 1) / n
 	}
 	return c.GradLogits
 }

@@ -175,14 +175,13 @@ func (n *Network[T]) ForwardPixels(t *Trace[T], pixels matrix.Pixels, mode Mode)
 // layers are there when it returns. The result is dCost/dIn [batch, in], empty unless the
 // trace has room for it. It panics when the trace was not made for it.
 func (n *Network[T]) Backward(t *Trace[T], gradLogits matrix.Matrix[T]) matrix.Matrix[T] {
-	gradIn, _ := n.backward(t, gradLogits, false, 0)
+	gradIn, _ := n.backward(t, gradLogits, 0)
 	return gradIn
 }
 
-// backward is Backward; if gradInDone is true, without the gradients between layers,
-// which are there. If rate is not 0 and the trace collects, the parameters of Dense layers
+// backward is Backward; if rate is not 0 and the trace collects, the parameters of Dense layers
 // follow their gradients; finite says whether these all are.
-func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], gradInDone bool, rate T) (gradIn matrix.Matrix[T], finite bool) {
+func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], rate T) (gradIn matrix.Matrix[T], finite bool) {
 	if !t.backward {
 		panic("nn: Backward through a trace that has no room for it: want TraceOptions.Backward")
 	}
@@ -191,10 +190,7 @@ func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], gradInDone bool, 
 		defer func() { finite = t.engine.Finish() }()
 	}
 	for i := len(n.layers) - 1; i >= 0; i-- {
-		cache := t.Caches[i]
-		cache.gradInDone = gradInDone && i > 0
-		g = n.layers[i].Backward(cache, g)
-		cache.gradInDone = false
+		g = n.layers[i].Backward(t.Caches[i], g)
 	}
 	return g, true
 }

@@ -55,7 +55,10 @@ func (t *Trace[T]) CanDescend() bool { return t.descends }
 func (n *Network[T]) gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixels matrix.Pixels, labels []uint8, rate T) (cost float64, finite bool) {
 	if !t.sharesRows(loss, pixels.Rows()) {
 		cost = loss.Forward(c, n.ForwardPixels(t, pixels, Train), labels)
-		_, finite = n.backward(t, loss.Backward(c), false, rateFor(rate, cost))
+		if notFinite(cost) {
+			rate = 0
+		}
+		_, finite = n.backward(t, loss.Backward(c), rate)
 		return cost, finite
 	}
 	first := n.layers[0].(*Dense[T])
@@ -69,28 +72,23 @@ func (n *Network[T]) gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	}
 	c.BeginBackward()
 
-	t.rows.layers, t.rows.loss, t.rows.whole, t.rows.labels, t.rows.first = n.layers[1:], loss, c, labels, t.Caches[1].In
-	t.rows.begin()
-	first.multiplyPixels(t.Caches[0], t.rows)
-	t.rows.end()
-	t.rows.layers, t.rows.loss, t.rows.whole, t.rows.labels = nil, nil, nil, nil
-	t.rows.first = matrix.Matrix[T]{}
-
-	cost = c.Mean()
-	_, finite = n.backward(t, c.GradLogits, true, rateFor(rate, cost))
-	return cost, finite
-}
-
-// rateFor is rate, or 0 where the cost is infinite or NaN.
-func rateFor[T matrix.Float](rate T, cost float64) T {
-	if math.IsInf(cost, 0) || math.IsNaN(cost) {
-		return 0
+	r := t.rows
+	r.began = time.Now()
+	for i := range r.threads {
+		r.threads[i].ended = 0
 	}
-	return rate
+	r.input, r.layers, r.loss, r.whole, r.labels, r.first, r.rate = first, n.layers[1:], loss, c, labels, t.Caches[1].In, rate
+	first.multiplyPixels(t.Caches[0], r)
+	finite = t.engine.Joined()
+	r.end()
+	r.input, r.layers, r.loss, r.whole, r.labels, r.first = nil, nil, nil, nil, nil, matrix.Matrix[T]{}
+	return r.cost, finite
 }
+
+func notFinite(cost float64) bool { return math.IsInf(cost, 0) || math.IsNaN(cost) }
 
 // byRows is the way of a batch from behind the first layer to the loss and back, by
-// rows. It is a task for the threads of a trace.
+// rows, and then to the gradients. It is a task for the threads of a trace.
 //
 // Each thread has some rows. Where of two partners one is late again and again, because
 // another program is on its core or its pixels have more to sum, the other takes some of its
@@ -98,16 +96,23 @@ func rateFor[T matrix.Float](rate T, cost float64) T {
 // another way, as parts that nobody has begun: kernel.Engine.Collect.
 type byRows[T matrix.Float] struct {
 	pairs   *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
-	caches  []*Cache[T]   // of all layers but the first
+	engine  *kernel.Engine[T]
+	inputs  *Cache[T]   // of the first layer
+	caches  []*Cache[T] // of the others
 	threads []rowsThread[T]
+	descend func(thread int) bool // descends
 
 	// Of the pass under way: all that the threads read of it, side by side.
-	layers []Layer[T]
+	input  Layer[T]   // the first layer
+	layers []Layer[T] // the others
 	loss   Loss[T]
 	whole  *LossCache[T]
 	labels []uint8
 	first  matrix.Matrix[T] // what the first layer gives
+	rate   T
 	began  time.Time
+
+	cost float64
 }
 
 // rowsThread is what a thread has to take rows of a batch.
@@ -140,12 +145,17 @@ const (
 )
 
 // newByRows returns the way by rows of a trace, or nil where there is none: a layer
-// looks at the batch as a whole, as batch normalisation does, or has many weights.
+// looks at the batch as a whole, as batch normalisation does, or has many weights, or the
+// gradient of the images is wanted, which follows that of all rows.
 func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[T] {
-	if _, dense := n.layers[0].(*Dense[T]); !dense || threads < 2 || len(n.layers) < 2 {
+	if _, dense := n.layers[0].(*Dense[T]); !dense || threads < 2 || len(n.layers) < 2 || t.Caches[0].gradIn.Rows > 0 {
 		return nil
 	}
-	r := &byRows[T]{pairs: &t.Caches[0].pairs, caches: t.Caches[1:], threads: make([]rowsThread[T], threads)}
+	r := &byRows[T]{
+		pairs: &t.Caches[0].pairs, engine: t.engine, threads: make([]rowsThread[T], threads),
+		inputs: t.Caches[0], caches: t.Caches[1:],
+	}
+	r.descend = r.descends
 	for _, l := range n.layers[1:] {
 		if d, dense := l.(*Dense[T]); !alongRows(l) || dense && d.in*d.out > fewWeights {
 			return nil
@@ -180,12 +190,27 @@ func (t *Trace[T]) sharesRows(loss Loss[T], rows int) bool {
 	return false
 }
 
-// begin prepares a pass.
-func (r *byRows[T]) begin() {
-	r.began = time.Now()
-	for i := range r.threads {
-		r.threads[i].ended = 0
+// Begin describes the gradients that are to follow the pass.
+func (r *byRows[T]) Begin() {
+	r.engine.Collect(r.rate)
+	g := r.whole.GradLogits
+	for k := len(r.layers) - 1; k >= 0; k-- {
+		r.caches[k].gradInDone = true // by then
+		g = r.layers[k].Backward(r.caches[k], g)
+		r.caches[k].gradInDone = false
 	}
+	r.input.Backward(r.inputs, g)
+	r.engine.Close()
+}
+
+// descends finds the cost, once all threads have done their rows, and says whether parameters
+// follow their gradients.
+func (r *byRows[T]) descends(thread int) bool {
+	cost := r.whole.Mean()
+	if thread == 0 {
+		r.cost = cost
+	}
+	return !notFinite(cost)
 }
 
 // end moves rows between partners where one of them is behind.
@@ -217,18 +242,18 @@ func (t *rowsThread[T]) perRow() time.Duration {
 	return (t.ended - t.began) / time.Duration(t.share.hi-t.share.lo)
 }
 
-// Part takes the rows of thread i through the layers, the loss and back.
+// Part takes the rows of thread i through the layers, the loss and back, and computes
+// gradients with the others.
 func (r *byRows[T]) Part(i, parts int) {
 	t := &r.threads[i]
-	lo, hi := r.pairs.Rows(i, parts)
-	if lo == hi {
-		return
+	if lo, hi := r.pairs.Rows(i, parts); lo < hi {
+		t.began = time.Since(r.began)
+		r.pass(&t.share, t.engine, lo, hi)
+		if parts > 1 {
+			t.ended = time.Since(r.began)
+		}
 	}
-	t.began = time.Since(r.began)
-	r.pass(&t.share, t.engine, lo, hi)
-	if parts > 1 {
-		t.ended = time.Since(r.began)
-	}
+	r.engine.Join(i, parts, r.descend)
 }
 
 // pass takes rows [lo, hi) through the layers, the loss and back.

@@ -7,7 +7,7 @@ import (
 
 // What a backward pass sums over its examples, the gradients of the parameters, nobody
 // waits for before the pass ends. So the pass collects these sums, in pieces, and the threads
-// meet once for all of them. Each piece is one thread's, but who is done with its own takes
+// meet once for all of them, or go on with them where they meet anyway (Join). Each piece is one thread's, but who is done with its own takes
 // over what others have not begun (work stealing, after R. D. Blumofe and C. E. Leiserson,
 // "Scheduling Multithreaded Computations by Work Stealing", J. ACM 46 (1999)): another
 // program on its core makes a thread late.
@@ -19,7 +19,13 @@ type collection[T Float] struct {
 	deques []deque // those in use: all, or the first where the caller is alone
 	work   int     // multiply-adds of all sums
 	factor T       // of the gradients that parameters follow; 0: none does
-	lost   atomic.Bool
+	descent
+}
+
+// descent is what threads say of parameters that follow their gradients.
+type descent struct {
+	lost    atomic.Bool // one that has moved is infinite or NaN
+	stopped atomic.Bool // none is to move
 }
 
 // deque is what one thread has to do of a collection: its owner takes the last piece, others
@@ -50,9 +56,9 @@ const (
 	roomForPieces = 64
 )
 
-// Collect begins a collection: until Finish, MatMulTransposed, MatMulPairsTransposed and
-// SumColumns compute nothing. What they are to read must stay as it is. With a rate other
-// than 0, Finish makes a step of gradient descent too, with the parameters that Descend
+// Collect begins a collection: until Finish or Close, MatMulTransposed, MatMulPairsTransposed and
+// SumColumns compute nothing. What they are to read must stay as it is until Finish, or be there
+// at Join. With a rate other than 0, that makes a step of gradient descent too, with the parameters that Descend
 // names.
 func (e *Engine[T]) Collect(rate T) {
 	c := &e.collection
@@ -68,6 +74,8 @@ func (e *Engine[T]) Collect(rate T) {
 		c.deques = c.all[:1]
 	}
 	c.open, c.factor = true, -rate
+	c.lost.Store(false)
+	c.stopped.Store(false)
 }
 
 // Descend has value, the parameter of the gradient d that was collected last, follow it,
@@ -93,22 +101,69 @@ func (e *Engine[T]) Descend(value []T) {
 	if len(value) != len(p.y) {
 		panic(fmt.Sprintf("kernel.Descend: %d values for a gradient of %d", len(value), len(p.y)))
 	}
-	p.value, p.factor, p.lost = value, c.factor, &c.lost
+	p.value, p.factor, p.descent = value, c.factor, &c.descent
 }
 
 // Finish computes what was collected. It reports whether all parameters that followed their
 // gradients are finite.
 func (e *Engine[T]) Finish() (finite bool) {
+	e.Close()
+	e.pool.Run(&e.collection, e.collection.work >= worthSplitting && !e.Alone)
+	return e.Joined()
+}
+
+// Close ends the collection, which threads then compute by Join; Joined follows.
+func (e *Engine[T]) Close() { e.collection.open = false }
+
+// Join is called by part i of so many of a task that follows MatMulPairs and whose Begin has
+// made the collection, once what the part has to write for that is there. It meets the other
+// parts, and they compute what was collected together. descend says whether parameters follow
+// their gradients, if Collect has a rate; it sees what all parts have written, and has the
+// same answer in each.
+func (e *Engine[T]) Join(i, parts int, descend func(i int) bool) {
 	c := &e.collection
-	c.open = false
-	c.lost.Store(false)
-	e.pool.Run(c, c.work >= worthSplitting && !e.Alone)
-	c.forget()
-	return !c.lost.Load()
+	if parts > 1 {
+		e.preparePieces(i, parts)
+		all := e.met[i].count.Add(1) // as many meetings as all others have come to
+		for other := range parts {
+			if other != i {
+				e.pool.await(&e.met[other].count, all, i == 0)
+			}
+		}
+	}
+	if !descend(i) {
+		c.stopped.Store(true)
+	}
+	c.Part(i, parts)
+}
+
+// Joined forgets the collection and reports whether all parameters that followed their
+// gradients are finite.
+func (e *Engine[T]) Joined() (finite bool) {
+	e.collection.forget()
+	return !e.collection.lost.Load()
+}
+
+// preparePieces does what a thread can do of its pieces before all threads have met, if it
+// knows them: of two partners, who have met already.
+func (e *Engine[T]) preparePieces(i, parts int) {
+	if e.prepare == nil || parts != 2 || !e.product.pairs.parted {
+		return
+	}
+	c := &e.collection
+	own := c.deques[i].pieces
+	for k := range own {
+		if p := &c.sums[own[k].sum]; p.kind == pairsForWeight {
+			e.prepare(&e.scratch[i], p, int(own[k].part), int(own[k].parts))
+		}
+	}
 }
 
 func (c *collection[T]) forget() {
 	clear(c.sums) // let go of the caller's memory
+	for i := range c.engine.scratch {
+		c.engine.scratch[i].prepared.forget()
+	}
 	c.sums, c.work = c.sums[:0], 0
 	for i := range c.all {
 		s := &c.all[i]

@@ -4,7 +4,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"glassnet/matrix"
 )
 
 // What is collected is computed by Finish, not before, and then has the bits of what is
@@ -268,4 +272,98 @@ func TestDescendWantsTheParameterOfTheGradient(t *testing.T) {
 	e.Collect(1)
 	e.SumColumns(make([]float32, 2), make([]float32, 8))
 	e.Descend(make([]float32, 3))
+}
+
+// layers is a task that collects gradients, writes what they are of, its rows in each part, and
+// joins.
+type layers[T Float] struct {
+	e                 *Engine[T]
+	l                 *Pairs
+	pixels            matrix.Pixels
+	x, g, known       []T // known is what its parts copy to g
+	d, values         [3][]T
+	k, n              int
+	late              int // part; -1: none
+	rate              T
+	descends, written atomic.Bool
+}
+
+func (s *layers[T]) Begin() {
+	s.e.Collect(s.rate)
+	s.e.MatMulPairsTransposed(s.d[0], s.l, s.pixels, s.g, s.n)
+	s.e.Descend(s.values[0])
+	s.e.MatMulTransposed(s.d[1], s.x, s.g, len(s.g)/s.n, s.k, s.n)
+	s.e.Descend(s.values[1])
+	s.e.SumColumns(s.d[2], s.g)
+	s.e.Descend(s.values[2])
+	s.e.Close()
+}
+
+func (s *layers[T]) Part(i, parts int) {
+	lo, hi := s.l.Rows(i, parts)
+	copy(s.g[lo*s.n:hi*s.n], s.known[lo*s.n:])
+	s.e.Join(i, parts, func(int) bool {
+		s.written.Store(slices.Equal(s.g, s.known))
+		if s.late == i {
+			time.Sleep(time.Millisecond) // the others take over what it has
+		}
+		return s.descends.Load()
+	})
+}
+
+// Gradients that the threads of a product go on with are those that are collected behind it,
+// and parameters follow them or stay.
+func TestJoin(t *testing.T) { underEachType(t, testJoin[float32], testJoin[float64]) }
+
+func testJoin[T Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(71, 72))
+	for _, threads := range []int{1, 2, 3, 8} {
+		e, l := NewEngine[T](NewPool(threads)), new(Pairs)
+		for _, shape := range [][3]int{{128, 784, 20}, {130, 301, 70}, {128, 784, 128}, {20, 784, 5}, {500, 100, 40}, {128, 784, 20}} {
+			m, k, n := shape[0], shape[1], shape[2]
+			for pass := range 4 {
+				s := &layers[T]{e: e, l: l, pixels: images(r, m, k, 0.8), x: fill[T](r, m*k, 0), g: make([]T, m*n), known: fill[T](r, m*n, 0), k: k, n: n, late: pass - 2, rate: 0.5}
+				s.descends.Store(pass != 2)
+				sizes := [3]int{k * n, k * n, n}
+				for i, size := range sizes {
+					s.d[i], s.values[i] = fill[T](r, size, 0), fill[T](r, size, 0)
+				}
+				w := fill[T](r, k*n, 0)
+
+				one := NewEngine[T](nil)
+				var lists Pairs
+				one.MatMulPairs(make([]T, m*n), &lists, s.pixels, w, nil, n, nil)
+				if pass != 2 {
+					one.Collect(s.rate)
+				} else {
+					one.Collect(0)
+				}
+				var d, values [3][]T
+				for i, size := range sizes {
+					d[i], values[i] = make([]T, size), slices.Clone(s.values[i])
+				}
+				one.MatMulPairsTransposed(d[0], &lists, s.pixels, s.known, n)
+				one.Descend(values[0])
+				one.MatMulTransposed(d[1], s.x, s.known, m, k, n)
+				one.Descend(values[1])
+				one.SumColumns(d[2], s.known)
+				one.Descend(values[2])
+				one.Finish()
+
+				e.MatMulPairs(make([]T, m*n), l, s.pixels, w, nil, n, s)
+				if !e.Joined() || !s.written.Load() {
+					t.Errorf("%d threads, %v: a part went on before all had come", threads, shape)
+				}
+				for i := range d {
+					if !slices.Equal(s.d[i], d[i]) {
+						t.Errorf("%d threads, %v, pass %d: gradient %d differs", threads, shape, pass, i)
+					}
+					if !slices.Equal(s.values[i], values[i]) {
+						t.Errorf("%d threads, %v, pass %d: parameter %d differs", threads, shape, pass, i)
+					}
+				}
+				l.Move(0, 8) // the lists that were prepared are not those of the next pass
+			}
+		}
+	}
 }

@@ -18,6 +18,7 @@ type Engine[T Float] struct {
 	product product[T]   // in flight, where the workers find it
 	scratch []Scratch[T] // one per thread
 	pairs   Pairs        // for MatMulPixelsTransposed, whose caller has made no lists
+	met     []handed     // by thread: how often it has come to a meeting of Join
 
 	collection collection[T]
 }
@@ -25,11 +26,14 @@ type Engine[T Float] struct {
 // NewEngine returns an engine on the implementation in use. A nil pool means the
 // caller's goroutine alone.
 func NewEngine[T Float](pool *Pool) *Engine[T] {
-	return &Engine[T]{Table: Of[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads())}
+	return &Engine[T]{Table: Of[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads()), met: make([]handed, pool.Threads())}
 }
 
 // Part computes one part of the product in flight.
 func (e *Engine[T]) Part(i, parts int) {
+	if i == 0 && e.product.then != nil {
+		e.product.then.Begin()
+	}
 	e.compute(&e.product, i, i, parts)
 	if e.product.then != nil {
 		e.product.then.Part(i, parts)
@@ -47,14 +51,14 @@ func (e *Engine[T]) compute(p *product[T], thread, part, parts int) {
 	default:
 		e.Multiply(&e.scratch[thread], p, part, parts)
 	}
-	if p.value != nil && !(e.descendsPairs && p.kind == pairsForWeight) {
+	if !(e.descendsPairs && p.kind == pairsForWeight) && p.descends() {
 		lo, hi := 0, p.n
 		if p.kind != sumColumns {
 			top, bottom := p.rows(part, parts)
 			lo, hi = top*p.n, bottom*p.n
 		}
 		if !e.Update(p.value[lo:hi], p.y[lo:hi], p.factor) {
-			p.lost.Store(true)
+			p.descent.lost.Store(true)
 		}
 	}
 }
@@ -118,9 +122,9 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 // MatMulPairs computes y = x·w + b as MatMulPixels does, and fills l for
 // MatMulPairsTransposed. In float32 an element has two sums, which are added: of two threads
 // that are partners each sums a half of the pixels for the images of both, and they meet
-// once for it (see pairsForward). Where then is not nil, whoever has computed the rows
-// l.Rows of y does that part of then. It panics when a shape does not fit.
-func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T, n int, then Task) {
+// once for it (see pairsForward). Where then is not nil, whoever has computed the rows l.Rows
+// of y does that part of it. It panics when a shape does not fit.
+func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T, n int, then Follower) {
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
 	check("MatMulPairs", m, k, n, len(y), m*n, m*k, m*k, len(w), k*n, b, n)
@@ -128,8 +132,18 @@ func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T,
 	l.begin(m, k, firstHalf[T](k), e.threads(split), e.pool)
 	p := &e.product
 	p.set(pairsForward, y, nil, w, b, m, k, n)
-	p.pixels, p.pairs, p.then = pixels, l, then
+	p.pixels, p.pairs = pixels, l
+	if then != nil {
+		p.then = then
+	}
 	e.run(split)
+}
+
+// Follower is a task that follows a product. The first thread calls Begin before it does its
+// part of the product, which is for the same lists.
+type Follower interface {
+	Task
+	Begin()
 }
 
 // MatMulPairsTransposed computes d = xᵀ·g for x = pixels/255, l being as MatMulPairs left

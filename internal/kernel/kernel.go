@@ -57,6 +57,9 @@ type Table[T Float] struct {
 	// nothing is fetched.
 	fetchToWrite func(p *byte, lines int)
 
+	// prepare does what a part of a pairsForWeight can do before g is there; may be nil.
+	prepare func(s *Scratch[T], p *product[T], part, parts int)
+
 	// descendsPairs says that Multiply has the parameter of a pairsForWeight follow it.
 	descendsPairs bool
 
@@ -74,22 +77,25 @@ type product[T Float] struct {
 	x, w, b []T // factors and bias; b may be nil
 	pixels  matrix.Pixels
 	pairs   *Pairs
-	then    Task // of which each part follows that part of the product, or nil
+	then    Follower // of which each part follows that part of the product, or nil
 	m, k, n int
 
 	// Of a gradient y that its parameter follows at once: value = value + factor·y, as
 	// loops.Update computes it. value is nil elsewhere.
-	value  []T
-	factor T
-	lost   *atomic.Bool // is to be set where a result is infinite or NaN
+	value   []T
+	factor  T
+	descent *descent
 }
+
+// descends says whether the parameter of a gradient follows it.
+func (p *product[T]) descends() bool { return p.value != nil && !p.descent.stopped.Load() }
 
 // set describes a product without images, whatever was there before: that may be left over
 // from one that panicked.
 func (p *product[T]) set(what kind, y, x, w, b []T, m, k, n int) {
 	p.kind, p.y, p.x, p.w, p.b, p.m, p.k, p.n = what, y, x, w, b, m, k, n
 	p.pixels, p.pairs, p.then = matrix.Pixels{}, nil, nil
-	p.value, p.factor, p.lost = nil, 0, nil
+	p.value, p.factor, p.descent = nil, 0, nil
 }
 
 // rows returns the rows [top, bottom) of a gradient of weights [k, n] that a part computes.

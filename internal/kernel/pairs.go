@@ -611,28 +611,17 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 	if top == bottom || n == 0 {
 		return
 	}
-	lists, group := l.lists(), l.group()/l.sides // blocks
+	group := l.group() / l.sides // blocks
 	for block := 0; block*l.sides < l.count; block += group {
 		last := min(block+group, len(l.halves[0].blocks))
 		lo, hi := l.bounds(block*l.sides, group*l.sides)
 		more, descend := min(block, 1), 0
-		if p.value != nil && last == len(l.halves[0].blocks) {
+		if last == len(l.halves[0].blocks) && p.descends() {
 			descend = 1
 		}
-		var rows [len(l.halves)][]pairRow[T]
-		for i := range lists {
-			h := &lists[i]
-			from, until := max(top, h.lo), min(bottom, h.hi)
-			if from >= until {
-				continue
-			}
-			from, until = (from-h.lo)/2, (until-h.lo+1)/2
-			if v.claim != nil && parts > 1 && !(l.parted && parts == 2) { // of two partners each has listed all that it uses
-				for _, b := range h.blocks[block:last] {
-					claimLines(v.claim, b.entries[b.starts[mostSides*from]:b.starts[mostSides*until]])
-				}
-			}
-			rows[i] = v.pairRows(s, p, h, &s.joined[i], h.blocks[block:last], from, until, more > 0, descend > 0)
+		rows, prepared := s.prepared.take(p, part, parts)
+		if !prepared {
+			rows = v.groupRows(s, p, part, parts, block, last)
 		}
 		if len(rows[0])+len(rows[1]) == 0 {
 			continue
@@ -648,7 +637,7 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 				}
 				if v.masked || width == panel.columns {
 					if panel.gradient((*byte)(unsafe.Pointer(&rows[i][0])), len(rows[i])/v.together, left, &s.panel[0], &v.values[0], width, more, descend, p.factor) != 0 {
-						p.lost.Store(true)
+						p.descent.lost.Store(true)
 					}
 				} else {
 					v.pairsThroughTile(s, p, panel, rows[i], left, width, more, descend)
@@ -657,6 +646,63 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 			left += width
 		}
 	}
+}
+
+// prepared are the rows of pairs of a part of a gradient whose g is not there yet.
+type prepared[T Float] struct {
+	of          *product[T] // nil: of none
+	part, parts int
+	rows        [2][]pairRow[T]
+}
+
+// take returns the rows if they are those of that part.
+func (r *prepared[T]) take(p *product[T], part, parts int) (rows [2][]pairRow[T], are bool) {
+	if r.of != p || r.part != part || r.parts != parts {
+		return rows, false
+	}
+	rows = r.rows
+	r.forget()
+	return rows, true
+}
+
+func (r *prepared[T]) forget() {
+	if r.of != nil {
+		r.of, r.rows = nil, [2][]pairRow[T]{}
+	}
+}
+
+// preparePairs finds the pairs of a part of a gradient before g is there, while other threads
+// are still at it: where the lists are this thread's own and all images are one group.
+func (v *vectors[T]) preparePairs(s *Scratch[T], p *product[T], part, parts int) {
+	l := p.pairs
+	top, bottom := p.rows(part, parts)
+	if !l.parted || parts != 2 || p.m == 0 || p.n == 0 || top == bottom || l.count > l.group() {
+		return
+	}
+	s.prepared.of, s.prepared.part, s.prepared.parts = p, part, parts
+	s.prepared.rows = v.groupRows(s, p, part, parts, 0, len(l.halves[0].blocks))
+}
+
+// groupRows returns, by list, the pairs of a part of a gradient in a group of blocks, of which
+// those before first were summed before.
+func (v *vectors[T]) groupRows(s *Scratch[T], p *product[T], part, parts, first, last int) (rows [2][]pairRow[T]) {
+	l := p.pairs
+	top, bottom := p.rows(part, parts)
+	descend := p.value != nil && last == len(l.halves[0].blocks)
+	for i, h := range l.lists() {
+		from, until := max(top, h.lo), min(bottom, h.hi)
+		if from >= until {
+			continue
+		}
+		from, until = (from-h.lo)/2, (until-h.lo+1)/2
+		if v.claim != nil && parts > 1 && !(l.parted && parts == 2) { // of two partners each has listed all that it uses
+			for _, b := range h.blocks[first:last] {
+				claimLines(v.claim, b.entries[b.starts[mostSides*from]:b.starts[mostSides*until]])
+			}
+		}
+		rows[i] = v.pairRows(s, p, &h, &s.joined[i], h.blocks[first:last], from, until, first > 0, descend)
+	}
+	return rows
 }
 
 // packRows copies columns [left, left+width) of g [., n] to rows of a panel.
@@ -787,7 +833,7 @@ func (v *vectors[T]) pairsThroughTile(s *Scratch[T], p *product[T], panel *pairP
 			}
 		}
 		if panel.gradient((*byte)(unsafe.Pointer(&group[0])), 1, 0, &s.panel[0], &v.values[0], width, more, descend, p.factor) != 0 {
-			p.lost.Store(true)
+			p.descent.lost.Store(true)
 		}
 		for r, row := range rows[first:][:v.together] {
 			copy(columns(row.d0), s.tile[2*r*panel.columns:])

@@ -80,6 +80,8 @@ type rowsSeen struct {
 	seen    []int // by row, as often; parts write to different rows
 }
 
+func (s *rowsSeen) Begin() {}
+
 func (s *rowsSeen) Part(i, parts int) {
 	lo, hi := s.l.Rows(i, parts)
 	for r := lo; r < hi; r++ {
@@ -242,6 +244,8 @@ func TestEngineAfterPanic(t *testing.T) {
 
 type panics struct{ calls int }
 
+func (p *panics) Begin() {}
+
 func (p *panics) Part(int, int) {
 	p.calls++
 	panic("on purpose")
@@ -265,5 +269,7 @@ func TestFieldsAreWhereTheAssemblyLooks(t *testing.T) {
 
 // nothing is a task with nothing to do.
 type nothing struct{}
+
+func (nothing) Begin() {}
 
 func (nothing) Part(int, int) {}

@@ -26,7 +26,7 @@ type inner[T Float] struct {
 }
 
 func portable[T Float](in inner[T]) Table[T] {
-	return Table[T]{in.addScaled, in.multiply, shareRows, peak[T], nil, false, plain[T]()}
+	return Table[T]{in.addScaled, in.multiply, shareRows, peak[T], nil, nil, false, plain[T]()}
 }
 
 // shareRows returns the rows that multiply takes of a product that is not a gradient.

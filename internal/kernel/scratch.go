@@ -22,6 +22,7 @@ type Scratch[T Float] struct {
 	nowhere   [mostSides * inStack]uintptr // in place of the images that come next where none are to be fetched: the Scratch itself
 	kept      []keptSums[T]                // in sums
 	joined    [2]joined[T]                 // by list
+	prepared  prepared[T]
 	pairGroup [mostTogether]pairRow[T]
 	trash     []T     // where the sums of a pair that is none go
 	at        []int32 // of the portable implementation: where a row is not 0,

@@ -100,7 +100,7 @@ func intensities[T Float]() *[256]T {
 func (v *vectors[T]) table() *Table[T] {
 	v.values = intensities[T]()
 	share := func(rows, cols, part, parts int) span { return v.split(rows, cols, lists, part, parts) }
-	return &Table[T]{v.addScaledAny, v.multiply, share, v.peak, v.fetchToWrite, true, v.loops()}
+	return &Table[T]{v.addScaledAny, v.multiply, share, v.peak, v.fetchToWrite, v.preparePairs, true, v.loops()}
 }
 
 // factor is a factor of a product: element (i, p) is at data[i*row + p*inner].
