@@ -117,8 +117,8 @@ type Cache[T matrix.Float] struct {
 	scratch []T          // of a backward pass
 	pairs   kernel.Pairs // of Pixels, listed by a forward pass in mode Train
 
-	// Of a backward pass that is made in two: first only GradIn, by rows of the batch,
-	// then only the gradients of the parameters.
+	// Of a backward pass that is made in two: GradIn alone, by rows of the batch, and then the
+	// gradients of the parameters alone, which are described before (byRows.Begin).
 	gradInOnly, gradInDone bool
 }
 

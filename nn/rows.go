@@ -92,8 +92,9 @@ func notFinite(cost float64) bool { return math.IsInf(cost, 0) || math.IsNaN(cos
 //
 // Each thread has some rows. Where of two partners one is late again and again, because
 // another program is on its core or its pixels have more to sum, the other takes some of its
-// rows from the next pass on (load balancing by measured speed). Gradients are taken over in
-// another way, as parts that nobody has begun: kernel.Engine.Collect.
+// rows from the next pass on (load balancing by measured speed), where kernel.Pairs.Move can:
+// in float32, in batches of up to 64 examples a thread. Gradients are taken over in another
+// way, as parts that nobody has begun: kernel.Engine.Collect.
 type byRows[T matrix.Float] struct {
 	pairs   *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
 	engine  *kernel.Engine[T]
@@ -139,7 +140,7 @@ const (
 	// fewWeights is the most weights that a layer may have for each thread to read all.
 	fewWeights = 1 << 18
 	// rowsMoved is how many rows go from one thread to its partner at once.
-	rowsMoved = 8
+	rowsMoved = kernel.MovedTogether
 	// passesSeen is how many passes the mean is of that says who is behind.
 	passesSeen = 4
 )
@@ -195,7 +196,7 @@ func (r *byRows[T]) Begin() {
 	r.engine.Collect(r.rate)
 	g := r.whole.GradLogits
 	for k := len(r.layers) - 1; k >= 0; k-- {
-		r.caches[k].gradInDone = true // by then
+		r.caches[k].gradInDone = true // by the time that these are computed
 		g = r.layers[k].Backward(r.caches[k], g)
 		r.caches[k].gradInDone = false
 	}
@@ -220,18 +221,20 @@ func (r *byRows[T]) end() {
 		if a.ended == 0 || b.ended == 0 { // the caller was alone, which says nothing
 			continue
 		}
-		// By so much one would be nearer to the other's end.
+		// So much the gap between their ends shrinks when rows move, or else grows.
 		moved := rowsMoved * (a.perRow() + b.perRow())
+		if moved <= 0 {
+			continue // a coarse clock
+		}
 		// What has kept one of them for long is no measure of its speed.
 		behind := min(max(b.ended-a.ended, -2*moved), 2*moved)
 		a.behind += (behind - a.behind) / passesSeen
-		// From a half on they would change places.
+		// From half of that on a move narrows the gap; three quarters keep rows from moving
+		// to and fro.
 		switch {
-		case a.behind > moved*3/4:
-			r.pairs.Move(i, rowsMoved)
+		case a.behind > moved*3/4 && r.pairs.Move(i, rowsMoved):
 			a.behind -= moved
-		case a.behind < -moved*3/4:
-			r.pairs.Move(i, -rowsMoved)
+		case a.behind < -moved*3/4 && r.pairs.Move(i, -rowsMoved):
 			a.behind += moved
 		}
 	}

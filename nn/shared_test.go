@@ -68,7 +68,7 @@ func TestWhichBatchesAreSharedByRows(t *testing.T) {
 	}
 }
 
-// Rows that partners move to each other have the bits of others, and each is one thread's.
+// Results do not depend on which partner has a row, and each row is one thread's.
 func TestRowsThatMove(t *testing.T) {
 	for _, width := range []int{20, 128} { // the first layer's sums of both sides together, and one after the other
 		net, err := Build[float32](Architecture{Input: 784, Layers: []LayerSpec{

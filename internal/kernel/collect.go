@@ -112,7 +112,7 @@ func (e *Engine[T]) Finish() (finite bool) {
 	return e.Joined()
 }
 
-// Close ends the collection, which threads then compute by Join; Joined follows.
+// Close ends the description; threads compute what it is of by Join, and Joined follows.
 func (e *Engine[T]) Close() { e.collection.open = false }
 
 // Join is called by part i of so many of a task that follows MatMulPairs and whose Begin has

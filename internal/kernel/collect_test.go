@@ -277,15 +277,15 @@ func TestDescendWantsTheParameterOfTheGradient(t *testing.T) {
 // layers is a task that collects gradients, writes what they are of, its rows in each part, and
 // joins.
 type layers[T Float] struct {
-	e                 *Engine[T]
-	l                 *Pairs
-	pixels            matrix.Pixels
-	x, g, known       []T // known is what its parts copy to g
-	d, values         [3][]T
-	k, n              int
-	late              int // part; -1: none
-	rate              T
-	descends, written atomic.Bool
+	e               *Engine[T]
+	l               *Pairs
+	pixels          matrix.Pixels
+	x, g, known     []T // known is what its parts copy to g
+	d, values       [3][]T
+	k, n            int
+	late            int // part; below 0: none
+	rate            T
+	descends, early atomic.Bool
 }
 
 func (s *layers[T]) Begin() {
@@ -303,7 +303,9 @@ func (s *layers[T]) Part(i, parts int) {
 	lo, hi := s.l.Rows(i, parts)
 	copy(s.g[lo*s.n:hi*s.n], s.known[lo*s.n:])
 	s.e.Join(i, parts, func(int) bool {
-		s.written.Store(slices.Equal(s.g, s.known))
+		if !slices.Equal(s.g, s.known) {
+			s.early.Store(true)
+		}
 		if s.late == i {
 			time.Sleep(time.Millisecond) // the others take over what it has
 		}
@@ -351,7 +353,7 @@ func testJoin[T Float](t *testing.T) {
 				one.Finish()
 
 				e.MatMulPairs(make([]T, m*n), l, s.pixels, w, nil, n, s)
-				if !e.Joined() || !s.written.Load() {
+				if !e.Joined() || s.early.Load() {
 					t.Errorf("%d threads, %v: a part went on before all had come", threads, shape)
 				}
 				for i := range d {

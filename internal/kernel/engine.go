@@ -132,10 +132,7 @@ func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T,
 	l.begin(m, k, firstHalf[T](k), e.threads(split), e.pool)
 	p := &e.product
 	p.set(pairsForward, y, nil, w, b, m, k, n)
-	p.pixels, p.pairs = pixels, l
-	if then != nil {
-		p.then = then
-	}
+	p.pixels, p.pairs, p.then = pixels, l, then
 	e.run(split)
 }
 

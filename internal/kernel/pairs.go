@@ -30,7 +30,7 @@ type Pairs struct {
 	half         int   // pixels of the first half, which has sums of its own
 	halves       [2]listed
 	parted       bool         // halves has a list for each half, for two threads; else one for all pixels
-	ahead        [2][]uintptr // by half: for each image of each side, the first cache line of what is likely to come next; a line may begin before its memory
+	ahead        [2][]uintptr // by half: for each image of each stack, the first cache line of what is likely to come next; a line may begin before its memory
 	threads      int
 	pool         *Pool
 	handed       []handed // by thread
@@ -58,6 +58,9 @@ type handed struct {
 	_     [line - 4]byte // a cache line of its own
 }
 
+// MovedTogether is the number of images whose multiples Pairs.Move moves.
+const MovedTogether = 8
+
 // firstHalf is how many of k pixels are in the first half: the rows of weights that
 // ParameterRows gives the first of two threads; none in float64, whose sums of a training are compared with numpy's.
 func firstHalf[T Float](k int) int {
@@ -73,7 +76,6 @@ const (
 	inStack    = 64      // images at most of a stack
 	mostSides  = 2       // of a block
 	mostMoved  = 32      // images from one side to the other
-	eight      = 8       // images that move together
 	fewListed  = 3       // images from which it pays to list a stack at once
 	inGroup    = 128     // images whose gradients are kept in the first-level cache together: whole blocks
 	mostKept   = 1 << 17 // bytes of sums that wait for the partner's
@@ -213,22 +215,27 @@ func (l *Pairs) begins(side int) int {
 	return min(l.images, at)
 }
 
-// Move has the part take so many more images of its partner's from the next product on, or
-// fewer than 0, its partner of it: a multiple of 8, where each has one side, and in all up to
-// 32 and a quarter of the images of both. A batch of another size begins without.
-func (l *Pairs) Move(part, images int) {
+// Move gives the part so many more of its partner's images from the next product on, or its
+// partner so many of its own where images is below 0, a multiple of MovedTogether, as far as
+// may be, and reports whether it has moved any. The border moves by at most 32 images and a
+// quarter of those of both, and each side keeps some. It does nothing where parts have several
+// sides or no partner. A batch of another size begins with none moved.
+func (l *Pairs) Move(part, images int) (moved bool) {
 	other, paired := l.partner(part, l.threads)
 	if !paired || l.each != 1 || max(part, other) >= l.count {
-		return
+		return false
 	}
 	if part > other {
 		images = -images
 	}
 	m := &l.moved[part/mostSides]
-	lo, _ := l.stack(min(part, other))
+	lo, border := l.stack(min(part, other))
 	_, hi := l.stack(max(part, other))
 	most := min(mostMoved, (hi-lo)/4)
-	*m = min(max(*m+images, -most), most) / eight * eight
+	next := min(max(*m+images, -most), most, hi-1-border) / MovedTogether * MovedTogether
+	moved = next != *m
+	*m = next
+	return moved
 }
 
 // partner returns the part that does the other half of the pixels for the images of both,
@@ -288,10 +295,10 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, b
 	done := 0
 	if lo, hi := l.bounds(first, stacks); v.listPairs != nil && hi-lo >= fewListed {
 		done = (h.hi - h.lo) / 16 * 16
-		border := mostSides * inStack / eight
+		border := mostSides * inStack / MovedTogether
 		if stacks == mostSides {
 			of := l.begins(first+1) - lo // images of the first side
-			border = (of/l.height*inStack + of%l.height) / eight
+			border = (of/l.height*inStack + of%l.height) / MovedTogether
 		}
 		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(first), l.first(first)+l.height, stacks, border, done)
 	}
@@ -442,11 +449,15 @@ func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], half, first, last int
 // sumOwn is sumHalf where the partner's sums may not be in y yet: it awaits them no sooner
 // than its own are made, or as many as there is room for.
 func (v *vectors[T]) sumOwn(s *Scratch[T], p *product[T], half, first, last int, theirs *handover) {
-	room := mostKept / sizeOf[T]()
-	grow(&s.sums, room+(inStack+mostMoved)*v.pairPanelOf(p.n).stride)
+	room := mostKept / sizeOf[T]() // for the widest sums of a block, at least
+	grow(&s.sums, room)
+	if cap(s.kept) == 0 { // once, though a partner that is late may come late
+		s.kept = make([]keptSums[T], 0, room/(8*inStack))
+	}
 	at := 0
 	add := func() {
-		for _, k := range s.kept {
+		for i := range s.kept {
+			k := &s.kept[i]
 			k.half.finish(k.at, k.of, k.of, true)
 		}
 		clear(s.kept) // let go of the caller's memory
@@ -456,11 +467,13 @@ func (v *vectors[T]) sumOwn(s *Scratch[T], p *product[T], half, first, last int,
 		h := v.halfOf(s, p, half, left)
 		for side := first; side < last; {
 			of := h.together(side, last)
+			if at+h.room(of) > room || len(s.kept) == cap(s.kept) {
+				theirs.await()
+				add()
+			}
 			h.sum(at, of)
 			s.kept = append(s.kept, keptSums[T]{h, of, at})
-			if at += h.room(of); at > room {
-				theirs.await()
-			}
+			at += h.room(of)
 			if theirs.there() {
 				add()
 			}
@@ -550,9 +563,7 @@ func (h *halfPanel[T]) sum(at int, of sidesOf) {
 	if lo == hi {
 		return
 	}
-	if at == 0 {
-		grow(&s.sums, (hi-lo)*h.panel.stride)
-	}
+	grow(&s.sums, at+(hi-lo)*h.panel.stride) // which has room where sums are kept
 	ahead := &l.ahead[h.half][side*inStack]
 	if h.left > 0 {
 		if s.nowhere[0] == 0 {
@@ -621,6 +632,7 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 		}
 		rows, prepared := s.prepared.take(p, part, parts)
 		if !prepared {
+			s.prepared.forget() // its memory is the next rows'
 			rows = v.groupRows(s, p, part, parts, block, last)
 		}
 		if len(rows[0])+len(rows[1]) == 0 {

@@ -17,9 +17,13 @@ func TestPairsListTheImages(t *testing.T) {
 			return // it needs none
 		}
 		r := rand.New(rand.NewPCG(51, 52))
-		pool := NewPool(3)
-		for range 200 {
+		pools := []*Pool{NewPool(2), NewPool(3), NewPool(4)}
+		for range 400 {
+			pool := pools[r.IntN(len(pools))]
 			m, k := r.IntN(300), 1+r.IntN(70)
+			if r.IntN(3) == 0 {
+				m = []int{33, 39, 97, 100, 103, 104}[r.IntN(6)] // the last thread has few of them
+			}
 			if r.IntN(4) == 0 {
 				k += 300 // several threads list
 			}
@@ -28,7 +32,9 @@ func TestPairsListTheImages(t *testing.T) {
 			e := NewEngine[float32](pool)
 			var l Pairs
 			l.begin(m, k, half, pool.Threads(), pool)
-			l.Move(r.IntN(3), 8*r.IntN(5)-16)
+			for part := range pool.Threads() {
+				l.Move(part, 8*r.IntN(5)-16)
+			}
 			e.list(&l, pixels)
 			got := make([]byte, m*k)
 			for _, h := range l.lists() {
@@ -95,9 +101,9 @@ func (s *rowsSeen) Part(i, parts int) {
 func TestThenFindsTheRowsOfItsPart(t *testing.T) {
 	underEach(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(53, 54))
-		for _, threads := range []int{1, 2, 3, 8} {
+		for _, threads := range []int{1, 2, 3, 4, 8} {
 			e := NewEngine[float32](NewPool(threads))
-			for _, shape := range [][2]int{{1, 300}, {63, 300}, {64, 20}, {64, 300}, {100, 20}, {100, 300}, {128, 20}, {128, 300}, {129, 20}, {129, 300}, {400, 20}, {500, 300}} {
+			for _, shape := range [][2]int{{1, 300}, {33, 300}, {63, 300}, {97, 300}, {104, 300}, {64, 20}, {64, 300}, {100, 20}, {100, 300}, {128, 20}, {128, 300}, {129, 20}, {129, 300}, {400, 20}, {500, 300}} {
 				const k = 200
 				m, n := shape[0], shape[1]
 				pixels := images(r, m, k, 0)
@@ -114,6 +120,11 @@ func TestThenFindsTheRowsOfItsPart(t *testing.T) {
 						t.Errorf("%d threads, %d rows of %d, pass %d: seen %v times", threads, m, n, pass, s.seen)
 					}
 					l.Move(r.IntN(threads), 8*r.IntN(9)-32)
+					for i := range threads {
+						if lo, hi := l.Rows(i, threads); lo == hi && i*l.height < m {
+							t.Errorf("%d threads, %d rows: thread %d has none left", threads, m, i)
+						}
+					}
 				}
 			}
 		}
@@ -128,15 +139,16 @@ func TestSumsAwaitThoseOfALatePartner(t *testing.T) {
 			return // its threads have no partners
 		}
 		r := rand.New(rand.NewPCG(61, 62))
-		const m, k = 128, 200
-		for _, n := range []int{20, 100, 300, 1500} {
+		const k = 200
+		for _, shape := range [][2]int{{128, 20}, {128, 100}, {128, 300}, {128, 1500}, {2400, 20}, {121, 484}, {124, 516}} {
+			m, n := shape[0], shape[1]
 			pixels, w, bias := images(r, m, k, 0.5), fill[float32](r, k*n, 0), fill[float32](r, n, 0)
 			want := make([]float32, m*n)
 			NewEngine[float32](nil).MatMulPairs(want, new(Pairs), pixels, w, bias, n, nil)
 			e, l := NewEngine[float32](NewPool(2)), new(Pairs)
 			l.begin(m, k, firstHalf[float32](k), 2, e.pool)
 			for late := range 2 {
-				for _, moved := range []int{0, 24} {
+				for _, moved := range []int{0, 24, -32} {
 					l.Move(0, moved)
 					y := make([]float32, m*n)
 					p := &e.product
@@ -151,10 +163,10 @@ func TestSumsAwaitThoseOfALatePartner(t *testing.T) {
 					e.Part(late, 2)
 					<-done
 					if !slices.Equal(y, want) {
-						t.Errorf("%d columns, part %d late, %d images moved: the product differs from one thread's", n, late, moved)
+						t.Errorf("%d images, %d columns, part %d late, %d images moved: the product differs from one thread's", m, n, late, moved)
 					}
 				}
-				l.Move(0, -24)
+				l.Move(0, 8)
 			}
 		}
 	})
