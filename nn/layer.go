@@ -117,8 +117,8 @@ type Cache[T matrix.Float] struct {
 	scratch []T          // of a backward pass
 	pairs   kernel.Pairs // of Pixels, listed by a forward pass in mode Train
 
-	// Of a backward pass that is made in two: GradIn alone, by rows of the batch, and then the
-	// gradients of the parameters alone, which are described before (byRows.Begin).
+	// Of a backward pass that is made in two: GradIn alone, by each thread for its rows, and the
+	// gradients of the parameters alone, which byRows.Begin describes before.
 	gradInOnly, gradInDone bool
 }
 

@@ -133,10 +133,10 @@ func (CrossEntropy[T]) Name() string { return LossCrossEntropy }
 // Forward implements Loss.
 func (CrossEntropy[T]) Forward(c *LossCache[T], logits matrix.Matrix[T], labels []uint8) float64 {
 	c.Begin(logits, labels)
-	sums, losses, tops := c.Softmax(), c.Losses, c.Predicted
+	sums := c.Softmax()
 	for i, label := range labels {
-		z := logits.Data[i*logits.Cols:][:logits.Cols]
-		losses[i] = elementary.Log(sums[i]) - (z[label] - z[tops[i]])
+		z := logits.Row(i)
+		c.Losses[i] = elementary.Log(sums[i]) - (z[label] - z[c.Predicted[i]])
 	}
 	return c.Mean()
 }
@@ -149,8 +149,7 @@ func (CrossEntropy[T]) Backward(c *LossCache[T]) matrix.Matrix[T] {
 	n := T(c.batch)
 	kernel.Of[T]().Divide(c.GradLogits.Data, c.Probabilities.Data, n)
 	for i, label := range c.Labels {
-		at := i*c.Logits.Cols + int(label)
-		c.GradLogits.Data[at] = (c.Probabilities.Data[at] - 1) / n
+		c.GradLogits.Row(i)[label] = (c.Probabilities.Row(i)[label] - 1) / n
 	}
 	return c.GradLogits
 }

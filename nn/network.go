@@ -179,8 +179,8 @@ func (n *Network[T]) Backward(t *Trace[T], gradLogits matrix.Matrix[T]) matrix.M
 	return gradIn
 }
 
-// backward is Backward; if rate is not 0 and the trace collects, the parameters of Dense layers
-// follow their gradients; finite says whether these all are.
+// backward is Backward; if rate is not 0 and the trace collects, the parameters of Dense
+// layers follow their gradients, and finite says whether these all are.
 func (n *Network[T]) backward(t *Trace[T], g matrix.Matrix[T], rate T) (gradIn matrix.Matrix[T], finite bool) {
 	if !t.backward {
 		panic("nn: Backward through a trace that has no room for it: want TraceOptions.Backward")

@@ -77,12 +77,12 @@ func (n *Network[T]) gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	for i := range r.threads {
 		r.threads[i].ended = 0
 	}
-	r.input, r.layers, r.loss, r.whole, r.labels, r.first, r.rate = first, n.layers[1:], loss, c, labels, t.Caches[1].In, rate
+	r.firstLayer, r.layers, r.loss, r.whole, r.labels, r.firstOut, r.rate = first, n.layers[1:], loss, c, labels, t.Caches[1].In, rate
 	first.multiplyPixels(t.Caches[0], r)
 	finite = t.engine.Joined()
 	r.end()
-	r.input, r.layers, r.loss, r.whole, r.labels, r.first = nil, nil, nil, nil, nil, matrix.Matrix[T]{}
-	return r.cost, finite
+	r.firstLayer, r.layers, r.loss, r.whole, r.labels, r.firstOut = nil, nil, nil, nil, nil, matrix.Matrix[T]{}
+	return c.Mean(), finite
 }
 
 func notFinite(cost float64) bool { return math.IsInf(cost, 0) || math.IsNaN(cost) }
@@ -91,29 +91,26 @@ func notFinite(cost float64) bool { return math.IsInf(cost, 0) || math.IsNaN(cos
 // rows, and then to the gradients. It is a task for the threads of a trace.
 //
 // Each thread has some rows. Where of two partners one is late again and again, because
-// another program is on its core or its pixels have more to sum, the other takes some of its
-// rows from the next pass on (load balancing by measured speed), where kernel.Pairs.Move can:
-// in float32, in batches of up to 64 examples a thread. Gradients are taken over in another
-// way, as parts that nobody has begun: kernel.Engine.Collect.
+// another program is on its core or its half of the images has more to sum, the other takes
+// eight of its rows from the next pass on (dynamic load balancing), where kernel.Pairs.Move
+// can: in float32, in batches of up to 64 examples a thread. Gradients are taken over in
+// another way, as pieces that nobody has begun: kernel.Engine.Collect.
 type byRows[T matrix.Float] struct {
-	pairs   *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
-	engine  *kernel.Engine[T]
-	inputs  *Cache[T]   // of the first layer
-	caches  []*Cache[T] // of the others
-	threads []rowsThread[T]
-	descend func(thread int) bool // descends
+	pairs      *kernel.Pairs // says which rows a thread takes: those that the first layer gave it
+	engine     *kernel.Engine[T]
+	firstCache *Cache[T]
+	caches     []*Cache[T] // of the others
+	threads    []rowsThread[T]
 
 	// Of the pass under way: all that the threads read of it, side by side.
-	input  Layer[T]   // the first layer
-	layers []Layer[T] // the others
-	loss   Loss[T]
-	whole  *LossCache[T]
-	labels []uint8
-	first  matrix.Matrix[T] // what the first layer gives
-	rate   T
-	began  time.Time
-
-	cost float64
+	firstLayer Layer[T]
+	layers     []Layer[T] // the others
+	loss       Loss[T]
+	whole      *LossCache[T]
+	labels     []uint8
+	firstOut   matrix.Matrix[T] // what the first layer gives
+	rate       T
+	began      time.Time
 }
 
 // rowsThread is what a thread has to take rows of a batch.
@@ -122,7 +119,7 @@ type rowsThread[T matrix.Float] struct {
 	share  share[T]
 	began  time.Duration // with its rows, since the pass began
 	ended  time.Duration // 0: it had no rows, or the caller was alone
-	behind time.Duration // of the first of two partners: how much later the second ends, as a mean of the last passes
+	behind time.Duration // of the first of two: how much later the second ends, as a mean
 	_      [64]byte      // nothing of another thread on the last cache line
 }
 
@@ -154,9 +151,8 @@ func newByRows[T matrix.Float](n *Network[T], t *Trace[T], threads int) *byRows[
 	}
 	r := &byRows[T]{
 		pairs: &t.Caches[0].pairs, engine: t.engine, threads: make([]rowsThread[T], threads),
-		inputs: t.Caches[0], caches: t.Caches[1:],
+		firstCache: t.Caches[0], caches: t.Caches[1:],
 	}
-	r.descend = r.descends
 	for _, l := range n.layers[1:] {
 		if d, dense := l.(*Dense[T]); !alongRows(l) || dense && d.in*d.out > fewWeights {
 			return nil
@@ -200,18 +196,8 @@ func (r *byRows[T]) Begin() {
 		g = r.layers[k].Backward(r.caches[k], g)
 		r.caches[k].gradInDone = false
 	}
-	r.input.Backward(r.inputs, g)
+	r.firstLayer.Backward(r.firstCache, g)
 	r.engine.Close()
-}
-
-// descends finds the cost, once all threads have done their rows, and says whether parameters
-// follow their gradients.
-func (r *byRows[T]) descends(thread int) bool {
-	cost := r.whole.Mean()
-	if thread == 0 {
-		r.cost = cost
-	}
-	return !notFinite(cost)
 }
 
 // end moves rows between partners where one of them is behind.
@@ -221,7 +207,8 @@ func (r *byRows[T]) end() {
 		if a.ended == 0 || b.ended == 0 { // the caller was alone, which says nothing
 			continue
 		}
-		// So much the gap between their ends shrinks when rows move, or else grows.
+		// Rows that move change the gap between their ends by this. The product takes as long
+		// wherever the border is: each sums a half of the pixels for the rows of both.
 		moved := rowsMoved * (a.perRow() + b.perRow())
 		if moved <= 0 {
 			continue // a coarse clock
@@ -256,7 +243,11 @@ func (r *byRows[T]) Part(i, parts int) {
 			t.ended = time.Since(r.began)
 		}
 	}
-	r.engine.Join(i, parts, r.descend)
+	r.engine.Meet(i, parts)
+	if notFinite(r.whole.Mean()) { // as all threads find
+		r.engine.Stay()
+	}
+	r.engine.Compute(i, parts)
 }
 
 // pass takes rows [lo, hi) through the layers, the loss and back.
@@ -269,7 +260,7 @@ func (r *byRows[T]) pass(s *share[T], engine *kernel.Engine[T], lo, hi int) {
 		}
 		s.loss.take(r.whole, lo, hi)
 	}
-	x := between(r.first, lo, hi)
+	x := between(r.firstOut, lo, hi)
 	for k, l := range r.layers {
 		if s.caches[k].engine != engine {
 			s.caches[k].engine = engine

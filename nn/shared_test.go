@@ -33,23 +33,25 @@ func TestWhichBatchesAreSharedByRows(t *testing.T) {
 		loss    Loss[float32]
 		rows    int
 		want    bool
+		gradIn  bool // whether the gradient of the images is wanted
 	}{
-		{"narrow", dense(20, 10), 2, false, CrossEntropy[float32]{}, 64, true},
-		{"published loss", dense(20, 10), 2, false, PublishedCrossEntropy[float32]{}, 64, true},
-		{"as many weights as may be", dense(fewWeights/512, 512), 2, false, CrossEntropy[float32]{}, 64, true},
-		{"more", dense(fewWeights/512+1, 512), 2, false, CrossEntropy[float32]{}, 64, false},
-		{"one thread", dense(20, 10), 1, false, CrossEntropy[float32]{}, 64, false},
-		{"all threads but one rest", dense(20, 10), 2, true, CrossEntropy[float32]{}, 64, false},
-		{"few examples", dense(20, 10), 2, false, CrossEntropy[float32]{}, 63, false},
-		{"one layer", dense(10), 2, false, CrossEntropy[float32]{}, 64, false},
-		{"batch normalisation", normed, 2, false, CrossEntropy[float32]{}, 64, false},
-		{"a loss of one's own", dense(20, 10), 2, false, ownLoss{}, 64, false},
+		{"narrow", dense(20, 10), 2, false, CrossEntropy[float32]{}, 64, true, false},
+		{"published loss", dense(20, 10), 2, false, PublishedCrossEntropy[float32]{}, 64, true, false},
+		{"as many weights as may be", dense(fewWeights/512, 512), 2, false, CrossEntropy[float32]{}, 64, true, false},
+		{"more", dense(fewWeights/512+1, 512), 2, false, CrossEntropy[float32]{}, 64, false, false},
+		{"one thread", dense(20, 10), 1, false, CrossEntropy[float32]{}, 64, false, false},
+		{"all threads but one rest", dense(20, 10), 2, true, CrossEntropy[float32]{}, 64, false, false},
+		{"few examples", dense(20, 10), 2, false, CrossEntropy[float32]{}, 63, false, false},
+		{"one layer", dense(10), 2, false, CrossEntropy[float32]{}, 64, false, false},
+		{"batch normalisation", normed, 2, false, CrossEntropy[float32]{}, 64, false, false},
+		{"a loss of one's own", dense(20, 10), 2, false, ownLoss{}, 64, false, false},
+		{"the gradient of the images", dense(20, 10), 2, false, CrossEntropy[float32]{}, 64, false, true},
 	} {
 		net, err := Build[float32](test.a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		trace := net.NewTrace(TraceOptions{Batch: 64, Backward: true, Threads: test.threads})
+		trace := net.NewTrace(TraceOptions{Batch: 64, Backward: true, GradIn: test.gradIn, Threads: test.threads})
 		trace.SetAlone(test.alone)
 		if got := trace.sharesRows(test.loss, test.rows); got != test.want {
 			t.Errorf("%s: shared %v, want %v", test.name, got, test.want)

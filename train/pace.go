@@ -31,11 +31,11 @@ const (
 	PacedAfter = 2 * (settling + timed)
 
 	longTrial = 100 * time.Millisecond
-	lostTrial = 10 * time.Millisecond // from which a way is given up that is far behind the other
+	lostTrial = 10 * time.Millisecond // that steps take before a way may be given up that is far behind
 	seldom    = 20                    // trials with the same result take one part of the time in so many, in the end
-	firstKept = 2                     // times as long as a trial, its result is kept at first
+	firstKept = 2                     // times as long as its trial a first result is kept
 	leastKept = 10 * time.Millisecond // whatever a coarse clock says
-	mostKept  = time.Second           // a result is kept no longer, unless trials are long
+	mostKept  = time.Second           // a result is kept, or seldom times as long as its trial
 )
 
 // made takes the time of the last step, and whether it was made as it should be, and returns

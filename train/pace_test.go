@@ -71,45 +71,49 @@ func TestPaceIsNotLedAstray(t *testing.T) {
 	}
 }
 
-// Long steps are tried in few.
+// Long steps are tried in few, and a way that is far behind in fewer.
 func TestPaceOfLongSteps(t *testing.T) {
-	const alone, together = 100 * time.Millisecond, 60 * time.Millisecond
-	var p pace
-	steps := 0
-	for ; p.keep <= 0; steps++ {
-		paced(&p, 1, alone, together)
-	}
-	if want := settling + fewTimed + settling + 2; steps != want || p.alone {
-		t.Errorf("%d steps were needed, alone is %t; want %d and false", steps, p.alone, want)
-	}
-	// The first result is not trusted long: other programs may have led it astray.
-	if want := firstKept * (6*together + 4*alone); p.keep != want {
-		t.Errorf("the first result is kept for %v, want %v", p.keep, want)
-	}
-	if n := paced(&p, 2_000, alone, together); n == 0 || n > 2_000/40 {
-		t.Errorf("%d of 2,000 steps were made alone, which takes longer", n)
+	for _, c := range []struct {
+		one, all time.Duration
+		timed    int // steps by one thread that are, in the first trial
+		alone    bool
+		slower   int // of the next 2,000 steps so many, at most, are made in the slower way
+	}{
+		{100 * time.Millisecond, 60 * time.Millisecond, 2, false, 2_000 / 40},
+		{120 * time.Millisecond, 100 * time.Millisecond, fewTimed, false, 2_000 / 33},
+		{60 * time.Millisecond, 100 * time.Millisecond, fewTimed, true, 2_000 / 40},
+	} {
+		var p pace
+		byOne, byAll := 0, 0
+		for p.keep <= 0 {
+			n := paced(&p, 1, c.one, c.all)
+			byOne += n
+			byAll += 1 - n
+		}
+		if byAll != settling+fewTimed || byOne != settling+c.timed || p.alone != c.alone {
+			t.Errorf("%v by one thread, %v by all: tried in %d and %d steps, and then alone is %t; want %d, %d and %t",
+				c.one, c.all, byOne, byAll, p.alone, settling+c.timed, settling+fewTimed, c.alone)
+		}
+		// The first result is not trusted long: other programs may have led it astray.
+		if want := firstKept * (time.Duration(byAll)*c.all + time.Duration(byOne)*c.one); p.keep != want {
+			t.Errorf("%v by one thread, %v by all: the first result is kept for %v, want %v", c.one, c.all, p.keep, want)
+		}
+		n := paced(&p, 2_000, c.one, c.all)
+		if c.alone {
+			n = 2_000 - n
+		}
+		if n == 0 || n > c.slower {
+			t.Errorf("%v by one thread, %v by all: %d of 2,000 steps were made in the slower way, want 1 to %d", c.one, c.all, n, c.slower)
+		}
 	}
 }
 
-// A way that is behind by little is tried as often as the other.
-func TestPaceOfAWayThatIsLittleBehind(t *testing.T) {
-	const alone, together = 120 * time.Millisecond, 100 * time.Millisecond
-	var p pace
-	steps := 0
-	for ; p.keep <= 0; steps++ {
-		paced(&p, 1, alone, together)
-	}
-	if want := 2 * (settling + fewTimed); steps != want || p.alone {
-		t.Errorf("%d steps were needed, alone is %t; want %d and false", steps, p.alone, want)
-	}
-}
-
-// A trial that another program has come between does not decide for long.
+// A trial whose first way another program has disturbed does not decide for long.
 func TestPaceForgetsAWrongTrial(t *testing.T) {
 	var p pace
 	const alone, together = 2 * time.Millisecond, time.Millisecond
-	for i := 0; p.keep <= 0; i++ { // the second way is tried in better times
-		paced(&p, 1, alone, 3*together)
+	for p.keep <= 0 {
+		paced(&p, 1, alone, 3*together) // all threads are disturbed, one alone is not
 	}
 	if !p.alone {
 		t.Fatal("alone took less time, and was not chosen")

@@ -170,8 +170,9 @@ func (e *DivergedError) Error() string {
 // nn.Network.Descend from the second step on: without Options.Rule, with its bits. Who writes
 // to parameters between steps calls ParametersWritten.
 //
-// A Step allocates nothing, those of the first PacedAfter steps aside, and the first that a
-// thread takes part in or waits long in, where other programs have kept it from those.
+// A Step allocates nothing but where its memory grows: in the first PacedAfter steps, and, as
+// other programs have kept a thread from those, in the first that it takes part in, waits long
+// in, or has more of the examples in than before.
 func (t *Trainer[T]) Step(batch dataset.View) (Cost, error) {
 	switch n := batch.Len(); {
 	case n == 0:

@@ -7,10 +7,11 @@ import (
 
 // What a backward pass sums over its examples, the gradients of the parameters, nobody
 // waits for before the pass ends. So the pass collects these sums, in pieces, and the threads
-// meet once for all of them, or go on with them where they meet anyway (Join). Each piece is one thread's, but who is done with its own takes
-// over what others have not begun (work stealing, after R. D. Blumofe and C. E. Leiserson,
-// "Scheduling Multithreaded Computations by Work Stealing", J. ACM 46 (1999)): another
-// program on its core makes a thread late.
+// meet once for all of them, or go on with them in the task that they are at (Meet). Each
+// piece is one thread's, but who is done with its own takes over what others have not begun
+// (work stealing, after R. D. Blumofe and C. E. Leiserson, "Scheduling Multithreaded
+// Computations by Work Stealing", J. ACM 46 (1999)): another program on its core makes a
+// thread late.
 type collection[T Float] struct {
 	engine *Engine[T]
 	open   bool
@@ -56,10 +57,10 @@ const (
 	roomForPieces = 64
 )
 
-// Collect begins a collection: until Finish or Close, MatMulTransposed, MatMulPairsTransposed and
-// SumColumns compute nothing. What they are to read must stay as it is until Finish, or be there
-// at Join. With a rate other than 0, that makes a step of gradient descent too, with the parameters that Descend
-// names.
+// Collect begins a collection: until Finish or Close, MatMulTransposed, MatMulPairsTransposed
+// and SumColumns compute nothing. What they are to read must stay as it is until Finish, or be
+// there when all have called Meet. With a rate other than 0, what computes them also makes a
+// step of gradient descent with the parameters that Descend names.
 func (e *Engine[T]) Collect(rate T) {
 	c := &e.collection
 	if c.engine == nil {
@@ -112,40 +113,41 @@ func (e *Engine[T]) Finish() (finite bool) {
 	return e.Joined()
 }
 
-// Close ends the description; threads compute what it is of by Join, and Joined follows.
+// Close ends the collection without computing it: all parts of the task under way do that, by
+// Meet and Compute, and then the caller calls Joined.
 func (e *Engine[T]) Close() { e.collection.open = false }
 
-// Join is called by part i of so many of a task that follows MatMulPairs and whose Begin has
-// made the collection, once what the part has to write for that is there. It meets the other
-// parts, and they compute what was collected together. descend says whether parameters follow
-// their gradients, if Collect has a rate; it sees what all parts have written, and has the
-// same answer in each.
-func (e *Engine[T]) Join(i, parts int, descend func(i int) bool) {
-	c := &e.collection
-	if parts > 1 {
-		e.preparePieces(i, parts)
-		all := e.met[i].count.Add(1) // as many meetings as all others have come to
-		for other := range parts {
-			if other != i {
-				e.pool.await(&e.met[other].count, all, i == 0)
-			}
+// Meet is called by each part of a task behind MatMulPairs whose Begin has made a collection,
+// once the part has written what the collected sums are to read. It returns when all have.
+func (e *Engine[T]) Meet(i, parts int) {
+	if parts == 1 {
+		return
+	}
+	e.preparePieces(i, parts)
+	all := e.met[i].count.Add(1) // as many meetings as all others have come to
+	for other := range parts {
+		if other != i {
+			e.pool.await(&e.met[other].count, all, i == 0)
 		}
 	}
-	if !descend(i) {
-		c.stopped.Store(true)
-	}
-	c.Part(i, parts)
 }
 
-// Joined forgets the collection and reports whether all parameters that followed their
-// gradients are finite.
+// Stay has no parameter follow its gradient in this collection. Each part says so, or none.
+func (e *Engine[T]) Stay() { e.collection.stopped.Store(true) }
+
+// Compute does what part i has of the collection, and what others have not begun.
+func (e *Engine[T]) Compute(i, parts int) { e.collection.Part(i, parts) }
+
+// Joined forgets the collection, which all parts of a task have computed, and reports whether
+// all parameters that followed their gradients are finite.
 func (e *Engine[T]) Joined() (finite bool) {
 	e.collection.forget()
 	return !e.collection.lost.Load()
 }
 
-// preparePieces does what a thread can do of its pieces before all threads have met, if it
-// knows them: of two partners, who have met already.
+// preparePieces finds the pairs of thread i's own pieces before all have met. It does so for
+// two partners only: they have met in the product, so that each sees what thread 0 has
+// collected, and all that is listed.
 func (e *Engine[T]) preparePieces(i, parts int) {
 	if e.prepare == nil || parts != 2 || !e.product.pairs.parted {
 		return
@@ -161,9 +163,6 @@ func (e *Engine[T]) preparePieces(i, parts int) {
 
 func (c *collection[T]) forget() {
 	clear(c.sums) // let go of the caller's memory
-	for i := range c.engine.scratch {
-		c.engine.scratch[i].prepared.forget()
-	}
 	c.sums, c.work = c.sums[:0], 0
 	for i := range c.all {
 		s := &c.all[i]
@@ -231,6 +230,7 @@ func (c *collection[T]) Part(i, _ int) {
 			c.do(&pieces[k], i)
 		}
 	}
+	c.engine.scratch[i].prepared.forget() // another may have taken the piece that it was for
 }
 
 // do computes a piece, unless a thread has taken it.

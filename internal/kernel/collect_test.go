@@ -274,8 +274,8 @@ func TestDescendWantsTheParameterOfTheGradient(t *testing.T) {
 	e.Descend(make([]float32, 3))
 }
 
-// layers is a task that collects gradients, writes what they are of, its rows in each part, and
-// joins.
+// layers is a task that collects gradients, writes what they are of, its rows in each part,
+// meets the others and computes them.
 type layers[T Float] struct {
 	e               *Engine[T]
 	l               *Pairs
@@ -283,84 +283,100 @@ type layers[T Float] struct {
 	x, g, known     []T // known is what its parts copy to g
 	d, values       [3][]T
 	k, n            int
-	late            int // part; below 0: none
 	rate            T
-	descends, early atomic.Bool
+	stays           bool
+	slow, idle      int // parts that others wait for, and that others take pieces of; -1: none
+	early, prepared atomic.Bool
+	parts           atomic.Int32
 }
 
-func (s *layers[T]) Begin() {
-	s.e.Collect(s.rate)
+// collect describes the gradients.
+func (s *layers[T]) collect(rate T) {
+	s.e.Collect(rate)
 	s.e.MatMulPairsTransposed(s.d[0], s.l, s.pixels, s.g, s.n)
 	s.e.Descend(s.values[0])
 	s.e.MatMulTransposed(s.d[1], s.x, s.g, len(s.g)/s.n, s.k, s.n)
 	s.e.Descend(s.values[1])
 	s.e.SumColumns(s.d[2], s.g)
 	s.e.Descend(s.values[2])
+}
+
+func (s *layers[T]) Begin() {
+	s.collect(s.rate)
 	s.e.Close()
 }
 
 func (s *layers[T]) Part(i, parts int) {
+	s.parts.Store(int32(parts))
+	if s.slow == i {
+		time.Sleep(time.Millisecond) // the others come to the meeting first
+	}
 	lo, hi := s.l.Rows(i, parts)
 	copy(s.g[lo*s.n:hi*s.n], s.known[lo*s.n:])
-	s.e.Join(i, parts, func(int) bool {
-		if !slices.Equal(s.g, s.known) {
-			s.early.Store(true)
-		}
-		if s.late == i {
-			time.Sleep(time.Millisecond) // the others take over what it has
-		}
-		return s.descends.Load()
-	})
+	s.e.Meet(i, parts)
+	if !slices.Equal(s.g, s.known) {
+		s.early.Store(true)
+	}
+	if s.e.scratch[i].prepared.of != nil {
+		s.prepared.Store(true)
+	}
+	if s.idle == i {
+		time.Sleep(time.Millisecond) // the others take over what it has
+	}
+	if s.stays {
+		s.e.Stay()
+	}
+	s.e.Compute(i, parts)
 }
 
 // Gradients that the threads of a product go on with are those that are collected behind it,
 // and parameters follow them or stay.
-func TestJoin(t *testing.T) { underEachType(t, testJoin[float32], testJoin[float64]) }
+func TestCollectionInATask(t *testing.T) {
+	underEachType(t, testCollectionInATask[float32], testCollectionInATask[float64])
+}
 
-func testJoin[T Float](t *testing.T) {
+func testCollectionInATask[T Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(71, 72))
 	for _, threads := range []int{1, 2, 3, 8} {
 		e, l := NewEngine[T](NewPool(threads)), new(Pairs)
-		for _, shape := range [][3]int{{128, 784, 20}, {130, 301, 70}, {128, 784, 128}, {20, 784, 5}, {500, 100, 40}, {128, 784, 20}} {
+		for _, shape := range [][3]int{{128, 300, 20}, {130, 301, 70}, {128, 300, 128}, {20, 300, 5}, {500, 100, 40}} {
 			m, k, n := shape[0], shape[1], shape[2]
-			for pass := range 4 {
-				s := &layers[T]{e: e, l: l, pixels: images(r, m, k, 0.8), x: fill[T](r, m*k, 0), g: make([]T, m*n), known: fill[T](r, m*n, 0), k: k, n: n, late: pass - 2, rate: 0.5}
-				s.descends.Store(pass != 2)
-				sizes := [3]int{k * n, k * n, n}
-				for i, size := range sizes {
+			for pass := range 5 {
+				s := &layers[T]{
+					e: e, l: l, pixels: images(r, m, k, 0.8), x: fill[T](r, m*k, 0), g: make([]T, m*n), known: fill[T](r, m*n, 0),
+					k: k, n: n, rate: 0.5, stays: pass == 2, slow: pass - 1, idle: pass - 3,
+				}
+				for i, size := range []int{k * n, k * n, n} {
 					s.d[i], s.values[i] = fill[T](r, size, 0), fill[T](r, size, 0)
 				}
 				w := fill[T](r, k*n, 0)
-
-				one := NewEngine[T](nil)
-				var lists Pairs
-				one.MatMulPairs(make([]T, m*n), &lists, s.pixels, w, nil, n, nil)
-				if pass != 2 {
-					one.Collect(s.rate)
+				want := &layers[T]{e: NewEngine[T](nil), l: new(Pairs), pixels: s.pixels, x: s.x, g: s.known, k: k, n: n}
+				for i := range s.d {
+					want.d[i], want.values[i] = make([]T, len(s.d[i])), slices.Clone(s.values[i])
+				}
+				want.e.MatMulPairs(make([]T, m*n), want.l, s.pixels, w, nil, n, nil)
+				if s.stays {
+					want.collect(0)
 				} else {
-					one.Collect(0)
+					want.collect(s.rate)
 				}
-				var d, values [3][]T
-				for i, size := range sizes {
-					d[i], values[i] = make([]T, size), slices.Clone(s.values[i])
-				}
-				one.MatMulPairsTransposed(d[0], &lists, s.pixels, s.known, n)
-				one.Descend(values[0])
-				one.MatMulTransposed(d[1], s.x, s.known, m, k, n)
-				one.Descend(values[1])
-				one.SumColumns(d[2], s.known)
-				one.Descend(values[2])
-				one.Finish()
+				want.e.Finish()
 
 				e.MatMulPairs(make([]T, m*n), l, s.pixels, w, nil, n, s)
-				if !e.Joined() || s.early.Load() {
-					t.Errorf("%d threads, %v: a part went on before all had come", threads, shape)
+				if !e.Joined() {
+					t.Errorf("%d threads, %v, pass %d: finite parameters are said not to be", threads, shape, pass)
 				}
-				for i := range d {
-					if !slices.Equal(s.d[i], d[i]) {
+				if s.early.Load() {
+					t.Errorf("%d threads, %v, pass %d: a part went on before all had come", threads, shape, pass)
+				}
+				if prepares := e.prepare != nil && s.parts.Load() == 2 && l.parted && m <= inGroup; prepares != s.prepared.Load() {
+					t.Errorf("%d threads, %v, pass %d: pairs were found before all had come: %v, want %v", threads, shape, pass, !prepares, prepares)
+				}
+				for i := range s.d {
+					if !slices.Equal(s.d[i], want.d[i]) {
 						t.Errorf("%d threads, %v, pass %d: gradient %d differs", threads, shape, pass, i)
 					}
-					if !slices.Equal(s.values[i], values[i]) {
+					if !slices.Equal(s.values[i], want.values[i]) {
 						t.Errorf("%d threads, %v, pass %d: parameter %d differs", threads, shape, pass, i)
 					}
 				}

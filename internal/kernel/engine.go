@@ -18,7 +18,7 @@ type Engine[T Float] struct {
 	product product[T]   // in flight, where the workers find it
 	scratch []Scratch[T] // one per thread
 	pairs   Pairs        // for MatMulPixelsTransposed, whose caller has made no lists
-	met     []handed     // by thread: how often it has come to a meeting of Join
+	met     []tally      // by thread: the meetings that it has come to
 
 	collection collection[T]
 }
@@ -26,7 +26,7 @@ type Engine[T Float] struct {
 // NewEngine returns an engine on the implementation in use. A nil pool means the
 // caller's goroutine alone.
 func NewEngine[T Float](pool *Pool) *Engine[T] {
-	return &Engine[T]{Table: Of[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads()), met: make([]handed, pool.Threads())}
+	return &Engine[T]{Table: Of[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads()), met: make([]tally, pool.Threads())}
 }
 
 // Part computes one part of the product in flight.
@@ -122,8 +122,9 @@ func (e *Engine[T]) MatMulPixels(y []T, pixels matrix.Pixels, w, b []T, n int) {
 // MatMulPairs computes y = x·w + b as MatMulPixels does, and fills l for
 // MatMulPairsTransposed. In float32 an element has two sums, which are added: of two threads
 // that are partners each sums a half of the pixels for the images of both, and they meet
-// once for it (see pairsForward). Where then is not nil, whoever has computed the rows l.Rows
-// of y does that part of it. It panics when a shape does not fit.
+// once for it (see pairsForward). Where then is not nil, its Begin comes first, and whoever has
+// computed the rows l.Rows(i, parts) of y goes on with its Part(i, parts). It panics when a
+// shape does not fit.
 func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T, n int, then Follower) {
 	m, k := pixels.Rows(), pixels.Cols
 	checkPixels(pixels)
@@ -136,8 +137,10 @@ func (e *Engine[T]) MatMulPairs(y []T, l *Pairs, pixels matrix.Pixels, w, b []T,
 	e.run(split)
 }
 
-// Follower is a task that follows a product. The first thread calls Begin before it does its
-// part of the product, which is for the same lists.
+// Follower is a task that goes on where MatMulPairs ends. Begin is called once, by thread 0,
+// before its part of the product, while others may be at theirs: it may make a collection
+// (Collect to Close) that reads the product's lists, and computes nothing. Part(i, parts)
+// follows part i of the product.
 type Follower interface {
 	Task
 	Begin()

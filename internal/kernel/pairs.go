@@ -23,8 +23,8 @@ type Pairs struct {
 	images, cols int   // of what is listed
 	height       int   // images of a stack; the last may have fewer
 	count        int   // stacks that there are, and sides
-	movedAmong   int   // threads; a batch listed by one keeps what others have moved
-	moved        []int // by block: the images of the second stack that are of the first side; below 0: of the first stack and the second side
+	moved        []int // by block: images that the border of its sides is behind that of its stacks
+	movedAmong   int   // for how many threads moved is; a pass by one keeps it
 	each         int   // sides of a part; the last may have fewer
 	sides        int   // of a block, and stacks: 2; 1 where these would be listed by two threads
 	half         int   // pixels of the first half, which has sums of its own
@@ -33,7 +33,7 @@ type Pairs struct {
 	ahead        [2][]uintptr // by half: for each image of each stack, the first cache line of what is likely to come next; a line may begin before its memory
 	threads      int
 	pool         *Pool
-	handed       []handed // by thread
+	handed       []tally // by thread: the batches of which it has handed its sums to its partner
 }
 
 // listed lists the pixels [lo, hi) of all images.
@@ -52,8 +52,8 @@ type pairBlock struct {
 	starts  []int32
 }
 
-// handed counts the batches of which a thread has handed its sums to its partner.
-type handed struct {
+// tally counts what a thread has come to, for others to await.
+type tally struct {
 	count atomic.Uint32
 	_     [line - 4]byte // a cache line of its own
 }
@@ -133,7 +133,7 @@ func (l *Pairs) begin(images, cols, half, threads int, pool *Pool) {
 	l.images, l.cols, l.half, l.threads, l.pool = images, cols, half, threads, pool
 	l.parted = 0 < half && half < cols && threads > 1
 	if len(l.handed) < threads {
-		l.handed = make([]handed, threads)
+		l.handed = make([]tally, threads)
 	}
 	l.each = max((images+inStack*threads-1)/(inStack*threads), 1)
 	l.height = max((images+l.each*threads-1)/(l.each*threads), 1)
@@ -215,11 +215,12 @@ func (l *Pairs) begins(side int) int {
 	return min(l.images, at)
 }
 
-// Move gives the part so many more of its partner's images from the next product on, or its
-// partner so many of its own where images is below 0, a multiple of MovedTogether, as far as
-// may be, and reports whether it has moved any. The border moves by at most 32 images and a
-// quarter of those of both, and each side keeps some. It does nothing where parts have several
-// sides or no partner. A batch of another size begins with none moved.
+// Move moves the border between the rows of a part and of its partner from the next product
+// on, so that the part has so many images more, or fewer where images < 0; a multiple of
+// MovedTogether. The border stays within 32 images, and a quarter of those of both, of where
+// it is at first, and each side keeps one at least. Move reports whether the border has moved:
+// not where parts have several sides or no partner. Another number of images, or of threads,
+// begins with none moved.
 func (l *Pairs) Move(part, images int) (moved bool) {
 	other, paired := l.partner(part, l.threads)
 	if !paired || l.each != 1 || max(part, other) >= l.count {
@@ -256,22 +257,22 @@ func (l *Pairs) together(bytes int) bool { return l.sides*l.height*bytes <= 1<<1
 
 // list makes the lists of a block.
 func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, block int) {
-	first := block * l.sides // stack
-	stacks := min(l.sides, l.count-first)
+	stack := block * l.sides // and side
+	stacks := min(l.sides, l.count-stack)
 	grow(&s.none, h.hi-h.lo)
 	none, known, held := unsafe.SliceData(s.none), p.Index[:cap(p.Index)], 0
 	if p.Cols > 0 {
 		held = len(p.Data) / p.Cols
 	}
-	for of := range stacks {
-		lo, hi := l.stack(first + of)
-		at := (first + of) * inStack
+	for k := range stacks {
+		lo, hi := l.stack(stack + k)
+		at := (stack + k) * inStack
 		for i := range inStack {
 			image := none
 			if row := lo + i; row < hi {
 				image = address(p.Row(row), h.lo)
 			}
-			s.images[of*inStack+i] = image
+			s.images[k*inStack+i] = image
 		}
 		for i := range inStack { // not with the images: together they took some threads 2 µs more
 			next := uintptr(unsafe.Pointer(none))
@@ -293,23 +294,23 @@ func (v *vectors[T]) list(s *Scratch[T], l *Pairs, p matrix.Pixels, h *listed, b
 	b := &h.blocks[block]
 	b.starts[0] = 0
 	done := 0
-	if lo, hi := l.bounds(first, stacks); v.listPairs != nil && hi-lo >= fewListed {
+	if lo, hi := l.bounds(stack, stacks); v.listPairs != nil && hi-lo >= fewListed {
 		done = (h.hi - h.lo) / 16 * 16
 		border := mostSides * inStack / MovedTogether
 		if stacks == mostSides {
-			of := l.begins(first+1) - lo // images of the first side
-			border = (of/l.height*inStack + of%l.height) / MovedTogether
+			inFirst := l.begins(stack+1) - lo // images of the first side
+			border = (inFirst/l.height*inStack + inFirst%l.height) / MovedTogether
 		}
-		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(first), l.first(first)+l.height, stacks, border, done)
+		v.listPairs(unsafe.SliceData(b.entries), unsafe.SliceData(b.starts), &s.images[0], l.first(stack), l.first(stack)+l.height, stacks, border, done)
 	}
 	if done < h.hi-h.lo {
-		listRest(b, l, p, h, first, stacks, done)
+		listRest(b, l, p, h, stack, stacks, done)
 	}
 	clear(s.images[:]) // let go of the caller's memory
 }
 
 // listRest lists the pairs of the pixels of h from lo+done on, done being a multiple of 8, of
-// the block of so many sides that begins with side.
+// the block of so many sides, and stacks, that begins with that of number side.
 func listRest(b *pairBlock, l *Pairs, p matrix.Pixels, h *listed, side, sides, done int) {
 	var lists [4][mostSides][inStack + mostMoved]uint32
 	for from := h.lo + done; from < h.hi; from += 8 {
@@ -395,7 +396,7 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 		return
 	}
 	half := part % 2
-	theirs := handover{own: &l.handed[part].count, other: &l.handed[other].count, pool: l.pool, caller: part == 0}
+	exchange := handover{own: &l.handed[part].count, other: &l.handed[other].count, pool: l.pool, caller: part == 0}
 	from, until := l.share(other, parts)
 	// Where each partner has one side, both are a block. If the sums of all columns fit the
 	// cache, too, they are made in one go: the partner's are handed over, its own finished.
@@ -404,17 +405,17 @@ func (v *vectors[T]) pairsForward(s *Scratch[T], p *product[T], part, parts int)
 		all := sidesOf{min(first, from), max(last, until) - min(first, from)}
 		h.sum(0, all)
 		h.finish(0, all, sidesOf{from, until - from}, false)
-		theirs.handOver()
-		theirs.await()
+		exchange.handOver()
+		exchange.await()
 		h.finish(0, all, sidesOf{first, last - first}, true)
 		return
 	}
 	v.sumHalf(s, p, half, from, until, false)
-	theirs.handOver()
-	v.sumOwn(s, p, half, first, last, &theirs)
+	exchange.handOver()
+	v.sumOwn(s, p, half, first, last, &exchange)
 }
 
-// handover is what partners hand each other, once for a batch.
+// handover is what two partners do once a batch: each hands the other the sums it made for it.
 type handover struct {
 	own, other *atomic.Uint32
 	batch      uint32
@@ -448,11 +449,13 @@ func (v *vectors[T]) sumHalf(s *Scratch[T], p *product[T], half, first, last int
 
 // sumOwn is sumHalf where the partner's sums may not be in y yet: it awaits them no sooner
 // than its own are made, or as many as there is room for.
-func (v *vectors[T]) sumOwn(s *Scratch[T], p *product[T], half, first, last int, theirs *handover) {
-	room := mostKept / sizeOf[T]() // for the widest sums of a block, at least
+func (v *vectors[T]) sumOwn(s *Scratch[T], p *product[T], half, first, last int, exchange *handover) {
+	room := mostKept / sizeOf[T]() // numbers: more than the widest sums of a block take
 	grow(&s.sums, room)
-	if cap(s.kept) == 0 { // once, though a partner that is late may come late
-		s.kept = make([]keptSums[T], 0, room/(8*inStack))
+	if cap(s.kept) == 0 {
+		// As long as it gets, so that no later step allocates, however late the partner is: for
+		// sums of 64 images and 8 columns each. Where they are smaller, it waits earlier.
+		s.kept = make([]keptSums[T], 0, room/(inStack*8))
 	}
 	at := 0
 	add := func() {
@@ -468,20 +471,20 @@ func (v *vectors[T]) sumOwn(s *Scratch[T], p *product[T], half, first, last int,
 		for side := first; side < last; {
 			of := h.together(side, last)
 			if at+h.room(of) > room || len(s.kept) == cap(s.kept) {
-				theirs.await()
+				exchange.await()
 				add()
 			}
 			h.sum(at, of)
 			s.kept = append(s.kept, keptSums[T]{h, of, at})
 			at += h.room(of)
-			if theirs.there() {
+			if exchange.there() {
 				add()
 			}
 			side += of.count
 		}
 		left += h.width
 	}
-	theirs.await()
+	exchange.await()
 	add()
 }
 
@@ -630,8 +633,8 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 		if last == len(l.halves[0].blocks) && p.descends() {
 			descend = 1
 		}
-		rows, prepared := s.prepared.take(p, part, parts)
-		if !prepared {
+		rows, ready := s.prepared.take(p, part, parts)
+		if !ready {
 			s.prepared.forget() // its memory is the next rows'
 			rows = v.groupRows(s, p, part, parts, block, last)
 		}
@@ -660,7 +663,7 @@ func (v *vectors[T]) pairsGradient(s *Scratch[T], p *product[T], part, parts int
 	}
 }
 
-// prepared are the rows of pairs of a part of a gradient whose g is not there yet.
+// prepared are the pairs of a part of a gradient, found before g is there.
 type prepared[T Float] struct {
 	of          *product[T] // nil: of none
 	part, parts int
@@ -668,7 +671,7 @@ type prepared[T Float] struct {
 }
 
 // take returns the rows if they are those of that part.
-func (r *prepared[T]) take(p *product[T], part, parts int) (rows [2][]pairRow[T], are bool) {
+func (r *prepared[T]) take(p *product[T], part, parts int) (rows [2][]pairRow[T], ready bool) {
 	if r.of != p || r.part != part || r.parts != parts {
 		return rows, false
 	}
@@ -677,18 +680,14 @@ func (r *prepared[T]) take(p *product[T], part, parts int) (rows [2][]pairRow[T]
 	return rows, true
 }
 
-func (r *prepared[T]) forget() {
-	if r.of != nil {
-		r.of, r.rows = nil, [2][]pairRow[T]{}
-	}
-}
+func (r *prepared[T]) forget() { r.of, r.rows = nil, [2][]pairRow[T]{} }
 
 // preparePairs finds the pairs of a part of a gradient before g is there, while other threads
-// are still at it: where the lists are this thread's own and all images are one group.
+// are still at it, where the images are one group.
 func (v *vectors[T]) preparePairs(s *Scratch[T], p *product[T], part, parts int) {
 	l := p.pairs
 	top, bottom := p.rows(part, parts)
-	if !l.parted || parts != 2 || p.m == 0 || p.n == 0 || top == bottom || l.count > l.group() {
+	if p.m == 0 || p.n == 0 || top == bottom || l.count > l.group() {
 		return
 	}
 	s.prepared.of, s.prepared.part, s.prepared.parts = p, part, parts
@@ -700,6 +699,7 @@ func (v *vectors[T]) preparePairs(s *Scratch[T], p *product[T], part, parts int)
 func (v *vectors[T]) groupRows(s *Scratch[T], p *product[T], part, parts, first, last int) (rows [2][]pairRow[T]) {
 	l := p.pairs
 	top, bottom := p.rows(part, parts)
+	// Weights may follow: whether they do is not known before all have met.
 	descend := p.value != nil && last == len(l.halves[0].blocks)
 	for i, h := range l.lists() {
 		from, until := max(top, h.lo), min(bottom, h.hi)

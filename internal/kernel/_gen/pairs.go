@@ -372,15 +372,15 @@ const (
 
 // listColumns writes the loop of a search for pairs over so many columns at a time, one stack
 // after the other: read takes the bytes of its images to memory, turned, so that those of a pair
-// stand together, and list writes the entries of a pair to e, moves it behind them and, on the
-// way, second to those of the second side, by border.
-func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, column, scratch reg.GPVirtual, turned operand.Mem), list func(name string, turned operand.Mem, stack int, e, second reg.GPVirtual)) {
+// stand together, and list writes the entries of a pair to e, moves it behind them and, where
+// the border is on the way, secondSide to it.
+func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, column, scratch reg.GPVirtual, turned operand.Mem), list func(name string, turned operand.Mem, stack int, e, secondSide reg.GPVirtual)) {
 	turned := GP64() // begins with a cache line
 	LEAQ(AllocLocal(2*columns*inStack+line), turned)
 	ADDQ(operand.U8(line-1), turned)
 	ANDQ(operand.I8(-line), turned)
 	stack := func(s int) operand.Mem { return mem(turned).Offset(s * columns * inStack) }
-	e, column, scratch, second := GP64(), GP64(), GP64(), GP64()
+	e, column, scratch, secondSide := GP64(), GP64(), GP64(), GP64()
 	MOVLQSX(mem(starts), e)
 	LEAQ(mem(entries).Idx(e, 4), e)
 	borderStack := load("border")
@@ -412,14 +412,14 @@ func listColumns(columns int, entries, starts reg.GPVirtual, read func(images, c
 			other := label(fmt.Sprintf("other%d_%d", q, s))
 			CMPQ(borderStack, operand.U8(s))
 			JNE(other.ref())
-			MOVQ(e, second) // for now
+			MOVQ(e, secondSide) // for now
 			other.here()
-			list(fmt.Sprintf("%d_%d", q, s), stack(s).Offset(2*q*inStack), s, e, second)
+			list(fmt.Sprintf("%d_%d", q, s), stack(s).Offset(2*q*inStack), s, e, secondSide)
 			one.here()
 		}
 		CMPQ(borderStack, operand.U8(2))
-		CMOVQEQ(e, second)
-		for s, end := range []reg.GPVirtual{second, e} {
+		CMOVQEQ(e, secondSide)
+		for s, end := range []reg.GPVirtual{secondSide, e} {
 			MOVQ(end, scratch)
 			SUBQ(entries, scratch)
 			SHRQ(operand.U8(2), scratch)
@@ -476,10 +476,12 @@ func listPairs(s set) {
 			VPADDW(images, order[stack][half], order[stack][half])
 		}
 	}
-	quarter, eight := load("border"), load("border") // of a stack, where the second side begins: with its first image or the ninth
-	SHRQ(operand.U8(1), quarter)
-	ANDQ(operand.U8(1), eight)
-	IMUL3Q(operand.U32(0xff), eight, eight)
+	// Where the second side begins: in which 16 images of the block, and which of these are
+	// before it, none or the first eight.
+	borderQuarter, borderMask := load("border"), load("border")
+	SHRQ(operand.U8(1), borderQuarter)
+	ANDQ(operand.U8(1), borderMask)
+	IMUL3Q(operand.U32(0xff), borderMask, borderMask)
 	ones, scalar := ZMM(), GP64()
 	MOVQ(operand.U32(1<<imageShift-1), scalar)
 	VPBROADCASTD(scalar.As32(), ones) // the two bytes of an entry
@@ -519,9 +521,9 @@ func listPairs(s set) {
 			}
 		}
 	}
-	list := func(name string, turned operand.Mem, stack int, e, second reg.GPVirtual) {
+	list := func(name string, turned operand.Mem, stack int, e, secondSide reg.GPVirtual) {
 		none := label("none" + name)
-		either, some, found, first := ZMM(), K(), GP64(), GP64()
+		either, some, found, before := ZMM(), K(), GP64(), GP64()
 		halves := [2]reg.VecVirtual{ZMM(), ZMM()}
 		for half, pairs := range halves {
 			VMOVDQU64(turned.Offset(half*inStack), pairs)
@@ -541,12 +543,12 @@ func listPairs(s set) {
 				VPTESTMD(ones, entry, some)
 				KMOVW(some, found.As32())
 				whole := label(fmt.Sprintf("whole%s_%d", name, 2*half+q))
-				CMPQ(quarter, operand.U8(4*stack+2*half+q))
+				CMPQ(borderQuarter, operand.U8(4*stack+2*half+q))
 				JNE(whole.ref())
-				MOVL(found.As32(), first.As32())
-				ANDL(eight.As32(), first.As32())
-				POPCNTL(first.As32(), first.As32())
-				LEAQ(mem(e).Idx(first, 4), second)
+				MOVL(found.As32(), before.As32())
+				ANDL(borderMask.As32(), before.As32())
+				POPCNTL(before.As32(), before.As32())
+				LEAQ(mem(e).Idx(before, 4), secondSide)
 				whole.here()
 				POPCNTL(found.As32(), found.As32())
 				VPCOMPRESSD_Z(entry, some, entry)
@@ -616,7 +618,7 @@ func listPairs8(s set, fronts operand.Mem) {
 			}
 		}
 	}
-	list := func(name string, turned operand.Mem, stack int, e, second reg.GPVirtual) {
+	list := func(name string, turned operand.Mem, stack int, e, secondSide reg.GPVirtual) {
 		either, nothing := YMM(), label("none"+name)
 		VMOVDQU(turned, either)
 		for at := g.bytes; at < 2*inStack; at += g.bytes {
@@ -628,7 +630,7 @@ func listPairs8(s set, fronts operand.Mem) {
 			whole := label(fmt.Sprintf("whole%s_%d", name, i/lanes))
 			CMPQ(border, operand.U8((inStack*stack+i)/lanes))
 			JNE(whole.ref())
-			MOVQ(e, second)
+			MOVQ(e, secondSide)
 			whole.here()
 			entry, other, none, to, bits := YMM(), YMM(), YMM(), YMM(), GP64()
 			VPMOVZXBD(turned.Offset(i), entry)
