@@ -120,7 +120,8 @@ func testAgainstPortable[T Float](t *testing.T, shapes int) {
 // Matrices that no second-level cache holds beside a panel are packed in other ways.
 func testLargeAgainstPortable[T Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
-	for _, s := range [][3]int{{300, 500, 130}, {301, 99, 501}, {1029, 131, 161}, {8, 20000, 97}} {
+	shapes := [][3]int{{300, 500, 130}, {301, 99, 501}, {1029, 131, 161}, {8, 20000, 97}}
+	for _, s := range shapes[:len(shapes)/slowness] {
 		m, k, n := s[0], s[1], s[2]
 		x, w, b, g := fill[T](r, m*k, 0.1), fill[T](r, k*n, 0.1), fill[T](r, n, 0), fill[T](r, m*n, 0.1)
 		of := func(e *Engine[T]) [3][]T {
@@ -153,7 +154,7 @@ func TestEveryImplementationGivesThePortableBits(t *testing.T) {
 	defer Use("")
 	shapes := 1000
 	if testing.Short() {
-		shapes = 100
+		shapes = 100 / slowness
 	}
 	t.Run("float32", func(t *testing.T) { testAgainstPortable[float32](t, shapes) })
 	t.Run("float64", func(t *testing.T) { testAgainstPortable[float64](t, shapes) })
