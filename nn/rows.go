@@ -82,7 +82,7 @@ func (n *Network[T]) gradients(t *Trace[T], loss Loss[T], c *LossCache[T], pixel
 	finite = t.engine.Joined()
 	r.end()
 	r.firstLayer, r.layers, r.loss, r.whole, r.labels, r.firstOut = nil, nil, nil, nil, nil, matrix.Matrix[T]{}
-	return c.Mean(), finite
+	return r.cost, finite
 }
 
 func notFinite(cost float64) bool { return math.IsInf(cost, 0) || math.IsNaN(cost) }
@@ -111,6 +111,8 @@ type byRows[T matrix.Float] struct {
 	firstOut   matrix.Matrix[T] // what the first layer gives
 	rate       T
 	began      time.Time
+
+	cost float64 // of the batch, once all have met
 }
 
 // rowsThread is what a thread has to take rows of a batch.
@@ -244,7 +246,11 @@ func (r *byRows[T]) Part(i, parts int) {
 		}
 	}
 	r.engine.Meet(i, parts)
-	if notFinite(r.whole.Mean()) { // as all threads find
+	cost := r.whole.Mean()
+	if i == 0 {
+		r.cost = cost
+	}
+	if notFinite(cost) { // as all threads find
 		r.engine.Stay()
 	}
 	r.engine.Compute(i, parts)
