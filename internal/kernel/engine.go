@@ -19,6 +19,7 @@ type Engine[T Float] struct {
 	scratch []Scratch[T] // one per thread
 	pairs   Pairs        // for MatMulPixelsTransposed, whose caller has made no lists
 	met     []tally      // by thread: the meetings that it has come to
+	begun   []begun      // by part of a large product: its pieces that were begun
 
 	collection collection[T]
 }
@@ -26,7 +27,7 @@ type Engine[T Float] struct {
 // NewEngine returns an engine on the implementation in use. A nil pool means the
 // caller's goroutine alone.
 func NewEngine[T Float](pool *Pool) *Engine[T] {
-	return &Engine[T]{Table: Of[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads()), met: make([]tally, pool.Threads())}
+	return &Engine[T]{Table: Of[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads()), met: make([]tally, pool.Threads()), begun: make([]begun, pool.Threads())}
 }
 
 // Part computes one part of the product in flight.
@@ -74,11 +75,27 @@ func (e *Engine[T]) run(split bool) {
 	e.product = product[T]{} // let go of the caller's memory
 }
 
+// multiply computes e.product, of so many multiply-adds, in pieces if these are many.
+func (e *Engine[T]) multiply(work int) {
+	if work >= worthPieces {
+		e.startPieces()
+	}
+	e.run(work >= worthSplitting)
+}
+
+// startPieces has the threads make e.product in pieces, of which none has been begun.
+func (e *Engine[T]) startPieces() {
+	for i := range e.begun {
+		e.begun[i].counts.Store(0)
+	}
+	e.product.begun = e.begun
+}
+
 // MatMul computes y = x·w + b; shapes x [m, k], w [k, n], b [n] or nil, y [m, n].
 func (e *Engine[T]) MatMul(y, x, w, b []T, m, k, n int) {
 	check("MatMul", m, k, n, len(y), m*n, len(x), m*k, len(w), k*n, b, n)
 	e.product.set(forward, y, x, w, b, m, k, n)
-	e.run(m*k*n >= worthSplitting)
+	e.multiply(m * k * n)
 }
 
 // MatMulTransposed computes d = xᵀ·g; shapes x [m, k], g [m, n], d [k, n].
@@ -102,7 +119,7 @@ func (e *Engine[T]) SumColumns(d, g []T) {
 func (e *Engine[T]) MatMulByTransposed(y, g, w []T, m, k, n int) {
 	check[T]("MatMulByTransposed", m, k, n, len(y), m*k, len(g), m*n, len(w), k*n, nil, n)
 	e.product.set(forGradIn, y, g, w, nil, m, k, n)
-	e.run(m*k*n >= worthSplitting)
+	e.multiply(m * k * n)
 }
 
 // sparse is about the share of multiply-adds that pixels leave to do.

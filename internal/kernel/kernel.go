@@ -79,6 +79,7 @@ type product[T Float] struct {
 	pairs   *Pairs
 	then    Follower // of which each part follows that part of the product, or nil
 	m, k, n int
+	begun   []begun // by part: its pieces that threads have begun; nil where they do not take over from each other
 
 	// Of a gradient y that its parameter follows at once: value = value + factor·y, as
 	// loops.Update computes it. value is nil elsewhere.
@@ -94,7 +95,7 @@ func (p *product[T]) descends() bool { return p.value != nil && !p.descent.stopp
 // from one that panicked.
 func (p *product[T]) set(what kind, y, x, w, b []T, m, k, n int) {
 	p.kind, p.y, p.x, p.w, p.b, p.m, p.k, p.n = what, y, x, w, b, m, k, n
-	p.pixels, p.pairs, p.then = matrix.Pixels{}, nil, nil
+	p.pixels, p.pairs, p.then, p.begun = matrix.Pixels{}, nil, nil, nil
 	p.value, p.factor, p.descent = nil, 0, nil
 }
 

@@ -114,12 +114,12 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 	m, k, n := p.m, p.k, p.n
 	switch p.kind {
 	case forward:
-		v.dense(s, p.y, n, k, factor[T]{p.x, k, 1}, factor[T]{p.w, 1, n}, p.b, v.splitTiles(m, n, part, parts))
+		v.part(s, p, m, n, k, factor[T]{p.x, k, 1}, factor[T]{p.w, 1, n}, p.b, part, parts)
 	case forGradWeight:
 		top, bottom := p.rows(part, parts)
 		v.dense(s, p.y, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, span{top, bottom, 0, n})
 	case forGradIn:
-		v.dense(s, p.y, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, v.splitTiles(m, k, part, parts))
+		v.part(s, p, m, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
 	case listing:
 		v.listBlocks(s, p, part, parts)
 	case pairsForward:
@@ -179,39 +179,69 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 		a = s.skew(a, inner, to)
 	}
 	for left := to.left; left < to.right; {
-		panel := v.narrowest(to.right - left)
-		if strips && panel.columns > v.many { // tiles of a wider one are not as high as strips
-			panel = v.widest()
+		g := v.group(left, to, inner, strips)
+		v.packGroup(s, &g, inner, b, bias)
+		v.tiles(s, y, cols, inner, a, strips, &g, to.top, to)
+		left = g.right()
+	}
+}
+
+// group is some panels side by side of the second factor.
+type group[T Float] struct {
+	panel *panel[T]
+	left  int  // its first column
+	count int  // panels
+	width int  // columns of each: several are full
+	few   bool // few rows are to be multiplied by it: it need not be packed
+
+	data, bias []T // packed, and padded
+	stride     int // numbers from row to row of data
+}
+
+// right is the first column behind the group.
+func (g *group[T]) right() int { return g.left + g.count*g.width }
+
+// group returns the next group, from column left on, of those of a part of the result.
+func (v *vectors[T]) group(left int, of span, inner int, strips bool) group[T] {
+	panel := v.narrowest(of.right - left)
+	if strips && panel.columns > v.many { // tiles of a wider one are not as high as strips
+		panel = v.widest()
+	}
+	rows := of.bottom - of.top
+	return group[T]{panel: panel, left: left, count: v.panelsTogether(panel, inner, rows, of.right-left), width: min(panel.columns, of.right-left), few: rows < few}
+}
+
+func (v *vectors[T]) packGroup(s *Scratch[T], g *group[T], inner int, b factor[T], bias []T) {
+	g.data, g.stride = v.pack(s, g.panel, g.count, g.width, g.left, inner, b, g.few && (v.masked || g.width == g.panel.columns))
+	g.bias = s.padBias(bias, g.left, g.count*g.width, g.count*g.panel.columns)
+}
+
+// tiles computes the rows of to in the columns of a group. Strips of a begin with row top.
+func (v *vectors[T]) tiles(s *Scratch[T], y []T, cols, inner int, a factor[T], strips bool, g *group[T], top int, to span) {
+	panel, width := g.panel, g.width
+	for r := to.top; r < to.bottom; {
+		h := 0
+		for panel.heights[h] > to.bottom-r {
+			h++
 		}
-		count := v.panelsTogether(panel, inner, to.bottom-to.top, to.right-left)
-		width := min(panel.columns, to.right-left) // of each panel: several are full
-		packed, stride := v.pack(s, panel, count, width, left, inner, b, to.bottom-to.top < few && (v.masked || width == panel.columns))
-		biases := s.padBias(bias, left, count*width, count*panel.columns)
-		for r := to.top; r < to.bottom; {
-			h := 0
-			for panel.heights[h] > to.bottom-r {
-				h++
-			}
-			from, step := address(a.data, r*a.row), a.inner
-			if strips && panel.heights[0] == v.strip.columns {
-				at, high := r-to.top, v.strip.columns
-				from, step = &s.first[at/high*high*inner+at%high], high
-			}
-			for c := range count {
-				at, columns, biases := left+c*width, address(packed, c*panel.columns*inner), &biases[c*panel.columns]
-				if v.masked || width == panel.columns {
-					panel.tiles[h](&y[r*cols+at], cols, from, a.row, step, columns, stride, biases, inner, width)
-					continue
-				}
-				grow(&s.tile, panel.heights[0]*panel.columns)
-				panel.tiles[h](&s.tile[0], panel.columns, from, a.row, step, columns, stride, biases, inner, width)
-				for i := range panel.heights[h] {
-					copy(y[(r+i)*cols+at:][:width], s.tile[i*panel.columns:])
-				}
-			}
-			r += panel.heights[h]
+		from, step := address(a.data, r*a.row), a.inner
+		if strips && panel.heights[0] == v.strip.columns {
+			at, high := r-top, v.strip.columns
+			from, step = &s.first[at/high*high*inner+at%high], high
 		}
-		left += count * width
+		for c := range g.count {
+			at, columns, biases := g.left+c*width, address(g.data, c*panel.columns*inner), &g.bias[c*panel.columns]
+			if v.masked || width == panel.columns {
+				panel.tiles[h](&y[r*cols+at], cols, from, a.row, step, columns, g.stride, biases, inner, width)
+				continue
+			}
+			grow(&s.tile, panel.heights[0]*panel.columns)
+			panel.tiles[h](&s.tile[0], panel.columns, from, a.row, step, columns, g.stride, biases, inner, width)
+			for i := range panel.heights[h] {
+				copy(y[(r+i)*cols+at:][:width], s.tile[i*panel.columns:])
+			}
+		}
+		r += panel.heights[h]
 	}
 }
 

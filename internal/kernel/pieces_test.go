@@ -1,0 +1,109 @@
+package kernel
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// Threads that take pieces from both ends begin each of them once.
+func TestPiecesAreBegunOnce(t *testing.T) {
+	const pieces = 10000
+	var b begun
+	var taken [3][]int
+	var done sync.WaitGroup
+	for thread := range taken {
+		done.Go(func() {
+			for {
+				piece, some := b.next(pieces, thread == 0)
+				if !some {
+					return
+				}
+				taken[thread] = append(taken[thread], piece)
+				if piece%100 == 0 {
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	done.Wait()
+	for i, piece := range taken[0] {
+		if piece != i {
+			t.Fatalf("the part's own thread begins piece %d, want %d", piece, i)
+		}
+	}
+	all := slices.Concat(taken[0], taken[1], taken[2])
+	slices.Sort(all)
+	for i, piece := range all {
+		if piece != i {
+			t.Fatalf("of all pieces that were begun number %d is %d", i, piece)
+		}
+	}
+	if len(all) != pieces {
+		t.Errorf("%d pieces were begun, want %d", len(all), pieces)
+	}
+}
+
+// A product in pieces has the bits of one that is not, whoever computes them.
+func TestProductsInPieces(t *testing.T) {
+	underEachType(t, testProductsInPieces[float32], testProductsInPieces[float64])
+}
+
+func testProductsInPieces[T Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(81, 82))
+	shapes := [][3]int{{300, 40, 700}, {1, 30, 600}, {40, 300, 3}, {530, 7, 1024}, {129, 1024, 513}}
+	for _, shape := range shapes[:len(shapes)-slowness/2] {
+		m, k, n := shape[0], shape[1], shape[2]
+		x, w, b := fill[T](r, m*k, 0.1), fill[T](r, k*n, 0.1), fill[T](r, n, 0)
+		g := fill[T](r, m*n, 0.1)
+		wantY, wantDX := make([]T, m*n), make([]T, m*k)
+		one := NewEngine[T](nil)
+		one.MatMul(wantY, x, w, b, m, k, n)
+		one.MatMulByTransposed(wantDX, g, w, m, k, n)
+		for _, threads := range []int{2, 3} {
+			e := NewEngine[T](NewPool(threads))
+			y, dx := make([]T, m*n), make([]T, m*k)
+			describe := []func() (got, want []T){
+				func() (got, want []T) { e.product.set(forward, y, x, w, b, m, k, n); return y, wantY },
+				func() (got, want []T) { e.product.set(forGradIn, dx, g, w, nil, m, k, n); return dx, wantDX },
+			}
+			for _, set := range describe {
+				for range 3 {
+					got, want := set()
+					clear(got)
+					e.multiply(worthPieces)
+					if !slices.Equal(bitsOf(got), bitsOf(want)) {
+						t.Errorf("m, k, n = %v, %d threads: other bits in pieces", shape, threads)
+					}
+				}
+				// The last thread comes first and takes what the others have not begun.
+				got, want := set()
+				clear(got)
+				e.startPieces()
+				e.Part(threads-1, threads)
+				inPieces := e.begun[threads-1].counts.Load() > 0
+				byColumns := e.share(m, len(got)/m, 0, threads).right < len(got)/m
+				if want := byColumns && e.descendsPairs; inPieces != want { // which the portable implementation does not do
+					t.Errorf("m, k, n = %v, %d threads: in pieces: %t, want %t", shape, threads, inPieces, want)
+				}
+				if inPieces && !slices.Equal(bitsOf(got), bitsOf(want)) {
+					t.Errorf("m, k, n = %v, %d threads: one thread alone has not computed all", shape, threads)
+				}
+				if inPieces {
+					clear(got)
+				}
+				for i := range threads - 1 {
+					e.Part(i, threads)
+				}
+				if inPieces && !slices.Equal(got, make([]T, len(got))) {
+					t.Errorf("m, k, n = %v, %d threads: a piece is computed twice", shape, threads)
+				}
+				if !inPieces && !slices.Equal(bitsOf(got), bitsOf(want)) {
+					t.Errorf("m, k, n = %v, %d threads: other bits", shape, threads)
+				}
+			}
+		}
+	}
+}
