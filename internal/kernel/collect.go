@@ -186,6 +186,9 @@ func (e *Engine[T]) sum(work int) {
 	c := &e.collection
 	split := func(p *product[T]) bool { return p.kind != sumColumns && work >= worthSplitting }
 	if !c.open {
+		if work >= worthPieces {
+			e.startPieces()
+		}
 		e.run(split(&e.product))
 		return
 	}

@@ -12,11 +12,23 @@ const (
 	leastRows  = 128 // of a block, but for the last
 )
 
-// part computes a part of y [rows, cols] = a·b + bias.
-func (v *vectors[T]) part(s *Scratch[T], p *product[T], rows, cols, inner int, a, b factor[T], bias []T, part, parts int) {
-	to := v.splitTiles(rows, cols, part, parts)
-	if p.begun == nil || parts == 1 || to.right-to.left == cols { // by rows, a piece would need its part of a
-		v.dense(s, p.y, cols, inner, a, b, bias, to)
+// spanOf returns the part of a dense product that a thread begins with.
+func (v *vectors[T]) spanOf(p *product[T], part, parts int) span {
+	switch p.kind {
+	case forward:
+		return v.splitTiles(p.m, p.n, part, parts)
+	case forGradIn:
+		return v.splitTiles(p.m, p.k, part, parts)
+	}
+	top, bottom := p.rows(part, parts)
+	return span{top, bottom, 0, p.n}
+}
+
+// part computes a part of y [., cols] = a·b + bias.
+func (v *vectors[T]) part(s *Scratch[T], p *product[T], cols, inner int, a, b factor[T], bias []T, part, parts int) {
+	own := v.spanOf(p, part, parts)
+	if p.begun == nil || parts == 1 {
+		v.dense(s, p.y, cols, inner, a, b, bias, own)
 		return
 	}
 	// Piece by piece: a group of panels, for a block of the rows after the other. When it has no
@@ -24,15 +36,17 @@ func (v *vectors[T]) part(s *Scratch[T], p *product[T], rows, cols, inner int, a
 	// (R. Blumofe and C. Leiserson, "Scheduling Multithreaded Computations by Work Stealing",
 	// J. ACM 46 (1999)).
 	high := v.widest().heights[0]
-	block := (max(rows/mostBlocks, leastRows) + high - 1) / high * high // rows
-	blocks := (rows + block - 1) / block
-	ready := false // a
+	var first factor[T] // a, as rows [top, bottom) need it
+	top, bottom := 0, 0
 	for i := range parts {
 		other := (part + i) % parts
-		of := v.splitTiles(rows, cols, other, parts)
-		groups := 0
+		of := v.spanOf(p, other, parts)
+		rows := of.bottom - of.top
+		block := (max(rows/mostBlocks, leastRows) + high - 1) / high * high // rows
+		blocks, groups := (rows+block-1)/block, 0
+		strips := v.inStrips(a, inner, of)
 		for left := of.left; left < of.right; groups++ {
-			g := v.group(left, of, inner, false)
+			g := v.group(left, of, inner, strips)
 			left = g.right()
 		}
 		var g group[T]
@@ -42,19 +56,24 @@ func (v *vectors[T]) part(s *Scratch[T], p *product[T], rows, cols, inner int, a
 			if !some {
 				break
 			}
-			if !ready {
-				a, ready = s.skew(a, inner, of), true
+			number, from := piece/blocks, of.top+piece%blocks*block
+			to := span{from, min(of.bottom, from+block), of.left, of.right}
+			if to.top < top || to.bottom > bottom {
+				needs := of
+				if i > 0 { // of the rows that are another's no more than for this piece
+					needs = to
+				}
+				first, top, bottom = v.prepare(s, a, strips, inner, needs), needs.top, needs.bottom
 			}
-			if number := piece / blocks; number != packed {
-				g = v.group(of.left, of, inner, false)
+			if number != packed {
+				g = v.group(of.left, of, inner, strips)
 				for range number {
-					g = v.group(g.right(), of, inner, false)
+					g = v.group(g.right(), of, inner, strips)
 				}
 				v.packGroup(s, &g, inner, b, bias)
 				packed = number
 			}
-			top := piece % blocks * block
-			v.tiles(s, p.y, cols, inner, a, false, &g, top, span{top, min(rows, top+block), of.left, of.right})
+			v.tiles(s, p.y, cols, inner, first, strips, &g, top, to)
 		}
 	}
 }

@@ -114,12 +114,11 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 	m, k, n := p.m, p.k, p.n
 	switch p.kind {
 	case forward:
-		v.part(s, p, m, n, k, factor[T]{p.x, k, 1}, factor[T]{p.w, 1, n}, p.b, part, parts)
+		v.part(s, p, n, k, factor[T]{p.x, k, 1}, factor[T]{p.w, 1, n}, p.b, part, parts)
 	case forGradWeight:
-		top, bottom := p.rows(part, parts)
-		v.dense(s, p.y, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, span{top, bottom, 0, n})
+		v.part(s, p, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, part, parts)
 	case forGradIn:
-		v.part(s, p, m, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
+		v.part(s, p, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
 	case listing:
 		v.listBlocks(s, p, part, parts)
 	case pairsForward:
@@ -174,10 +173,8 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 	if to.top == to.bottom {
 		return
 	}
-	strips := v.packStrips(s, a, inner, to)
-	if !strips {
-		a = s.skew(a, inner, to)
-	}
+	strips := v.inStrips(a, inner, to)
+	a = v.prepare(s, a, strips, inner, to)
 	for left := to.left; left < to.right; {
 		g := v.group(left, to, inner, strips)
 		v.packGroup(s, &g, inner, b, bias)
@@ -263,18 +260,27 @@ const worthStrips = 120
 // each may lie on a page of its own.
 const packedRows = 64
 
-// packStrips packs what the part of the result needs of a [., inner], if that is transposed: strips
+// inStrips says whether it pays to pack a [., inner] for a part of the result.
+func (v *vectors[T]) inStrips(a factor[T], inner int, of span) bool {
+	return v.strip != nil && a.row == 1 && inner > 0 && inner*a.inner*sizeOf[T]() >= v.stripsFrom && of.bottom-of.top >= few && of.right-of.left >= worthStrips
+}
+
+// prepare returns what the rows of to need of a, in strips or skewed.
+func (v *vectors[T]) prepare(s *Scratch[T], a factor[T], strips bool, inner int, to span) factor[T] {
+	if !strips {
+		return s.skew(a, inner, to)
+	}
+	v.packStrips(s, a, inner, to)
+	return a
+}
+
+// packStrips packs what the rows of to need of a [., inner], which is transposed: strips
 // of as many of its rows as a tile has, each number of the inner index after the other.
 // Where they lie, a tile finds a few numbers on every cache line, and every page. Element
 // (to.top + r, p) of a is then at s.first[r/high·high·inner + p·high + r%high], high being
-// the rows of a strip. It reports whether it has packed.
-func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) bool {
-	rows := to.bottom - to.top
-	if v.strip == nil || a.row != 1 || inner == 0 || inner*a.inner*sizeOf[T]() < v.stripsFrom || rows < few || to.right-to.left < worthStrips {
-		return false
-	}
-	v.packBlocks(&s.first, v.strip, rows, v.strip.columns, to.top, inner, a)
-	return true
+// the rows of a strip.
+func (v *vectors[T]) packStrips(s *Scratch[T], a factor[T], inner int, to span) {
+	v.packBlocks(&s.first, v.strip, to.bottom-to.top, v.strip.columns, to.top, inner, a)
 }
 
 // sizeOf is how many bytes a number takes.
