@@ -25,8 +25,8 @@ type collection[T Float] struct {
 
 // descent is what threads say of parameters that follow their gradients.
 type descent struct {
-	lost    atomic.Bool // one that has moved is infinite or NaN
-	stopped atomic.Bool // none is to move
+	lost  atomic.Bool // one that has moved is infinite or NaN
+	stays atomic.Bool // none is to move
 }
 
 // deque is what one thread has to do of a collection: its owner takes the last piece, others
@@ -76,7 +76,7 @@ func (e *Engine[T]) Collect(rate T) {
 	}
 	c.open, c.factor = true, -rate
 	c.lost.Store(false)
-	c.stopped.Store(false)
+	c.stays.Store(false)
 }
 
 // Descend has value, the parameter of the gradient d that was collected last, follow it,
@@ -133,7 +133,7 @@ func (e *Engine[T]) Meet(i, parts int) {
 }
 
 // Stay has no parameter follow its gradient in this collection. Each part says so, or none.
-func (e *Engine[T]) Stay() { e.collection.stopped.Store(true) }
+func (e *Engine[T]) Stay() { e.collection.stays.Store(true) }
 
 // Compute does what part i has of the collection, and what others have not begun.
 func (e *Engine[T]) Compute(i, parts int) { e.collection.Part(i, parts) }
@@ -184,17 +184,17 @@ func (e *Engine[T]) next() *product[T] {
 // collection. All threads compute a large one, but for sums of columns, else one does.
 func (e *Engine[T]) sum(work int) {
 	c := &e.collection
-	split := func(p *product[T]) bool { return p.kind != sumColumns && work >= worthSplitting }
 	if !c.open {
-		if work >= worthPieces {
-			e.startPieces()
+		if e.product.kind == sumColumns {
+			e.run(false)
+		} else {
+			e.multiply(work)
 		}
-		e.run(split(&e.product))
 		return
 	}
 	c.work += work
 	last := int32(len(c.sums) - 1)
-	if !split(&c.sums[last]) {
+	if c.sums[last].kind == sumColumns || work < worthSplitting {
 		least := 0
 		for t := range c.deques {
 			if c.deques[t].work < c.deques[least].work {

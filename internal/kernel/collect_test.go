@@ -285,7 +285,7 @@ type layers[T Float] struct {
 	k, n            int
 	rate            T
 	stays           bool
-	slow, idle      int // parts that others wait for, and that others take pieces of; -1: none
+	slow, idle      int // parts that others wait for, and that others take pieces of; below 0: none
 	early, prepared atomic.Bool
 	parts           atomic.Int32
 }

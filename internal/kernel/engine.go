@@ -8,8 +8,9 @@ import (
 )
 
 // Engine runs the products on the caller's goroutine and a pool of workers. Each sum is
-// made by one of them, so the bits do not depend on their number. An Engine serves one caller at a time and allocates nothing once
-// its scratch memory has grown to the largest product it has seen.
+// made by one of them, so the bits do not depend on their number. An Engine serves one caller
+// at a time and allocates nothing once the scratch memory of each thread has grown to the
+// largest part of a product that it has computed.
 type Engine[T Float] struct {
 	*Table[T]
 	// Alone has the caller compute everything, though there is a pool.
@@ -19,7 +20,7 @@ type Engine[T Float] struct {
 	scratch []Scratch[T] // one per thread
 	pairs   Pairs        // for MatMulPixelsTransposed, whose caller has made no lists
 	met     []tally      // by thread: the meetings that it has come to
-	begun   []begun      // by part of a large product: its pieces that were begun
+	begun   []pieceCount // by part of a product in pieces
 
 	collection collection[T]
 }
@@ -27,10 +28,10 @@ type Engine[T Float] struct {
 // NewEngine returns an engine on the implementation in use. A nil pool means the
 // caller's goroutine alone.
 func NewEngine[T Float](pool *Pool) *Engine[T] {
-	return &Engine[T]{Table: Of[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads()), met: make([]tally, pool.Threads()), begun: make([]begun, pool.Threads())}
+	return &Engine[T]{Table: Of[T](), pool: pool, scratch: make([]Scratch[T], pool.Threads()), met: make([]tally, pool.Threads()), begun: make([]pieceCount, pool.Threads())}
 }
 
-// Part computes one part of the product in flight.
+// Part computes one part of the product in flight, as Multiply does.
 func (e *Engine[T]) Part(i, parts int) {
 	if i == 0 && e.product.then != nil {
 		e.product.then.Begin()
@@ -41,7 +42,7 @@ func (e *Engine[T]) Part(i, parts int) {
 	}
 }
 
-// compute has a thread compute one part of a product.
+// compute has a thread compute one part of a product, as Multiply does, and its parameter follow.
 func (e *Engine[T]) compute(p *product[T], thread, part, parts int) {
 	switch p.kind {
 	case rectify, rectifySlope:
@@ -75,16 +76,16 @@ func (e *Engine[T]) run(split bool) {
 	e.product = product[T]{} // let go of the caller's memory
 }
 
-// multiply computes e.product, of so many multiply-adds, in pieces if these are many.
+// multiply computes e.product, of so many multiply-adds; a dense one in pieces if these are many.
 func (e *Engine[T]) multiply(work int) {
 	if work >= worthPieces {
-		e.startPieces()
+		e.inPieces()
 	}
 	e.run(work >= worthSplitting)
 }
 
-// startPieces has the threads make e.product in pieces, of which none has been begun.
-func (e *Engine[T]) startPieces() {
+// inPieces has the threads compute e.product in pieces, of which none has been begun.
+func (e *Engine[T]) inPieces() {
 	for i := range e.begun {
 		e.begun[i].counts.Store(0)
 	}
@@ -215,8 +216,8 @@ func (e *Engine[T]) threads(split bool) int {
 // worthRectifying is the number of elements from which a second core helps with a ReLU.
 const worthRectifying = 1 << 15
 
-// ReLU computes y = ReLU(x), shapes [m, n]. Of a large matrix each thread takes what it
-// computes of a product by MatMul or MatMulPixels (MatMulPairs shares images): what
+// ReLU computes y = ReLU(x), shapes [m, n]. Of a large matrix each thread takes the
+// part that is its own of a product by MatMul or MatMulPixels (MatMulPairs shares images): what
 // another core has written is slow to read, and what another has read slow to write.
 func (e *Engine[T]) ReLU(y, x []T, n int) {
 	m := rowsOf("ReLU", n, len(x), len(y), len(y))

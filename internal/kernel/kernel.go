@@ -44,7 +44,8 @@ type Table[T Float] struct {
 	// AddScaled computes y[j] = fma(a, x[j], y[j]) for every j < len(y).
 	AddScaled func(y, x []T, a T)
 
-	// Multiply computes one of parts disjoint parts of a product.
+	// Multiply computes one of parts disjoint parts of a product; of one in pieces, what others
+	// have not begun of it, and of theirs. A product is complete when all parts have returned.
 	Multiply func(s *Scratch[T], p *product[T], part, parts int)
 	// share is about the part of a [rows, cols] result that Multiply computes.
 	share func(rows, cols, part, parts int) span
@@ -66,7 +67,7 @@ type Table[T Float] struct {
 	loops[T]
 }
 
-// span is the part of a matrix that one thread computes.
+// span is a part of a matrix.
 type span struct{ top, bottom, left, right int }
 
 // product is one product of a dense layer, or what follows one. In the products x is
@@ -79,7 +80,7 @@ type product[T Float] struct {
 	pairs   *Pairs
 	then    Follower // of which each part follows that part of the product, or nil
 	m, k, n int
-	begun   []begun // by part: its pieces that threads have begun; nil where they do not take over from each other
+	begun   []pieceCount // by part, of a product in pieces; else nil, as where value is not: a part may return before its pieces are all made
 
 	// Of a gradient y that its parameter follows at once: value = value + factor·y, as
 	// loops.Update computes it. value is nil elsewhere.
@@ -89,7 +90,7 @@ type product[T Float] struct {
 }
 
 // descends says whether the parameter of a gradient follows it.
-func (p *product[T]) descends() bool { return p.value != nil && !p.descent.stopped.Load() }
+func (p *product[T]) descends() bool { return p.value != nil && !p.descent.stays.Load() }
 
 // set describes a product without images, whatever was there before: that may be left over
 // from one that panicked.
@@ -113,8 +114,8 @@ const (
 
 // ParameterRows returns the rows [top, bottom) of a parameter that one of so many threads
 // computes the gradient of, unless another takes over a piece, and of a large parameter with
-// many rows updates, too: what one core has written is slow to write for another. Between two threads, the rows of a first
-// layer part where its float32 sums do.
+// many rows updates, too: what one core has written is slow to write for another. Between two
+// threads, the rows of a first layer part where its float32 sums do.
 func ParameterRows(rows, part, parts int) (top, bottom int) {
 	unit := 2 // a pair of pixels is not parted
 	if rows >= manyRows*parts {

@@ -62,7 +62,8 @@ type tally struct {
 const MovedTogether = 8
 
 // firstHalf is how many of k pixels are in the first half: the rows of weights that
-// ParameterRows gives the first of two threads; none in float64, whose sums of a training are compared with numpy's.
+// ParameterRows gives the first of two threads; none in float64, whose sums of a training are
+// compared with numpy's.
 func firstHalf[T Float](k int) int {
 	if sizeOf[T]() > 4 {
 		return 0

@@ -3,8 +3,8 @@ package kernel
 import "sync/atomic"
 
 // worthPieces is the number of multiply-adds from which threads take over pieces of a dense
-// product from each other: where each has a millisecond to do, another program on its core
-// makes it late.
+// product from each other: half a millisecond on one core, and what another program takes of a
+// core, it takes for milliseconds.
 const worthPieces = 1 << 26
 
 const (
@@ -12,7 +12,7 @@ const (
 	leastRows  = 128 // of a block, but for the last
 )
 
-// spanOf returns the part of a dense product that a thread begins with.
+// spanOf returns the part of a dense product that is one thread's, but for what others take over.
 func (v *vectors[T]) spanOf(p *product[T], part, parts int) span {
 	switch p.kind {
 	case forward:
@@ -24,25 +24,25 @@ func (v *vectors[T]) spanOf(p *product[T], part, parts int) span {
 	return span{top, bottom, 0, p.n}
 }
 
-// part computes a part of y [., cols] = a·b + bias.
-func (v *vectors[T]) part(s *Scratch[T], p *product[T], cols, inner int, a, b factor[T], bias []T, part, parts int) {
+// densePart computes a part of y = a·b + bias, shapes as for dense: the span of that part, or
+// where p is made in pieces what others have not begun of it, and then what they have not begun
+// of theirs.
+func (v *vectors[T]) densePart(s *Scratch[T], p *product[T], cols, inner int, a, b factor[T], bias []T, part, parts int) {
 	own := v.spanOf(p, part, parts)
 	if p.begun == nil || parts == 1 {
 		v.dense(s, p.y, cols, inner, a, b, bias, own)
 		return
 	}
-	// Piece by piece: a group of panels, for a block of the rows after the other. When it has no
-	// more of its own, a thread takes what others have not begun, from their last piece on
-	// (R. Blumofe and C. Leiserson, "Scheduling Multithreaded Computations by Work Stealing",
-	// J. ACM 46 (1999)).
+	// A piece is a group of panels for a block of the rows. A thread begins with its first, and
+	// with the last of others, as in a collection, when it has none of its own left.
 	high := v.widest().heights[0]
-	var first factor[T] // a, as rows [top, bottom) need it
-	top, bottom := 0, 0
+	var first factor[T] // a, as rows [top, bottom) need it, in strips or not
+	top, bottom, packedStrips := 0, 0, false
 	for i := range parts {
 		other := (part + i) % parts
 		of := v.spanOf(p, other, parts)
 		rows := of.bottom - of.top
-		block := (max(rows/mostBlocks, leastRows) + high - 1) / high * high // rows
+		block := (max((rows+mostBlocks-1)/mostBlocks, leastRows) + high - 1) / high * high // rows
 		blocks, groups := (rows+block-1)/block, 0
 		strips := v.inStrips(a, inner, of)
 		for left := of.left; left < of.right; groups++ {
@@ -58,19 +58,19 @@ func (v *vectors[T]) part(s *Scratch[T], p *product[T], cols, inner int, a, b fa
 			}
 			number, from := piece/blocks, of.top+piece%blocks*block
 			to := span{from, min(of.bottom, from+block), of.left, of.right}
-			if to.top < top || to.bottom > bottom {
+			if to.top < top || to.bottom > bottom || strips != packedStrips {
 				needs := of
-				if i > 0 { // of the rows that are another's no more than for this piece
+				if i > 0 { // of rows that are another's no more than for this piece, but again for each
 					needs = to
 				}
-				first, top, bottom = v.prepare(s, a, strips, inner, needs), needs.top, needs.bottom
+				first, top, bottom, packedStrips = v.packFirst(s, a, strips, inner, needs), needs.top, needs.bottom, strips
 			}
 			if number != packed {
 				g = v.group(of.left, of, inner, strips)
 				for range number {
 					g = v.group(g.right(), of, inner, strips)
 				}
-				v.packGroup(s, &g, inner, b, bias)
+				v.packSecond(s, &g, inner, b, bias)
 				packed = number
 			}
 			v.tiles(s, p.y, cols, inner, first, strips, &g, top, to)
@@ -78,24 +78,24 @@ func (v *vectors[T]) part(s *Scratch[T], p *product[T], cols, inner int, a, b fa
 	}
 }
 
-// begun counts the pieces of a part that were begun: by the thread whose part it is, from the
+// pieceCount counts the pieces of a part that were begun: by the thread whose part it is, from the
 // first on, in the lower half of the word, and by others, from the last on, in the upper.
-type begun struct {
+type pieceCount struct {
 	counts atomic.Uint64
 	_      [line - 8]byte // a cache line of its own
 }
 
 // next returns the next piece of so many, for the part's own thread or for another.
-func (b *begun) next(pieces int, own bool) (piece int, some bool) {
+func (b *pieceCount) next(pieces int, own bool) (piece int, some bool) {
 	for {
 		before := b.counts.Load()
-		first, last := int(uint32(before)), int(before>>32)
-		if first+last >= pieces {
+		byOwner, byOthers := int(uint32(before)), int(before>>32)
+		if byOwner+byOthers >= pieces {
 			return 0, false
 		}
-		piece, after := first, before+1
+		piece, after := byOwner, before+1
 		if !own {
-			piece, after = pieces-1-last, before+1<<32
+			piece, after = pieces-1-byOthers, before+1<<32
 		}
 		if b.counts.CompareAndSwap(before, after) {
 			return piece, true

@@ -114,11 +114,11 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 	m, k, n := p.m, p.k, p.n
 	switch p.kind {
 	case forward:
-		v.part(s, p, n, k, factor[T]{p.x, k, 1}, factor[T]{p.w, 1, n}, p.b, part, parts)
+		v.densePart(s, p, n, k, factor[T]{p.x, k, 1}, factor[T]{p.w, 1, n}, p.b, part, parts)
 	case forGradWeight:
-		v.part(s, p, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, part, parts)
+		v.densePart(s, p, n, m, factor[T]{p.x, 1, k}, factor[T]{p.w, 1, n}, nil, part, parts)
 	case forGradIn:
-		v.part(s, p, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
+		v.densePart(s, p, k, n, factor[T]{p.x, n, 1}, factor[T]{p.w, n, 1}, nil, part, parts)
 	case listing:
 		v.listBlocks(s, p, part, parts)
 	case pairsForward:
@@ -130,8 +130,9 @@ func (v *vectors[T]) multiply(s *Scratch[T], p *product[T], part, parts int) {
 	}
 }
 
-// split cuts a result into parts by columns, so that each thread packs its own
-// panels only, or where it has too few panels for that by rows, high at a time.
+// split cuts a result into parts by columns, so that each thread packs the panels of its own
+// part only, unless it takes over a piece of another's, or where it has too few panels for
+// that by rows, high at a time.
 func (v *vectors[T]) split(rows, cols, high, part, parts int) span {
 	wide := v.many
 	if panels := (cols + wide - 1) / wide; panels >= 2*parts {
@@ -174,10 +175,10 @@ func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T]
 		return
 	}
 	strips := v.inStrips(a, inner, to)
-	a = v.prepare(s, a, strips, inner, to)
+	a = v.packFirst(s, a, strips, inner, to)
 	for left := to.left; left < to.right; {
 		g := v.group(left, to, inner, strips)
-		v.packGroup(s, &g, inner, b, bias)
+		v.packSecond(s, &g, inner, b, bias)
 		v.tiles(s, y, cols, inner, a, strips, &g, to.top, to)
 		left = g.right()
 	}
@@ -189,10 +190,11 @@ type group[T Float] struct {
 	left  int  // its first column
 	count int  // panels
 	width int  // columns of each: several are full
-	few   bool // few rows are to be multiplied by it: it need not be packed
+	place bool // few rows are to be multiplied by it: where it need not be packed, it is read in place
 
-	data, bias []T // packed, and padded
-	stride     int // numbers from row to row of data
+	data   []T // count panels [inner, panel.columns], or in place
+	bias   []T // [count·panel.columns]
+	stride int // numbers from row to row of a panel
 }
 
 // right is the first column behind the group.
@@ -205,15 +207,16 @@ func (v *vectors[T]) group(left int, of span, inner int, strips bool) group[T] {
 		panel = v.widest()
 	}
 	rows := of.bottom - of.top
-	return group[T]{panel: panel, left: left, count: v.panelsTogether(panel, inner, rows, of.right-left), width: min(panel.columns, of.right-left), few: rows < few}
+	return group[T]{panel: panel, left: left, count: v.panelsTogether(panel, inner, rows, of.right-left), width: min(panel.columns, of.right-left), place: rows < few}
 }
 
-func (v *vectors[T]) packGroup(s *Scratch[T], g *group[T], inner int, b factor[T], bias []T) {
-	g.data, g.stride = v.pack(s, g.panel, g.count, g.width, g.left, inner, b, g.few && (v.masked || g.width == g.panel.columns))
+// packSecond packs the second factor [inner, .] for a group, and pads the bias.
+func (v *vectors[T]) packSecond(s *Scratch[T], g *group[T], inner int, b factor[T], bias []T) {
+	g.data, g.stride = v.pack(s, g.panel, g.count, g.width, g.left, inner, b, g.place && (v.masked || g.width == g.panel.columns))
 	g.bias = s.padBias(bias, g.left, g.count*g.width, g.count*g.panel.columns)
 }
 
-// tiles computes the rows of to in the columns of a group. Strips of a begin with row top.
+// tiles computes the rows of to in the columns of a group. What a holds begins with row top.
 func (v *vectors[T]) tiles(s *Scratch[T], y []T, cols, inner int, a factor[T], strips bool, g *group[T], top int, to span) {
 	panel, width := g.panel, g.width
 	for r := to.top; r < to.bottom; {
@@ -221,7 +224,7 @@ func (v *vectors[T]) tiles(s *Scratch[T], y []T, cols, inner int, a factor[T], s
 		for panel.heights[h] > to.bottom-r {
 			h++
 		}
-		from, step := address(a.data, r*a.row), a.inner
+		from, step := address(a.data, (r-top)*a.row), a.inner
 		if strips && panel.heights[0] == v.strip.columns {
 			at, high := r-top, v.strip.columns
 			from, step = &s.first[at/high*high*inner+at%high], high
@@ -260,17 +263,22 @@ const worthStrips = 120
 // each may lie on a page of its own.
 const packedRows = 64
 
-// inStrips says whether it pays to pack a [., inner] for a part of the result.
+// inStrips says whether it pays to pack a [., inner] in strips for a part of the result: it is
+// transposed, and more than one number stands side by side.
 func (v *vectors[T]) inStrips(a factor[T], inner int, of span) bool {
-	return v.strip != nil && a.row == 1 && inner > 0 && inner*a.inner*sizeOf[T]() >= v.stripsFrom && of.bottom-of.top >= few && of.right-of.left >= worthStrips
+	return v.strip != nil && a.row == 1 && a.inner > 1 && inner > 0 && inner*a.inner*sizeOf[T]() >= v.stripsFrom && of.bottom-of.top >= few && of.right-of.left >= worthStrips
 }
 
-// prepare returns what the rows of to need of a, in strips or skewed.
-func (v *vectors[T]) prepare(s *Scratch[T], a factor[T], strips bool, inner int, to span) factor[T] {
-	if !strips {
-		return s.skew(a, inner, to)
+// packFirst returns a [., inner] from row to.top on, for the rows of to: as it is, skewed, or to
+// be found in strips.
+func (v *vectors[T]) packFirst(s *Scratch[T], a factor[T], strips bool, inner int, to span) factor[T] {
+	if strips {
+		v.packStrips(s, a, inner, to) // tiles of other heights read a where it is
 	}
-	v.packStrips(s, a, inner, to)
+	a.data = a.data[min(to.top*a.row, len(a.data)):]
+	if !strips {
+		a = s.skew(a, inner, to)
+	}
 	return a
 }
 
@@ -300,21 +308,20 @@ func address[T any](v []T, i int) *T {
 
 // skew copies what the part of the result needs of a so that neighbouring rows do not
 // fall on the same cache lines, where they would, for all numbers of a tile are wanted at
-// once. The caches here repeat every 4 KiB. The copy keeps the indices of a, so it has room
-// from the beginning on.
+// once. The caches here repeat every 4 KiB. a begins with the part's first row.
 func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
 	stride, size := max(a.row, a.inner), sizeOf[T]()
 	if stride*size%4096 != 0 || inner == 0 || to.bottom-to.top < few || (to.right-to.left)*size < 256 {
 		return a
 	}
-	first, last, left, right := 0, inner, to.top, to.bottom // of the rows and columns in memory
+	rows, length := inner, to.bottom-to.top // in memory
 	if a.inner == 1 {
-		first, last, left, right = to.top, to.bottom, 0, inner
+		rows, length = length, rows
 	}
 	wider := stride + line/size
-	grow(&s.first, last*wider)
-	for i := first; i < last; i++ {
-		copy(s.first[i*wider+left:i*wider+right], a.data[i*stride+left:])
+	grow(&s.first, rows*wider)
+	for i := range rows {
+		copy(s.first[i*wider:][:length], a.data[i*stride:])
 	}
 	a.data = s.first
 	if a.inner == 1 {
