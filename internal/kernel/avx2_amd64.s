@@ -4,27 +4,57 @@
 
 #include "textflag.h"
 
-// func avx2Tile12x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile12x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile12x4x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx2Tile12x4x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	LEAQ    (BX)(BX*2), R12
+	ADDQ    R11, R12
+	LEAQ    (BX)(BX*2), R13
+	ADDQ    R12, R13
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), X0
+	ADDQ    CX, DI
+	VMOVUPS (DI), X1
+	ADDQ    CX, DI
+	VMOVUPS (DI), X2
+	ADDQ    CX, DI
+	VMOVUPS (DI), X3
+	ADDQ    CX, DI
+	VMOVUPS (DI), X4
+	ADDQ    CX, DI
+	VMOVUPS (DI), X5
+	ADDQ    CX, DI
+	VMOVUPS (DI), X6
+	ADDQ    CX, DI
+	VMOVUPS (DI), X7
+	ADDQ    CX, DI
+	VMOVUPS (DI), X8
+	ADDQ    CX, DI
+	VMOVUPS (DI), X9
+	ADDQ    CX, DI
+	VMOVUPS (DI), X10
+	ADDQ    CX, DI
+	VMOVUPS (DI), X11
+	JMP     begun
+
+fresh:
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -37,103 +67,290 @@ TEXT ·avx2Tile12x4x32(SB), NOSPLIT, $0-80
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), X12
+	VMOVUPS      (R8), X12
 	VBROADCASTSS (DX), X13
 	VFMADD231PS  X12, X13, X0
 	VBROADCASTSS (DX)(BX*1), X13
 	VFMADD231PS  X12, X13, X1
 	VBROADCASTSS (DX)(BX*2), X13
 	VFMADD231PS  X12, X13, X2
-	VBROADCASTSS (R10), X13
-	VFMADD231PS  X12, X13, X3
-	VBROADCASTSS (R10)(BX*1), X13
-	VFMADD231PS  X12, X13, X4
-	VBROADCASTSS (R10)(BX*2), X13
-	VFMADD231PS  X12, X13, X5
 	VBROADCASTSS (R11), X13
-	VFMADD231PS  X12, X13, X6
+	VFMADD231PS  X12, X13, X3
 	VBROADCASTSS (R11)(BX*1), X13
-	VFMADD231PS  X12, X13, X7
+	VFMADD231PS  X12, X13, X4
 	VBROADCASTSS (R11)(BX*2), X13
-	VFMADD231PS  X12, X13, X8
+	VFMADD231PS  X12, X13, X5
 	VBROADCASTSS (R12), X13
-	VFMADD231PS  X12, X13, X9
+	VFMADD231PS  X12, X13, X6
 	VBROADCASTSS (R12)(BX*1), X13
-	VFMADD231PS  X12, X13, X10
+	VFMADD231PS  X12, X13, X7
 	VBROADCASTSS (R12)(BX*2), X13
+	VFMADD231PS  X12, X13, X8
+	VBROADCASTSS (R13), X13
+	VFMADD231PS  X12, X13, X9
+	VBROADCASTSS (R13)(BX*1), X13
+	VFMADD231PS  X12, X13, X10
+	VBROADCASTSS (R13)(BX*2), X13
 	VFMADD231PS  X12, X13, X11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), X12
-	VADDPS  X0, X12, X0
-	VMOVUPS X0, (AX)
-	ADDQ    CX, AX
-	VADDPS  X1, X12, X1
-	VMOVUPS X1, (AX)
-	ADDQ    CX, AX
-	VADDPS  X2, X12, X2
-	VMOVUPS X2, (AX)
-	ADDQ    CX, AX
-	VADDPS  X3, X12, X3
-	VMOVUPS X3, (AX)
-	ADDQ    CX, AX
-	VADDPS  X4, X12, X4
-	VMOVUPS X4, (AX)
-	ADDQ    CX, AX
-	VADDPS  X5, X12, X5
-	VMOVUPS X5, (AX)
-	ADDQ    CX, AX
-	VADDPS  X6, X12, X6
-	VMOVUPS X6, (AX)
-	ADDQ    CX, AX
-	VADDPS  X7, X12, X7
-	VMOVUPS X7, (AX)
-	ADDQ    CX, AX
-	VADDPS  X8, X12, X8
-	VMOVUPS X8, (AX)
-	ADDQ    CX, AX
-	VADDPS  X9, X12, X9
-	VMOVUPS X9, (AX)
-	ADDQ    CX, AX
-	VADDPS  X10, X12, X10
-	VMOVUPS X10, (AX)
-	ADDQ    CX, AX
-	VADDPS  X11, X12, X11
-	VMOVUPS X11, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), X12
+	VADDPS       X0, X12, X0
+	VMOVUPS      X0, (AX)
+	ADDQ         CX, AX
+	VADDPS       X1, X12, X1
+	VMOVUPS      X1, (AX)
+	ADDQ         CX, AX
+	VADDPS       X2, X12, X2
+	VMOVUPS      X2, (AX)
+	ADDQ         CX, AX
+	VADDPS       X3, X12, X3
+	VMOVUPS      X3, (AX)
+	ADDQ         CX, AX
+	VADDPS       X4, X12, X4
+	VMOVUPS      X4, (AX)
+	ADDQ         CX, AX
+	VADDPS       X5, X12, X5
+	VMOVUPS      X5, (AX)
+	ADDQ         CX, AX
+	VADDPS       X6, X12, X6
+	VMOVUPS      X6, (AX)
+	ADDQ         CX, AX
+	VADDPS       X7, X12, X7
+	VMOVUPS      X7, (AX)
+	ADDQ         CX, AX
+	VADDPS       X8, X12, X8
+	VMOVUPS      X8, (AX)
+	ADDQ         CX, AX
+	VADDPS       X9, X12, X9
+	VMOVUPS      X9, (AX)
+	ADDQ         CX, AX
+	VADDPS       X10, X12, X10
+	VMOVUPS      X10, (AX)
+	ADDQ         CX, AX
+	VADDPS       X11, X12, X11
+	VMOVUPS      X11, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       X13, X13, X13
+	VXORPS       X14, X14, X14
+	VBROADCASTSS factor+96(FP), X12
+	MOVQ         DX, AX
+	VMOVUPS      (AX), X15
+	VFMADD231PS  X12, X0, X15
+	VADDPS       X13, X15, X15
+	VMOVUPS      X15, (AX)
+	VSUBPS       X15, X15, X15
+	VADDPS       X15, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X1, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X2, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X3, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X4, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X5, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X6, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X7, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X8, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X9, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X10, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X12, X11, X0
+	VADDPS       X13, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X14, X14
+	XORQ         AX, AX
+	VCMPPS       $0x03, X14, X14, X14
+	VMOVMSKPS    X14, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile8x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile8x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile8x4x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx2Tile8x4x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	LEAQ    (BX)(BX*2), R12
+	ADDQ    R11, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), X0
+	ADDQ    CX, DI
+	VMOVUPS (DI), X1
+	ADDQ    CX, DI
+	VMOVUPS (DI), X2
+	ADDQ    CX, DI
+	VMOVUPS (DI), X3
+	ADDQ    CX, DI
+	VMOVUPS (DI), X4
+	ADDQ    CX, DI
+	VMOVUPS (DI), X5
+	ADDQ    CX, DI
+	VMOVUPS (DI), X6
+	ADDQ    CX, DI
+	VMOVUPS (DI), X7
+	JMP     begun
+
+fresh:
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -142,195 +359,490 @@ TEXT ·avx2Tile8x4x32(SB), NOSPLIT, $0-80
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), X8
+	VMOVUPS      (R8), X8
 	VBROADCASTSS (DX), X9
 	VFMADD231PS  X8, X9, X0
 	VBROADCASTSS (DX)(BX*1), X9
 	VFMADD231PS  X8, X9, X1
 	VBROADCASTSS (DX)(BX*2), X9
 	VFMADD231PS  X8, X9, X2
-	VBROADCASTSS (R10), X9
-	VFMADD231PS  X8, X9, X3
-	VBROADCASTSS (R10)(BX*1), X9
-	VFMADD231PS  X8, X9, X4
-	VBROADCASTSS (R10)(BX*2), X9
-	VFMADD231PS  X8, X9, X5
 	VBROADCASTSS (R11), X9
-	VFMADD231PS  X8, X9, X6
+	VFMADD231PS  X8, X9, X3
 	VBROADCASTSS (R11)(BX*1), X9
+	VFMADD231PS  X8, X9, X4
+	VBROADCASTSS (R11)(BX*2), X9
+	VFMADD231PS  X8, X9, X5
+	VBROADCASTSS (R12), X9
+	VFMADD231PS  X8, X9, X6
+	VBROADCASTSS (R12)(BX*1), X9
 	VFMADD231PS  X8, X9, X7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), X8
-	VADDPS  X0, X8, X0
-	VMOVUPS X0, (AX)
-	ADDQ    CX, AX
-	VADDPS  X1, X8, X1
-	VMOVUPS X1, (AX)
-	ADDQ    CX, AX
-	VADDPS  X2, X8, X2
-	VMOVUPS X2, (AX)
-	ADDQ    CX, AX
-	VADDPS  X3, X8, X3
-	VMOVUPS X3, (AX)
-	ADDQ    CX, AX
-	VADDPS  X4, X8, X4
-	VMOVUPS X4, (AX)
-	ADDQ    CX, AX
-	VADDPS  X5, X8, X5
-	VMOVUPS X5, (AX)
-	ADDQ    CX, AX
-	VADDPS  X6, X8, X6
-	VMOVUPS X6, (AX)
-	ADDQ    CX, AX
-	VADDPS  X7, X8, X7
-	VMOVUPS X7, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), X8
+	VADDPS       X0, X8, X0
+	VMOVUPS      X0, (AX)
+	ADDQ         CX, AX
+	VADDPS       X1, X8, X1
+	VMOVUPS      X1, (AX)
+	ADDQ         CX, AX
+	VADDPS       X2, X8, X2
+	VMOVUPS      X2, (AX)
+	ADDQ         CX, AX
+	VADDPS       X3, X8, X3
+	VMOVUPS      X3, (AX)
+	ADDQ         CX, AX
+	VADDPS       X4, X8, X4
+	VMOVUPS      X4, (AX)
+	ADDQ         CX, AX
+	VADDPS       X5, X8, X5
+	VMOVUPS      X5, (AX)
+	ADDQ         CX, AX
+	VADDPS       X6, X8, X6
+	VMOVUPS      X6, (AX)
+	ADDQ         CX, AX
+	VADDPS       X7, X8, X7
+	VMOVUPS      X7, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       X9, X9, X9
+	VXORPS       X10, X10, X10
+	VBROADCASTSS factor+96(FP), X8
+	MOVQ         DX, AX
+	VMOVUPS      (AX), X11
+	VFMADD231PS  X8, X0, X11
+	VADDPS       X9, X11, X11
+	VMOVUPS      X11, (AX)
+	VSUBPS       X11, X11, X11
+	VADDPS       X11, X10, X10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X8, X1, X0
+	VADDPS       X9, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X10, X10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X8, X2, X0
+	VADDPS       X9, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X10, X10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X8, X3, X0
+	VADDPS       X9, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X10, X10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X8, X4, X0
+	VADDPS       X9, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X10, X10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X8, X5, X0
+	VADDPS       X9, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X10, X10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X8, X6, X0
+	VADDPS       X9, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X10, X10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X8, X7, X0
+	VADDPS       X9, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X10, X10
+	XORQ         AX, AX
+	VCMPPS       $0x03, X10, X10, X10
+	VMOVMSKPS    X10, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile4x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x4x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x4x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), X0
+	ADDQ    CX, DI
+	VMOVUPS (DI), X1
+	ADDQ    CX, DI
+	VMOVUPS (DI), X2
+	ADDQ    CX, DI
+	VMOVUPS (DI), X3
+	JMP     begun
+
+fresh:
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), X4
+	VMOVUPS      (R8), X4
 	VBROADCASTSS (DX), X5
 	VFMADD231PS  X4, X5, X0
 	VBROADCASTSS (DX)(BX*1), X5
 	VFMADD231PS  X4, X5, X1
 	VBROADCASTSS (DX)(BX*2), X5
 	VFMADD231PS  X4, X5, X2
-	VBROADCASTSS (R10), X5
+	VBROADCASTSS (R11), X5
 	VFMADD231PS  X4, X5, X3
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), X4
-	VADDPS  X0, X4, X0
-	VMOVUPS X0, (AX)
-	ADDQ    CX, AX
-	VADDPS  X1, X4, X1
-	VMOVUPS X1, (AX)
-	ADDQ    CX, AX
-	VADDPS  X2, X4, X2
-	VMOVUPS X2, (AX)
-	ADDQ    CX, AX
-	VADDPS  X3, X4, X3
-	VMOVUPS X3, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), X4
+	VADDPS       X0, X4, X0
+	VMOVUPS      X0, (AX)
+	ADDQ         CX, AX
+	VADDPS       X1, X4, X1
+	VMOVUPS      X1, (AX)
+	ADDQ         CX, AX
+	VADDPS       X2, X4, X2
+	VMOVUPS      X2, (AX)
+	ADDQ         CX, AX
+	VADDPS       X3, X4, X3
+	VMOVUPS      X3, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       X5, X5, X5
+	VXORPS       X6, X6, X6
+	VBROADCASTSS factor+96(FP), X4
+	MOVQ         DX, AX
+	VMOVUPS      (AX), X7
+	VFMADD231PS  X4, X0, X7
+	VADDPS       X5, X7, X7
+	VMOVUPS      X7, (AX)
+	VSUBPS       X7, X7, X7
+	VADDPS       X7, X6, X6
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X4, X1, X0
+	VADDPS       X5, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X6, X6
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X4, X2, X0
+	VADDPS       X5, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X6, X6
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X4, X3, X0
+	VADDPS       X5, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X6, X6
+	XORQ         AX, AX
+	VCMPPS       $0x03, X6, X6, X6
+	VMOVMSKPS    X6, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile2x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x4x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile2x4x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), X0
+	ADDQ    CX, DI
+	VMOVUPS (DI), X1
+	JMP     begun
+
+fresh:
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), X2
+	VMOVUPS      (R8), X2
 	VBROADCASTSS (DX), X3
 	VFMADD231PS  X2, X3, X0
 	VBROADCASTSS (DX)(BX*1), X3
 	VFMADD231PS  X2, X3, X1
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), X2
-	VADDPS  X0, X2, X0
-	VMOVUPS X0, (AX)
-	ADDQ    CX, AX
-	VADDPS  X1, X2, X1
-	VMOVUPS X1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), X2
+	VADDPS       X0, X2, X0
+	VMOVUPS      X0, (AX)
+	ADDQ         CX, AX
+	VADDPS       X1, X2, X1
+	VMOVUPS      X1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       X3, X3, X3
+	VXORPS       X4, X4, X4
+	VBROADCASTSS factor+96(FP), X2
+	MOVQ         DX, AX
+	VMOVUPS      (AX), X5
+	VFMADD231PS  X2, X0, X5
+	VADDPS       X3, X5, X5
+	VMOVUPS      X5, (AX)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X4, X4
+	ADDQ         CX, AX
+	VMOVUPS      (AX), X0
+	VFMADD231PS  X2, X1, X0
+	VADDPS       X3, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X4, X4
+	XORQ         AX, AX
+	VCMPPS       $0x03, X4, X4, X4
+	VMOVMSKPS    X4, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile1x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x4x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile1x4x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x02, DI
+	SHLQ    $0x02, R9
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), X0
+	JMP     begun
+
+fresh:
 	VXORPS X0, X0, X0
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), X1
-	VBROADCASTSS (DX), X2
+	VMOVUPS      (BX), X1
+	VBROADCASTSS (CX), X2
 	VFMADD231PS  X1, X2, X0
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPS (CX), X1
-	VADDPS  X0, X1, X0
-	VMOVUPS X0, (AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS      (CX), X1
+	VADDPS       X0, X1, X0
+	VMOVUPS      X0, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPS       X2, X2, X2
+	VXORPS       X3, X3, X3
+	VBROADCASTSS factor+96(FP), X1
+	MOVQ         CX, AX
+	VMOVUPS      (AX), X4
+	VFMADD231PS  X1, X0, X4
+	VADDPS       X2, X4, X4
+	VMOVUPS      X4, (AX)
+	VSUBPS       X4, X4, X4
+	VADDPS       X4, X3, X3
+	XORQ         AX, AX
+	VCMPPS       $0x03, X3, X3, X3
+	VMOVMSKPS    X3, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -483,27 +995,57 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile12x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx2Tile12x8x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	LEAQ    (BX)(BX*2), R12
+	ADDQ    R11, R12
+	LEAQ    (BX)(BX*2), R13
+	ADDQ    R12, R13
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y3
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y7
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y8
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y9
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y10
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y11
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -516,103 +1058,290 @@ TEXT ·avx2Tile12x8x32(SB), NOSPLIT, $0-80
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y12
+	VMOVUPS      (R8), Y12
 	VBROADCASTSS (DX), Y13
 	VFMADD231PS  Y12, Y13, Y0
 	VBROADCASTSS (DX)(BX*1), Y13
 	VFMADD231PS  Y12, Y13, Y1
 	VBROADCASTSS (DX)(BX*2), Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VBROADCASTSS (R10), Y13
-	VFMADD231PS  Y12, Y13, Y3
-	VBROADCASTSS (R10)(BX*1), Y13
-	VFMADD231PS  Y12, Y13, Y4
-	VBROADCASTSS (R10)(BX*2), Y13
-	VFMADD231PS  Y12, Y13, Y5
 	VBROADCASTSS (R11), Y13
-	VFMADD231PS  Y12, Y13, Y6
+	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS (R11)(BX*1), Y13
-	VFMADD231PS  Y12, Y13, Y7
+	VFMADD231PS  Y12, Y13, Y4
 	VBROADCASTSS (R11)(BX*2), Y13
-	VFMADD231PS  Y12, Y13, Y8
+	VFMADD231PS  Y12, Y13, Y5
 	VBROADCASTSS (R12), Y13
-	VFMADD231PS  Y12, Y13, Y9
+	VFMADD231PS  Y12, Y13, Y6
 	VBROADCASTSS (R12)(BX*1), Y13
-	VFMADD231PS  Y12, Y13, Y10
+	VFMADD231PS  Y12, Y13, Y7
 	VBROADCASTSS (R12)(BX*2), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (R13), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS (R13)(BX*1), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS (R13)(BX*2), Y13
 	VFMADD231PS  Y12, Y13, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y12
-	VADDPS  Y0, Y12, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y1, Y12, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y2, Y12, Y2
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y3, Y12, Y3
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y4, Y12, Y4
-	VMOVUPS Y4, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y5, Y12, Y5
-	VMOVUPS Y5, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y6, Y12, Y6
-	VMOVUPS Y6, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y7, Y12, Y7
-	VMOVUPS Y7, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y8, Y12, Y8
-	VMOVUPS Y8, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y9, Y12, Y9
-	VMOVUPS Y9, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y10, Y12, Y10
-	VMOVUPS Y10, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y11, Y12, Y11
-	VMOVUPS Y11, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y12
+	VADDPS       Y0, Y12, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y1, Y12, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y12, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y12, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y4, Y12, Y4
+	VMOVUPS      Y4, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y5, Y12, Y5
+	VMOVUPS      Y5, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y12, Y6
+	VMOVUPS      Y6, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y7, Y12, Y7
+	VMOVUPS      Y7, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y8, Y12, Y8
+	VMOVUPS      Y8, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y9, Y12, Y9
+	VMOVUPS      Y9, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y10, Y12, Y10
+	VMOVUPS      Y10, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y13, Y13, Y13
+	VXORPS       Y14, Y14, Y14
+	VBROADCASTSS factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y15
+	VFMADD231PS  Y12, Y0, Y15
+	VADDPS       Y13, Y15, Y15
+	VMOVUPS      Y15, (AX)
+	VSUBPS       Y15, Y15, Y15
+	VADDPS       Y15, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y1, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y2, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y3, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y4, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y5, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y6, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y7, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y8, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y9, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y10, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y11, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y14, Y14, Y14
+	VMOVMSKPS    Y14, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile8x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx2Tile8x8x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	LEAQ    (BX)(BX*2), R12
+	ADDQ    R11, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y3
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y7
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -621,195 +1350,490 @@ TEXT ·avx2Tile8x8x32(SB), NOSPLIT, $0-80
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y8
+	VMOVUPS      (R8), Y8
 	VBROADCASTSS (DX), Y9
 	VFMADD231PS  Y8, Y9, Y0
 	VBROADCASTSS (DX)(BX*1), Y9
 	VFMADD231PS  Y8, Y9, Y1
 	VBROADCASTSS (DX)(BX*2), Y9
 	VFMADD231PS  Y8, Y9, Y2
-	VBROADCASTSS (R10), Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VBROADCASTSS (R10)(BX*1), Y9
-	VFMADD231PS  Y8, Y9, Y4
-	VBROADCASTSS (R10)(BX*2), Y9
-	VFMADD231PS  Y8, Y9, Y5
 	VBROADCASTSS (R11), Y9
-	VFMADD231PS  Y8, Y9, Y6
+	VFMADD231PS  Y8, Y9, Y3
 	VBROADCASTSS (R11)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (R11)(BX*2), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS (R12), Y9
+	VFMADD231PS  Y8, Y9, Y6
+	VBROADCASTSS (R12)(BX*1), Y9
 	VFMADD231PS  Y8, Y9, Y7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y8
-	VADDPS  Y0, Y8, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y1, Y8, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y3, Y8, Y3
-	VMOVUPS Y3, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y4, Y8, Y4
-	VMOVUPS Y4, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y5, Y8, Y5
-	VMOVUPS Y5, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y6, Y8, Y6
-	VMOVUPS Y6, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y7, Y8, Y7
-	VMOVUPS Y7, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y8
+	VADDPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y1, Y8, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y8, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y5, Y8, Y5
+	VMOVUPS      Y5, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VBROADCASTSS factor+96(FP), Y8
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y11
+	VFMADD231PS  Y8, Y0, Y11
+	VADDPS       Y9, Y11, Y11
+	VMOVUPS      Y11, (AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y1, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y2, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y3, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y4, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y5, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y6, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y7, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y10, Y10, Y10
+	VMOVMSKPS    Y10, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x8x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y3
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y4
+	VMOVUPS      (R8), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS (DX)(BX*1), Y5
 	VFMADD231PS  Y4, Y5, Y1
 	VBROADCASTSS (DX)(BX*2), Y5
 	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS (R10), Y5
+	VBROADCASTSS (R11), Y5
 	VFMADD231PS  Y4, Y5, Y3
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y4
-	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y1, Y4, Y1
-	VMOVUPS Y1, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y3, Y4, Y3
-	VMOVUPS Y3, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y4
+	VADDPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y1, Y4, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y4, Y3
+	VMOVUPS      Y3, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS factor+96(FP), Y4
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y7
+	VFMADD231PS  Y4, Y0, Y7
+	VADDPS       Y5, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y4, Y2, Y0
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y4, Y3, Y0
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y6, Y6
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile2x8x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y1
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y2
+	VMOVUPS      (R8), Y2
 	VBROADCASTSS (DX), Y3
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS (DX)(BX*1), Y3
 	VFMADD231PS  Y2, Y3, Y1
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y2
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, (AX)
-	ADDQ    CX, AX
-	VADDPS  Y1, Y2, Y1
-	VMOVUPS Y1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y2
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y1, Y2, Y1
+	VMOVUPS      Y1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS factor+96(FP), Y2
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y5
+	VFMADD231PS  Y2, Y0, Y5
+	VADDPS       Y3, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y2, Y1, Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile1x8x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x02, DI
+	SHLQ    $0x02, R9
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y1
-	VBROADCASTSS (DX), Y2
+	VMOVUPS      (BX), Y1
+	VBROADCASTSS (CX), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPS (CX), Y1
-	VADDPS  Y0, Y1, Y0
-	VMOVUPS Y0, (AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS      (CX), Y1
+	VADDPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VBROADCASTSS factor+96(FP), Y1
+	MOVQ         CX, AX
+	VMOVUPS      (AX), Y4
+	VFMADD231PS  Y1, Y0, Y4
+	VADDPS       Y2, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y3, Y3
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y3, Y3, Y3
+	VMOVMSKPS    Y3, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -962,23 +1986,47 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile6x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile6x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile6x12x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile6x12x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), X1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), X3
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), X5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), X7
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y8
+	VMOVUPS 32(DI), X9
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y10
+	VMOVUPS 32(DI), X11
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
 	VXORPS Y2, Y2, Y2
@@ -991,12 +2039,49 @@ TEXT ·avx2Tile6x12x32(SB), NOSPLIT, $0-80
 	VXORPS X9, X9, X9
 	VXORPS Y10, Y10, Y10
 	VXORPS X11, X11, X11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y12
-	VMOVUPS      32(DI), X13
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), X13
 	VBROADCASTSS (DX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  X13, X14, X1
@@ -1006,74 +2091,184 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  X13, X14, X5
-	VBROADCASTSS (R10), Y14
+	VBROADCASTSS (R11), Y14
 	VFMADD231PS  Y12, Y14, Y6
 	VFMADD231PS  X13, X14, X7
-	VBROADCASTSS (R10)(BX*1), Y14
+	VBROADCASTSS (R11)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  X13, X14, X9
-	VBROADCASTSS (R10)(BX*2), Y14
+	VBROADCASTSS (R11)(BX*2), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  X13, X14, X11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), X13
-	VADDPS  Y0, Y12, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  X1, X13, X1
-	VMOVUPS X1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y2, Y12, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  X3, X13, X3
-	VMOVUPS X3, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y4, Y12, Y4
-	VMOVUPS Y4, (AX)
-	VADDPS  X5, X13, X5
-	VMOVUPS X5, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y6, Y12, Y6
-	VMOVUPS Y6, (AX)
-	VADDPS  X7, X13, X7
-	VMOVUPS X7, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y8, Y12, Y8
-	VMOVUPS Y8, (AX)
-	VADDPS  X9, X13, X9
-	VMOVUPS X9, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y10, Y12, Y10
-	VMOVUPS Y10, (AX)
-	VADDPS  X11, X13, X11
-	VMOVUPS X11, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), X13
+	VADDPS       Y0, Y12, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       X1, X13, X1
+	VMOVUPS      X1, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y12, Y2
+	VMOVUPS      Y2, (AX)
+	VADDPS       X3, X13, X3
+	VMOVUPS      X3, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y4, Y12, Y4
+	VMOVUPS      Y4, (AX)
+	VADDPS       X5, X13, X5
+	VMOVUPS      X5, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y12, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       X7, X13, X7
+	VMOVUPS      X7, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y8, Y12, Y8
+	VMOVUPS      Y8, (AX)
+	VADDPS       X9, X13, X9
+	VMOVUPS      X9, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y10, Y12, Y10
+	VMOVUPS      Y10, (AX)
+	VADDPS       X11, X13, X11
+	VMOVUPS      X11, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y14, Y14, Y14
+	VXORPS       Y15, Y15, Y15
+	VBROADCASTSS factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y16
+	VFMADD231PS  Y12, Y0, Y16
+	VADDPS       Y14, Y16, Y16
+	VMOVUPS      Y16, (AX)
+	VSUBPS       Y16, Y16, Y16
+	VADDPS       Y16, Y15, Y15
+	VMOVUPS      32(AX), X13
+	VFMADD231PS  X12, X1, X13
+	VADDPS       X14, X13, X13
+	VMOVUPS      X13, 32(AX)
+	VSUBPS       X13, X13, X13
+	VADDPS       Y13, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y2, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      32(AX), X1
+	VFMADD231PS  X12, X3, X1
+	VADDPS       X14, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       Y1, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y4, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      32(AX), X1
+	VFMADD231PS  X12, X5, X1
+	VADDPS       X14, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       Y1, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y6, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      32(AX), X1
+	VFMADD231PS  X12, X7, X1
+	VADDPS       X14, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       Y1, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y8, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      32(AX), X1
+	VFMADD231PS  X12, X9, X1
+	VADDPS       X14, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       Y1, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y10, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      32(AX), X1
+	VFMADD231PS  X12, X11, X1
+	VADDPS       X14, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       Y1, Y15, Y15
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y15, Y15, Y15
+	VMOVMSKPS    Y15, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile4x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x12x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x12x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), X1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), X3
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), X5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), X7
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
 	VXORPS Y2, Y2, Y2
@@ -1082,12 +2277,39 @@ TEXT ·avx2Tile4x12x32(SB), NOSPLIT, $0-80
 	VXORPS X5, X5, X5
 	VXORPS Y6, Y6, Y6
 	VXORPS X7, X7, X7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y8
-	VMOVUPS      32(DI), X9
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), X9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  X9, X10, X1
@@ -1097,66 +2319,161 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  X9, X10, X5
-	VBROADCASTSS (R10), Y10
+	VBROADCASTSS (R11), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  X9, X10, X7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), X9
-	VADDPS  Y0, Y8, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  X1, X9, X1
-	VMOVUPS X1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  X3, X9, X3
-	VMOVUPS X3, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y4, Y8, Y4
-	VMOVUPS Y4, (AX)
-	VADDPS  X5, X9, X5
-	VMOVUPS X5, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y6, Y8, Y6
-	VMOVUPS Y6, (AX)
-	VADDPS  X7, X9, X7
-	VMOVUPS X7, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y8
+	VMOVUPS      32(DX), X9
+	VADDPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       X1, X9, X1
+	VMOVUPS      X1, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (AX)
+	VADDPS       X3, X9, X3
+	VMOVUPS      X3, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (AX)
+	VADDPS       X5, X9, X5
+	VMOVUPS      X5, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       X7, X9, X7
+	VMOVUPS      X7, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VBROADCASTSS factor+96(FP), Y8
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y12
+	VFMADD231PS  Y8, Y0, Y12
+	VADDPS       Y10, Y12, Y12
+	VMOVUPS      Y12, (AX)
+	VSUBPS       Y12, Y12, Y12
+	VADDPS       Y12, Y11, Y11
+	VMOVUPS      32(AX), X9
+	VFMADD231PS  X8, X1, X9
+	VADDPS       X10, X9, X9
+	VMOVUPS      X9, 32(AX)
+	VSUBPS       X9, X9, X9
+	VADDPS       Y9, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y2, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	VMOVUPS      32(AX), X1
+	VFMADD231PS  X8, X3, X1
+	VADDPS       X10, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       Y1, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y4, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	VMOVUPS      32(AX), X1
+	VFMADD231PS  X8, X5, X1
+	VADDPS       X10, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       Y1, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y6, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	VMOVUPS      32(AX), X1
+	VFMADD231PS  X8, X7, X1
+	VADDPS       X10, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       Y1, Y11, Y11
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y11, Y11, Y11
+	VMOVMSKPS    Y11, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile2x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x12x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile2x12x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), X1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), X3
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
 	VXORPS Y2, Y2, Y2
 	VXORPS X3, X3, X3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y4
-	VMOVUPS      32(DI), X5
+	VMOVUPS      (R8), Y4
+	VMOVUPS      32(R8), X5
 	VBROADCASTSS (DX), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  X5, X6, X1
@@ -1164,65 +2481,152 @@ loop:
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  X5, X6, X3
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), X5
-	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  X1, X5, X1
-	VMOVUPS X1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  X3, X5, X3
-	VMOVUPS X3, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), X5
+	VADDPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       X1, X5, X1
+	VMOVUPS      X1, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (AX)
+	VADDPS       X3, X5, X3
+	VMOVUPS      X3, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VBROADCASTSS factor+96(FP), Y4
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y8
+	VFMADD231PS  Y4, Y0, Y8
+	VADDPS       Y6, Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y7, Y7
+	VMOVUPS      32(AX), X5
+	VFMADD231PS  X4, X1, X5
+	VADDPS       X6, X5, X5
+	VMOVUPS      X5, 32(AX)
+	VSUBPS       X5, X5, X5
+	VADDPS       Y5, Y7, Y7
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y4, Y2, Y0
+	VADDPS       Y6, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y7, Y7
+	VMOVUPS      32(AX), X1
+	VFMADD231PS  X4, X3, X1
+	VADDPS       X6, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       Y1, Y7, Y7
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y7, Y7, Y7
+	VMOVMSKPS    Y7, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile1x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x12x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile1x12x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x02, DI
+	SHLQ    $0x02, R9
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), X1
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y2
-	VMOVUPS      32(DI), X3
-	VBROADCASTSS (DX), Y4
+	VMOVUPS      (BX), Y2
+	VMOVUPS      32(BX), X3
+	VBROADCASTSS (CX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  X3, X4, X1
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPS (CX), Y2
-	VMOVUPS 32(CX), X3
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  X1, X3, X1
-	VMOVUPS X1, 32(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), X3
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       X1, X3, X1
+	VMOVUPS      X1, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VBROADCASTSS factor+96(FP), Y2
+	MOVQ         CX, AX
+	VMOVUPS      (AX), Y6
+	VFMADD231PS  Y2, Y0, Y6
+	VADDPS       Y4, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      32(AX), X3
+	VFMADD231PS  X2, X1, X3
+	VADDPS       X4, X3, X3
+	VMOVUPS      X3, 32(AX)
+	VSUBPS       X3, X3, X3
+	VADDPS       Y3, Y5, Y5
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y5, Y5, Y5
+	VMOVMSKPS    Y5, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -1403,23 +2807,48 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile6x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile6x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile6x16x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile6x16x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	IMUL3Q  $0x00000018, R9, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y8
+	VMOVUPS 32(DI), Y9
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y10
+	VMOVUPS 32(DI), Y11
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1432,13 +2861,50 @@ TEXT ·avx2Tile6x16x32(SB), NOSPLIT, $0-80
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y12
-	VMOVUPS      32(DI), Y13
-	PREFETCHT0   768(DI)
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	PREFETCHT0   (R8)(R12*1)
 	VBROADCASTSS (DX), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
@@ -1448,74 +2914,185 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  Y13, Y14, Y5
-	VBROADCASTSS (R10), Y14
+	VBROADCASTSS (R11), Y14
 	VFMADD231PS  Y12, Y14, Y6
 	VFMADD231PS  Y13, Y14, Y7
-	VBROADCASTSS (R10)(BX*1), Y14
+	VBROADCASTSS (R11)(BX*1), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
-	VBROADCASTSS (R10)(BX*2), Y14
+	VBROADCASTSS (R11)(BX*2), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	VADDPS  Y0, Y12, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y13, Y1
-	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y2, Y12, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  Y3, Y13, Y3
-	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y4, Y12, Y4
-	VMOVUPS Y4, (AX)
-	VADDPS  Y5, Y13, Y5
-	VMOVUPS Y5, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y6, Y12, Y6
-	VMOVUPS Y6, (AX)
-	VADDPS  Y7, Y13, Y7
-	VMOVUPS Y7, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y8, Y12, Y8
-	VMOVUPS Y8, (AX)
-	VADDPS  Y9, Y13, Y9
-	VMOVUPS Y9, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y10, Y12, Y10
-	VMOVUPS Y10, (AX)
-	VADDPS  Y11, Y13, Y11
-	VMOVUPS Y11, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VADDPS       Y0, Y12, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y13, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y12, Y2
+	VMOVUPS      Y2, (AX)
+	VADDPS       Y3, Y13, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y4, Y12, Y4
+	VMOVUPS      Y4, (AX)
+	VADDPS       Y5, Y13, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y12, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y8, Y12, Y8
+	VMOVUPS      Y8, (AX)
+	VADDPS       Y9, Y13, Y9
+	VMOVUPS      Y9, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y10, Y12, Y10
+	VMOVUPS      Y10, (AX)
+	VADDPS       Y11, Y13, Y11
+	VMOVUPS      Y11, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y13, Y13, Y13
+	VXORPS       Y14, Y14, Y14
+	VBROADCASTSS factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y15
+	VFMADD231PS  Y12, Y0, Y15
+	VADDPS       Y13, Y15, Y15
+	VMOVUPS      Y15, (AX)
+	VSUBPS       Y15, Y15, Y15
+	VADDPS       Y15, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y1, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y2, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y3, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y4, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y5, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y6, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y7, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y8, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y9, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y10, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y11, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y14, Y14, Y14
+	VMOVMSKPS    Y14, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x16x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x16x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	IMUL3Q  $0x00000018, R9, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1524,13 +3101,40 @@ TEXT ·avx2Tile4x16x32(SB), NOSPLIT, $0-80
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y8
-	VMOVUPS      32(DI), Y9
-	PREFETCHT0   768(DI)
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	PREFETCHT0   (R8)(R12*1)
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
@@ -1540,67 +3144,163 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (R10), Y10
+	VBROADCASTSS (R11), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y8
-	VMOVUPS 32(DX), Y9
-	VADDPS  Y0, Y8, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y9, Y1
-	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  Y3, Y9, Y3
-	VMOVUPS Y3, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y4, Y8, Y4
-	VMOVUPS Y4, (AX)
-	VADDPS  Y5, Y9, Y5
-	VMOVUPS Y5, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y6, Y8, Y6
-	VMOVUPS Y6, (AX)
-	VADDPS  Y7, Y9, Y7
-	VMOVUPS Y7, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y8
+	VMOVUPS      32(DX), Y9
+	VADDPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y9, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (AX)
+	VADDPS       Y3, Y9, Y3
+	VMOVUPS      Y3, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (AX)
+	VADDPS       Y5, Y9, Y5
+	VMOVUPS      Y5, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y7, Y9, Y7
+	VMOVUPS      Y7, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VBROADCASTSS factor+96(FP), Y8
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y11
+	VFMADD231PS  Y8, Y0, Y11
+	VADDPS       Y9, Y11, Y11
+	VMOVUPS      Y11, (AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y10, Y10
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y8, Y1, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y2, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y8, Y3, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y4, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y8, Y5, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y8, Y6, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y8, Y7, Y0
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y10, Y10
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y10, Y10, Y10
+	VMOVMSKPS    Y10, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x16x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile2x16x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	IMUL3Q  $0x00000018, R9, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y4
-	VMOVUPS      32(DI), Y5
-	PREFETCHT0   768(DI)
+	VMOVUPS      (R8), Y4
+	VMOVUPS      32(R8), Y5
+	PREFETCHT0   (R8)(R11*1)
 	VBROADCASTSS (DX), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y1
@@ -1608,66 +3308,154 @@ loop:
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VADDPS  Y0, Y4, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y5, Y1
-	VMOVUPS Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPS  Y2, Y4, Y2
-	VMOVUPS Y2, (AX)
-	VADDPS  Y3, Y5, Y3
-	VMOVUPS Y3, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), Y5
+	VADDPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y5, Y1
+	VMOVUPS      Y1, 32(AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (AX)
+	VADDPS       Y3, Y5, Y3
+	VMOVUPS      Y3, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS factor+96(FP), Y4
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y7
+	VFMADD231PS  Y4, Y0, Y7
+	VADDPS       Y5, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y4, Y2, Y0
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y6, Y6
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y4, Y3, Y0
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y6, Y6
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x16x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile1x16x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x02, DI
+	SHLQ    $0x02, R9
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	IMUL3Q  $0x00000018, SI, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y2
-	VMOVUPS      32(DI), Y3
-	PREFETCHT0   768(DI)
-	VBROADCASTSS (DX), Y4
+	VMOVUPS      (BX), Y2
+	VMOVUPS      32(BX), Y3
+	PREFETCHT0   (BX)(R9*1)
+	VBROADCASTSS (CX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPS (CX), Y2
-	VMOVUPS 32(CX), Y3
-	VADDPS  Y0, Y2, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y3, Y1
-	VMOVUPS Y1, 32(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS      (CX), Y2
+	VMOVUPS      32(CX), Y3
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y3, Y1
+	VMOVUPS      Y1, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS factor+96(FP), Y2
+	MOVQ         CX, AX
+	VMOVUPS      (AX), Y5
+	VFMADD231PS  Y2, Y0, Y5
+	VADDPS       Y3, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y4, Y4
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y2, Y1, Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -1844,23 +3632,46 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile4x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x20x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x20x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	IMUL3Q  $0x00000018, R9, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), X2
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y3
+	VMOVUPS 32(DI), Y4
+	VMOVUPS 64(DI), X5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS 64(DI), X8
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y9
+	VMOVUPS 32(DI), Y10
+	VMOVUPS 64(DI), X11
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
@@ -1873,15 +3684,58 @@ TEXT ·avx2Tile4x20x32(SB), NOSPLIT, $0-80
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS X11, X11, X11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y12
-	VMOVUPS      32(DI), Y13
-	VMOVUPS      64(DI), X14
-	PREFETCHT0   960(DI)
-	PREFETCHT0   1024(DI)
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	VMOVUPS      64(R8), X14
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
 	VBROADCASTSS (DX), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
@@ -1894,81 +3748,211 @@ loop:
 	VFMADD231PS  Y12, Y15, Y6
 	VFMADD231PS  Y13, Y15, Y7
 	VFMADD231PS  X14, X15, X8
-	VBROADCASTSS (R10), Y15
+	VBROADCASTSS (R11), Y15
 	VFMADD231PS  Y12, Y15, Y9
 	VFMADD231PS  Y13, Y15, Y10
 	VFMADD231PS  X14, X15, X11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	VMOVUPS 64(DX), X14
-	VADDPS  Y0, Y12, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y13, Y1
-	VMOVUPS Y1, 32(AX)
-	VADDPS  X2, X14, X2
-	VMOVUPS X2, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  Y3, Y12, Y3
-	VMOVUPS Y3, (AX)
-	VADDPS  Y4, Y13, Y4
-	VMOVUPS Y4, 32(AX)
-	VADDPS  X5, X14, X5
-	VMOVUPS X5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  Y6, Y12, Y6
-	VMOVUPS Y6, (AX)
-	VADDPS  Y7, Y13, Y7
-	VMOVUPS Y7, 32(AX)
-	VADDPS  X8, X14, X8
-	VMOVUPS X8, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  Y9, Y12, Y9
-	VMOVUPS Y9, (AX)
-	VADDPS  Y10, Y13, Y10
-	VMOVUPS Y10, 32(AX)
-	VADDPS  X11, X14, X11
-	VMOVUPS X11, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VMOVUPS      64(DX), X14
+	VADDPS       Y0, Y12, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y13, Y1
+	VMOVUPS      Y1, 32(AX)
+	VADDPS       X2, X14, X2
+	VMOVUPS      X2, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y12, Y3
+	VMOVUPS      Y3, (AX)
+	VADDPS       Y4, Y13, Y4
+	VMOVUPS      Y4, 32(AX)
+	VADDPS       X5, X14, X5
+	VMOVUPS      X5, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y12, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 32(AX)
+	VADDPS       X8, X14, X8
+	VMOVUPS      X8, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Y9, Y12, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y10, Y13, Y10
+	VMOVUPS      Y10, 32(AX)
+	VADDPS       X11, X14, X11
+	VMOVUPS      X11, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y13, Y13, Y13
+	VXORPS       Y15, Y15, Y15
+	VBROADCASTSS factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y16
+	VFMADD231PS  Y12, Y0, Y16
+	VADDPS       Y13, Y16, Y16
+	VMOVUPS      Y16, (AX)
+	VSUBPS       Y16, Y16, Y16
+	VADDPS       Y16, Y15, Y15
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y1, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      64(AX), X14
+	VFMADD231PS  X12, X2, X14
+	VADDPS       X13, X14, X14
+	VMOVUPS      X14, 64(AX)
+	VSUBPS       X14, X14, X14
+	VADDPS       Y14, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y3, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y4, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      64(AX), X2
+	VFMADD231PS  X12, X5, X2
+	VADDPS       X13, X2, X2
+	VMOVUPS      X2, 64(AX)
+	VSUBPS       X2, X2, X2
+	VADDPS       Y2, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y6, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y7, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      64(AX), X2
+	VFMADD231PS  X12, X8, X2
+	VADDPS       X13, X2, X2
+	VMOVUPS      X2, 64(AX)
+	VSUBPS       X2, X2, X2
+	VADDPS       Y2, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y9, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y10, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	VMOVUPS      64(AX), X2
+	VFMADD231PS  X12, X11, X2
+	VADDPS       X13, X2, X2
+	VMOVUPS      X2, 64(AX)
+	VSUBPS       X2, X2, X2
+	VADDPS       Y2, Y15, Y15
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y15, Y15, Y15
+	VMOVMSKPS    Y15, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile2x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x20x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile2x20x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	IMUL3Q  $0x00000018, R9, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), X2
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y3
+	VMOVUPS 32(DI), Y4
+	VMOVUPS 64(DI), X5
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS X5, X5, X5
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y6
-	VMOVUPS      32(DI), Y7
-	VMOVUPS      64(DI), X8
-	PREFETCHT0   960(DI)
-	PREFETCHT0   1024(DI)
+	VMOVUPS      (R8), Y6
+	VMOVUPS      32(R8), Y7
+	VMOVUPS      64(R8), X8
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
 	VBROADCASTSS (DX), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
@@ -1978,78 +3962,190 @@ loop:
 	VFMADD231PS  Y7, Y9, Y4
 	VFMADD231PS  X8, X9, X5
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS 64(DX), X8
-	VADDPS  Y0, Y6, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y7, Y1
-	VMOVUPS Y1, 32(AX)
-	VADDPS  X2, X8, X2
-	VMOVUPS X2, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  Y3, Y6, Y3
-	VMOVUPS Y3, (AX)
-	VADDPS  Y4, Y7, Y4
-	VMOVUPS Y4, 32(AX)
-	VADDPS  X5, X8, X5
-	VMOVUPS X5, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	VMOVUPS      64(DX), X8
+	VADDPS       Y0, Y6, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y7, Y1
+	VMOVUPS      Y1, 32(AX)
+	VADDPS       X2, X8, X2
+	VMOVUPS      X2, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y6, Y3
+	VMOVUPS      Y3, (AX)
+	VADDPS       Y4, Y7, Y4
+	VMOVUPS      Y4, 32(AX)
+	VADDPS       X5, X8, X5
+	VMOVUPS      X5, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y9, Y9, Y9
+	VBROADCASTSS factor+96(FP), Y6
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y10
+	VFMADD231PS  Y6, Y0, Y10
+	VADDPS       Y7, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y9, Y9
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y6, Y1, Y0
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y9, Y9
+	VMOVUPS      64(AX), X8
+	VFMADD231PS  X6, X2, X8
+	VADDPS       X7, X8, X8
+	VMOVUPS      X8, 64(AX)
+	VSUBPS       X8, X8, X8
+	VADDPS       Y8, Y9, Y9
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y6, Y3, Y0
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y9, Y9
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y6, Y4, Y0
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y9, Y9
+	VMOVUPS      64(AX), X2
+	VFMADD231PS  X6, X5, X2
+	VADDPS       X7, X2, X2
+	VMOVUPS      X2, 64(AX)
+	VSUBPS       X2, X2, X2
+	VADDPS       Y2, Y9, Y9
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y9, Y9, Y9
+	VMOVMSKPS    Y9, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile1x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x20x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile1x20x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x02, DI
+	SHLQ    $0x02, R9
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	IMUL3Q  $0x00000018, SI, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), X2
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y3
-	VMOVUPS      32(DI), Y4
-	VMOVUPS      64(DI), X5
-	PREFETCHT0   960(DI)
-	PREFETCHT0   1024(DI)
-	VBROADCASTSS (DX), Y6
+	VMOVUPS      (BX), Y3
+	VMOVUPS      32(BX), Y4
+	VMOVUPS      64(BX), X5
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	VBROADCASTSS (CX), Y6
 	VFMADD231PS  Y3, Y6, Y0
 	VFMADD231PS  Y4, Y6, Y1
 	VFMADD231PS  X5, X6, X2
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPS (CX), Y3
-	VMOVUPS 32(CX), Y4
-	VMOVUPS 64(CX), X5
-	VADDPS  Y0, Y3, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y4, Y1
-	VMOVUPS Y1, 32(AX)
-	VADDPS  X2, X5, X2
-	VMOVUPS X2, 64(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS      (CX), Y3
+	VMOVUPS      32(CX), Y4
+	VMOVUPS      64(CX), X5
+	VADDPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VADDPS       X2, X5, X2
+	VMOVUPS      X2, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS factor+96(FP), Y3
+	MOVQ         CX, AX
+	VMOVUPS      (AX), Y7
+	VFMADD231PS  Y3, Y0, Y7
+	VADDPS       Y4, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y6, Y6
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y3, Y1, Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y6, Y6
+	VMOVUPS      64(AX), X5
+	VFMADD231PS  X3, X2, X5
+	VADDPS       X4, X5, X5
+	VMOVUPS      X5, 64(AX)
+	VSUBPS       X5, X5, X5
+	VADDPS       Y5, Y6, Y6
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -2259,23 +4355,46 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x24x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x24x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	IMUL3Q  $0x00000018, R9, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y3
+	VMOVUPS 32(DI), Y4
+	VMOVUPS 64(DI), Y5
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS 64(DI), Y8
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y9
+	VMOVUPS 32(DI), Y10
+	VMOVUPS 64(DI), Y11
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2288,15 +4407,58 @@ TEXT ·avx2Tile4x24x32(SB), NOSPLIT, $0-80
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y12
-	VMOVUPS      32(DI), Y13
-	VMOVUPS      64(DI), Y14
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	VMOVUPS      64(R8), Y14
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
 	VBROADCASTSS (DX), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
@@ -2309,81 +4471,211 @@ loop:
 	VFMADD231PS  Y12, Y15, Y6
 	VFMADD231PS  Y13, Y15, Y7
 	VFMADD231PS  Y14, Y15, Y8
-	VBROADCASTSS (R10), Y15
+	VBROADCASTSS (R11), Y15
 	VFMADD231PS  Y12, Y15, Y9
 	VFMADD231PS  Y13, Y15, Y10
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y12
-	VMOVUPS 32(DX), Y13
-	VMOVUPS 64(DX), Y14
-	VADDPS  Y0, Y12, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y13, Y1
-	VMOVUPS Y1, 32(AX)
-	VADDPS  Y2, Y14, Y2
-	VMOVUPS Y2, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  Y3, Y12, Y3
-	VMOVUPS Y3, (AX)
-	VADDPS  Y4, Y13, Y4
-	VMOVUPS Y4, 32(AX)
-	VADDPS  Y5, Y14, Y5
-	VMOVUPS Y5, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  Y6, Y12, Y6
-	VMOVUPS Y6, (AX)
-	VADDPS  Y7, Y13, Y7
-	VMOVUPS Y7, 32(AX)
-	VADDPS  Y8, Y14, Y8
-	VMOVUPS Y8, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  Y9, Y12, Y9
-	VMOVUPS Y9, (AX)
-	VADDPS  Y10, Y13, Y10
-	VMOVUPS Y10, 32(AX)
-	VADDPS  Y11, Y14, Y11
-	VMOVUPS Y11, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VMOVUPS      64(DX), Y14
+	VADDPS       Y0, Y12, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y13, Y1
+	VMOVUPS      Y1, 32(AX)
+	VADDPS       Y2, Y14, Y2
+	VMOVUPS      Y2, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y12, Y3
+	VMOVUPS      Y3, (AX)
+	VADDPS       Y4, Y13, Y4
+	VMOVUPS      Y4, 32(AX)
+	VADDPS       Y5, Y14, Y5
+	VMOVUPS      Y5, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y12, Y6
+	VMOVUPS      Y6, (AX)
+	VADDPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 32(AX)
+	VADDPS       Y8, Y14, Y8
+	VMOVUPS      Y8, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Y9, Y12, Y9
+	VMOVUPS      Y9, (AX)
+	VADDPS       Y10, Y13, Y10
+	VMOVUPS      Y10, 32(AX)
+	VADDPS       Y11, Y14, Y11
+	VMOVUPS      Y11, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y13, Y13, Y13
+	VXORPS       Y14, Y14, Y14
+	VBROADCASTSS factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y15
+	VFMADD231PS  Y12, Y0, Y15
+	VADDPS       Y13, Y15, Y15
+	VMOVUPS      Y15, (AX)
+	VSUBPS       Y15, Y15, Y15
+	VADDPS       Y15, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y1, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      64(AX), Y0
+	VFMADD231PS  Y12, Y2, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 64(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y3, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y4, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      64(AX), Y0
+	VFMADD231PS  Y12, Y5, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 64(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y6, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y7, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      64(AX), Y0
+	VFMADD231PS  Y12, Y8, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 64(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y12, Y9, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y12, Y10, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	VMOVUPS      64(AX), Y0
+	VFMADD231PS  Y12, Y11, Y0
+	VADDPS       Y13, Y0, Y0
+	VMOVUPS      Y0, 64(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y14, Y14
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y14, Y14, Y14
+	VMOVMSKPS    Y14, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x24x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile2x24x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	SHLQ    $0x02, SI
+	SHLQ    $0x02, R9
+	IMUL3Q  $0x00000018, R9, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	ADDQ    CX, DI
+	VMOVUPS (DI), Y3
+	VMOVUPS 32(DI), Y4
+	VMOVUPS 64(DI), Y5
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y6
-	VMOVUPS      32(DI), Y7
-	VMOVUPS      64(DI), Y8
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPS      (R8), Y6
+	VMOVUPS      32(R8), Y7
+	VMOVUPS      64(R8), Y8
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
 	VBROADCASTSS (DX), Y9
 	VFMADD231PS  Y6, Y9, Y0
 	VFMADD231PS  Y7, Y9, Y1
@@ -2393,78 +4685,190 @@ loop:
 	VFMADD231PS  Y7, Y9, Y4
 	VFMADD231PS  Y8, Y9, Y5
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPS (DX), Y6
-	VMOVUPS 32(DX), Y7
-	VMOVUPS 64(DX), Y8
-	VADDPS  Y0, Y6, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y7, Y1
-	VMOVUPS Y1, 32(AX)
-	VADDPS  Y2, Y8, Y2
-	VMOVUPS Y2, 64(AX)
-	ADDQ    CX, AX
-	VADDPS  Y3, Y6, Y3
-	VMOVUPS Y3, (AX)
-	VADDPS  Y4, Y7, Y4
-	VMOVUPS Y4, 32(AX)
-	VADDPS  Y5, Y8, Y5
-	VMOVUPS Y5, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Y6
+	VMOVUPS      32(DX), Y7
+	VMOVUPS      64(DX), Y8
+	VADDPS       Y0, Y6, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y7, Y1
+	VMOVUPS      Y1, 32(AX)
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y6, Y3
+	VMOVUPS      Y3, (AX)
+	VADDPS       Y4, Y7, Y4
+	VMOVUPS      Y4, 32(AX)
+	VADDPS       Y5, Y8, Y5
+	VMOVUPS      Y5, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VBROADCASTSS factor+96(FP), Y6
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Y9
+	VFMADD231PS  Y6, Y0, Y9
+	VADDPS       Y7, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y8, Y8
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y6, Y1, Y0
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y8, Y8
+	VMOVUPS      64(AX), Y0
+	VFMADD231PS  Y6, Y2, Y0
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, 64(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y8, Y8
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Y0
+	VFMADD231PS  Y6, Y3, Y0
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y8, Y8
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y6, Y4, Y0
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y8, Y8
+	VMOVUPS      64(AX), Y0
+	VFMADD231PS  Y6, Y5, Y0
+	VADDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, 64(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y8, Y8
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y8, Y8, Y8
+	VMOVMSKPS    Y8, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx2Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x24x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
+TEXT ·avx2Tile1x24x32(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x02, DI
+	SHLQ    $0x02, R9
+	SHLQ    $0x02, DX
+	SHLQ    $0x02, SI
+	IMUL3Q  $0x00000018, SI, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	JMP     begun
+
+fresh:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Y3
-	VMOVUPS      32(DI), Y4
-	VMOVUPS      64(DI), Y5
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
-	VBROADCASTSS (DX), Y6
+	VMOVUPS      (BX), Y3
+	VMOVUPS      32(BX), Y4
+	VMOVUPS      64(BX), Y5
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	VBROADCASTSS (CX), Y6
 	VFMADD231PS  Y3, Y6, Y0
 	VFMADD231PS  Y4, Y6, Y1
 	VFMADD231PS  Y5, Y6, Y2
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPS (CX), Y3
-	VMOVUPS 32(CX), Y4
-	VMOVUPS 64(CX), Y5
-	VADDPS  Y0, Y3, Y0
-	VMOVUPS Y0, (AX)
-	VADDPS  Y1, Y4, Y1
-	VMOVUPS Y1, 32(AX)
-	VADDPS  Y2, Y5, Y2
-	VMOVUPS Y2, 64(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS      (CX), Y3
+	VMOVUPS      32(CX), Y4
+	VMOVUPS      64(CX), Y5
+	VADDPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y1, Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VADDPS       Y2, Y5, Y2
+	VMOVUPS      Y2, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VBROADCASTSS factor+96(FP), Y3
+	MOVQ         CX, AX
+	VMOVUPS      (AX), Y6
+	VFMADD231PS  Y3, Y0, Y6
+	VADDPS       Y4, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      32(AX), Y0
+	VFMADD231PS  Y3, Y1, Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y5, Y5
+	VMOVUPS      64(AX), Y0
+	VFMADD231PS  Y3, Y2, Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, 64(AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y5, Y5
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y5, Y5, Y5
+	VMOVMSKPS    Y5, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -2809,12 +5213,14 @@ added:
 // func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient4x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPS X0, X0, X0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPS       X1, X1, X1
+	VXORPS       X2, X2, X2
+	VBROADCASTSS factor+64(FP), X0
 
 next:
 	SUBQ $0x01, SI
@@ -2838,14 +5244,14 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), X1
+	VMOVUPS (AX)(R8*4), X3
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), X2
+	VMOVUPS (AX)(R8*4), X4
 	JMP     begun
 
 fresh:
-	VXORPS X1, X1, X1
-	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+	VXORPS X4, X4, X4
 
 begun:
 	XORQ DI, DI
@@ -2858,41 +5264,39 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), X3
-	VBROADCASTSS (R10)(DX*4), X4
+	VBROADCASTSS (R10)(CX*4), X5
+	VBROADCASTSS (R10)(DX*4), X6
 	SHLL         $0x01, AX
-	VMOVUPS      (R9)(AX*8), X5
-	VFMADD231PS  X3, X5, X1
-	VFMADD231PS  X4, X5, X2
+	VMOVUPS      (R9)(AX*8), X7
+	VFMADD231PS  X5, X7, X3
+	VFMADD231PS  X6, X7, X4
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS       X3, X3, X3
-	MOVQ         (BX), AX
-	VADDPS       X1, X3, X1
-	VMOVUPS      X1, (AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       X2, X3, X2
-	VMOVUPS      X2, (AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), X4
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), X5
-	VFMADD231PS  X4, X1, X5
-	VADDPS       X3, X5, X5
-	VMOVUPS      X5, (AX)(R8*4)
-	VSUBPS       X5, X5, X5
-	VADDPS       X5, X0, X0
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), X1
-	VFMADD231PS  X4, X2, X1
-	VADDPS       X3, X1, X1
-	VMOVUPS      X1, (AX)(R8*4)
-	VSUBPS       X1, X1, X1
-	VADDPS       X1, X0, X0
+	MOVQ        (BX), AX
+	VADDPS      X3, X1, X3
+	VMOVUPS     X3, (AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      X4, X1, X4
+	VMOVUPS     X4, (AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), X5
+	VFMADD231PS X0, X3, X5
+	VADDPS      X1, X5, X5
+	VMOVUPS     X5, (AX)(R8*4)
+	VSUBPS      X5, X5, X5
+	VADDPS      X5, X2, X2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), X3
+	VFMADD231PS X0, X4, X3
+	VADDPS      X1, X3, X3
+	VMOVUPS     X3, (AX)(R8*4)
+	VSUBPS      X3, X3, X3
+	VADDPS      X3, X2, X2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -2900,8 +5304,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, X0, X0, X0
-	VMOVMSKPS X0, CX
+	VCMPPS    $0x03, X2, X2, X2
+	VMOVMSKPS X2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -3042,12 +5446,14 @@ added:
 // func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient8x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPS Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -3071,14 +5477,14 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y1
+	VMOVUPS (AX)(R8*4), Y3
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y2
+	VMOVUPS (AX)(R8*4), Y4
 	JMP     begun
 
 fresh:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
 
 begun:
 	XORQ DI, DI
@@ -3091,41 +5497,39 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y3
-	VBROADCASTSS (R10)(DX*4), Y4
+	VBROADCASTSS (R10)(CX*4), Y5
+	VBROADCASTSS (R10)(DX*4), Y6
 	SHLL         $0x02, AX
-	VMOVUPS      (R9)(AX*8), Y5
-	VFMADD231PS  Y3, Y5, Y1
-	VFMADD231PS  Y4, Y5, Y2
+	VMOVUPS      (R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y6, Y7, Y4
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS       Y3, Y3, Y3
-	MOVQ         (BX), AX
-	VADDPS       Y1, Y3, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Y2, Y3, Y2
-	VMOVUPS      Y2, (AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Y4
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Y5
-	VFMADD231PS  Y4, Y1, Y5
-	VADDPS       Y3, Y5, Y5
-	VMOVUPS      Y5, (AX)(R8*4)
-	VSUBPS       Y5, Y5, Y5
-	VADDPS       Y5, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Y1
-	VFMADD231PS  Y4, Y2, Y1
-	VADDPS       Y3, Y1, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Y5
+	VFMADD231PS Y0, Y3, Y5
+	VADDPS      Y1, Y5, Y5
+	VMOVUPS     Y5, (AX)(R8*4)
+	VSUBPS      Y5, Y5, Y5
+	VADDPS      Y5, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Y3
+	VFMADD231PS Y0, Y4, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -3133,8 +5537,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -3289,13 +5693,14 @@ added:
 // func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient12x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPS Y0, Y0, Y0
-	VXORPS X1, X1, X1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -3319,18 +5724,18 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y2
-	VMOVUPS 32(AX)(R8*4), X3
+	VMOVUPS (AX)(R8*4), Y3
+	VMOVUPS 32(AX)(R8*4), X4
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y4
-	VMOVUPS 32(AX)(R8*4), X5
+	VMOVUPS (AX)(R8*4), Y5
+	VMOVUPS 32(AX)(R8*4), X6
 	JMP     begun
 
 fresh:
-	VXORPS Y2, Y2, Y2
-	VXORPS X3, X3, X3
-	VXORPS Y4, Y4, Y4
-	VXORPS X5, X5, X5
+	VXORPS Y3, Y3, Y3
+	VXORPS X4, X4, X4
+	VXORPS Y5, Y5, Y5
+	VXORPS X6, X6, X6
 
 begun:
 	XORQ DI, DI
@@ -3343,61 +5748,58 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y6
-	VBROADCASTSS (R10)(DX*4), Y7
+	VBROADCASTSS (R10)(CX*4), Y7
+	VBROADCASTSS (R10)(DX*4), Y8
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Y8
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y4
-	VMOVUPS      32(R9)(AX*8), X8
-	VFMADD231PS  X6, X8, X3
-	VFMADD231PS  X7, X8, X5
+	VMOVUPS      (R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y3
+	VFMADD231PS  Y8, Y9, Y5
+	VMOVUPS      32(R9)(AX*8), X9
+	VFMADD231PS  X7, X9, X4
+	VFMADD231PS  X8, X9, X6
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS       Y6, Y6, Y6
-	VXORPS       X7, X7, X7
-	MOVQ         (BX), AX
-	VADDPS       Y2, Y6, Y2
-	VMOVUPS      Y2, (AX)(R8*4)
-	VADDPS       X3, X7, X3
-	VMOVUPS      X3, 32(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      Y4, (AX)(R8*4)
-	VADDPS       X5, X7, X5
-	VMOVUPS      X5, 32(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Y7
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Y8
-	VFMADD231PS  Y7, Y2, Y8
-	VADDPS       Y6, Y8, Y8
-	VMOVUPS      Y8, (AX)(R8*4)
-	VSUBPS       Y8, Y8, Y8
-	VADDPS       Y8, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), X2
-	VFMADD231PS  X7, X3, X2
-	VADDPS       X6, X2, X2
-	VMOVUPS      X2, 32(AX)(R8*4)
-	VSUBPS       X2, X2, X2
-	VADDPS       X2, X1, X1
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Y2
-	VFMADD231PS  Y7, Y4, Y2
-	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y2, (AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), X2
-	VFMADD231PS  X7, X5, X2
-	VADDPS       X6, X2, X2
-	VMOVUPS      X2, 32(AX)(R8*4)
-	VSUBPS       X2, X2, X2
-	VADDPS       X2, X1, X1
+	MOVQ        (BX), AX
+	VADDPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VADDPS      X4, X1, X4
+	VMOVUPS     X4, 32(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (AX)(R8*4)
+	VADDPS      X6, X1, X6
+	VMOVUPS     X6, 32(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Y7
+	VFMADD231PS Y0, Y3, Y7
+	VADDPS      Y1, Y7, Y7
+	VMOVUPS     Y7, (AX)(R8*4)
+	VSUBPS      Y7, Y7, Y7
+	VADDPS      Y7, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), X10
+	VFMADD231PS X0, X4, X10
+	VADDPS      X1, X10, X10
+	VMOVUPS     X10, 32(AX)(R8*4)
+	VSUBPS      X10, X10, X10
+	VADDPS      Y10, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Y3
+	VFMADD231PS Y0, Y5, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), X4
+	VFMADD231PS X0, X6, X4
+	VADDPS      X1, X4, X4
+	VMOVUPS     X4, 32(AX)(R8*4)
+	VSUBPS      X4, X4, X4
+	VADDPS      Y4, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -3405,11 +5807,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
-	ORQ       CX, AX
-	VCMPPS    $0x03, X1, X1, X1
-	VMOVMSKPS X1, CX
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -3564,12 +5963,14 @@ added:
 // func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient16x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPS Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -3593,18 +5994,18 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y1
-	VMOVUPS 32(AX)(R8*4), Y2
-	MOVQ    8(BX), AX
 	VMOVUPS (AX)(R8*4), Y3
 	VMOVUPS 32(AX)(R8*4), Y4
+	MOVQ    8(BX), AX
+	VMOVUPS (AX)(R8*4), Y5
+	VMOVUPS 32(AX)(R8*4), Y6
 	JMP     begun
 
 fresh:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
 
 begun:
 	XORQ DI, DI
@@ -3617,61 +6018,58 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y5
-	VBROADCASTSS (R10)(DX*4), Y6
+	VBROADCASTSS (R10)(CX*4), Y7
+	VBROADCASTSS (R10)(DX*4), Y8
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Y7
-	VFMADD231PS  Y5, Y7, Y1
-	VFMADD231PS  Y6, Y7, Y3
-	VMOVUPS      32(R9)(AX*8), Y7
-	VFMADD231PS  Y5, Y7, Y2
-	VFMADD231PS  Y6, Y7, Y4
+	VMOVUPS      (R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y3
+	VFMADD231PS  Y8, Y9, Y5
+	VMOVUPS      32(R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y4
+	VFMADD231PS  Y8, Y9, Y6
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS       Y5, Y5, Y5
-	VXORPS       Y6, Y6, Y6
-	MOVQ         (BX), AX
-	VADDPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	VADDPS       Y2, Y6, Y2
-	VMOVUPS      Y2, 32(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Y3, Y5, Y3
-	VMOVUPS      Y3, (AX)(R8*4)
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      Y4, 32(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Y6
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Y7
-	VFMADD231PS  Y6, Y1, Y7
-	VADDPS       Y5, Y7, Y7
-	VMOVUPS      Y7, (AX)(R8*4)
-	VSUBPS       Y7, Y7, Y7
-	VADDPS       Y7, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y1
-	VFMADD231PS  Y6, Y2, Y1
-	VADDPS       Y5, Y1, Y1
-	VMOVUPS      Y1, 32(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Y1
-	VFMADD231PS  Y6, Y3, Y1
-	VADDPS       Y5, Y1, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y1
-	VFMADD231PS  Y6, Y4, Y1
-	VADDPS       Y5, Y1, Y1
-	VMOVUPS      Y1, 32(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VADDPS      Y4, Y1, Y4
+	VMOVUPS     Y4, 32(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (AX)(R8*4)
+	VADDPS      Y6, Y1, Y6
+	VMOVUPS     Y6, 32(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Y7
+	VFMADD231PS Y0, Y3, Y7
+	VADDPS      Y1, Y7, Y7
+	VMOVUPS     Y7, (AX)(R8*4)
+	VSUBPS      Y7, Y7, Y7
+	VADDPS      Y7, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y4, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Y3
+	VFMADD231PS Y0, Y5, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y6, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -3679,8 +6077,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -3849,13 +6247,14 @@ added:
 // func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient20x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPS Y0, Y0, Y0
-	VXORPS X1, X1, X1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -3887,22 +6286,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y2
-	VMOVUPS 32(AX)(R8*4), Y3
-	VMOVUPS 64(AX)(R8*4), X4
+	VMOVUPS (AX)(R8*4), Y3
+	VMOVUPS 32(AX)(R8*4), Y4
+	VMOVUPS 64(AX)(R8*4), X5
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y5
-	VMOVUPS 32(AX)(R8*4), Y6
-	VMOVUPS 64(AX)(R8*4), X7
+	VMOVUPS (AX)(R8*4), Y6
+	VMOVUPS 32(AX)(R8*4), Y7
+	VMOVUPS 64(AX)(R8*4), X8
 	JMP     begun
 
 fresh:
-	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	VXORPS X4, X4, X4
-	VXORPS Y5, Y5, Y5
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
 	VXORPS Y6, Y6, Y6
-	VXORPS X7, X7, X7
+	VXORPS Y7, Y7, Y7
+	VXORPS X8, X8, X8
 
 begun:
 	XORQ DI, DI
@@ -3915,81 +6314,77 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y8
-	VBROADCASTSS (R10)(DX*4), Y9
+	VBROADCASTSS (R10)(CX*4), Y9
+	VBROADCASTSS (R10)(DX*4), Y10
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y5
-	VMOVUPS      32(R9)(AX*8), Y10
-	VFMADD231PS  Y8, Y10, Y3
-	VFMADD231PS  Y9, Y10, Y6
-	VMOVUPS      64(R9)(AX*8), X10
-	VFMADD231PS  X8, X10, X4
-	VFMADD231PS  X9, X10, X7
+	VMOVUPS      (R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y6
+	VMOVUPS      32(R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y4
+	VFMADD231PS  Y10, Y11, Y7
+	VMOVUPS      64(R9)(AX*8), X11
+	VFMADD231PS  X9, X11, X5
+	VFMADD231PS  X10, X11, X8
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	VXORPS       X10, X10, X10
-	MOVQ         (BX), AX
-	VADDPS       Y2, Y8, Y2
-	VMOVUPS      Y2, (AX)(R8*4)
-	VADDPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 32(AX)(R8*4)
-	VADDPS       X4, X10, X4
-	VMOVUPS      X4, 64(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Y5, Y8, Y5
-	VMOVUPS      Y5, (AX)(R8*4)
-	VADDPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 32(AX)(R8*4)
-	VADDPS       X7, X10, X7
-	VMOVUPS      X7, 64(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Y9
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Y10
-	VFMADD231PS  Y9, Y2, Y10
-	VADDPS       Y8, Y10, Y10
-	VMOVUPS      Y10, (AX)(R8*4)
-	VSUBPS       Y10, Y10, Y10
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y2
-	VFMADD231PS  Y9, Y3, Y2
-	VADDPS       Y8, Y2, Y2
-	VMOVUPS      Y2, 32(AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), X2
-	VFMADD231PS  X9, X4, X2
-	VADDPS       X8, X2, X2
-	VMOVUPS      X2, 64(AX)(R8*4)
-	VSUBPS       X2, X2, X2
-	VADDPS       X2, X1, X1
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Y2
-	VFMADD231PS  Y9, Y5, Y2
-	VADDPS       Y8, Y2, Y2
-	VMOVUPS      Y2, (AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y2
-	VFMADD231PS  Y9, Y6, Y2
-	VADDPS       Y8, Y2, Y2
-	VMOVUPS      Y2, 32(AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), X2
-	VFMADD231PS  X9, X7, X2
-	VADDPS       X8, X2, X2
-	VMOVUPS      X2, 64(AX)(R8*4)
-	VSUBPS       X2, X2, X2
-	VADDPS       X2, X1, X1
+	MOVQ        (BX), AX
+	VADDPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VADDPS      Y4, Y1, Y4
+	VMOVUPS     Y4, 32(AX)(R8*4)
+	VADDPS      X5, X1, X5
+	VMOVUPS     X5, 64(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Y6, Y1, Y6
+	VMOVUPS     Y6, (AX)(R8*4)
+	VADDPS      Y7, Y1, Y7
+	VMOVUPS     Y7, 32(AX)(R8*4)
+	VADDPS      X8, X1, X8
+	VMOVUPS     X8, 64(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Y9
+	VFMADD231PS Y0, Y3, Y9
+	VADDPS      Y1, Y9, Y9
+	VMOVUPS     Y9, (AX)(R8*4)
+	VSUBPS      Y9, Y9, Y9
+	VADDPS      Y9, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y4, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), X12
+	VFMADD231PS X0, X5, X12
+	VADDPS      X1, X12, X12
+	VMOVUPS     X12, 64(AX)(R8*4)
+	VSUBPS      X12, X12, X12
+	VADDPS      Y12, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Y3
+	VFMADD231PS Y0, Y6, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y7, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), X5
+	VFMADD231PS X0, X8, X5
+	VADDPS      X1, X5, X5
+	VMOVUPS     X5, 64(AX)(R8*4)
+	VSUBPS      X5, X5, X5
+	VADDPS      Y5, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -3997,11 +6392,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
-	ORQ       CX, AX
-	VCMPPS    $0x03, X1, X1, X1
-	VMOVMSKPS X1, CX
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -4170,12 +6562,14 @@ added:
 // func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient24x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPS Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -4207,22 +6601,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y1
-	VMOVUPS 32(AX)(R8*4), Y2
-	VMOVUPS 64(AX)(R8*4), Y3
+	VMOVUPS (AX)(R8*4), Y3
+	VMOVUPS 32(AX)(R8*4), Y4
+	VMOVUPS 64(AX)(R8*4), Y5
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y4
-	VMOVUPS 32(AX)(R8*4), Y5
-	VMOVUPS 64(AX)(R8*4), Y6
+	VMOVUPS (AX)(R8*4), Y6
+	VMOVUPS 32(AX)(R8*4), Y7
+	VMOVUPS 64(AX)(R8*4), Y8
 	JMP     begun
 
 fresh:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
 
 begun:
 	XORQ DI, DI
@@ -4235,81 +6629,77 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y7
-	VBROADCASTSS (R10)(DX*4), Y8
+	VBROADCASTSS (R10)(CX*4), Y9
+	VBROADCASTSS (R10)(DX*4), Y10
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Y9
-	VFMADD231PS  Y7, Y9, Y1
-	VFMADD231PS  Y8, Y9, Y4
-	VMOVUPS      32(R9)(AX*8), Y9
-	VFMADD231PS  Y7, Y9, Y2
-	VFMADD231PS  Y8, Y9, Y5
-	VMOVUPS      64(R9)(AX*8), Y9
-	VFMADD231PS  Y7, Y9, Y3
-	VFMADD231PS  Y8, Y9, Y6
+	VMOVUPS      (R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y6
+	VMOVUPS      32(R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y4
+	VFMADD231PS  Y10, Y11, Y7
+	VMOVUPS      64(R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y5
+	VFMADD231PS  Y10, Y11, Y8
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS       Y7, Y7, Y7
-	VXORPS       Y8, Y8, Y8
-	VXORPS       Y9, Y9, Y9
-	MOVQ         (BX), AX
-	VADDPS       Y1, Y7, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	VADDPS       Y2, Y8, Y2
-	VMOVUPS      Y2, 32(AX)(R8*4)
-	VADDPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 64(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Y4, Y7, Y4
-	VMOVUPS      Y4, (AX)(R8*4)
-	VADDPS       Y5, Y8, Y5
-	VMOVUPS      Y5, 32(AX)(R8*4)
-	VADDPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 64(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Y8
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Y9
-	VFMADD231PS  Y8, Y1, Y9
-	VADDPS       Y7, Y9, Y9
-	VMOVUPS      Y9, (AX)(R8*4)
-	VSUBPS       Y9, Y9, Y9
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y1
-	VFMADD231PS  Y8, Y2, Y1
-	VADDPS       Y7, Y1, Y1
-	VMOVUPS      Y1, 32(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), Y1
-	VFMADD231PS  Y8, Y3, Y1
-	VADDPS       Y7, Y1, Y1
-	VMOVUPS      Y1, 64(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Y1
-	VFMADD231PS  Y8, Y4, Y1
-	VADDPS       Y7, Y1, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y1
-	VFMADD231PS  Y8, Y5, Y1
-	VADDPS       Y7, Y1, Y1
-	VMOVUPS      Y1, 32(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), Y1
-	VFMADD231PS  Y8, Y6, Y1
-	VADDPS       Y7, Y1, Y1
-	VMOVUPS      Y1, 64(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VADDPS      Y4, Y1, Y4
+	VMOVUPS     Y4, 32(AX)(R8*4)
+	VADDPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 64(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Y6, Y1, Y6
+	VMOVUPS     Y6, (AX)(R8*4)
+	VADDPS      Y7, Y1, Y7
+	VMOVUPS     Y7, 32(AX)(R8*4)
+	VADDPS      Y8, Y1, Y8
+	VMOVUPS     Y8, 64(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Y9
+	VFMADD231PS Y0, Y3, Y9
+	VADDPS      Y1, Y9, Y9
+	VMOVUPS     Y9, (AX)(R8*4)
+	VSUBPS      Y9, Y9, Y9
+	VADDPS      Y9, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y4, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y5, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 64(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Y3
+	VFMADD231PS Y0, Y6, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y7, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y8, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 64(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -4317,8 +6707,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -4501,12 +6891,14 @@ added:
 // func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient32x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPS Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -4538,26 +6930,26 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y1
-	VMOVUPS 32(AX)(R8*4), Y2
-	VMOVUPS 64(AX)(R8*4), Y3
-	VMOVUPS 96(AX)(R8*4), Y4
+	VMOVUPS (AX)(R8*4), Y3
+	VMOVUPS 32(AX)(R8*4), Y4
+	VMOVUPS 64(AX)(R8*4), Y5
+	VMOVUPS 96(AX)(R8*4), Y6
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y5
-	VMOVUPS 32(AX)(R8*4), Y6
-	VMOVUPS 64(AX)(R8*4), Y7
-	VMOVUPS 96(AX)(R8*4), Y8
+	VMOVUPS (AX)(R8*4), Y7
+	VMOVUPS 32(AX)(R8*4), Y8
+	VMOVUPS 64(AX)(R8*4), Y9
+	VMOVUPS 96(AX)(R8*4), Y10
 	JMP     begun
 
 fresh:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
 
 begun:
 	XORQ DI, DI
@@ -4570,101 +6962,96 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y9
-	VBROADCASTSS (R10)(DX*4), Y10
+	VBROADCASTSS (R10)(CX*4), Y11
+	VBROADCASTSS (R10)(DX*4), Y12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Y11
-	VFMADD231PS  Y9, Y11, Y1
-	VFMADD231PS  Y10, Y11, Y5
-	VMOVUPS      32(R9)(AX*8), Y11
-	VFMADD231PS  Y9, Y11, Y2
-	VFMADD231PS  Y10, Y11, Y6
-	VMOVUPS      64(R9)(AX*8), Y11
-	VFMADD231PS  Y9, Y11, Y3
-	VFMADD231PS  Y10, Y11, Y7
-	VMOVUPS      96(R9)(AX*8), Y11
-	VFMADD231PS  Y9, Y11, Y4
-	VFMADD231PS  Y10, Y11, Y8
+	VMOVUPS      (R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y3
+	VFMADD231PS  Y12, Y13, Y7
+	VMOVUPS      32(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y4
+	VFMADD231PS  Y12, Y13, Y8
+	VMOVUPS      64(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y9
+	VMOVUPS      96(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y6
+	VFMADD231PS  Y12, Y13, Y10
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS       Y9, Y9, Y9
-	VXORPS       Y10, Y10, Y10
-	VXORPS       Y11, Y11, Y11
-	VXORPS       Y12, Y12, Y12
-	MOVQ         (BX), AX
-	VADDPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	VADDPS       Y2, Y10, Y2
-	VMOVUPS      Y2, 32(AX)(R8*4)
-	VADDPS       Y3, Y11, Y3
-	VMOVUPS      Y3, 64(AX)(R8*4)
-	VADDPS       Y4, Y12, Y4
-	VMOVUPS      Y4, 96(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Y5, Y9, Y5
-	VMOVUPS      Y5, (AX)(R8*4)
-	VADDPS       Y6, Y10, Y6
-	VMOVUPS      Y6, 32(AX)(R8*4)
-	VADDPS       Y7, Y11, Y7
-	VMOVUPS      Y7, 64(AX)(R8*4)
-	VADDPS       Y8, Y12, Y8
-	VMOVUPS      Y8, 96(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Y10
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Y11
-	VFMADD231PS  Y10, Y1, Y11
-	VADDPS       Y9, Y11, Y11
-	VMOVUPS      Y11, (AX)(R8*4)
-	VSUBPS       Y11, Y11, Y11
-	VADDPS       Y11, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y1
-	VFMADD231PS  Y10, Y2, Y1
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      Y1, 32(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), Y1
-	VFMADD231PS  Y10, Y3, Y1
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      Y1, 64(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      96(AX)(R8*4), Y1
-	VFMADD231PS  Y10, Y4, Y1
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      Y1, 96(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Y1
-	VFMADD231PS  Y10, Y5, Y1
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y1
-	VFMADD231PS  Y10, Y6, Y1
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      Y1, 32(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), Y1
-	VFMADD231PS  Y10, Y7, Y1
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      Y1, 64(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      96(AX)(R8*4), Y1
-	VFMADD231PS  Y10, Y8, Y1
-	VADDPS       Y9, Y1, Y1
-	VMOVUPS      Y1, 96(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VADDPS      Y4, Y1, Y4
+	VMOVUPS     Y4, 32(AX)(R8*4)
+	VADDPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 64(AX)(R8*4)
+	VADDPS      Y6, Y1, Y6
+	VMOVUPS     Y6, 96(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Y7, Y1, Y7
+	VMOVUPS     Y7, (AX)(R8*4)
+	VADDPS      Y8, Y1, Y8
+	VMOVUPS     Y8, 32(AX)(R8*4)
+	VADDPS      Y9, Y1, Y9
+	VMOVUPS     Y9, 64(AX)(R8*4)
+	VADDPS      Y10, Y1, Y10
+	VMOVUPS     Y10, 96(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Y11
+	VFMADD231PS Y0, Y3, Y11
+	VADDPS      Y1, Y11, Y11
+	VMOVUPS     Y11, (AX)(R8*4)
+	VSUBPS      Y11, Y11, Y11
+	VADDPS      Y11, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y4, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y5, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 64(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     96(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y6, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 96(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Y3
+	VFMADD231PS Y0, Y7, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y8, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y9, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 64(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     96(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y10, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 96(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -4672,8 +7059,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -4871,13 +7258,14 @@ added:
 // func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient36x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPS Y0, Y0, Y0
-	VXORPS X1, X1, X1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -4917,30 +7305,30 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y2
-	VMOVUPS 32(AX)(R8*4), Y3
-	VMOVUPS 64(AX)(R8*4), Y4
-	VMOVUPS 96(AX)(R8*4), Y5
-	VMOVUPS 128(AX)(R8*4), X6
+	VMOVUPS (AX)(R8*4), Y3
+	VMOVUPS 32(AX)(R8*4), Y4
+	VMOVUPS 64(AX)(R8*4), Y5
+	VMOVUPS 96(AX)(R8*4), Y6
+	VMOVUPS 128(AX)(R8*4), X7
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y7
-	VMOVUPS 32(AX)(R8*4), Y8
-	VMOVUPS 64(AX)(R8*4), Y9
-	VMOVUPS 96(AX)(R8*4), Y10
-	VMOVUPS 128(AX)(R8*4), X11
+	VMOVUPS (AX)(R8*4), Y8
+	VMOVUPS 32(AX)(R8*4), Y9
+	VMOVUPS 64(AX)(R8*4), Y10
+	VMOVUPS 96(AX)(R8*4), Y11
+	VMOVUPS 128(AX)(R8*4), X12
 	JMP     begun
 
 fresh:
-	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	VXORPS X6, X6, X6
-	VXORPS Y7, Y7, Y7
+	VXORPS Y6, Y6, Y6
+	VXORPS X7, X7, X7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
-	VXORPS X11, X11, X11
+	VXORPS Y11, Y11, Y11
+	VXORPS X12, X12, X12
 
 begun:
 	XORQ DI, DI
@@ -4953,122 +7341,116 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y12
-	VBROADCASTSS (R10)(DX*4), Y13
+	VBROADCASTSS (R10)(CX*4), Y13
+	VBROADCASTSS (R10)(DX*4), Y14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y7
-	VMOVUPS      32(R9)(AX*8), Y14
-	VFMADD231PS  Y12, Y14, Y3
-	VFMADD231PS  Y13, Y14, Y8
-	VMOVUPS      64(R9)(AX*8), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y9
-	VMOVUPS      96(R9)(AX*8), Y14
-	VFMADD231PS  Y12, Y14, Y5
-	VFMADD231PS  Y13, Y14, Y10
-	VMOVUPS      128(R9)(AX*8), X14
-	VFMADD231PS  X12, X14, X6
-	VFMADD231PS  X13, X14, X11
+	VMOVUPS      (R9)(AX*8), Y15
+	VFMADD231PS  Y13, Y15, Y3
+	VFMADD231PS  Y14, Y15, Y8
+	VMOVUPS      32(R9)(AX*8), Y15
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y9
+	VMOVUPS      64(R9)(AX*8), Y15
+	VFMADD231PS  Y13, Y15, Y5
+	VFMADD231PS  Y14, Y15, Y10
+	VMOVUPS      96(R9)(AX*8), Y15
+	VFMADD231PS  Y13, Y15, Y6
+	VFMADD231PS  Y14, Y15, Y11
+	VMOVUPS      128(R9)(AX*8), X15
+	VFMADD231PS  X13, X15, X7
+	VFMADD231PS  X14, X15, X12
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS       Y12, Y12, Y12
-	VXORPS       Y13, Y13, Y13
-	VXORPS       Y14, Y14, Y14
-	VXORPS       Y15, Y15, Y15
-	VXORPS       X16, X16, X16
-	MOVQ         (BX), AX
-	VADDPS       Y2, Y12, Y2
-	VMOVUPS      Y2, (AX)(R8*4)
-	VADDPS       Y3, Y13, Y3
-	VMOVUPS      Y3, 32(AX)(R8*4)
-	VADDPS       Y4, Y14, Y4
-	VMOVUPS      Y4, 64(AX)(R8*4)
-	VADDPS       Y5, Y15, Y5
-	VMOVUPS      Y5, 96(AX)(R8*4)
-	VADDPS       X6, X16, X6
-	VMOVUPS      X6, 128(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Y7, Y12, Y7
-	VMOVUPS      Y7, (AX)(R8*4)
-	VADDPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 32(AX)(R8*4)
-	VADDPS       Y9, Y14, Y9
-	VMOVUPS      Y9, 64(AX)(R8*4)
-	VADDPS       Y10, Y15, Y10
-	VMOVUPS      Y10, 96(AX)(R8*4)
-	VADDPS       X11, X16, X11
-	VMOVUPS      X11, 128(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Y13
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Y14
-	VFMADD231PS  Y13, Y2, Y14
-	VADDPS       Y12, Y14, Y14
-	VMOVUPS      Y14, (AX)(R8*4)
-	VSUBPS       Y14, Y14, Y14
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y2
-	VFMADD231PS  Y13, Y3, Y2
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, 32(AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), Y2
-	VFMADD231PS  Y13, Y4, Y2
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, 64(AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      96(AX)(R8*4), Y2
-	VFMADD231PS  Y13, Y5, Y2
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, 96(AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      128(AX)(R8*4), X2
-	VFMADD231PS  X13, X6, X2
-	VADDPS       X12, X2, X2
-	VMOVUPS      X2, 128(AX)(R8*4)
-	VSUBPS       X2, X2, X2
-	VADDPS       X2, X1, X1
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Y2
-	VFMADD231PS  Y13, Y7, Y2
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, (AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y2
-	VFMADD231PS  Y13, Y8, Y2
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, 32(AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), Y2
-	VFMADD231PS  Y13, Y9, Y2
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, 64(AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      96(AX)(R8*4), Y2
-	VFMADD231PS  Y13, Y10, Y2
-	VADDPS       Y12, Y2, Y2
-	VMOVUPS      Y2, 96(AX)(R8*4)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y0, Y0
-	VMOVUPS      128(AX)(R8*4), X2
-	VFMADD231PS  X13, X11, X2
-	VADDPS       X12, X2, X2
-	VMOVUPS      X2, 128(AX)(R8*4)
-	VSUBPS       X2, X2, X2
-	VADDPS       X2, X1, X1
+	MOVQ        (BX), AX
+	VADDPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VADDPS      Y4, Y1, Y4
+	VMOVUPS     Y4, 32(AX)(R8*4)
+	VADDPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 64(AX)(R8*4)
+	VADDPS      Y6, Y1, Y6
+	VMOVUPS     Y6, 96(AX)(R8*4)
+	VADDPS      X7, X1, X7
+	VMOVUPS     X7, 128(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Y8, Y1, Y8
+	VMOVUPS     Y8, (AX)(R8*4)
+	VADDPS      Y9, Y1, Y9
+	VMOVUPS     Y9, 32(AX)(R8*4)
+	VADDPS      Y10, Y1, Y10
+	VMOVUPS     Y10, 64(AX)(R8*4)
+	VADDPS      Y11, Y1, Y11
+	VMOVUPS     Y11, 96(AX)(R8*4)
+	VADDPS      X12, X1, X12
+	VMOVUPS     X12, 128(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Y13
+	VFMADD231PS Y0, Y3, Y13
+	VADDPS      Y1, Y13, Y13
+	VMOVUPS     Y13, (AX)(R8*4)
+	VSUBPS      Y13, Y13, Y13
+	VADDPS      Y13, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y4, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y5, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 64(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     96(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y6, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 96(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     128(AX)(R8*4), X16
+	VFMADD231PS X0, X7, X16
+	VADDPS      X1, X16, X16
+	VMOVUPS     X16, 128(AX)(R8*4)
+	VSUBPS      X16, X16, X16
+	VADDPS      Y16, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Y3
+	VFMADD231PS Y0, Y8, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y9, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y10, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 64(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     96(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y11, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 96(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     128(AX)(R8*4), X7
+	VFMADD231PS X0, X12, X7
+	VADDPS      X1, X7, X7
+	VMOVUPS     X7, 128(AX)(R8*4)
+	VSUBPS      X7, X7, X7
+	VADDPS      Y7, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -5076,11 +7458,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
-	ORQ       CX, AX
-	VCMPPS    $0x03, X1, X1, X1
-	VMOVMSKPS X1, CX
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -5278,12 +7657,14 @@ added:
 // func avx2PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient40x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPS Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VBROADCASTSS factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -5323,22 +7704,20 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y1
-	VMOVUPS 32(AX)(R8*4), Y2
-	VMOVUPS 64(AX)(R8*4), Y3
-	VMOVUPS 96(AX)(R8*4), Y4
-	VMOVUPS 128(AX)(R8*4), Y5
+	VMOVUPS (AX)(R8*4), Y3
+	VMOVUPS 32(AX)(R8*4), Y4
+	VMOVUPS 64(AX)(R8*4), Y5
+	VMOVUPS 96(AX)(R8*4), Y6
+	VMOVUPS 128(AX)(R8*4), Y7
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y6
-	VMOVUPS 32(AX)(R8*4), Y7
-	VMOVUPS 64(AX)(R8*4), Y8
-	VMOVUPS 96(AX)(R8*4), Y9
-	VMOVUPS 128(AX)(R8*4), Y10
+	VMOVUPS (AX)(R8*4), Y8
+	VMOVUPS 32(AX)(R8*4), Y9
+	VMOVUPS 64(AX)(R8*4), Y10
+	VMOVUPS 96(AX)(R8*4), Y11
+	VMOVUPS 128(AX)(R8*4), Y12
 	JMP     begun
 
 fresh:
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
@@ -5347,6 +7726,8 @@ fresh:
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	VXORPS Y12, Y12, Y12
 
 begun:
 	XORQ DI, DI
@@ -5359,122 +7740,116 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y11
-	VBROADCASTSS (R10)(DX*4), Y12
+	VBROADCASTSS (R10)(CX*4), Y13
+	VBROADCASTSS (R10)(DX*4), Y14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y1
-	VFMADD231PS  Y12, Y13, Y6
-	VMOVUPS      32(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y2
-	VFMADD231PS  Y12, Y13, Y7
-	VMOVUPS      64(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y3
-	VFMADD231PS  Y12, Y13, Y8
-	VMOVUPS      96(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y4
-	VFMADD231PS  Y12, Y13, Y9
-	VMOVUPS      128(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y5
-	VFMADD231PS  Y12, Y13, Y10
+	VMOVUPS      (R9)(AX*8), Y15
+	VFMADD231PS  Y13, Y15, Y3
+	VFMADD231PS  Y14, Y15, Y8
+	VMOVUPS      32(R9)(AX*8), Y15
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y9
+	VMOVUPS      64(R9)(AX*8), Y15
+	VFMADD231PS  Y13, Y15, Y5
+	VFMADD231PS  Y14, Y15, Y10
+	VMOVUPS      96(R9)(AX*8), Y15
+	VFMADD231PS  Y13, Y15, Y6
+	VFMADD231PS  Y14, Y15, Y11
+	VMOVUPS      128(R9)(AX*8), Y15
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y12
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPS       Y11, Y11, Y11
-	VXORPS       Y12, Y12, Y12
-	VXORPS       Y13, Y13, Y13
-	VXORPS       Y14, Y14, Y14
-	VXORPS       Y15, Y15, Y15
-	MOVQ         (BX), AX
-	VADDPS       Y1, Y11, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	VADDPS       Y2, Y12, Y2
-	VMOVUPS      Y2, 32(AX)(R8*4)
-	VADDPS       Y3, Y13, Y3
-	VMOVUPS      Y3, 64(AX)(R8*4)
-	VADDPS       Y4, Y14, Y4
-	VMOVUPS      Y4, 96(AX)(R8*4)
-	VADDPS       Y5, Y15, Y5
-	VMOVUPS      Y5, 128(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Y6, Y11, Y6
-	VMOVUPS      Y6, (AX)(R8*4)
-	VADDPS       Y7, Y12, Y7
-	VMOVUPS      Y7, 32(AX)(R8*4)
-	VADDPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 64(AX)(R8*4)
-	VADDPS       Y9, Y14, Y9
-	VMOVUPS      Y9, 96(AX)(R8*4)
-	VADDPS       Y10, Y15, Y10
-	VMOVUPS      Y10, 128(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Y12
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Y13
-	VFMADD231PS  Y12, Y1, Y13
-	VADDPS       Y11, Y13, Y13
-	VMOVUPS      Y13, (AX)(R8*4)
-	VSUBPS       Y13, Y13, Y13
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y1
-	VFMADD231PS  Y12, Y2, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 32(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), Y1
-	VFMADD231PS  Y12, Y3, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 64(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      96(AX)(R8*4), Y1
-	VFMADD231PS  Y12, Y4, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 96(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      128(AX)(R8*4), Y1
-	VFMADD231PS  Y12, Y5, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 128(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Y1
-	VFMADD231PS  Y12, Y6, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, (AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      32(AX)(R8*4), Y1
-	VFMADD231PS  Y12, Y7, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 32(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      64(AX)(R8*4), Y1
-	VFMADD231PS  Y12, Y8, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 64(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      96(AX)(R8*4), Y1
-	VFMADD231PS  Y12, Y9, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 96(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
-	VMOVUPS      128(AX)(R8*4), Y1
-	VFMADD231PS  Y12, Y10, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, 128(AX)(R8*4)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VADDPS      Y4, Y1, Y4
+	VMOVUPS     Y4, 32(AX)(R8*4)
+	VADDPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 64(AX)(R8*4)
+	VADDPS      Y6, Y1, Y6
+	VMOVUPS     Y6, 96(AX)(R8*4)
+	VADDPS      Y7, Y1, Y7
+	VMOVUPS     Y7, 128(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Y8, Y1, Y8
+	VMOVUPS     Y8, (AX)(R8*4)
+	VADDPS      Y9, Y1, Y9
+	VMOVUPS     Y9, 32(AX)(R8*4)
+	VADDPS      Y10, Y1, Y10
+	VMOVUPS     Y10, 64(AX)(R8*4)
+	VADDPS      Y11, Y1, Y11
+	VMOVUPS     Y11, 96(AX)(R8*4)
+	VADDPS      Y12, Y1, Y12
+	VMOVUPS     Y12, 128(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Y13
+	VFMADD231PS Y0, Y3, Y13
+	VADDPS      Y1, Y13, Y13
+	VMOVUPS     Y13, (AX)(R8*4)
+	VSUBPS      Y13, Y13, Y13
+	VADDPS      Y13, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y4, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y5, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 64(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     96(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y6, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 96(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     128(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y7, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 128(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Y3
+	VFMADD231PS Y0, Y8, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, (AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     32(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y9, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 32(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     64(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y10, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 64(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     96(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y11, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 96(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
+	VMOVUPS     128(AX)(R8*4), Y3
+	VFMADD231PS Y0, Y12, Y3
+	VADDPS      Y1, Y3, Y3
+	VMOVUPS     Y3, 128(AX)(R8*4)
+	VSUBPS      Y3, Y3, Y3
+	VADDPS      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -5482,8 +7857,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPS    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -6118,27 +8493,57 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile12x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile12x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile12x2x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx2Tile12x2x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	LEAQ    (BX)(BX*2), R12
+	ADDQ    R11, R12
+	LEAQ    (BX)(BX*2), R13
+	ADDQ    R12, R13
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), X0
+	ADDQ    CX, DI
+	VMOVUPD (DI), X1
+	ADDQ    CX, DI
+	VMOVUPD (DI), X2
+	ADDQ    CX, DI
+	VMOVUPD (DI), X3
+	ADDQ    CX, DI
+	VMOVUPD (DI), X4
+	ADDQ    CX, DI
+	VMOVUPD (DI), X5
+	ADDQ    CX, DI
+	VMOVUPD (DI), X6
+	ADDQ    CX, DI
+	VMOVUPD (DI), X7
+	ADDQ    CX, DI
+	VMOVUPD (DI), X8
+	ADDQ    CX, DI
+	VMOVUPD (DI), X9
+	ADDQ    CX, DI
+	VMOVUPD (DI), X10
+	ADDQ    CX, DI
+	VMOVUPD (DI), X11
+	JMP     begun
+
+fresh:
 	VXORPD X0, X0, X0
 	VXORPD X1, X1, X1
 	VXORPD X2, X2, X2
@@ -6151,103 +8556,290 @@ TEXT ·avx2Tile12x2x64(SB), NOSPLIT, $0-80
 	VXORPD X9, X9, X9
 	VXORPD X10, X10, X10
 	VXORPD X11, X11, X11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD     (DI), X12
+	VMOVUPD     (R8), X12
 	VMOVDDUP    (DX), X13
 	VFMADD231PD X12, X13, X0
 	VMOVDDUP    (DX)(BX*1), X13
 	VFMADD231PD X12, X13, X1
 	VMOVDDUP    (DX)(BX*2), X13
 	VFMADD231PD X12, X13, X2
-	VMOVDDUP    (R10), X13
-	VFMADD231PD X12, X13, X3
-	VMOVDDUP    (R10)(BX*1), X13
-	VFMADD231PD X12, X13, X4
-	VMOVDDUP    (R10)(BX*2), X13
-	VFMADD231PD X12, X13, X5
 	VMOVDDUP    (R11), X13
-	VFMADD231PD X12, X13, X6
+	VFMADD231PD X12, X13, X3
 	VMOVDDUP    (R11)(BX*1), X13
-	VFMADD231PD X12, X13, X7
+	VFMADD231PD X12, X13, X4
 	VMOVDDUP    (R11)(BX*2), X13
-	VFMADD231PD X12, X13, X8
+	VFMADD231PD X12, X13, X5
 	VMOVDDUP    (R12), X13
-	VFMADD231PD X12, X13, X9
+	VFMADD231PD X12, X13, X6
 	VMOVDDUP    (R12)(BX*1), X13
-	VFMADD231PD X12, X13, X10
+	VFMADD231PD X12, X13, X7
 	VMOVDDUP    (R12)(BX*2), X13
+	VFMADD231PD X12, X13, X8
+	VMOVDDUP    (R13), X13
+	VFMADD231PD X12, X13, X9
+	VMOVDDUP    (R13)(BX*1), X13
+	VFMADD231PD X12, X13, X10
+	VMOVDDUP    (R13)(BX*2), X13
 	VFMADD231PD X12, X13, X11
 	ADDQ        SI, DX
-	ADDQ        SI, R10
 	ADDQ        SI, R11
 	ADDQ        SI, R12
-	ADDQ        R8, DI
-	DECQ        R9
+	ADDQ        SI, R13
+	ADDQ        R9, R8
+	DECQ        R10
 	JNZ         loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), X12
-	VADDPD  X0, X12, X0
-	VMOVUPD X0, (AX)
-	ADDQ    CX, AX
-	VADDPD  X1, X12, X1
-	VMOVUPD X1, (AX)
-	ADDQ    CX, AX
-	VADDPD  X2, X12, X2
-	VMOVUPD X2, (AX)
-	ADDQ    CX, AX
-	VADDPD  X3, X12, X3
-	VMOVUPD X3, (AX)
-	ADDQ    CX, AX
-	VADDPD  X4, X12, X4
-	VMOVUPD X4, (AX)
-	ADDQ    CX, AX
-	VADDPD  X5, X12, X5
-	VMOVUPD X5, (AX)
-	ADDQ    CX, AX
-	VADDPD  X6, X12, X6
-	VMOVUPD X6, (AX)
-	ADDQ    CX, AX
-	VADDPD  X7, X12, X7
-	VMOVUPD X7, (AX)
-	ADDQ    CX, AX
-	VADDPD  X8, X12, X8
-	VMOVUPD X8, (AX)
-	ADDQ    CX, AX
-	VADDPD  X9, X12, X9
-	VMOVUPD X9, (AX)
-	ADDQ    CX, AX
-	VADDPD  X10, X12, X10
-	VMOVUPD X10, (AX)
-	ADDQ    CX, AX
-	VADDPD  X11, X12, X11
-	VMOVUPD X11, (AX)
+	MOVQ        bias+56(FP), DX
+	VMOVUPD     (DX), X12
+	VADDPD      X0, X12, X0
+	VMOVUPD     X0, (AX)
+	ADDQ        CX, AX
+	VADDPD      X1, X12, X1
+	VMOVUPD     X1, (AX)
+	ADDQ        CX, AX
+	VADDPD      X2, X12, X2
+	VMOVUPD     X2, (AX)
+	ADDQ        CX, AX
+	VADDPD      X3, X12, X3
+	VMOVUPD     X3, (AX)
+	ADDQ        CX, AX
+	VADDPD      X4, X12, X4
+	VMOVUPD     X4, (AX)
+	ADDQ        CX, AX
+	VADDPD      X5, X12, X5
+	VMOVUPD     X5, (AX)
+	ADDQ        CX, AX
+	VADDPD      X6, X12, X6
+	VMOVUPD     X6, (AX)
+	ADDQ        CX, AX
+	VADDPD      X7, X12, X7
+	VMOVUPD     X7, (AX)
+	ADDQ        CX, AX
+	VADDPD      X8, X12, X8
+	VMOVUPD     X8, (AX)
+	ADDQ        CX, AX
+	VADDPD      X9, X12, X9
+	VMOVUPD     X9, (AX)
+	ADDQ        CX, AX
+	VADDPD      X10, X12, X10
+	VMOVUPD     X10, (AX)
+	ADDQ        CX, AX
+	VADDPD      X11, X12, X11
+	VMOVUPD     X11, (AX)
+	XORQ        AX, AX
+	MOVQ        value+88(FP), DX
+	TESTQ       DX, DX
+	JZ          stay
+	VXORPD      X13, X13, X13
+	VXORPD      X14, X14, X14
+	VMOVDDUP    factor+96(FP), X12
+	MOVQ        DX, AX
+	VMOVUPD     (AX), X15
+	VFMADD231PD X12, X0, X15
+	VADDPD      X13, X15, X15
+	VMOVUPD     X15, (AX)
+	VSUBPD      X15, X15, X15
+	VADDPD      X15, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X1, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X2, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X3, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X4, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X5, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X6, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X7, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X8, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X9, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X10, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X12, X11, X0
+	VADDPD      X13, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X14, X14
+	XORQ        AX, AX
+	VCMPPD      $0x03, X14, X14, X14
+	VMOVMSKPS   X14, CX
+	ORQ         CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile8x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile8x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile8x2x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx2Tile8x2x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	LEAQ    (BX)(BX*2), R12
+	ADDQ    R11, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), X0
+	ADDQ    CX, DI
+	VMOVUPD (DI), X1
+	ADDQ    CX, DI
+	VMOVUPD (DI), X2
+	ADDQ    CX, DI
+	VMOVUPD (DI), X3
+	ADDQ    CX, DI
+	VMOVUPD (DI), X4
+	ADDQ    CX, DI
+	VMOVUPD (DI), X5
+	ADDQ    CX, DI
+	VMOVUPD (DI), X6
+	ADDQ    CX, DI
+	VMOVUPD (DI), X7
+	JMP     begun
+
+fresh:
 	VXORPD X0, X0, X0
 	VXORPD X1, X1, X1
 	VXORPD X2, X2, X2
@@ -6256,195 +8848,490 @@ TEXT ·avx2Tile8x2x64(SB), NOSPLIT, $0-80
 	VXORPD X5, X5, X5
 	VXORPD X6, X6, X6
 	VXORPD X7, X7, X7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD     (DI), X8
+	VMOVUPD     (R8), X8
 	VMOVDDUP    (DX), X9
 	VFMADD231PD X8, X9, X0
 	VMOVDDUP    (DX)(BX*1), X9
 	VFMADD231PD X8, X9, X1
 	VMOVDDUP    (DX)(BX*2), X9
 	VFMADD231PD X8, X9, X2
-	VMOVDDUP    (R10), X9
-	VFMADD231PD X8, X9, X3
-	VMOVDDUP    (R10)(BX*1), X9
-	VFMADD231PD X8, X9, X4
-	VMOVDDUP    (R10)(BX*2), X9
-	VFMADD231PD X8, X9, X5
 	VMOVDDUP    (R11), X9
-	VFMADD231PD X8, X9, X6
+	VFMADD231PD X8, X9, X3
 	VMOVDDUP    (R11)(BX*1), X9
+	VFMADD231PD X8, X9, X4
+	VMOVDDUP    (R11)(BX*2), X9
+	VFMADD231PD X8, X9, X5
+	VMOVDDUP    (R12), X9
+	VFMADD231PD X8, X9, X6
+	VMOVDDUP    (R12)(BX*1), X9
 	VFMADD231PD X8, X9, X7
 	ADDQ        SI, DX
-	ADDQ        SI, R10
 	ADDQ        SI, R11
-	ADDQ        R8, DI
-	DECQ        R9
+	ADDQ        SI, R12
+	ADDQ        R9, R8
+	DECQ        R10
 	JNZ         loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), X8
-	VADDPD  X0, X8, X0
-	VMOVUPD X0, (AX)
-	ADDQ    CX, AX
-	VADDPD  X1, X8, X1
-	VMOVUPD X1, (AX)
-	ADDQ    CX, AX
-	VADDPD  X2, X8, X2
-	VMOVUPD X2, (AX)
-	ADDQ    CX, AX
-	VADDPD  X3, X8, X3
-	VMOVUPD X3, (AX)
-	ADDQ    CX, AX
-	VADDPD  X4, X8, X4
-	VMOVUPD X4, (AX)
-	ADDQ    CX, AX
-	VADDPD  X5, X8, X5
-	VMOVUPD X5, (AX)
-	ADDQ    CX, AX
-	VADDPD  X6, X8, X6
-	VMOVUPD X6, (AX)
-	ADDQ    CX, AX
-	VADDPD  X7, X8, X7
-	VMOVUPD X7, (AX)
+	MOVQ        bias+56(FP), DX
+	VMOVUPD     (DX), X8
+	VADDPD      X0, X8, X0
+	VMOVUPD     X0, (AX)
+	ADDQ        CX, AX
+	VADDPD      X1, X8, X1
+	VMOVUPD     X1, (AX)
+	ADDQ        CX, AX
+	VADDPD      X2, X8, X2
+	VMOVUPD     X2, (AX)
+	ADDQ        CX, AX
+	VADDPD      X3, X8, X3
+	VMOVUPD     X3, (AX)
+	ADDQ        CX, AX
+	VADDPD      X4, X8, X4
+	VMOVUPD     X4, (AX)
+	ADDQ        CX, AX
+	VADDPD      X5, X8, X5
+	VMOVUPD     X5, (AX)
+	ADDQ        CX, AX
+	VADDPD      X6, X8, X6
+	VMOVUPD     X6, (AX)
+	ADDQ        CX, AX
+	VADDPD      X7, X8, X7
+	VMOVUPD     X7, (AX)
+	XORQ        AX, AX
+	MOVQ        value+88(FP), DX
+	TESTQ       DX, DX
+	JZ          stay
+	VXORPD      X9, X9, X9
+	VXORPD      X10, X10, X10
+	VMOVDDUP    factor+96(FP), X8
+	MOVQ        DX, AX
+	VMOVUPD     (AX), X11
+	VFMADD231PD X8, X0, X11
+	VADDPD      X9, X11, X11
+	VMOVUPD     X11, (AX)
+	VSUBPD      X11, X11, X11
+	VADDPD      X11, X10, X10
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X8, X1, X0
+	VADDPD      X9, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X10, X10
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X8, X2, X0
+	VADDPD      X9, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X10, X10
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X8, X3, X0
+	VADDPD      X9, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X10, X10
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X8, X4, X0
+	VADDPD      X9, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X10, X10
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X8, X5, X0
+	VADDPD      X9, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X10, X10
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X8, X6, X0
+	VADDPD      X9, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X10, X10
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X8, X7, X0
+	VADDPD      X9, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X10, X10
+	XORQ        AX, AX
+	VCMPPD      $0x03, X10, X10, X10
+	VMOVMSKPS   X10, CX
+	ORQ         CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile4x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x2x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x2x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), X0
+	ADDQ    CX, DI
+	VMOVUPD (DI), X1
+	ADDQ    CX, DI
+	VMOVUPD (DI), X2
+	ADDQ    CX, DI
+	VMOVUPD (DI), X3
+	JMP     begun
+
+fresh:
 	VXORPD X0, X0, X0
 	VXORPD X1, X1, X1
 	VXORPD X2, X2, X2
 	VXORPD X3, X3, X3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD     (DI), X4
+	VMOVUPD     (R8), X4
 	VMOVDDUP    (DX), X5
 	VFMADD231PD X4, X5, X0
 	VMOVDDUP    (DX)(BX*1), X5
 	VFMADD231PD X4, X5, X1
 	VMOVDDUP    (DX)(BX*2), X5
 	VFMADD231PD X4, X5, X2
-	VMOVDDUP    (R10), X5
+	VMOVDDUP    (R11), X5
 	VFMADD231PD X4, X5, X3
 	ADDQ        SI, DX
-	ADDQ        SI, R10
-	ADDQ        R8, DI
-	DECQ        R9
+	ADDQ        SI, R11
+	ADDQ        R9, R8
+	DECQ        R10
 	JNZ         loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), X4
-	VADDPD  X0, X4, X0
-	VMOVUPD X0, (AX)
-	ADDQ    CX, AX
-	VADDPD  X1, X4, X1
-	VMOVUPD X1, (AX)
-	ADDQ    CX, AX
-	VADDPD  X2, X4, X2
-	VMOVUPD X2, (AX)
-	ADDQ    CX, AX
-	VADDPD  X3, X4, X3
-	VMOVUPD X3, (AX)
+	MOVQ        bias+56(FP), DX
+	VMOVUPD     (DX), X4
+	VADDPD      X0, X4, X0
+	VMOVUPD     X0, (AX)
+	ADDQ        CX, AX
+	VADDPD      X1, X4, X1
+	VMOVUPD     X1, (AX)
+	ADDQ        CX, AX
+	VADDPD      X2, X4, X2
+	VMOVUPD     X2, (AX)
+	ADDQ        CX, AX
+	VADDPD      X3, X4, X3
+	VMOVUPD     X3, (AX)
+	XORQ        AX, AX
+	MOVQ        value+88(FP), DX
+	TESTQ       DX, DX
+	JZ          stay
+	VXORPD      X5, X5, X5
+	VXORPD      X6, X6, X6
+	VMOVDDUP    factor+96(FP), X4
+	MOVQ        DX, AX
+	VMOVUPD     (AX), X7
+	VFMADD231PD X4, X0, X7
+	VADDPD      X5, X7, X7
+	VMOVUPD     X7, (AX)
+	VSUBPD      X7, X7, X7
+	VADDPD      X7, X6, X6
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X4, X1, X0
+	VADDPD      X5, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X6, X6
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X4, X2, X0
+	VADDPD      X5, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X6, X6
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X4, X3, X0
+	VADDPD      X5, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X6, X6
+	XORQ        AX, AX
+	VCMPPD      $0x03, X6, X6, X6
+	VMOVMSKPS   X6, CX
+	ORQ         CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile2x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x2x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile2x2x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), X0
+	ADDQ    CX, DI
+	VMOVUPD (DI), X1
+	JMP     begun
+
+fresh:
 	VXORPD X0, X0, X0
 	VXORPD X1, X1, X1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD     (DI), X2
+	VMOVUPD     (R8), X2
 	VMOVDDUP    (DX), X3
 	VFMADD231PD X2, X3, X0
 	VMOVDDUP    (DX)(BX*1), X3
 	VFMADD231PD X2, X3, X1
 	ADDQ        SI, DX
-	ADDQ        R8, DI
-	DECQ        R9
+	ADDQ        R9, R8
+	DECQ        R10
 	JNZ         loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), X2
-	VADDPD  X0, X2, X0
-	VMOVUPD X0, (AX)
-	ADDQ    CX, AX
-	VADDPD  X1, X2, X1
-	VMOVUPD X1, (AX)
+	MOVQ        bias+56(FP), DX
+	VMOVUPD     (DX), X2
+	VADDPD      X0, X2, X0
+	VMOVUPD     X0, (AX)
+	ADDQ        CX, AX
+	VADDPD      X1, X2, X1
+	VMOVUPD     X1, (AX)
+	XORQ        AX, AX
+	MOVQ        value+88(FP), DX
+	TESTQ       DX, DX
+	JZ          stay
+	VXORPD      X3, X3, X3
+	VXORPD      X4, X4, X4
+	VMOVDDUP    factor+96(FP), X2
+	MOVQ        DX, AX
+	VMOVUPD     (AX), X5
+	VFMADD231PD X2, X0, X5
+	VADDPD      X3, X5, X5
+	VMOVUPD     X5, (AX)
+	VSUBPD      X5, X5, X5
+	VADDPD      X5, X4, X4
+	ADDQ        CX, AX
+	VMOVUPD     (AX), X0
+	VFMADD231PD X2, X1, X0
+	VADDPD      X3, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X4, X4
+	XORQ        AX, AX
+	VCMPPD      $0x03, X4, X4, X4
+	VMOVMSKPS   X4, CX
+	ORQ         CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile1x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x2x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile1x2x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x03, DI
+	SHLQ    $0x03, R9
+	SHLQ    $0x03, DX
+	SHLQ    $0x03, SI
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), X0
+	JMP     begun
+
+fresh:
 	VXORPD X0, X0, X0
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD     (DI), X1
-	VMOVDDUP    (DX), X2
+	VMOVUPD     (BX), X1
+	VMOVDDUP    (CX), X2
 	VFMADD231PD X1, X2, X0
-	ADDQ        SI, DX
-	ADDQ        R8, DI
-	DECQ        R9
+	ADDQ        DX, CX
+	ADDQ        SI, BX
+	DECQ        R8
 	JNZ         loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPD (CX), X1
-	VADDPD  X0, X1, X0
-	VMOVUPD X0, (AX)
+	MOVQ        bias+56(FP), CX
+	VMOVUPD     (CX), X1
+	VADDPD      X0, X1, X0
+	VMOVUPD     X0, (AX)
+	XORQ        AX, AX
+	MOVQ        value+88(FP), CX
+	TESTQ       CX, CX
+	JZ          stay
+	VXORPD      X2, X2, X2
+	VXORPD      X3, X3, X3
+	VMOVDDUP    factor+96(FP), X1
+	MOVQ        CX, AX
+	VMOVUPD     (AX), X4
+	VFMADD231PD X1, X0, X4
+	VADDPD      X2, X4, X4
+	VMOVUPD     X4, (AX)
+	VSUBPD      X4, X4, X4
+	VADDPD      X4, X3, X3
+	XORQ        AX, AX
+	VCMPPD      $0x03, X3, X3, X3
+	VMOVMSKPS   X3, CX
+	ORQ         CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -6597,27 +9484,57 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile12x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx2Tile12x4x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	LEAQ    (BX)(BX*2), R12
+	ADDQ    R11, R12
+	LEAQ    (BX)(BX*2), R13
+	ADDQ    R12, R13
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y1
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y2
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y3
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y4
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y5
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y6
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y7
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y8
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y9
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y10
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y11
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -6630,103 +9547,290 @@ TEXT ·avx2Tile12x4x64(SB), NOSPLIT, $0-80
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y12
+	VMOVUPD      (R8), Y12
 	VBROADCASTSD (DX), Y13
 	VFMADD231PD  Y12, Y13, Y0
 	VBROADCASTSD (DX)(BX*1), Y13
 	VFMADD231PD  Y12, Y13, Y1
 	VBROADCASTSD (DX)(BX*2), Y13
 	VFMADD231PD  Y12, Y13, Y2
-	VBROADCASTSD (R10), Y13
-	VFMADD231PD  Y12, Y13, Y3
-	VBROADCASTSD (R10)(BX*1), Y13
-	VFMADD231PD  Y12, Y13, Y4
-	VBROADCASTSD (R10)(BX*2), Y13
-	VFMADD231PD  Y12, Y13, Y5
 	VBROADCASTSD (R11), Y13
-	VFMADD231PD  Y12, Y13, Y6
+	VFMADD231PD  Y12, Y13, Y3
 	VBROADCASTSD (R11)(BX*1), Y13
-	VFMADD231PD  Y12, Y13, Y7
+	VFMADD231PD  Y12, Y13, Y4
 	VBROADCASTSD (R11)(BX*2), Y13
-	VFMADD231PD  Y12, Y13, Y8
+	VFMADD231PD  Y12, Y13, Y5
 	VBROADCASTSD (R12), Y13
-	VFMADD231PD  Y12, Y13, Y9
+	VFMADD231PD  Y12, Y13, Y6
 	VBROADCASTSD (R12)(BX*1), Y13
-	VFMADD231PD  Y12, Y13, Y10
+	VFMADD231PD  Y12, Y13, Y7
 	VBROADCASTSD (R12)(BX*2), Y13
+	VFMADD231PD  Y12, Y13, Y8
+	VBROADCASTSD (R13), Y13
+	VFMADD231PD  Y12, Y13, Y9
+	VBROADCASTSD (R13)(BX*1), Y13
+	VFMADD231PD  Y12, Y13, Y10
+	VBROADCASTSD (R13)(BX*2), Y13
 	VFMADD231PD  Y12, Y13, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y12
-	VADDPD  Y0, Y12, Y0
-	VMOVUPD Y0, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y1, Y12, Y1
-	VMOVUPD Y1, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y2, Y12, Y2
-	VMOVUPD Y2, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y3, Y12, Y3
-	VMOVUPD Y3, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y4, Y12, Y4
-	VMOVUPD Y4, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y5, Y12, Y5
-	VMOVUPD Y5, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y6, Y12, Y6
-	VMOVUPD Y6, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y7, Y12, Y7
-	VMOVUPD Y7, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y8, Y12, Y8
-	VMOVUPD Y8, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y9, Y12, Y9
-	VMOVUPD Y9, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y10, Y12, Y10
-	VMOVUPD Y10, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y11, Y12, Y11
-	VMOVUPD Y11, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y12
+	VADDPD       Y0, Y12, Y0
+	VMOVUPD      Y0, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y1, Y12, Y1
+	VMOVUPD      Y1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y12, Y2
+	VMOVUPD      Y2, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y12, Y3
+	VMOVUPD      Y3, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y4, Y12, Y4
+	VMOVUPD      Y4, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y5, Y12, Y5
+	VMOVUPD      Y5, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y12, Y6
+	VMOVUPD      Y6, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y7, Y12, Y7
+	VMOVUPD      Y7, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y8, Y12, Y8
+	VMOVUPD      Y8, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y9, Y12, Y9
+	VMOVUPD      Y9, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y10, Y12, Y10
+	VMOVUPD      Y10, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y11, Y12, Y11
+	VMOVUPD      Y11, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y13, Y13, Y13
+	VXORPD       Y14, Y14, Y14
+	VBROADCASTSD factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y15
+	VFMADD231PD  Y12, Y0, Y15
+	VADDPD       Y13, Y15, Y15
+	VMOVUPD      Y15, (AX)
+	VSUBPD       Y15, Y15, Y15
+	VADDPD       Y15, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y1, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y2, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y3, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y4, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y5, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y6, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y7, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y8, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y9, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y10, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y11, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y14, Y14, Y14
+	VMOVMSKPS    Y14, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile8x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx2Tile8x4x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	LEAQ    (BX)(BX*2), R12
+	ADDQ    R11, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y1
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y2
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y3
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y4
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y5
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y6
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y7
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -6735,195 +9839,490 @@ TEXT ·avx2Tile8x4x64(SB), NOSPLIT, $0-80
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y8
+	VMOVUPD      (R8), Y8
 	VBROADCASTSD (DX), Y9
 	VFMADD231PD  Y8, Y9, Y0
 	VBROADCASTSD (DX)(BX*1), Y9
 	VFMADD231PD  Y8, Y9, Y1
 	VBROADCASTSD (DX)(BX*2), Y9
 	VFMADD231PD  Y8, Y9, Y2
-	VBROADCASTSD (R10), Y9
-	VFMADD231PD  Y8, Y9, Y3
-	VBROADCASTSD (R10)(BX*1), Y9
-	VFMADD231PD  Y8, Y9, Y4
-	VBROADCASTSD (R10)(BX*2), Y9
-	VFMADD231PD  Y8, Y9, Y5
 	VBROADCASTSD (R11), Y9
-	VFMADD231PD  Y8, Y9, Y6
+	VFMADD231PD  Y8, Y9, Y3
 	VBROADCASTSD (R11)(BX*1), Y9
+	VFMADD231PD  Y8, Y9, Y4
+	VBROADCASTSD (R11)(BX*2), Y9
+	VFMADD231PD  Y8, Y9, Y5
+	VBROADCASTSD (R12), Y9
+	VFMADD231PD  Y8, Y9, Y6
+	VBROADCASTSD (R12)(BX*1), Y9
 	VFMADD231PD  Y8, Y9, Y7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y8
-	VADDPD  Y0, Y8, Y0
-	VMOVUPD Y0, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y1, Y8, Y1
-	VMOVUPD Y1, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y3, Y8, Y3
-	VMOVUPD Y3, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y4, Y8, Y4
-	VMOVUPD Y4, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y5, Y8, Y5
-	VMOVUPD Y5, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y6, Y8, Y6
-	VMOVUPD Y6, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y7, Y8, Y7
-	VMOVUPD Y7, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y8
+	VADDPD       Y0, Y8, Y0
+	VMOVUPD      Y0, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y1, Y8, Y1
+	VMOVUPD      Y1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y8, Y3
+	VMOVUPD      Y3, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y4, Y8, Y4
+	VMOVUPD      Y4, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y5, Y8, Y5
+	VMOVUPD      Y5, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y8, Y6
+	VMOVUPD      Y6, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y7, Y8, Y7
+	VMOVUPD      Y7, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y9, Y9, Y9
+	VXORPD       Y10, Y10, Y10
+	VBROADCASTSD factor+96(FP), Y8
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y11
+	VFMADD231PD  Y8, Y0, Y11
+	VADDPD       Y9, Y11, Y11
+	VMOVUPD      Y11, (AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y1, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y2, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y3, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y4, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y5, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y6, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y7, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y10, Y10, Y10
+	VMOVMSKPS    Y10, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x4x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y1
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y2
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y3
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y4
+	VMOVUPD      (R8), Y4
 	VBROADCASTSD (DX), Y5
 	VFMADD231PD  Y4, Y5, Y0
 	VBROADCASTSD (DX)(BX*1), Y5
 	VFMADD231PD  Y4, Y5, Y1
 	VBROADCASTSD (DX)(BX*2), Y5
 	VFMADD231PD  Y4, Y5, Y2
-	VBROADCASTSD (R10), Y5
+	VBROADCASTSD (R11), Y5
 	VFMADD231PD  Y4, Y5, Y3
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y4
-	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y1, Y4, Y1
-	VMOVUPD Y1, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y3, Y4, Y3
-	VMOVUPD Y3, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y4
+	VADDPD       Y0, Y4, Y0
+	VMOVUPD      Y0, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y1, Y4, Y1
+	VMOVUPD      Y1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y4, Y2
+	VMOVUPD      Y2, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y4, Y3
+	VMOVUPD      Y3, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y5, Y5, Y5
+	VXORPD       Y6, Y6, Y6
+	VBROADCASTSD factor+96(FP), Y4
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y7
+	VFMADD231PD  Y4, Y0, Y7
+	VADDPD       Y5, Y7, Y7
+	VMOVUPD      Y7, (AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y4, Y1, Y0
+	VADDPD       Y5, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y4, Y2, Y0
+	VADDPD       Y5, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y4, Y3, Y0
+	VADDPD       Y5, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y6, Y6
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile2x4x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y1
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y2
+	VMOVUPD      (R8), Y2
 	VBROADCASTSD (DX), Y3
 	VFMADD231PD  Y2, Y3, Y0
 	VBROADCASTSD (DX)(BX*1), Y3
 	VFMADD231PD  Y2, Y3, Y1
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y2
-	VADDPD  Y0, Y2, Y0
-	VMOVUPD Y0, (AX)
-	ADDQ    CX, AX
-	VADDPD  Y1, Y2, Y1
-	VMOVUPD Y1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y2
+	VADDPD       Y0, Y2, Y0
+	VMOVUPD      Y0, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y1, Y2, Y1
+	VMOVUPD      Y1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y3, Y3, Y3
+	VXORPD       Y4, Y4, Y4
+	VBROADCASTSD factor+96(FP), Y2
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y5
+	VFMADD231PD  Y2, Y0, Y5
+	VADDPD       Y3, Y5, Y5
+	VMOVUPD      Y5, (AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y4, Y4
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y2, Y1, Y0
+	VADDPD       Y3, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y4, Y4
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile1x4x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x03, DI
+	SHLQ    $0x03, R9
+	SHLQ    $0x03, DX
+	SHLQ    $0x03, SI
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y1
-	VBROADCASTSD (DX), Y2
+	VMOVUPD      (BX), Y1
+	VBROADCASTSD (CX), Y2
 	VFMADD231PD  Y1, Y2, Y0
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPD (CX), Y1
-	VADDPD  Y0, Y1, Y0
-	VMOVUPD Y0, (AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD      (CX), Y1
+	VADDPD       Y0, Y1, Y0
+	VMOVUPD      Y0, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPD       Y2, Y2, Y2
+	VXORPD       Y3, Y3, Y3
+	VBROADCASTSD factor+96(FP), Y1
+	MOVQ         CX, AX
+	VMOVUPD      (AX), Y4
+	VFMADD231PD  Y1, Y0, Y4
+	VADDPD       Y2, Y4, Y4
+	VMOVUPD      Y4, (AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y3, Y3
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y3, Y3, Y3
+	VMOVMSKPS    Y3, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -7076,23 +10475,47 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile6x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile6x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile6x6x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile6x6x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), X1
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y2
+	VMOVUPD 32(DI), X3
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y4
+	VMOVUPD 32(DI), X5
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y6
+	VMOVUPD 32(DI), X7
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y8
+	VMOVUPD 32(DI), X9
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y10
+	VMOVUPD 32(DI), X11
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
 	VXORPD Y2, Y2, Y2
@@ -7105,12 +10528,49 @@ TEXT ·avx2Tile6x6x64(SB), NOSPLIT, $0-80
 	VXORPD X9, X9, X9
 	VXORPD Y10, Y10, Y10
 	VXORPD X11, X11, X11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y12
-	VMOVUPD      32(DI), X13
+	VMOVUPD      (R8), Y12
+	VMOVUPD      32(R8), X13
 	VBROADCASTSD (DX), Y14
 	VFMADD231PD  Y12, Y14, Y0
 	VFMADD231PD  X13, X14, X1
@@ -7120,74 +10580,184 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Y14
 	VFMADD231PD  Y12, Y14, Y4
 	VFMADD231PD  X13, X14, X5
-	VBROADCASTSD (R10), Y14
+	VBROADCASTSD (R11), Y14
 	VFMADD231PD  Y12, Y14, Y6
 	VFMADD231PD  X13, X14, X7
-	VBROADCASTSD (R10)(BX*1), Y14
+	VBROADCASTSD (R11)(BX*1), Y14
 	VFMADD231PD  Y12, Y14, Y8
 	VFMADD231PD  X13, X14, X9
-	VBROADCASTSD (R10)(BX*2), Y14
+	VBROADCASTSD (R11)(BX*2), Y14
 	VFMADD231PD  Y12, Y14, Y10
 	VFMADD231PD  X13, X14, X11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y12
-	VMOVUPD 32(DX), X13
-	VADDPD  Y0, Y12, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  X1, X13, X1
-	VMOVUPD X1, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y2, Y12, Y2
-	VMOVUPD Y2, (AX)
-	VADDPD  X3, X13, X3
-	VMOVUPD X3, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y4, Y12, Y4
-	VMOVUPD Y4, (AX)
-	VADDPD  X5, X13, X5
-	VMOVUPD X5, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y6, Y12, Y6
-	VMOVUPD Y6, (AX)
-	VADDPD  X7, X13, X7
-	VMOVUPD X7, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y8, Y12, Y8
-	VMOVUPD Y8, (AX)
-	VADDPD  X9, X13, X9
-	VMOVUPD X9, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y10, Y12, Y10
-	VMOVUPD Y10, (AX)
-	VADDPD  X11, X13, X11
-	VMOVUPD X11, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y12
+	VMOVUPD      32(DX), X13
+	VADDPD       Y0, Y12, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       X1, X13, X1
+	VMOVUPD      X1, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y12, Y2
+	VMOVUPD      Y2, (AX)
+	VADDPD       X3, X13, X3
+	VMOVUPD      X3, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y4, Y12, Y4
+	VMOVUPD      Y4, (AX)
+	VADDPD       X5, X13, X5
+	VMOVUPD      X5, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y12, Y6
+	VMOVUPD      Y6, (AX)
+	VADDPD       X7, X13, X7
+	VMOVUPD      X7, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y8, Y12, Y8
+	VMOVUPD      Y8, (AX)
+	VADDPD       X9, X13, X9
+	VMOVUPD      X9, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y10, Y12, Y10
+	VMOVUPD      Y10, (AX)
+	VADDPD       X11, X13, X11
+	VMOVUPD      X11, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y14, Y14, Y14
+	VXORPD       Y15, Y15, Y15
+	VBROADCASTSD factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y16
+	VFMADD231PD  Y12, Y0, Y16
+	VADDPD       Y14, Y16, Y16
+	VMOVUPD      Y16, (AX)
+	VSUBPD       Y16, Y16, Y16
+	VADDPD       Y16, Y15, Y15
+	VMOVUPD      32(AX), X13
+	VFMADD231PD  X12, X1, X13
+	VADDPD       X14, X13, X13
+	VMOVUPD      X13, 32(AX)
+	VSUBPD       X13, X13, X13
+	VADDPD       Y13, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y2, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      32(AX), X1
+	VFMADD231PD  X12, X3, X1
+	VADDPD       X14, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       Y1, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y4, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      32(AX), X1
+	VFMADD231PD  X12, X5, X1
+	VADDPD       X14, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       Y1, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y6, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      32(AX), X1
+	VFMADD231PD  X12, X7, X1
+	VADDPD       X14, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       Y1, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y8, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      32(AX), X1
+	VFMADD231PD  X12, X9, X1
+	VADDPD       X14, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       Y1, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y10, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      32(AX), X1
+	VFMADD231PD  X12, X11, X1
+	VADDPD       X14, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       Y1, Y15, Y15
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y15, Y15, Y15
+	VMOVMSKPS    Y15, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile4x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x6x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x6x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), X1
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y2
+	VMOVUPD 32(DI), X3
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y4
+	VMOVUPD 32(DI), X5
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y6
+	VMOVUPD 32(DI), X7
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
 	VXORPD Y2, Y2, Y2
@@ -7196,12 +10766,39 @@ TEXT ·avx2Tile4x6x64(SB), NOSPLIT, $0-80
 	VXORPD X5, X5, X5
 	VXORPD Y6, Y6, Y6
 	VXORPD X7, X7, X7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y8
-	VMOVUPD      32(DI), X9
+	VMOVUPD      (R8), Y8
+	VMOVUPD      32(R8), X9
 	VBROADCASTSD (DX), Y10
 	VFMADD231PD  Y8, Y10, Y0
 	VFMADD231PD  X9, X10, X1
@@ -7211,66 +10808,161 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Y10
 	VFMADD231PD  Y8, Y10, Y4
 	VFMADD231PD  X9, X10, X5
-	VBROADCASTSD (R10), Y10
+	VBROADCASTSD (R11), Y10
 	VFMADD231PD  Y8, Y10, Y6
 	VFMADD231PD  X9, X10, X7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y8
-	VMOVUPD 32(DX), X9
-	VADDPD  Y0, Y8, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  X1, X9, X1
-	VMOVUPD X1, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, (AX)
-	VADDPD  X3, X9, X3
-	VMOVUPD X3, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y4, Y8, Y4
-	VMOVUPD Y4, (AX)
-	VADDPD  X5, X9, X5
-	VMOVUPD X5, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y6, Y8, Y6
-	VMOVUPD Y6, (AX)
-	VADDPD  X7, X9, X7
-	VMOVUPD X7, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y8
+	VMOVUPD      32(DX), X9
+	VADDPD       Y0, Y8, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       X1, X9, X1
+	VMOVUPD      X1, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, (AX)
+	VADDPD       X3, X9, X3
+	VMOVUPD      X3, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y4, Y8, Y4
+	VMOVUPD      Y4, (AX)
+	VADDPD       X5, X9, X5
+	VMOVUPD      X5, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y8, Y6
+	VMOVUPD      Y6, (AX)
+	VADDPD       X7, X9, X7
+	VMOVUPD      X7, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y10, Y10, Y10
+	VXORPD       Y11, Y11, Y11
+	VBROADCASTSD factor+96(FP), Y8
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y12
+	VFMADD231PD  Y8, Y0, Y12
+	VADDPD       Y10, Y12, Y12
+	VMOVUPD      Y12, (AX)
+	VSUBPD       Y12, Y12, Y12
+	VADDPD       Y12, Y11, Y11
+	VMOVUPD      32(AX), X9
+	VFMADD231PD  X8, X1, X9
+	VADDPD       X10, X9, X9
+	VMOVUPD      X9, 32(AX)
+	VSUBPD       X9, X9, X9
+	VADDPD       Y9, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y2, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	VMOVUPD      32(AX), X1
+	VFMADD231PD  X8, X3, X1
+	VADDPD       X10, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       Y1, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y4, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	VMOVUPD      32(AX), X1
+	VFMADD231PD  X8, X5, X1
+	VADDPD       X10, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       Y1, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y6, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	VMOVUPD      32(AX), X1
+	VFMADD231PD  X8, X7, X1
+	VADDPD       X10, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       Y1, Y11, Y11
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y11, Y11, Y11
+	VMOVMSKPS    Y11, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile2x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x6x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile2x6x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), X1
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y2
+	VMOVUPD 32(DI), X3
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
 	VXORPD Y2, Y2, Y2
 	VXORPD X3, X3, X3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y4
-	VMOVUPD      32(DI), X5
+	VMOVUPD      (R8), Y4
+	VMOVUPD      32(R8), X5
 	VBROADCASTSD (DX), Y6
 	VFMADD231PD  Y4, Y6, Y0
 	VFMADD231PD  X5, X6, X1
@@ -7278,65 +10970,152 @@ loop:
 	VFMADD231PD  Y4, Y6, Y2
 	VFMADD231PD  X5, X6, X3
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y4
-	VMOVUPD 32(DX), X5
-	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  X1, X5, X1
-	VMOVUPD X1, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (AX)
-	VADDPD  X3, X5, X3
-	VMOVUPD X3, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y4
+	VMOVUPD      32(DX), X5
+	VADDPD       Y0, Y4, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       X1, X5, X1
+	VMOVUPD      X1, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y4, Y2
+	VMOVUPD      Y2, (AX)
+	VADDPD       X3, X5, X3
+	VMOVUPD      X3, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y6, Y6, Y6
+	VXORPD       Y7, Y7, Y7
+	VBROADCASTSD factor+96(FP), Y4
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y8
+	VFMADD231PD  Y4, Y0, Y8
+	VADDPD       Y6, Y8, Y8
+	VMOVUPD      Y8, (AX)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y7, Y7
+	VMOVUPD      32(AX), X5
+	VFMADD231PD  X4, X1, X5
+	VADDPD       X6, X5, X5
+	VMOVUPD      X5, 32(AX)
+	VSUBPD       X5, X5, X5
+	VADDPD       Y5, Y7, Y7
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y4, Y2, Y0
+	VADDPD       Y6, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y7, Y7
+	VMOVUPD      32(AX), X1
+	VFMADD231PD  X4, X3, X1
+	VADDPD       X6, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       Y1, Y7, Y7
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y7, Y7, Y7
+	VMOVMSKPS    Y7, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile1x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x6x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile1x6x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x03, DI
+	SHLQ    $0x03, R9
+	SHLQ    $0x03, DX
+	SHLQ    $0x03, SI
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), X1
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y2
-	VMOVUPD      32(DI), X3
-	VBROADCASTSD (DX), Y4
+	VMOVUPD      (BX), Y2
+	VMOVUPD      32(BX), X3
+	VBROADCASTSD (CX), Y4
 	VFMADD231PD  Y2, Y4, Y0
 	VFMADD231PD  X3, X4, X1
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPD (CX), Y2
-	VMOVUPD 32(CX), X3
-	VADDPD  Y0, Y2, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  X1, X3, X1
-	VMOVUPD X1, 32(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD      (CX), Y2
+	VMOVUPD      32(CX), X3
+	VADDPD       Y0, Y2, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       X1, X3, X1
+	VMOVUPD      X1, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPD       Y4, Y4, Y4
+	VXORPD       Y5, Y5, Y5
+	VBROADCASTSD factor+96(FP), Y2
+	MOVQ         CX, AX
+	VMOVUPD      (AX), Y6
+	VFMADD231PD  Y2, Y0, Y6
+	VADDPD       Y4, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y5, Y5
+	VMOVUPD      32(AX), X3
+	VFMADD231PD  X2, X1, X3
+	VADDPD       X4, X3, X3
+	VMOVUPD      X3, 32(AX)
+	VSUBPD       X3, X3, X3
+	VADDPD       Y3, Y5, Y5
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y5, Y5, Y5
+	VMOVMSKPS    Y5, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -7517,23 +11296,48 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile6x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile6x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile6x8x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile6x8x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	IMUL3Q  $0x00000018, R9, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y2
+	VMOVUPD 32(DI), Y3
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y4
+	VMOVUPD 32(DI), Y5
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y6
+	VMOVUPD 32(DI), Y7
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y8
+	VMOVUPD 32(DI), Y9
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y10
+	VMOVUPD 32(DI), Y11
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -7546,13 +11350,50 @@ TEXT ·avx2Tile6x8x64(SB), NOSPLIT, $0-80
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y12
-	VMOVUPD      32(DI), Y13
-	PREFETCHT0   768(DI)
+	VMOVUPD      (R8), Y12
+	VMOVUPD      32(R8), Y13
+	PREFETCHT0   (R8)(R12*1)
 	VBROADCASTSD (DX), Y14
 	VFMADD231PD  Y12, Y14, Y0
 	VFMADD231PD  Y13, Y14, Y1
@@ -7562,74 +11403,185 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Y14
 	VFMADD231PD  Y12, Y14, Y4
 	VFMADD231PD  Y13, Y14, Y5
-	VBROADCASTSD (R10), Y14
+	VBROADCASTSD (R11), Y14
 	VFMADD231PD  Y12, Y14, Y6
 	VFMADD231PD  Y13, Y14, Y7
-	VBROADCASTSD (R10)(BX*1), Y14
+	VBROADCASTSD (R11)(BX*1), Y14
 	VFMADD231PD  Y12, Y14, Y8
 	VFMADD231PD  Y13, Y14, Y9
-	VBROADCASTSD (R10)(BX*2), Y14
+	VBROADCASTSD (R11)(BX*2), Y14
 	VFMADD231PD  Y12, Y14, Y10
 	VFMADD231PD  Y13, Y14, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y12
-	VMOVUPD 32(DX), Y13
-	VADDPD  Y0, Y12, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y13, Y1
-	VMOVUPD Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y2, Y12, Y2
-	VMOVUPD Y2, (AX)
-	VADDPD  Y3, Y13, Y3
-	VMOVUPD Y3, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y4, Y12, Y4
-	VMOVUPD Y4, (AX)
-	VADDPD  Y5, Y13, Y5
-	VMOVUPD Y5, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y6, Y12, Y6
-	VMOVUPD Y6, (AX)
-	VADDPD  Y7, Y13, Y7
-	VMOVUPD Y7, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y8, Y12, Y8
-	VMOVUPD Y8, (AX)
-	VADDPD  Y9, Y13, Y9
-	VMOVUPD Y9, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y10, Y12, Y10
-	VMOVUPD Y10, (AX)
-	VADDPD  Y11, Y13, Y11
-	VMOVUPD Y11, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y12
+	VMOVUPD      32(DX), Y13
+	VADDPD       Y0, Y12, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y13, Y1
+	VMOVUPD      Y1, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y12, Y2
+	VMOVUPD      Y2, (AX)
+	VADDPD       Y3, Y13, Y3
+	VMOVUPD      Y3, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y4, Y12, Y4
+	VMOVUPD      Y4, (AX)
+	VADDPD       Y5, Y13, Y5
+	VMOVUPD      Y5, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y12, Y6
+	VMOVUPD      Y6, (AX)
+	VADDPD       Y7, Y13, Y7
+	VMOVUPD      Y7, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y8, Y12, Y8
+	VMOVUPD      Y8, (AX)
+	VADDPD       Y9, Y13, Y9
+	VMOVUPD      Y9, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y10, Y12, Y10
+	VMOVUPD      Y10, (AX)
+	VADDPD       Y11, Y13, Y11
+	VMOVUPD      Y11, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y13, Y13, Y13
+	VXORPD       Y14, Y14, Y14
+	VBROADCASTSD factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y15
+	VFMADD231PD  Y12, Y0, Y15
+	VADDPD       Y13, Y15, Y15
+	VMOVUPD      Y15, (AX)
+	VSUBPD       Y15, Y15, Y15
+	VADDPD       Y15, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y1, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y2, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y3, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y4, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y5, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y6, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y7, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y8, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y9, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y10, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y11, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y14, Y14, Y14
+	VMOVMSKPS    Y14, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x8x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x8x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	IMUL3Q  $0x00000018, R9, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y2
+	VMOVUPD 32(DI), Y3
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y4
+	VMOVUPD 32(DI), Y5
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y6
+	VMOVUPD 32(DI), Y7
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -7638,13 +11590,40 @@ TEXT ·avx2Tile4x8x64(SB), NOSPLIT, $0-80
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y8
-	VMOVUPD      32(DI), Y9
-	PREFETCHT0   768(DI)
+	VMOVUPD      (R8), Y8
+	VMOVUPD      32(R8), Y9
+	PREFETCHT0   (R8)(R12*1)
 	VBROADCASTSD (DX), Y10
 	VFMADD231PD  Y8, Y10, Y0
 	VFMADD231PD  Y9, Y10, Y1
@@ -7654,67 +11633,163 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Y10
 	VFMADD231PD  Y8, Y10, Y4
 	VFMADD231PD  Y9, Y10, Y5
-	VBROADCASTSD (R10), Y10
+	VBROADCASTSD (R11), Y10
 	VFMADD231PD  Y8, Y10, Y6
 	VFMADD231PD  Y9, Y10, Y7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y8
-	VMOVUPD 32(DX), Y9
-	VADDPD  Y0, Y8, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y9, Y1
-	VMOVUPD Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, (AX)
-	VADDPD  Y3, Y9, Y3
-	VMOVUPD Y3, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y4, Y8, Y4
-	VMOVUPD Y4, (AX)
-	VADDPD  Y5, Y9, Y5
-	VMOVUPD Y5, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y6, Y8, Y6
-	VMOVUPD Y6, (AX)
-	VADDPD  Y7, Y9, Y7
-	VMOVUPD Y7, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y8
+	VMOVUPD      32(DX), Y9
+	VADDPD       Y0, Y8, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y9, Y1
+	VMOVUPD      Y1, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, (AX)
+	VADDPD       Y3, Y9, Y3
+	VMOVUPD      Y3, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y4, Y8, Y4
+	VMOVUPD      Y4, (AX)
+	VADDPD       Y5, Y9, Y5
+	VMOVUPD      Y5, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y8, Y6
+	VMOVUPD      Y6, (AX)
+	VADDPD       Y7, Y9, Y7
+	VMOVUPD      Y7, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y9, Y9, Y9
+	VXORPD       Y10, Y10, Y10
+	VBROADCASTSD factor+96(FP), Y8
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y11
+	VFMADD231PD  Y8, Y0, Y11
+	VADDPD       Y9, Y11, Y11
+	VMOVUPD      Y11, (AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y10, Y10
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y8, Y1, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y2, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y8, Y3, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y4, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y8, Y5, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y8, Y6, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y8, Y7, Y0
+	VADDPD       Y9, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y10, Y10
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y10, Y10, Y10
+	VMOVMSKPS    Y10, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x8x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile2x8x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	IMUL3Q  $0x00000018, R9, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y2
+	VMOVUPD 32(DI), Y3
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y4
-	VMOVUPD      32(DI), Y5
-	PREFETCHT0   768(DI)
+	VMOVUPD      (R8), Y4
+	VMOVUPD      32(R8), Y5
+	PREFETCHT0   (R8)(R11*1)
 	VBROADCASTSD (DX), Y6
 	VFMADD231PD  Y4, Y6, Y0
 	VFMADD231PD  Y5, Y6, Y1
@@ -7722,66 +11797,154 @@ loop:
 	VFMADD231PD  Y4, Y6, Y2
 	VFMADD231PD  Y5, Y6, Y3
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y4
-	VMOVUPD 32(DX), Y5
-	VADDPD  Y0, Y4, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y5, Y1
-	VMOVUPD Y1, 32(AX)
-	ADDQ    CX, AX
-	VADDPD  Y2, Y4, Y2
-	VMOVUPD Y2, (AX)
-	VADDPD  Y3, Y5, Y3
-	VMOVUPD Y3, 32(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y4
+	VMOVUPD      32(DX), Y5
+	VADDPD       Y0, Y4, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y5, Y1
+	VMOVUPD      Y1, 32(AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y4, Y2
+	VMOVUPD      Y2, (AX)
+	VADDPD       Y3, Y5, Y3
+	VMOVUPD      Y3, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y5, Y5, Y5
+	VXORPD       Y6, Y6, Y6
+	VBROADCASTSD factor+96(FP), Y4
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y7
+	VFMADD231PD  Y4, Y0, Y7
+	VADDPD       Y5, Y7, Y7
+	VMOVUPD      Y7, (AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y6, Y6
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y4, Y1, Y0
+	VADDPD       Y5, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y4, Y2, Y0
+	VADDPD       Y5, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y6, Y6
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y4, Y3, Y0
+	VADDPD       Y5, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y6, Y6
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x8x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile1x8x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x03, DI
+	SHLQ    $0x03, R9
+	SHLQ    $0x03, DX
+	SHLQ    $0x03, SI
+	IMUL3Q  $0x00000018, SI, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y2
-	VMOVUPD      32(DI), Y3
-	PREFETCHT0   768(DI)
-	VBROADCASTSD (DX), Y4
+	VMOVUPD      (BX), Y2
+	VMOVUPD      32(BX), Y3
+	PREFETCHT0   (BX)(R9*1)
+	VBROADCASTSD (CX), Y4
 	VFMADD231PD  Y2, Y4, Y0
 	VFMADD231PD  Y3, Y4, Y1
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPD (CX), Y2
-	VMOVUPD 32(CX), Y3
-	VADDPD  Y0, Y2, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y3, Y1
-	VMOVUPD Y1, 32(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD      (CX), Y2
+	VMOVUPD      32(CX), Y3
+	VADDPD       Y0, Y2, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y3, Y1
+	VMOVUPD      Y1, 32(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPD       Y3, Y3, Y3
+	VXORPD       Y4, Y4, Y4
+	VBROADCASTSD factor+96(FP), Y2
+	MOVQ         CX, AX
+	VMOVUPD      (AX), Y5
+	VFMADD231PD  Y2, Y0, Y5
+	VADDPD       Y3, Y5, Y5
+	VMOVUPD      Y5, (AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y4, Y4
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y2, Y1, Y0
+	VADDPD       Y3, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y4, Y4
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -7958,23 +12121,46 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile4x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x10x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x10x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	IMUL3Q  $0x00000018, R9, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	VMOVUPD 64(DI), X2
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y3
+	VMOVUPD 32(DI), Y4
+	VMOVUPD 64(DI), X5
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y6
+	VMOVUPD 32(DI), Y7
+	VMOVUPD 64(DI), X8
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y9
+	VMOVUPD 32(DI), Y10
+	VMOVUPD 64(DI), X11
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
@@ -7987,15 +12173,58 @@ TEXT ·avx2Tile4x10x64(SB), NOSPLIT, $0-80
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD X11, X11, X11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y12
-	VMOVUPD      32(DI), Y13
-	VMOVUPD      64(DI), X14
-	PREFETCHT0   960(DI)
-	PREFETCHT0   1024(DI)
+	VMOVUPD      (R8), Y12
+	VMOVUPD      32(R8), Y13
+	VMOVUPD      64(R8), X14
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
 	VBROADCASTSD (DX), Y15
 	VFMADD231PD  Y12, Y15, Y0
 	VFMADD231PD  Y13, Y15, Y1
@@ -8008,81 +12237,211 @@ loop:
 	VFMADD231PD  Y12, Y15, Y6
 	VFMADD231PD  Y13, Y15, Y7
 	VFMADD231PD  X14, X15, X8
-	VBROADCASTSD (R10), Y15
+	VBROADCASTSD (R11), Y15
 	VFMADD231PD  Y12, Y15, Y9
 	VFMADD231PD  Y13, Y15, Y10
 	VFMADD231PD  X14, X15, X11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y12
-	VMOVUPD 32(DX), Y13
-	VMOVUPD 64(DX), X14
-	VADDPD  Y0, Y12, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y13, Y1
-	VMOVUPD Y1, 32(AX)
-	VADDPD  X2, X14, X2
-	VMOVUPD X2, 64(AX)
-	ADDQ    CX, AX
-	VADDPD  Y3, Y12, Y3
-	VMOVUPD Y3, (AX)
-	VADDPD  Y4, Y13, Y4
-	VMOVUPD Y4, 32(AX)
-	VADDPD  X5, X14, X5
-	VMOVUPD X5, 64(AX)
-	ADDQ    CX, AX
-	VADDPD  Y6, Y12, Y6
-	VMOVUPD Y6, (AX)
-	VADDPD  Y7, Y13, Y7
-	VMOVUPD Y7, 32(AX)
-	VADDPD  X8, X14, X8
-	VMOVUPD X8, 64(AX)
-	ADDQ    CX, AX
-	VADDPD  Y9, Y12, Y9
-	VMOVUPD Y9, (AX)
-	VADDPD  Y10, Y13, Y10
-	VMOVUPD Y10, 32(AX)
-	VADDPD  X11, X14, X11
-	VMOVUPD X11, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y12
+	VMOVUPD      32(DX), Y13
+	VMOVUPD      64(DX), X14
+	VADDPD       Y0, Y12, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y13, Y1
+	VMOVUPD      Y1, 32(AX)
+	VADDPD       X2, X14, X2
+	VMOVUPD      X2, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y12, Y3
+	VMOVUPD      Y3, (AX)
+	VADDPD       Y4, Y13, Y4
+	VMOVUPD      Y4, 32(AX)
+	VADDPD       X5, X14, X5
+	VMOVUPD      X5, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y12, Y6
+	VMOVUPD      Y6, (AX)
+	VADDPD       Y7, Y13, Y7
+	VMOVUPD      Y7, 32(AX)
+	VADDPD       X8, X14, X8
+	VMOVUPD      X8, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Y9, Y12, Y9
+	VMOVUPD      Y9, (AX)
+	VADDPD       Y10, Y13, Y10
+	VMOVUPD      Y10, 32(AX)
+	VADDPD       X11, X14, X11
+	VMOVUPD      X11, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y13, Y13, Y13
+	VXORPD       Y15, Y15, Y15
+	VBROADCASTSD factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y16
+	VFMADD231PD  Y12, Y0, Y16
+	VADDPD       Y13, Y16, Y16
+	VMOVUPD      Y16, (AX)
+	VSUBPD       Y16, Y16, Y16
+	VADDPD       Y16, Y15, Y15
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y1, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      64(AX), X14
+	VFMADD231PD  X12, X2, X14
+	VADDPD       X13, X14, X14
+	VMOVUPD      X14, 64(AX)
+	VSUBPD       X14, X14, X14
+	VADDPD       Y14, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y3, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y4, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      64(AX), X2
+	VFMADD231PD  X12, X5, X2
+	VADDPD       X13, X2, X2
+	VMOVUPD      X2, 64(AX)
+	VSUBPD       X2, X2, X2
+	VADDPD       Y2, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y6, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y7, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      64(AX), X2
+	VFMADD231PD  X12, X8, X2
+	VADDPD       X13, X2, X2
+	VMOVUPD      X2, 64(AX)
+	VSUBPD       X2, X2, X2
+	VADDPD       Y2, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y9, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y10, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	VMOVUPD      64(AX), X2
+	VFMADD231PD  X12, X11, X2
+	VADDPD       X13, X2, X2
+	VMOVUPD      X2, 64(AX)
+	VSUBPD       X2, X2, X2
+	VADDPD       Y2, Y15, Y15
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y15, Y15, Y15
+	VMOVMSKPS    Y15, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile2x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x10x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile2x10x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	IMUL3Q  $0x00000018, R9, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	VMOVUPD 64(DI), X2
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y3
+	VMOVUPD 32(DI), Y4
+	VMOVUPD 64(DI), X5
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD X5, X5, X5
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y6
-	VMOVUPD      32(DI), Y7
-	VMOVUPD      64(DI), X8
-	PREFETCHT0   960(DI)
-	PREFETCHT0   1024(DI)
+	VMOVUPD      (R8), Y6
+	VMOVUPD      32(R8), Y7
+	VMOVUPD      64(R8), X8
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
 	VBROADCASTSD (DX), Y9
 	VFMADD231PD  Y6, Y9, Y0
 	VFMADD231PD  Y7, Y9, Y1
@@ -8092,78 +12451,190 @@ loop:
 	VFMADD231PD  Y7, Y9, Y4
 	VFMADD231PD  X8, X9, X5
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y6
-	VMOVUPD 32(DX), Y7
-	VMOVUPD 64(DX), X8
-	VADDPD  Y0, Y6, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y7, Y1
-	VMOVUPD Y1, 32(AX)
-	VADDPD  X2, X8, X2
-	VMOVUPD X2, 64(AX)
-	ADDQ    CX, AX
-	VADDPD  Y3, Y6, Y3
-	VMOVUPD Y3, (AX)
-	VADDPD  Y4, Y7, Y4
-	VMOVUPD Y4, 32(AX)
-	VADDPD  X5, X8, X5
-	VMOVUPD X5, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y6
+	VMOVUPD      32(DX), Y7
+	VMOVUPD      64(DX), X8
+	VADDPD       Y0, Y6, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y7, Y1
+	VMOVUPD      Y1, 32(AX)
+	VADDPD       X2, X8, X2
+	VMOVUPD      X2, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y6, Y3
+	VMOVUPD      Y3, (AX)
+	VADDPD       Y4, Y7, Y4
+	VMOVUPD      Y4, 32(AX)
+	VADDPD       X5, X8, X5
+	VMOVUPD      X5, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y7, Y7, Y7
+	VXORPD       Y9, Y9, Y9
+	VBROADCASTSD factor+96(FP), Y6
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y10
+	VFMADD231PD  Y6, Y0, Y10
+	VADDPD       Y7, Y10, Y10
+	VMOVUPD      Y10, (AX)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y9, Y9
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y6, Y1, Y0
+	VADDPD       Y7, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y9, Y9
+	VMOVUPD      64(AX), X8
+	VFMADD231PD  X6, X2, X8
+	VADDPD       X7, X8, X8
+	VMOVUPD      X8, 64(AX)
+	VSUBPD       X8, X8, X8
+	VADDPD       Y8, Y9, Y9
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y6, Y3, Y0
+	VADDPD       Y7, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y9, Y9
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y6, Y4, Y0
+	VADDPD       Y7, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y9, Y9
+	VMOVUPD      64(AX), X2
+	VFMADD231PD  X6, X5, X2
+	VADDPD       X7, X2, X2
+	VMOVUPD      X2, 64(AX)
+	VSUBPD       X2, X2, X2
+	VADDPD       Y2, Y9, Y9
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y9, Y9, Y9
+	VMOVMSKPS    Y9, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile1x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x10x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile1x10x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x03, DI
+	SHLQ    $0x03, R9
+	SHLQ    $0x03, DX
+	SHLQ    $0x03, SI
+	IMUL3Q  $0x00000018, SI, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	VMOVUPD 64(DI), X2
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y3
-	VMOVUPD      32(DI), Y4
-	VMOVUPD      64(DI), X5
-	PREFETCHT0   960(DI)
-	PREFETCHT0   1024(DI)
-	VBROADCASTSD (DX), Y6
+	VMOVUPD      (BX), Y3
+	VMOVUPD      32(BX), Y4
+	VMOVUPD      64(BX), X5
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	VBROADCASTSD (CX), Y6
 	VFMADD231PD  Y3, Y6, Y0
 	VFMADD231PD  Y4, Y6, Y1
 	VFMADD231PD  X5, X6, X2
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPD (CX), Y3
-	VMOVUPD 32(CX), Y4
-	VMOVUPD 64(CX), X5
-	VADDPD  Y0, Y3, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y4, Y1
-	VMOVUPD Y1, 32(AX)
-	VADDPD  X2, X5, X2
-	VMOVUPD X2, 64(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD      (CX), Y3
+	VMOVUPD      32(CX), Y4
+	VMOVUPD      64(CX), X5
+	VADDPD       Y0, Y3, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y4, Y1
+	VMOVUPD      Y1, 32(AX)
+	VADDPD       X2, X5, X2
+	VMOVUPD      X2, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPD       Y4, Y4, Y4
+	VXORPD       Y6, Y6, Y6
+	VBROADCASTSD factor+96(FP), Y3
+	MOVQ         CX, AX
+	VMOVUPD      (AX), Y7
+	VFMADD231PD  Y3, Y0, Y7
+	VADDPD       Y4, Y7, Y7
+	VMOVUPD      Y7, (AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y6, Y6
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y3, Y1, Y0
+	VADDPD       Y4, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y6, Y6
+	VMOVUPD      64(AX), X5
+	VFMADD231PD  X3, X2, X5
+	VADDPD       X4, X5, X5
+	VMOVUPD      X5, 64(AX)
+	VSUBPD       X5, X5, X5
+	VADDPD       Y5, Y6, Y6
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -8373,23 +12844,46 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x12x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx2Tile4x12x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	LEAQ    (BX)(BX*2), R11
+	ADDQ    DX, R11
+	IMUL3Q  $0x00000018, R9, R12
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	VMOVUPD 64(DI), Y2
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y3
+	VMOVUPD 32(DI), Y4
+	VMOVUPD 64(DI), Y5
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y6
+	VMOVUPD 32(DI), Y7
+	VMOVUPD 64(DI), Y8
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y9
+	VMOVUPD 32(DI), Y10
+	VMOVUPD 64(DI), Y11
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -8402,15 +12896,58 @@ TEXT ·avx2Tile4x12x64(SB), NOSPLIT, $0-80
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y12
-	VMOVUPD      32(DI), Y13
-	VMOVUPD      64(DI), Y14
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPD      (R8), Y12
+	VMOVUPD      32(R8), Y13
+	VMOVUPD      64(R8), Y14
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
 	VBROADCASTSD (DX), Y15
 	VFMADD231PD  Y12, Y15, Y0
 	VFMADD231PD  Y13, Y15, Y1
@@ -8423,81 +12960,211 @@ loop:
 	VFMADD231PD  Y12, Y15, Y6
 	VFMADD231PD  Y13, Y15, Y7
 	VFMADD231PD  Y14, Y15, Y8
-	VBROADCASTSD (R10), Y15
+	VBROADCASTSD (R11), Y15
 	VFMADD231PD  Y12, Y15, Y9
 	VFMADD231PD  Y13, Y15, Y10
 	VFMADD231PD  Y14, Y15, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y12
-	VMOVUPD 32(DX), Y13
-	VMOVUPD 64(DX), Y14
-	VADDPD  Y0, Y12, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y13, Y1
-	VMOVUPD Y1, 32(AX)
-	VADDPD  Y2, Y14, Y2
-	VMOVUPD Y2, 64(AX)
-	ADDQ    CX, AX
-	VADDPD  Y3, Y12, Y3
-	VMOVUPD Y3, (AX)
-	VADDPD  Y4, Y13, Y4
-	VMOVUPD Y4, 32(AX)
-	VADDPD  Y5, Y14, Y5
-	VMOVUPD Y5, 64(AX)
-	ADDQ    CX, AX
-	VADDPD  Y6, Y12, Y6
-	VMOVUPD Y6, (AX)
-	VADDPD  Y7, Y13, Y7
-	VMOVUPD Y7, 32(AX)
-	VADDPD  Y8, Y14, Y8
-	VMOVUPD Y8, 64(AX)
-	ADDQ    CX, AX
-	VADDPD  Y9, Y12, Y9
-	VMOVUPD Y9, (AX)
-	VADDPD  Y10, Y13, Y10
-	VMOVUPD Y10, 32(AX)
-	VADDPD  Y11, Y14, Y11
-	VMOVUPD Y11, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y12
+	VMOVUPD      32(DX), Y13
+	VMOVUPD      64(DX), Y14
+	VADDPD       Y0, Y12, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y13, Y1
+	VMOVUPD      Y1, 32(AX)
+	VADDPD       Y2, Y14, Y2
+	VMOVUPD      Y2, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y12, Y3
+	VMOVUPD      Y3, (AX)
+	VADDPD       Y4, Y13, Y4
+	VMOVUPD      Y4, 32(AX)
+	VADDPD       Y5, Y14, Y5
+	VMOVUPD      Y5, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y12, Y6
+	VMOVUPD      Y6, (AX)
+	VADDPD       Y7, Y13, Y7
+	VMOVUPD      Y7, 32(AX)
+	VADDPD       Y8, Y14, Y8
+	VMOVUPD      Y8, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Y9, Y12, Y9
+	VMOVUPD      Y9, (AX)
+	VADDPD       Y10, Y13, Y10
+	VMOVUPD      Y10, 32(AX)
+	VADDPD       Y11, Y14, Y11
+	VMOVUPD      Y11, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y13, Y13, Y13
+	VXORPD       Y14, Y14, Y14
+	VBROADCASTSD factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y15
+	VFMADD231PD  Y12, Y0, Y15
+	VADDPD       Y13, Y15, Y15
+	VMOVUPD      Y15, (AX)
+	VSUBPD       Y15, Y15, Y15
+	VADDPD       Y15, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y1, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      64(AX), Y0
+	VFMADD231PD  Y12, Y2, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 64(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y3, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y4, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      64(AX), Y0
+	VFMADD231PD  Y12, Y5, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 64(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y6, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y7, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      64(AX), Y0
+	VFMADD231PD  Y12, Y8, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 64(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y12, Y9, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y12, Y10, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	VMOVUPD      64(AX), Y0
+	VFMADD231PD  Y12, Y11, Y0
+	VADDPD       Y13, Y0, Y0
+	VMOVUPD      Y0, 64(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y14, Y14
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y14, Y14, Y14
+	VMOVMSKPS    Y14, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x12x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile2x12x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    ar+24(FP), BX
+	MOVQ    ai+32(FP), SI
+	MOVQ    b+40(FP), R8
+	MOVQ    bs+48(FP), R9
+	MOVQ    inner+64(FP), R10
+	SHLQ    $0x03, CX
+	SHLQ    $0x03, BX
+	SHLQ    $0x03, SI
+	SHLQ    $0x03, R9
+	IMUL3Q  $0x00000018, R9, R11
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	VMOVUPD 64(DI), Y2
+	ADDQ    CX, DI
+	VMOVUPD (DI), Y3
+	VMOVUPD 32(DI), Y4
+	VMOVUPD 64(DI), Y5
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y6
-	VMOVUPD      32(DI), Y7
-	VMOVUPD      64(DI), Y8
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPD      (R8), Y6
+	VMOVUPD      32(R8), Y7
+	VMOVUPD      64(R8), Y8
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
 	VBROADCASTSD (DX), Y9
 	VFMADD231PD  Y6, Y9, Y0
 	VFMADD231PD  Y7, Y9, Y1
@@ -8507,78 +13174,190 @@ loop:
 	VFMADD231PD  Y7, Y9, Y4
 	VFMADD231PD  Y8, Y9, Y5
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), DX
-	VMOVUPD (DX), Y6
-	VMOVUPD 32(DX), Y7
-	VMOVUPD 64(DX), Y8
-	VADDPD  Y0, Y6, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y7, Y1
-	VMOVUPD Y1, 32(AX)
-	VADDPD  Y2, Y8, Y2
-	VMOVUPD Y2, 64(AX)
-	ADDQ    CX, AX
-	VADDPD  Y3, Y6, Y3
-	VMOVUPD Y3, (AX)
-	VADDPD  Y4, Y7, Y4
-	VMOVUPD Y4, 32(AX)
-	VADDPD  Y5, Y8, Y5
-	VMOVUPD Y5, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Y6
+	VMOVUPD      32(DX), Y7
+	VMOVUPD      64(DX), Y8
+	VADDPD       Y0, Y6, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y7, Y1
+	VMOVUPD      Y1, 32(AX)
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y6, Y3
+	VMOVUPD      Y3, (AX)
+	VADDPD       Y4, Y7, Y4
+	VMOVUPD      Y4, 32(AX)
+	VADDPD       Y5, Y8, Y5
+	VMOVUPD      Y5, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VXORPD       Y7, Y7, Y7
+	VXORPD       Y8, Y8, Y8
+	VBROADCASTSD factor+96(FP), Y6
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Y9
+	VFMADD231PD  Y6, Y0, Y9
+	VADDPD       Y7, Y9, Y9
+	VMOVUPD      Y9, (AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y8, Y8
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y6, Y1, Y0
+	VADDPD       Y7, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y8, Y8
+	VMOVUPD      64(AX), Y0
+	VFMADD231PD  Y6, Y2, Y0
+	VADDPD       Y7, Y0, Y0
+	VMOVUPD      Y0, 64(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y8, Y8
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Y0
+	VFMADD231PD  Y6, Y3, Y0
+	VADDPD       Y7, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y8, Y8
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y6, Y4, Y0
+	VADDPD       Y7, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y8, Y8
+	VMOVUPD      64(AX), Y0
+	VFMADD231PD  Y6, Y5, Y0
+	VADDPD       Y7, Y0, Y0
+	VMOVUPD      Y0, 64(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y8, Y8
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y8, Y8, Y8
+	VMOVMSKPS    Y8, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx2Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x12x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
+TEXT ·avx2Tile1x12x64(SB), NOSPLIT, $0-112
+	MOVQ    y+0(FP), AX
+	MOVQ    ys+8(FP), DI
+	MOVQ    a+16(FP), CX
+	MOVQ    ar+24(FP), R9
+	MOVQ    ai+32(FP), DX
+	MOVQ    b+40(FP), BX
+	MOVQ    bs+48(FP), SI
+	MOVQ    inner+64(FP), R8
+	SHLQ    $0x03, DI
+	SHLQ    $0x03, R9
+	SHLQ    $0x03, DX
+	SHLQ    $0x03, SI
+	IMUL3Q  $0x00000018, SI, R9
+	MOVQ    more+80(FP), DI
+	TESTQ   DI, DI
+	JZ      fresh
+	MOVQ    AX, DI
+	VMOVUPD (DI), Y0
+	VMOVUPD 32(DI), Y1
+	VMOVUPD 64(DI), Y2
+	JMP     begun
+
+fresh:
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Y3
-	VMOVUPD      32(DI), Y4
-	VMOVUPD      64(DI), Y5
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
-	VBROADCASTSD (DX), Y6
+	VMOVUPD      (BX), Y3
+	VMOVUPD      32(BX), Y4
+	VMOVUPD      64(BX), Y5
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	VBROADCASTSD (CX), Y6
 	VFMADD231PD  Y3, Y6, Y0
 	VFMADD231PD  Y4, Y6, Y1
 	VFMADD231PD  Y5, Y6, Y2
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ    bias+56(FP), CX
-	VMOVUPD (CX), Y3
-	VMOVUPD 32(CX), Y4
-	VMOVUPD 64(CX), Y5
-	VADDPD  Y0, Y3, Y0
-	VMOVUPD Y0, (AX)
-	VADDPD  Y1, Y4, Y1
-	VMOVUPD Y1, 32(AX)
-	VADDPD  Y2, Y5, Y2
-	VMOVUPD Y2, 64(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD      (CX), Y3
+	VMOVUPD      32(CX), Y4
+	VMOVUPD      64(CX), Y5
+	VADDPD       Y0, Y3, Y0
+	VMOVUPD      Y0, (AX)
+	VADDPD       Y1, Y4, Y1
+	VMOVUPD      Y1, 32(AX)
+	VADDPD       Y2, Y5, Y2
+	VMOVUPD      Y2, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VXORPD       Y4, Y4, Y4
+	VXORPD       Y5, Y5, Y5
+	VBROADCASTSD factor+96(FP), Y3
+	MOVQ         CX, AX
+	VMOVUPD      (AX), Y6
+	VFMADD231PD  Y3, Y0, Y6
+	VADDPD       Y4, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y5, Y5
+	VMOVUPD      32(AX), Y0
+	VFMADD231PD  Y3, Y1, Y0
+	VADDPD       Y4, Y0, Y0
+	VMOVUPD      Y0, 32(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y5, Y5
+	VMOVUPD      64(AX), Y0
+	VFMADD231PD  Y3, Y2, Y0
+	VADDPD       Y4, Y0, Y0
+	VMOVUPD      Y0, 64(AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y5, Y5
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y5, Y5, Y5
+	VMOVMSKPS    Y5, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -8923,12 +13702,14 @@ added:
 // func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient2x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPD X0, X0, X0
+	MOVQ     pairs+0(FP), BX
+	MOVQ     groups+8(FP), SI
+	MOVQ     left+16(FP), R8
+	MOVQ     grad+24(FP), R9
+	MOVQ     values+32(FP), R10
+	VXORPD   X1, X1, X1
+	VXORPD   X2, X2, X2
+	VMOVDDUP factor+64(FP), X0
 
 next:
 	SUBQ $0x01, SI
@@ -8952,14 +13733,14 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), X1
+	VMOVUPD (AX)(R8*8), X3
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), X2
+	VMOVUPD (AX)(R8*8), X4
 	JMP     begun
 
 fresh:
-	VXORPD X1, X1, X1
-	VXORPD X2, X2, X2
+	VXORPD X3, X3, X3
+	VXORPD X4, X4, X4
 
 begun:
 	XORQ DI, DI
@@ -8972,41 +13753,39 @@ loop0:
 	MOVBLZX     AL, CX
 	MOVBLZX     AH, DX
 	SHRL        $0x10, AX
-	VMOVDDUP    (R10)(CX*8), X3
-	VMOVDDUP    (R10)(DX*8), X4
+	VMOVDDUP    (R10)(CX*8), X5
+	VMOVDDUP    (R10)(DX*8), X6
 	SHLL        $0x01, AX
-	VMOVUPD     (R9)(AX*8), X5
-	VFMADD231PD X3, X5, X1
-	VFMADD231PD X4, X5, X2
+	VMOVUPD     (R9)(AX*8), X7
+	VFMADD231PD X5, X7, X3
+	VFMADD231PD X6, X7, X4
 	INCQ        DI
 	CMPQ        DI, R12
 	JNE         loop0
 
 done0:
-	VXORPD      X3, X3, X3
 	MOVQ        (BX), AX
-	VADDPD      X1, X3, X1
-	VMOVUPD     X1, (AX)(R8*8)
+	VADDPD      X3, X1, X3
+	VMOVUPD     X3, (AX)(R8*8)
 	MOVQ        8(BX), AX
-	VADDPD      X2, X3, X2
-	VMOVUPD     X2, (AX)(R8*8)
+	VADDPD      X4, X1, X4
+	VMOVUPD     X4, (AX)(R8*8)
 	CMPQ        descend+56(FP), $0x00
 	JEQ         stay
-	VMOVDDUP    factor+64(FP), X4
 	MOVQ        32(BX), AX
 	VMOVUPD     (AX)(R8*8), X5
-	VFMADD231PD X4, X1, X5
-	VADDPD      X3, X5, X5
+	VFMADD231PD X0, X3, X5
+	VADDPD      X1, X5, X5
 	VMOVUPD     X5, (AX)(R8*8)
 	VSUBPD      X5, X5, X5
-	VADDPD      X5, X0, X0
+	VADDPD      X5, X2, X2
 	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), X1
-	VFMADD231PD X4, X2, X1
-	VADDPD      X3, X1, X1
-	VMOVUPD     X1, (AX)(R8*8)
-	VSUBPD      X1, X1, X1
-	VADDPD      X1, X0, X0
+	VMOVUPD     (AX)(R8*8), X3
+	VFMADD231PD X0, X4, X3
+	VADDPD      X1, X3, X3
+	VMOVUPD     X3, (AX)(R8*8)
+	VSUBPD      X3, X3, X3
+	VADDPD      X3, X2, X2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -9014,8 +13793,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, X0, X0, X0
-	VMOVMSKPS X0, CX
+	VCMPPD    $0x03, X2, X2, X2
+	VMOVMSKPS X2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -9156,12 +13935,14 @@ added:
 // func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient4x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPD Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPD       Y1, Y1, Y1
+	VXORPD       Y2, Y2, Y2
+	VBROADCASTSD factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -9185,14 +13966,14 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y1
+	VMOVUPD (AX)(R8*8), Y3
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y2
+	VMOVUPD (AX)(R8*8), Y4
 	JMP     begun
 
 fresh:
-	VXORPD Y1, Y1, Y1
-	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
 
 begun:
 	XORQ DI, DI
@@ -9205,41 +13986,39 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y3
-	VBROADCASTSD (R10)(DX*8), Y4
+	VBROADCASTSD (R10)(CX*8), Y5
+	VBROADCASTSD (R10)(DX*8), Y6
 	SHLL         $0x02, AX
-	VMOVUPD      (R9)(AX*8), Y5
-	VFMADD231PD  Y3, Y5, Y1
-	VFMADD231PD  Y4, Y5, Y2
+	VMOVUPD      (R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y3
+	VFMADD231PD  Y6, Y7, Y4
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD       Y3, Y3, Y3
-	MOVQ         (BX), AX
-	VADDPD       Y1, Y3, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Y2, Y3, Y2
-	VMOVUPD      Y2, (AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Y4
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Y5
-	VFMADD231PD  Y4, Y1, Y5
-	VADDPD       Y3, Y5, Y5
-	VMOVUPD      Y5, (AX)(R8*8)
-	VSUBPD       Y5, Y5, Y5
-	VADDPD       Y5, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Y1
-	VFMADD231PD  Y4, Y2, Y1
-	VADDPD       Y3, Y1, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPD      Y3, Y1, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Y4, Y1, Y4
+	VMOVUPD     Y4, (AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Y5
+	VFMADD231PD Y0, Y3, Y5
+	VADDPD      Y1, Y5, Y5
+	VMOVUPD     Y5, (AX)(R8*8)
+	VSUBPD      Y5, Y5, Y5
+	VADDPD      Y5, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Y3
+	VFMADD231PD Y0, Y4, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -9247,8 +14026,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPD    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -9403,13 +14182,14 @@ added:
 // func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient6x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPD Y0, Y0, Y0
-	VXORPD X1, X1, X1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPD       Y1, Y1, Y1
+	VXORPD       Y2, Y2, Y2
+	VBROADCASTSD factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -9433,18 +14213,18 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y2
-	VMOVUPD 32(AX)(R8*8), X3
+	VMOVUPD (AX)(R8*8), Y3
+	VMOVUPD 32(AX)(R8*8), X4
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y4
-	VMOVUPD 32(AX)(R8*8), X5
+	VMOVUPD (AX)(R8*8), Y5
+	VMOVUPD 32(AX)(R8*8), X6
 	JMP     begun
 
 fresh:
-	VXORPD Y2, Y2, Y2
-	VXORPD X3, X3, X3
-	VXORPD Y4, Y4, Y4
-	VXORPD X5, X5, X5
+	VXORPD Y3, Y3, Y3
+	VXORPD X4, X4, X4
+	VXORPD Y5, Y5, Y5
+	VXORPD X6, X6, X6
 
 begun:
 	XORQ DI, DI
@@ -9457,61 +14237,58 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y6
-	VBROADCASTSD (R10)(DX*8), Y7
+	VBROADCASTSD (R10)(CX*8), Y7
+	VBROADCASTSD (R10)(DX*8), Y8
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Y8
-	VFMADD231PD  Y6, Y8, Y2
-	VFMADD231PD  Y7, Y8, Y4
-	VMOVUPD      32(R9)(AX*8), X8
-	VFMADD231PD  X6, X8, X3
-	VFMADD231PD  X7, X8, X5
+	VMOVUPD      (R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y3
+	VFMADD231PD  Y8, Y9, Y5
+	VMOVUPD      32(R9)(AX*8), X9
+	VFMADD231PD  X7, X9, X4
+	VFMADD231PD  X8, X9, X6
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD       Y6, Y6, Y6
-	VXORPD       X7, X7, X7
-	MOVQ         (BX), AX
-	VADDPD       Y2, Y6, Y2
-	VMOVUPD      Y2, (AX)(R8*8)
-	VADDPD       X3, X7, X3
-	VMOVUPD      X3, 32(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Y4, Y6, Y4
-	VMOVUPD      Y4, (AX)(R8*8)
-	VADDPD       X5, X7, X5
-	VMOVUPD      X5, 32(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Y7
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Y8
-	VFMADD231PD  Y7, Y2, Y8
-	VADDPD       Y6, Y8, Y8
-	VMOVUPD      Y8, (AX)(R8*8)
-	VSUBPD       Y8, Y8, Y8
-	VADDPD       Y8, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), X2
-	VFMADD231PD  X7, X3, X2
-	VADDPD       X6, X2, X2
-	VMOVUPD      X2, 32(AX)(R8*8)
-	VSUBPD       X2, X2, X2
-	VADDPD       X2, X1, X1
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Y2
-	VFMADD231PD  Y7, Y4, Y2
-	VADDPD       Y6, Y2, Y2
-	VMOVUPD      Y2, (AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), X2
-	VFMADD231PD  X7, X5, X2
-	VADDPD       X6, X2, X2
-	VMOVUPD      X2, 32(AX)(R8*8)
-	VSUBPD       X2, X2, X2
-	VADDPD       X2, X1, X1
+	MOVQ        (BX), AX
+	VADDPD      Y3, Y1, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VADDPD      X4, X1, X4
+	VMOVUPD     X4, 32(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Y5, Y1, Y5
+	VMOVUPD     Y5, (AX)(R8*8)
+	VADDPD      X6, X1, X6
+	VMOVUPD     X6, 32(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Y7
+	VFMADD231PD Y0, Y3, Y7
+	VADDPD      Y1, Y7, Y7
+	VMOVUPD     Y7, (AX)(R8*8)
+	VSUBPD      Y7, Y7, Y7
+	VADDPD      Y7, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), X10
+	VFMADD231PD X0, X4, X10
+	VADDPD      X1, X10, X10
+	VMOVUPD     X10, 32(AX)(R8*8)
+	VSUBPD      X10, X10, X10
+	VADDPD      Y10, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Y3
+	VFMADD231PD Y0, Y5, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), X4
+	VFMADD231PD X0, X6, X4
+	VADDPD      X1, X4, X4
+	VMOVUPD     X4, 32(AX)(R8*8)
+	VSUBPD      X4, X4, X4
+	VADDPD      Y4, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -9519,11 +14296,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
-	ORQ       CX, AX
-	VCMPPD    $0x03, X1, X1, X1
-	VMOVMSKPS X1, CX
+	VCMPPD    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -9678,12 +14452,14 @@ added:
 // func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient8x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPD Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPD       Y1, Y1, Y1
+	VXORPD       Y2, Y2, Y2
+	VBROADCASTSD factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -9707,18 +14483,18 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y1
-	VMOVUPD 32(AX)(R8*8), Y2
-	MOVQ    8(BX), AX
 	VMOVUPD (AX)(R8*8), Y3
 	VMOVUPD 32(AX)(R8*8), Y4
+	MOVQ    8(BX), AX
+	VMOVUPD (AX)(R8*8), Y5
+	VMOVUPD 32(AX)(R8*8), Y6
 	JMP     begun
 
 fresh:
-	VXORPD Y1, Y1, Y1
-	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
 
 begun:
 	XORQ DI, DI
@@ -9731,61 +14507,58 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y5
-	VBROADCASTSD (R10)(DX*8), Y6
+	VBROADCASTSD (R10)(CX*8), Y7
+	VBROADCASTSD (R10)(DX*8), Y8
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Y7
-	VFMADD231PD  Y5, Y7, Y1
-	VFMADD231PD  Y6, Y7, Y3
-	VMOVUPD      32(R9)(AX*8), Y7
-	VFMADD231PD  Y5, Y7, Y2
-	VFMADD231PD  Y6, Y7, Y4
+	VMOVUPD      (R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y3
+	VFMADD231PD  Y8, Y9, Y5
+	VMOVUPD      32(R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y4
+	VFMADD231PD  Y8, Y9, Y6
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD       Y5, Y5, Y5
-	VXORPD       Y6, Y6, Y6
-	MOVQ         (BX), AX
-	VADDPD       Y1, Y5, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	VADDPD       Y2, Y6, Y2
-	VMOVUPD      Y2, 32(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Y3, Y5, Y3
-	VMOVUPD      Y3, (AX)(R8*8)
-	VADDPD       Y4, Y6, Y4
-	VMOVUPD      Y4, 32(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Y6
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Y7
-	VFMADD231PD  Y6, Y1, Y7
-	VADDPD       Y5, Y7, Y7
-	VMOVUPD      Y7, (AX)(R8*8)
-	VSUBPD       Y7, Y7, Y7
-	VADDPD       Y7, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y1
-	VFMADD231PD  Y6, Y2, Y1
-	VADDPD       Y5, Y1, Y1
-	VMOVUPD      Y1, 32(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Y1
-	VFMADD231PD  Y6, Y3, Y1
-	VADDPD       Y5, Y1, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y1
-	VFMADD231PD  Y6, Y4, Y1
-	VADDPD       Y5, Y1, Y1
-	VMOVUPD      Y1, 32(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPD      Y3, Y1, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VADDPD      Y4, Y1, Y4
+	VMOVUPD     Y4, 32(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Y5, Y1, Y5
+	VMOVUPD     Y5, (AX)(R8*8)
+	VADDPD      Y6, Y1, Y6
+	VMOVUPD     Y6, 32(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Y7
+	VFMADD231PD Y0, Y3, Y7
+	VADDPD      Y1, Y7, Y7
+	VMOVUPD     Y7, (AX)(R8*8)
+	VSUBPD      Y7, Y7, Y7
+	VADDPD      Y7, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y4, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Y3
+	VFMADD231PD Y0, Y5, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y6, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -9793,8 +14566,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPD    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -9963,13 +14736,14 @@ added:
 // func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient10x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPD Y0, Y0, Y0
-	VXORPD X1, X1, X1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPD       Y1, Y1, Y1
+	VXORPD       Y2, Y2, Y2
+	VBROADCASTSD factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -10001,22 +14775,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y2
-	VMOVUPD 32(AX)(R8*8), Y3
-	VMOVUPD 64(AX)(R8*8), X4
+	VMOVUPD (AX)(R8*8), Y3
+	VMOVUPD 32(AX)(R8*8), Y4
+	VMOVUPD 64(AX)(R8*8), X5
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y5
-	VMOVUPD 32(AX)(R8*8), Y6
-	VMOVUPD 64(AX)(R8*8), X7
+	VMOVUPD (AX)(R8*8), Y6
+	VMOVUPD 32(AX)(R8*8), Y7
+	VMOVUPD 64(AX)(R8*8), X8
 	JMP     begun
 
 fresh:
-	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	VXORPD X4, X4, X4
-	VXORPD Y5, Y5, Y5
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
 	VXORPD Y6, Y6, Y6
-	VXORPD X7, X7, X7
+	VXORPD Y7, Y7, Y7
+	VXORPD X8, X8, X8
 
 begun:
 	XORQ DI, DI
@@ -10029,81 +14803,77 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y8
-	VBROADCASTSD (R10)(DX*8), Y9
+	VBROADCASTSD (R10)(CX*8), Y9
+	VBROADCASTSD (R10)(DX*8), Y10
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Y10
-	VFMADD231PD  Y8, Y10, Y2
-	VFMADD231PD  Y9, Y10, Y5
-	VMOVUPD      32(R9)(AX*8), Y10
-	VFMADD231PD  Y8, Y10, Y3
-	VFMADD231PD  Y9, Y10, Y6
-	VMOVUPD      64(R9)(AX*8), X10
-	VFMADD231PD  X8, X10, X4
-	VFMADD231PD  X9, X10, X7
+	VMOVUPD      (R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y3
+	VFMADD231PD  Y10, Y11, Y6
+	VMOVUPD      32(R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y4
+	VFMADD231PD  Y10, Y11, Y7
+	VMOVUPD      64(R9)(AX*8), X11
+	VFMADD231PD  X9, X11, X5
+	VFMADD231PD  X10, X11, X8
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD       Y8, Y8, Y8
-	VXORPD       Y9, Y9, Y9
-	VXORPD       X10, X10, X10
-	MOVQ         (BX), AX
-	VADDPD       Y2, Y8, Y2
-	VMOVUPD      Y2, (AX)(R8*8)
-	VADDPD       Y3, Y9, Y3
-	VMOVUPD      Y3, 32(AX)(R8*8)
-	VADDPD       X4, X10, X4
-	VMOVUPD      X4, 64(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Y5, Y8, Y5
-	VMOVUPD      Y5, (AX)(R8*8)
-	VADDPD       Y6, Y9, Y6
-	VMOVUPD      Y6, 32(AX)(R8*8)
-	VADDPD       X7, X10, X7
-	VMOVUPD      X7, 64(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Y9
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Y10
-	VFMADD231PD  Y9, Y2, Y10
-	VADDPD       Y8, Y10, Y10
-	VMOVUPD      Y10, (AX)(R8*8)
-	VSUBPD       Y10, Y10, Y10
-	VADDPD       Y10, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y2
-	VFMADD231PD  Y9, Y3, Y2
-	VADDPD       Y8, Y2, Y2
-	VMOVUPD      Y2, 32(AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), X2
-	VFMADD231PD  X9, X4, X2
-	VADDPD       X8, X2, X2
-	VMOVUPD      X2, 64(AX)(R8*8)
-	VSUBPD       X2, X2, X2
-	VADDPD       X2, X1, X1
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Y2
-	VFMADD231PD  Y9, Y5, Y2
-	VADDPD       Y8, Y2, Y2
-	VMOVUPD      Y2, (AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y2
-	VFMADD231PD  Y9, Y6, Y2
-	VADDPD       Y8, Y2, Y2
-	VMOVUPD      Y2, 32(AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), X2
-	VFMADD231PD  X9, X7, X2
-	VADDPD       X8, X2, X2
-	VMOVUPD      X2, 64(AX)(R8*8)
-	VSUBPD       X2, X2, X2
-	VADDPD       X2, X1, X1
+	MOVQ        (BX), AX
+	VADDPD      Y3, Y1, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VADDPD      Y4, Y1, Y4
+	VMOVUPD     Y4, 32(AX)(R8*8)
+	VADDPD      X5, X1, X5
+	VMOVUPD     X5, 64(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Y6, Y1, Y6
+	VMOVUPD     Y6, (AX)(R8*8)
+	VADDPD      Y7, Y1, Y7
+	VMOVUPD     Y7, 32(AX)(R8*8)
+	VADDPD      X8, X1, X8
+	VMOVUPD     X8, 64(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Y9
+	VFMADD231PD Y0, Y3, Y9
+	VADDPD      Y1, Y9, Y9
+	VMOVUPD     Y9, (AX)(R8*8)
+	VSUBPD      Y9, Y9, Y9
+	VADDPD      Y9, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y4, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), X12
+	VFMADD231PD X0, X5, X12
+	VADDPD      X1, X12, X12
+	VMOVUPD     X12, 64(AX)(R8*8)
+	VSUBPD      X12, X12, X12
+	VADDPD      Y12, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Y3
+	VFMADD231PD Y0, Y6, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y7, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), X5
+	VFMADD231PD X0, X8, X5
+	VADDPD      X1, X5, X5
+	VMOVUPD     X5, 64(AX)(R8*8)
+	VSUBPD      X5, X5, X5
+	VADDPD      Y5, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -10111,11 +14881,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
-	ORQ       CX, AX
-	VCMPPD    $0x03, X1, X1, X1
-	VMOVMSKPS X1, CX
+	VCMPPD    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -10284,12 +15051,14 @@ added:
 // func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient12x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPD Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPD       Y1, Y1, Y1
+	VXORPD       Y2, Y2, Y2
+	VBROADCASTSD factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -10321,22 +15090,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y1
-	VMOVUPD 32(AX)(R8*8), Y2
-	VMOVUPD 64(AX)(R8*8), Y3
+	VMOVUPD (AX)(R8*8), Y3
+	VMOVUPD 32(AX)(R8*8), Y4
+	VMOVUPD 64(AX)(R8*8), Y5
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y4
-	VMOVUPD 32(AX)(R8*8), Y5
-	VMOVUPD 64(AX)(R8*8), Y6
+	VMOVUPD (AX)(R8*8), Y6
+	VMOVUPD 32(AX)(R8*8), Y7
+	VMOVUPD 64(AX)(R8*8), Y8
 	JMP     begun
 
 fresh:
-	VXORPD Y1, Y1, Y1
-	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD Y8, Y8, Y8
 
 begun:
 	XORQ DI, DI
@@ -10349,81 +15118,77 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y7
-	VBROADCASTSD (R10)(DX*8), Y8
+	VBROADCASTSD (R10)(CX*8), Y9
+	VBROADCASTSD (R10)(DX*8), Y10
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Y9
-	VFMADD231PD  Y7, Y9, Y1
-	VFMADD231PD  Y8, Y9, Y4
-	VMOVUPD      32(R9)(AX*8), Y9
-	VFMADD231PD  Y7, Y9, Y2
-	VFMADD231PD  Y8, Y9, Y5
-	VMOVUPD      64(R9)(AX*8), Y9
-	VFMADD231PD  Y7, Y9, Y3
-	VFMADD231PD  Y8, Y9, Y6
+	VMOVUPD      (R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y3
+	VFMADD231PD  Y10, Y11, Y6
+	VMOVUPD      32(R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y4
+	VFMADD231PD  Y10, Y11, Y7
+	VMOVUPD      64(R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y5
+	VFMADD231PD  Y10, Y11, Y8
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD       Y7, Y7, Y7
-	VXORPD       Y8, Y8, Y8
-	VXORPD       Y9, Y9, Y9
-	MOVQ         (BX), AX
-	VADDPD       Y1, Y7, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	VADDPD       Y2, Y8, Y2
-	VMOVUPD      Y2, 32(AX)(R8*8)
-	VADDPD       Y3, Y9, Y3
-	VMOVUPD      Y3, 64(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Y4, Y7, Y4
-	VMOVUPD      Y4, (AX)(R8*8)
-	VADDPD       Y5, Y8, Y5
-	VMOVUPD      Y5, 32(AX)(R8*8)
-	VADDPD       Y6, Y9, Y6
-	VMOVUPD      Y6, 64(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Y8
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Y9
-	VFMADD231PD  Y8, Y1, Y9
-	VADDPD       Y7, Y9, Y9
-	VMOVUPD      Y9, (AX)(R8*8)
-	VSUBPD       Y9, Y9, Y9
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y1
-	VFMADD231PD  Y8, Y2, Y1
-	VADDPD       Y7, Y1, Y1
-	VMOVUPD      Y1, 32(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), Y1
-	VFMADD231PD  Y8, Y3, Y1
-	VADDPD       Y7, Y1, Y1
-	VMOVUPD      Y1, 64(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Y1
-	VFMADD231PD  Y8, Y4, Y1
-	VADDPD       Y7, Y1, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y1
-	VFMADD231PD  Y8, Y5, Y1
-	VADDPD       Y7, Y1, Y1
-	VMOVUPD      Y1, 32(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), Y1
-	VFMADD231PD  Y8, Y6, Y1
-	VADDPD       Y7, Y1, Y1
-	VMOVUPD      Y1, 64(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPD      Y3, Y1, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VADDPD      Y4, Y1, Y4
+	VMOVUPD     Y4, 32(AX)(R8*8)
+	VADDPD      Y5, Y1, Y5
+	VMOVUPD     Y5, 64(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Y6, Y1, Y6
+	VMOVUPD     Y6, (AX)(R8*8)
+	VADDPD      Y7, Y1, Y7
+	VMOVUPD     Y7, 32(AX)(R8*8)
+	VADDPD      Y8, Y1, Y8
+	VMOVUPD     Y8, 64(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Y9
+	VFMADD231PD Y0, Y3, Y9
+	VADDPD      Y1, Y9, Y9
+	VMOVUPD     Y9, (AX)(R8*8)
+	VSUBPD      Y9, Y9, Y9
+	VADDPD      Y9, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y4, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y5, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 64(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Y3
+	VFMADD231PD Y0, Y6, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y7, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y8, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 64(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -10431,8 +15196,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPD    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -10615,12 +15380,14 @@ added:
 // func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient16x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPD Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPD       Y1, Y1, Y1
+	VXORPD       Y2, Y2, Y2
+	VBROADCASTSD factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -10652,26 +15419,26 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y1
-	VMOVUPD 32(AX)(R8*8), Y2
-	VMOVUPD 64(AX)(R8*8), Y3
-	VMOVUPD 96(AX)(R8*8), Y4
+	VMOVUPD (AX)(R8*8), Y3
+	VMOVUPD 32(AX)(R8*8), Y4
+	VMOVUPD 64(AX)(R8*8), Y5
+	VMOVUPD 96(AX)(R8*8), Y6
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y5
-	VMOVUPD 32(AX)(R8*8), Y6
-	VMOVUPD 64(AX)(R8*8), Y7
-	VMOVUPD 96(AX)(R8*8), Y8
+	VMOVUPD (AX)(R8*8), Y7
+	VMOVUPD 32(AX)(R8*8), Y8
+	VMOVUPD 64(AX)(R8*8), Y9
+	VMOVUPD 96(AX)(R8*8), Y10
 	JMP     begun
 
 fresh:
-	VXORPD Y1, Y1, Y1
-	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
 	VXORPD Y8, Y8, Y8
+	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
 
 begun:
 	XORQ DI, DI
@@ -10684,101 +15451,96 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y9
-	VBROADCASTSD (R10)(DX*8), Y10
+	VBROADCASTSD (R10)(CX*8), Y11
+	VBROADCASTSD (R10)(DX*8), Y12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Y11
-	VFMADD231PD  Y9, Y11, Y1
-	VFMADD231PD  Y10, Y11, Y5
-	VMOVUPD      32(R9)(AX*8), Y11
-	VFMADD231PD  Y9, Y11, Y2
-	VFMADD231PD  Y10, Y11, Y6
-	VMOVUPD      64(R9)(AX*8), Y11
-	VFMADD231PD  Y9, Y11, Y3
-	VFMADD231PD  Y10, Y11, Y7
-	VMOVUPD      96(R9)(AX*8), Y11
-	VFMADD231PD  Y9, Y11, Y4
-	VFMADD231PD  Y10, Y11, Y8
+	VMOVUPD      (R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y3
+	VFMADD231PD  Y12, Y13, Y7
+	VMOVUPD      32(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y4
+	VFMADD231PD  Y12, Y13, Y8
+	VMOVUPD      64(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y5
+	VFMADD231PD  Y12, Y13, Y9
+	VMOVUPD      96(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y6
+	VFMADD231PD  Y12, Y13, Y10
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD       Y9, Y9, Y9
-	VXORPD       Y10, Y10, Y10
-	VXORPD       Y11, Y11, Y11
-	VXORPD       Y12, Y12, Y12
-	MOVQ         (BX), AX
-	VADDPD       Y1, Y9, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	VADDPD       Y2, Y10, Y2
-	VMOVUPD      Y2, 32(AX)(R8*8)
-	VADDPD       Y3, Y11, Y3
-	VMOVUPD      Y3, 64(AX)(R8*8)
-	VADDPD       Y4, Y12, Y4
-	VMOVUPD      Y4, 96(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Y5, Y9, Y5
-	VMOVUPD      Y5, (AX)(R8*8)
-	VADDPD       Y6, Y10, Y6
-	VMOVUPD      Y6, 32(AX)(R8*8)
-	VADDPD       Y7, Y11, Y7
-	VMOVUPD      Y7, 64(AX)(R8*8)
-	VADDPD       Y8, Y12, Y8
-	VMOVUPD      Y8, 96(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Y10
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Y11
-	VFMADD231PD  Y10, Y1, Y11
-	VADDPD       Y9, Y11, Y11
-	VMOVUPD      Y11, (AX)(R8*8)
-	VSUBPD       Y11, Y11, Y11
-	VADDPD       Y11, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y1
-	VFMADD231PD  Y10, Y2, Y1
-	VADDPD       Y9, Y1, Y1
-	VMOVUPD      Y1, 32(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), Y1
-	VFMADD231PD  Y10, Y3, Y1
-	VADDPD       Y9, Y1, Y1
-	VMOVUPD      Y1, 64(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      96(AX)(R8*8), Y1
-	VFMADD231PD  Y10, Y4, Y1
-	VADDPD       Y9, Y1, Y1
-	VMOVUPD      Y1, 96(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Y1
-	VFMADD231PD  Y10, Y5, Y1
-	VADDPD       Y9, Y1, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y1
-	VFMADD231PD  Y10, Y6, Y1
-	VADDPD       Y9, Y1, Y1
-	VMOVUPD      Y1, 32(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), Y1
-	VFMADD231PD  Y10, Y7, Y1
-	VADDPD       Y9, Y1, Y1
-	VMOVUPD      Y1, 64(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      96(AX)(R8*8), Y1
-	VFMADD231PD  Y10, Y8, Y1
-	VADDPD       Y9, Y1, Y1
-	VMOVUPD      Y1, 96(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPD      Y3, Y1, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VADDPD      Y4, Y1, Y4
+	VMOVUPD     Y4, 32(AX)(R8*8)
+	VADDPD      Y5, Y1, Y5
+	VMOVUPD     Y5, 64(AX)(R8*8)
+	VADDPD      Y6, Y1, Y6
+	VMOVUPD     Y6, 96(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Y7, Y1, Y7
+	VMOVUPD     Y7, (AX)(R8*8)
+	VADDPD      Y8, Y1, Y8
+	VMOVUPD     Y8, 32(AX)(R8*8)
+	VADDPD      Y9, Y1, Y9
+	VMOVUPD     Y9, 64(AX)(R8*8)
+	VADDPD      Y10, Y1, Y10
+	VMOVUPD     Y10, 96(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Y11
+	VFMADD231PD Y0, Y3, Y11
+	VADDPD      Y1, Y11, Y11
+	VMOVUPD     Y11, (AX)(R8*8)
+	VSUBPD      Y11, Y11, Y11
+	VADDPD      Y11, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y4, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y5, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 64(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     96(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y6, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 96(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Y3
+	VFMADD231PD Y0, Y7, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y8, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y9, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 64(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     96(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y10, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 96(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -10786,8 +15548,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPD    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -10985,13 +15747,14 @@ added:
 // func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient18x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPD Y0, Y0, Y0
-	VXORPD X1, X1, X1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPD       Y1, Y1, Y1
+	VXORPD       Y2, Y2, Y2
+	VBROADCASTSD factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -11031,30 +15794,30 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y2
-	VMOVUPD 32(AX)(R8*8), Y3
-	VMOVUPD 64(AX)(R8*8), Y4
-	VMOVUPD 96(AX)(R8*8), Y5
-	VMOVUPD 128(AX)(R8*8), X6
+	VMOVUPD (AX)(R8*8), Y3
+	VMOVUPD 32(AX)(R8*8), Y4
+	VMOVUPD 64(AX)(R8*8), Y5
+	VMOVUPD 96(AX)(R8*8), Y6
+	VMOVUPD 128(AX)(R8*8), X7
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y7
-	VMOVUPD 32(AX)(R8*8), Y8
-	VMOVUPD 64(AX)(R8*8), Y9
-	VMOVUPD 96(AX)(R8*8), Y10
-	VMOVUPD 128(AX)(R8*8), X11
+	VMOVUPD (AX)(R8*8), Y8
+	VMOVUPD 32(AX)(R8*8), Y9
+	VMOVUPD 64(AX)(R8*8), Y10
+	VMOVUPD 96(AX)(R8*8), Y11
+	VMOVUPD 128(AX)(R8*8), X12
 	JMP     begun
 
 fresh:
-	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-	VXORPD X6, X6, X6
-	VXORPD Y7, Y7, Y7
+	VXORPD Y6, Y6, Y6
+	VXORPD X7, X7, X7
 	VXORPD Y8, Y8, Y8
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
-	VXORPD X11, X11, X11
+	VXORPD Y11, Y11, Y11
+	VXORPD X12, X12, X12
 
 begun:
 	XORQ DI, DI
@@ -11067,122 +15830,116 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y12
-	VBROADCASTSD (R10)(DX*8), Y13
+	VBROADCASTSD (R10)(CX*8), Y13
+	VBROADCASTSD (R10)(DX*8), Y14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Y14
-	VFMADD231PD  Y12, Y14, Y2
-	VFMADD231PD  Y13, Y14, Y7
-	VMOVUPD      32(R9)(AX*8), Y14
-	VFMADD231PD  Y12, Y14, Y3
-	VFMADD231PD  Y13, Y14, Y8
-	VMOVUPD      64(R9)(AX*8), Y14
-	VFMADD231PD  Y12, Y14, Y4
-	VFMADD231PD  Y13, Y14, Y9
-	VMOVUPD      96(R9)(AX*8), Y14
-	VFMADD231PD  Y12, Y14, Y5
-	VFMADD231PD  Y13, Y14, Y10
-	VMOVUPD      128(R9)(AX*8), X14
-	VFMADD231PD  X12, X14, X6
-	VFMADD231PD  X13, X14, X11
+	VMOVUPD      (R9)(AX*8), Y15
+	VFMADD231PD  Y13, Y15, Y3
+	VFMADD231PD  Y14, Y15, Y8
+	VMOVUPD      32(R9)(AX*8), Y15
+	VFMADD231PD  Y13, Y15, Y4
+	VFMADD231PD  Y14, Y15, Y9
+	VMOVUPD      64(R9)(AX*8), Y15
+	VFMADD231PD  Y13, Y15, Y5
+	VFMADD231PD  Y14, Y15, Y10
+	VMOVUPD      96(R9)(AX*8), Y15
+	VFMADD231PD  Y13, Y15, Y6
+	VFMADD231PD  Y14, Y15, Y11
+	VMOVUPD      128(R9)(AX*8), X15
+	VFMADD231PD  X13, X15, X7
+	VFMADD231PD  X14, X15, X12
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD       Y12, Y12, Y12
-	VXORPD       Y13, Y13, Y13
-	VXORPD       Y14, Y14, Y14
-	VXORPD       Y15, Y15, Y15
-	VXORPD       X16, X16, X16
-	MOVQ         (BX), AX
-	VADDPD       Y2, Y12, Y2
-	VMOVUPD      Y2, (AX)(R8*8)
-	VADDPD       Y3, Y13, Y3
-	VMOVUPD      Y3, 32(AX)(R8*8)
-	VADDPD       Y4, Y14, Y4
-	VMOVUPD      Y4, 64(AX)(R8*8)
-	VADDPD       Y5, Y15, Y5
-	VMOVUPD      Y5, 96(AX)(R8*8)
-	VADDPD       X6, X16, X6
-	VMOVUPD      X6, 128(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Y7, Y12, Y7
-	VMOVUPD      Y7, (AX)(R8*8)
-	VADDPD       Y8, Y13, Y8
-	VMOVUPD      Y8, 32(AX)(R8*8)
-	VADDPD       Y9, Y14, Y9
-	VMOVUPD      Y9, 64(AX)(R8*8)
-	VADDPD       Y10, Y15, Y10
-	VMOVUPD      Y10, 96(AX)(R8*8)
-	VADDPD       X11, X16, X11
-	VMOVUPD      X11, 128(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Y13
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Y14
-	VFMADD231PD  Y13, Y2, Y14
-	VADDPD       Y12, Y14, Y14
-	VMOVUPD      Y14, (AX)(R8*8)
-	VSUBPD       Y14, Y14, Y14
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y2
-	VFMADD231PD  Y13, Y3, Y2
-	VADDPD       Y12, Y2, Y2
-	VMOVUPD      Y2, 32(AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), Y2
-	VFMADD231PD  Y13, Y4, Y2
-	VADDPD       Y12, Y2, Y2
-	VMOVUPD      Y2, 64(AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      96(AX)(R8*8), Y2
-	VFMADD231PD  Y13, Y5, Y2
-	VADDPD       Y12, Y2, Y2
-	VMOVUPD      Y2, 96(AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      128(AX)(R8*8), X2
-	VFMADD231PD  X13, X6, X2
-	VADDPD       X12, X2, X2
-	VMOVUPD      X2, 128(AX)(R8*8)
-	VSUBPD       X2, X2, X2
-	VADDPD       X2, X1, X1
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Y2
-	VFMADD231PD  Y13, Y7, Y2
-	VADDPD       Y12, Y2, Y2
-	VMOVUPD      Y2, (AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y2
-	VFMADD231PD  Y13, Y8, Y2
-	VADDPD       Y12, Y2, Y2
-	VMOVUPD      Y2, 32(AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), Y2
-	VFMADD231PD  Y13, Y9, Y2
-	VADDPD       Y12, Y2, Y2
-	VMOVUPD      Y2, 64(AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      96(AX)(R8*8), Y2
-	VFMADD231PD  Y13, Y10, Y2
-	VADDPD       Y12, Y2, Y2
-	VMOVUPD      Y2, 96(AX)(R8*8)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y0, Y0
-	VMOVUPD      128(AX)(R8*8), X2
-	VFMADD231PD  X13, X11, X2
-	VADDPD       X12, X2, X2
-	VMOVUPD      X2, 128(AX)(R8*8)
-	VSUBPD       X2, X2, X2
-	VADDPD       X2, X1, X1
+	MOVQ        (BX), AX
+	VADDPD      Y3, Y1, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VADDPD      Y4, Y1, Y4
+	VMOVUPD     Y4, 32(AX)(R8*8)
+	VADDPD      Y5, Y1, Y5
+	VMOVUPD     Y5, 64(AX)(R8*8)
+	VADDPD      Y6, Y1, Y6
+	VMOVUPD     Y6, 96(AX)(R8*8)
+	VADDPD      X7, X1, X7
+	VMOVUPD     X7, 128(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Y8, Y1, Y8
+	VMOVUPD     Y8, (AX)(R8*8)
+	VADDPD      Y9, Y1, Y9
+	VMOVUPD     Y9, 32(AX)(R8*8)
+	VADDPD      Y10, Y1, Y10
+	VMOVUPD     Y10, 64(AX)(R8*8)
+	VADDPD      Y11, Y1, Y11
+	VMOVUPD     Y11, 96(AX)(R8*8)
+	VADDPD      X12, X1, X12
+	VMOVUPD     X12, 128(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Y13
+	VFMADD231PD Y0, Y3, Y13
+	VADDPD      Y1, Y13, Y13
+	VMOVUPD     Y13, (AX)(R8*8)
+	VSUBPD      Y13, Y13, Y13
+	VADDPD      Y13, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y4, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y5, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 64(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     96(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y6, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 96(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     128(AX)(R8*8), X16
+	VFMADD231PD X0, X7, X16
+	VADDPD      X1, X16, X16
+	VMOVUPD     X16, 128(AX)(R8*8)
+	VSUBPD      X16, X16, X16
+	VADDPD      Y16, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Y3
+	VFMADD231PD Y0, Y8, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y9, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y10, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 64(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     96(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y11, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 96(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     128(AX)(R8*8), X7
+	VFMADD231PD X0, X12, X7
+	VADDPD      X1, X7, X7
+	VMOVUPD     X7, 128(AX)(R8*8)
+	VSUBPD      X7, X7, X7
+	VADDPD      Y7, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -11190,11 +15947,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
-	ORQ       CX, AX
-	VCMPPD    $0x03, X1, X1, X1
-	VMOVMSKPS X1, CX
+	VCMPPD    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -11392,12 +16146,14 @@ added:
 // func avx2PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient20x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	VXORPD Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	VXORPD       Y1, Y1, Y1
+	VXORPD       Y2, Y2, Y2
+	VBROADCASTSD factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -11437,22 +16193,20 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y1
-	VMOVUPD 32(AX)(R8*8), Y2
-	VMOVUPD 64(AX)(R8*8), Y3
-	VMOVUPD 96(AX)(R8*8), Y4
-	VMOVUPD 128(AX)(R8*8), Y5
+	VMOVUPD (AX)(R8*8), Y3
+	VMOVUPD 32(AX)(R8*8), Y4
+	VMOVUPD 64(AX)(R8*8), Y5
+	VMOVUPD 96(AX)(R8*8), Y6
+	VMOVUPD 128(AX)(R8*8), Y7
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y6
-	VMOVUPD 32(AX)(R8*8), Y7
-	VMOVUPD 64(AX)(R8*8), Y8
-	VMOVUPD 96(AX)(R8*8), Y9
-	VMOVUPD 128(AX)(R8*8), Y10
+	VMOVUPD (AX)(R8*8), Y8
+	VMOVUPD 32(AX)(R8*8), Y9
+	VMOVUPD 64(AX)(R8*8), Y10
+	VMOVUPD 96(AX)(R8*8), Y11
+	VMOVUPD 128(AX)(R8*8), Y12
 	JMP     begun
 
 fresh:
-	VXORPD Y1, Y1, Y1
-	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
@@ -11461,6 +16215,8 @@ fresh:
 	VXORPD Y8, Y8, Y8
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
+	VXORPD Y11, Y11, Y11
+	VXORPD Y12, Y12, Y12
 
 begun:
 	XORQ DI, DI
@@ -11473,122 +16229,116 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y11
-	VBROADCASTSD (R10)(DX*8), Y12
+	VBROADCASTSD (R10)(CX*8), Y13
+	VBROADCASTSD (R10)(DX*8), Y14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y1
-	VFMADD231PD  Y12, Y13, Y6
-	VMOVUPD      32(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y2
-	VFMADD231PD  Y12, Y13, Y7
-	VMOVUPD      64(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y3
-	VFMADD231PD  Y12, Y13, Y8
-	VMOVUPD      96(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y4
-	VFMADD231PD  Y12, Y13, Y9
-	VMOVUPD      128(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y5
-	VFMADD231PD  Y12, Y13, Y10
+	VMOVUPD      (R9)(AX*8), Y15
+	VFMADD231PD  Y13, Y15, Y3
+	VFMADD231PD  Y14, Y15, Y8
+	VMOVUPD      32(R9)(AX*8), Y15
+	VFMADD231PD  Y13, Y15, Y4
+	VFMADD231PD  Y14, Y15, Y9
+	VMOVUPD      64(R9)(AX*8), Y15
+	VFMADD231PD  Y13, Y15, Y5
+	VFMADD231PD  Y14, Y15, Y10
+	VMOVUPD      96(R9)(AX*8), Y15
+	VFMADD231PD  Y13, Y15, Y6
+	VFMADD231PD  Y14, Y15, Y11
+	VMOVUPD      128(R9)(AX*8), Y15
+	VFMADD231PD  Y13, Y15, Y7
+	VFMADD231PD  Y14, Y15, Y12
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	VXORPD       Y11, Y11, Y11
-	VXORPD       Y12, Y12, Y12
-	VXORPD       Y13, Y13, Y13
-	VXORPD       Y14, Y14, Y14
-	VXORPD       Y15, Y15, Y15
-	MOVQ         (BX), AX
-	VADDPD       Y1, Y11, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	VADDPD       Y2, Y12, Y2
-	VMOVUPD      Y2, 32(AX)(R8*8)
-	VADDPD       Y3, Y13, Y3
-	VMOVUPD      Y3, 64(AX)(R8*8)
-	VADDPD       Y4, Y14, Y4
-	VMOVUPD      Y4, 96(AX)(R8*8)
-	VADDPD       Y5, Y15, Y5
-	VMOVUPD      Y5, 128(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Y6, Y11, Y6
-	VMOVUPD      Y6, (AX)(R8*8)
-	VADDPD       Y7, Y12, Y7
-	VMOVUPD      Y7, 32(AX)(R8*8)
-	VADDPD       Y8, Y13, Y8
-	VMOVUPD      Y8, 64(AX)(R8*8)
-	VADDPD       Y9, Y14, Y9
-	VMOVUPD      Y9, 96(AX)(R8*8)
-	VADDPD       Y10, Y15, Y10
-	VMOVUPD      Y10, 128(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Y12
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Y13
-	VFMADD231PD  Y12, Y1, Y13
-	VADDPD       Y11, Y13, Y13
-	VMOVUPD      Y13, (AX)(R8*8)
-	VSUBPD       Y13, Y13, Y13
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y1
-	VFMADD231PD  Y12, Y2, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, 32(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), Y1
-	VFMADD231PD  Y12, Y3, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, 64(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      96(AX)(R8*8), Y1
-	VFMADD231PD  Y12, Y4, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, 96(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      128(AX)(R8*8), Y1
-	VFMADD231PD  Y12, Y5, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, 128(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Y1
-	VFMADD231PD  Y12, Y6, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, (AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      32(AX)(R8*8), Y1
-	VFMADD231PD  Y12, Y7, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, 32(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      64(AX)(R8*8), Y1
-	VFMADD231PD  Y12, Y8, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, 64(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      96(AX)(R8*8), Y1
-	VFMADD231PD  Y12, Y9, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, 96(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VMOVUPD      128(AX)(R8*8), Y1
-	VFMADD231PD  Y12, Y10, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, 128(AX)(R8*8)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Y1, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPD      Y3, Y1, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VADDPD      Y4, Y1, Y4
+	VMOVUPD     Y4, 32(AX)(R8*8)
+	VADDPD      Y5, Y1, Y5
+	VMOVUPD     Y5, 64(AX)(R8*8)
+	VADDPD      Y6, Y1, Y6
+	VMOVUPD     Y6, 96(AX)(R8*8)
+	VADDPD      Y7, Y1, Y7
+	VMOVUPD     Y7, 128(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Y8, Y1, Y8
+	VMOVUPD     Y8, (AX)(R8*8)
+	VADDPD      Y9, Y1, Y9
+	VMOVUPD     Y9, 32(AX)(R8*8)
+	VADDPD      Y10, Y1, Y10
+	VMOVUPD     Y10, 64(AX)(R8*8)
+	VADDPD      Y11, Y1, Y11
+	VMOVUPD     Y11, 96(AX)(R8*8)
+	VADDPD      Y12, Y1, Y12
+	VMOVUPD     Y12, 128(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Y13
+	VFMADD231PD Y0, Y3, Y13
+	VADDPD      Y1, Y13, Y13
+	VMOVUPD     Y13, (AX)(R8*8)
+	VSUBPD      Y13, Y13, Y13
+	VADDPD      Y13, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y4, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y5, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 64(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     96(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y6, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 96(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     128(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y7, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 128(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Y3
+	VFMADD231PD Y0, Y8, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, (AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     32(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y9, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 32(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     64(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y10, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 64(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     96(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y11, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 96(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
+	VMOVUPD     128(AX)(R8*8), Y3
+	VFMADD231PD Y0, Y12, Y3
+	VADDPD      Y1, Y3, Y3
+	VMOVUPD     Y3, 128(AX)(R8*8)
+	VSUBPD      Y3, Y3, Y3
+	VADDPD      Y3, Y2, Y2
 
 stay:
 	ADDQ $0x00000030, BX
@@ -11596,8 +16346,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y0, Y0, Y0
-	VMOVMSKPS Y0, CX
+	VCMPPD    $0x03, Y2, Y2, Y2
+	VMOVMSKPS Y2, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER

@@ -4,31 +4,61 @@
 
 #include "textflag.h"
 
-// func avx512Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile12x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx512Tile12x8x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	LEAQ      (BX)(BX*2), R13
+	ADDQ      R12, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Y0
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y4
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y6
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y7
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y8
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y9
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y10
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y11
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
@@ -41,107 +71,294 @@ TEXT ·avx512Tile12x8x32(SB), NOSPLIT, $0-80
 	VPXORQ Y9, Y9, Y9
 	VPXORQ Y10, Y10, Y10
 	VPXORQ Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Y12
+	VMOVUPS.Z    (R8), K1, Y12
 	VBROADCASTSS (DX), Y13
 	VFMADD231PS  Y12, Y13, Y0
 	VBROADCASTSS (DX)(BX*1), Y13
 	VFMADD231PS  Y12, Y13, Y1
 	VBROADCASTSS (DX)(BX*2), Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VBROADCASTSS (R10), Y13
-	VFMADD231PS  Y12, Y13, Y3
-	VBROADCASTSS (R10)(BX*1), Y13
-	VFMADD231PS  Y12, Y13, Y4
-	VBROADCASTSS (R10)(BX*2), Y13
-	VFMADD231PS  Y12, Y13, Y5
 	VBROADCASTSS (R11), Y13
-	VFMADD231PS  Y12, Y13, Y6
+	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS (R11)(BX*1), Y13
-	VFMADD231PS  Y12, Y13, Y7
+	VFMADD231PS  Y12, Y13, Y4
 	VBROADCASTSS (R11)(BX*2), Y13
-	VFMADD231PS  Y12, Y13, Y8
+	VFMADD231PS  Y12, Y13, Y5
 	VBROADCASTSS (R12), Y13
-	VFMADD231PS  Y12, Y13, Y9
+	VFMADD231PS  Y12, Y13, Y6
 	VBROADCASTSS (R12)(BX*1), Y13
-	VFMADD231PS  Y12, Y13, Y10
+	VFMADD231PS  Y12, Y13, Y7
 	VBROADCASTSS (R12)(BX*2), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VBROADCASTSS (R13), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VBROADCASTSS (R13)(BX*1), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VBROADCASTSS (R13)(BX*2), Y13
 	VFMADD231PS  Y12, Y13, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS.Z (DX), K1, Y12
-	VADDPS    Y0, Y12, Y0
-	VMOVUPS   Y0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y1, Y12, Y1
-	VMOVUPS   Y1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y2, Y12, Y2
-	VMOVUPS   Y2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y3, Y12, Y3
-	VMOVUPS   Y3, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y4, Y12, Y4
-	VMOVUPS   Y4, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y5, Y12, Y5
-	VMOVUPS   Y5, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y6, Y12, Y6
-	VMOVUPS   Y6, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y7, Y12, Y7
-	VMOVUPS   Y7, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y8, Y12, Y8
-	VMOVUPS   Y8, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y9, Y12, Y9
-	VMOVUPS   Y9, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y10, Y12, Y10
-	VMOVUPS   Y10, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y11, Y12, Y11
-	VMOVUPS   Y11, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS.Z    (DX), K1, Y12
+	VADDPS       Y0, Y12, Y0
+	VMOVUPS      Y0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y1, Y12, Y1
+	VMOVUPS      Y1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y12, Y2
+	VMOVUPS      Y2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y12, Y3
+	VMOVUPS      Y3, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y4, Y12, Y4
+	VMOVUPS      Y4, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y5, Y12, Y5
+	VMOVUPS      Y5, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y12, Y6
+	VMOVUPS      Y6, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y7, Y12, Y7
+	VMOVUPS      Y7, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y8, Y12, Y8
+	VMOVUPS      Y8, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y9, Y12, Y9
+	VMOVUPS      Y9, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y10, Y12, Y10
+	VMOVUPS      Y10, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y11, Y12, Y11
+	VMOVUPS      Y11, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Y14, Y14, Y14
+	VPXORQ       Y15, Y15, Y15
+	VBROADCASTSS factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPS.Z    (AX), K1, Y13
+	VFMADD231PS  Y12, Y0, Y13
+	VADDPS       Y14, Y13, Y13
+	VMOVUPS      Y13, K1, (AX)
+	VSUBPS       Y13, Y13, Y13
+	VADDPS       Y13, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y1, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y2, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y3, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y4, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y5, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y6, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y7, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y8, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y9, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y10, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y12, Y11, Y0
+	VADDPS       Y14, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y15, Y15
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y15, Y15, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile8x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x8x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Y0
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y4
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y6
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y7
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
@@ -150,207 +367,502 @@ TEXT ·avx512Tile8x8x32(SB), NOSPLIT, $0-80
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Y8
+	VMOVUPS.Z    (R8), K1, Y8
 	VBROADCASTSS (DX), Y9
 	VFMADD231PS  Y8, Y9, Y0
 	VBROADCASTSS (DX)(BX*1), Y9
 	VFMADD231PS  Y8, Y9, Y1
 	VBROADCASTSS (DX)(BX*2), Y9
 	VFMADD231PS  Y8, Y9, Y2
-	VBROADCASTSS (R10), Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VBROADCASTSS (R10)(BX*1), Y9
-	VFMADD231PS  Y8, Y9, Y4
-	VBROADCASTSS (R10)(BX*2), Y9
-	VFMADD231PS  Y8, Y9, Y5
 	VBROADCASTSS (R11), Y9
-	VFMADD231PS  Y8, Y9, Y6
+	VFMADD231PS  Y8, Y9, Y3
 	VBROADCASTSS (R11)(BX*1), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (R11)(BX*2), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS (R12), Y9
+	VFMADD231PS  Y8, Y9, Y6
+	VBROADCASTSS (R12)(BX*1), Y9
 	VFMADD231PS  Y8, Y9, Y7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS.Z (DX), K1, Y8
-	VADDPS    Y0, Y8, Y0
-	VMOVUPS   Y0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y1, Y8, Y1
-	VMOVUPS   Y1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y2, Y8, Y2
-	VMOVUPS   Y2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y3, Y8, Y3
-	VMOVUPS   Y3, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y4, Y8, Y4
-	VMOVUPS   Y4, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y5, Y8, Y5
-	VMOVUPS   Y5, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y6, Y8, Y6
-	VMOVUPS   Y6, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y7, Y8, Y7
-	VMOVUPS   Y7, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS.Z    (DX), K1, Y8
+	VADDPS       Y0, Y8, Y0
+	VMOVUPS      Y0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y1, Y8, Y1
+	VMOVUPS      Y1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y8, Y3
+	VMOVUPS      Y3, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y4, Y8, Y4
+	VMOVUPS      Y4, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y5, Y8, Y5
+	VMOVUPS      Y5, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y6, Y8, Y6
+	VMOVUPS      Y6, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y7, Y8, Y7
+	VMOVUPS      Y7, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Y10, Y10, Y10
+	VPXORQ       Y11, Y11, Y11
+	VBROADCASTSS factor+96(FP), Y8
+	MOVQ         DX, AX
+	VMOVUPS.Z    (AX), K1, Y9
+	VFMADD231PS  Y8, Y0, Y9
+	VADDPS       Y10, Y9, Y9
+	VMOVUPS      Y9, K1, (AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y8, Y1, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y8, Y2, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y8, Y3, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y8, Y4, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y8, Y5, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y8, Y6, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y8, Y7, Y0
+	VADDPS       Y10, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y11, Y11
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y11, Y11, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile4x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x8x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Y0
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y3
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Y4
+	VMOVUPS.Z    (R8), K1, Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y4, Y5, Y0
 	VBROADCASTSS (DX)(BX*1), Y5
 	VFMADD231PS  Y4, Y5, Y1
 	VBROADCASTSS (DX)(BX*2), Y5
 	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS (R10), Y5
+	VBROADCASTSS (R11), Y5
 	VFMADD231PS  Y4, Y5, Y3
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS.Z (DX), K1, Y4
-	VADDPS    Y0, Y4, Y0
-	VMOVUPS   Y0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y1, Y4, Y1
-	VMOVUPS   Y1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y2, Y4, Y2
-	VMOVUPS   Y2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y3, Y4, Y3
-	VMOVUPS   Y3, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS.Z    (DX), K1, Y4
+	VADDPS       Y0, Y4, Y0
+	VMOVUPS      Y0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y1, Y4, Y1
+	VMOVUPS      Y1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y2, Y4, Y2
+	VMOVUPS      Y2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y3, Y4, Y3
+	VMOVUPS      Y3, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Y6, Y6, Y6
+	VPXORQ       Y7, Y7, Y7
+	VBROADCASTSS factor+96(FP), Y4
+	MOVQ         DX, AX
+	VMOVUPS.Z    (AX), K1, Y5
+	VFMADD231PS  Y4, Y0, Y5
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      Y5, K1, (AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y7, Y7
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y4, Y1, Y0
+	VADDPS       Y6, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y7, Y7
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y4, Y2, Y0
+	VADDPS       Y6, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y7, Y7
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y4, Y3, Y0
+	VADDPS       Y6, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y7, Y7
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y7, Y7, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile2x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x8x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Y0
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Y1
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Y2
+	VMOVUPS.Z    (R8), K1, Y2
 	VBROADCASTSS (DX), Y3
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS (DX)(BX*1), Y3
 	VFMADD231PS  Y2, Y3, Y1
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS.Z (DX), K1, Y2
-	VADDPS    Y0, Y2, Y0
-	VMOVUPS   Y0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Y1, Y2, Y1
-	VMOVUPS   Y1, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS.Z    (DX), K1, Y2
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      Y0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Y1, Y2, Y1
+	VMOVUPS      Y1, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Y4, Y4, Y4
+	VPXORQ       Y5, Y5, Y5
+	VBROADCASTSS factor+96(FP), Y2
+	MOVQ         DX, AX
+	VMOVUPS.Z    (AX), K1, Y3
+	VFMADD231PS  Y2, Y0, Y3
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, K1, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y5, Y5
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD231PS  Y2, Y1, Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y5, Y5
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y5, Y5, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile1x8x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x8x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x02, DI
+	SHLQ      $0x02, R9
+	SHLQ      $0x02, DX
+	SHLQ      $0x02, SI
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Y0
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Y1
-	VBROADCASTSS (DX), Y2
+	VMOVUPS.Z    (BX), K1, Y1
+	VBROADCASTSS (CX), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPS.Z (CX), K1, Y1
-	VADDPS    Y0, Y1, Y0
-	VMOVUPS   Y0, K1, (AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS.Z    (CX), K1, Y1
+	VADDPS       Y0, Y1, Y0
+	VMOVUPS      Y0, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Y3, Y3, Y3
+	VPXORQ       Y4, Y4, Y4
+	VBROADCASTSS factor+96(FP), Y1
+	MOVQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y2, K1, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y4, Y4
+	XORQ         AX, AX
+	VCMPPS       $0x03, Y4, Y4, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -517,31 +1029,62 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile12x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile12x16x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx512Tile12x16x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	LEAQ      (BX)(BX*2), R13
+	ADDQ      R12, R13
+	IMUL3Q    $0x00000018, R9, R14
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Z0
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z2
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z4
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z6
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z7
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z8
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z9
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z10
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z11
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -554,108 +1097,296 @@ TEXT ·avx512Tile12x16x32(SB), NOSPLIT, $0-80
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Z12
-	PREFETCHT0   768(DI)
+	VMOVUPS.Z    (R8), K1, Z12
+	PREFETCHT0   (R8)(R14*1)
 	VBROADCASTSS (DX), Z13
 	VFMADD231PS  Z12, Z13, Z0
 	VBROADCASTSS (DX)(BX*1), Z13
 	VFMADD231PS  Z12, Z13, Z1
 	VBROADCASTSS (DX)(BX*2), Z13
 	VFMADD231PS  Z12, Z13, Z2
-	VBROADCASTSS (R10), Z13
-	VFMADD231PS  Z12, Z13, Z3
-	VBROADCASTSS (R10)(BX*1), Z13
-	VFMADD231PS  Z12, Z13, Z4
-	VBROADCASTSS (R10)(BX*2), Z13
-	VFMADD231PS  Z12, Z13, Z5
 	VBROADCASTSS (R11), Z13
-	VFMADD231PS  Z12, Z13, Z6
+	VFMADD231PS  Z12, Z13, Z3
 	VBROADCASTSS (R11)(BX*1), Z13
-	VFMADD231PS  Z12, Z13, Z7
+	VFMADD231PS  Z12, Z13, Z4
 	VBROADCASTSS (R11)(BX*2), Z13
-	VFMADD231PS  Z12, Z13, Z8
+	VFMADD231PS  Z12, Z13, Z5
 	VBROADCASTSS (R12), Z13
-	VFMADD231PS  Z12, Z13, Z9
+	VFMADD231PS  Z12, Z13, Z6
 	VBROADCASTSS (R12)(BX*1), Z13
-	VFMADD231PS  Z12, Z13, Z10
+	VFMADD231PS  Z12, Z13, Z7
 	VBROADCASTSS (R12)(BX*2), Z13
+	VFMADD231PS  Z12, Z13, Z8
+	VBROADCASTSS (R13), Z13
+	VFMADD231PS  Z12, Z13, Z9
+	VBROADCASTSS (R13)(BX*1), Z13
+	VFMADD231PS  Z12, Z13, Z10
+	VBROADCASTSS (R13)(BX*2), Z13
 	VFMADD231PS  Z12, Z13, Z11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS.Z (DX), K1, Z12
-	VADDPS    Z0, Z12, Z0
-	VMOVUPS   Z0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z1, Z12, Z1
-	VMOVUPS   Z1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z12, Z2
-	VMOVUPS   Z2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z3, Z12, Z3
-	VMOVUPS   Z3, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z4, Z12, Z4
-	VMOVUPS   Z4, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z5, Z12, Z5
-	VMOVUPS   Z5, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z12, Z6
-	VMOVUPS   Z6, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z7, Z12, Z7
-	VMOVUPS   Z7, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z8, Z12, Z8
-	VMOVUPS   Z8, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z9, Z12, Z9
-	VMOVUPS   Z9, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z10, Z12, Z10
-	VMOVUPS   Z10, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z11, Z12, Z11
-	VMOVUPS   Z11, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS.Z    (DX), K1, Z12
+	VADDPS       Z0, Z12, Z0
+	VMOVUPS      Z0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z1, Z12, Z1
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z12, Z2
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z3, Z12, Z3
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z4, Z12, Z4
+	VMOVUPS      Z4, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z5, Z12, Z5
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z12, Z6
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z7, Z12, Z7
+	VMOVUPS      Z7, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z8, Z12, Z8
+	VMOVUPS      Z8, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z9, Z12, Z9
+	VMOVUPS      Z9, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z10, Z12, Z10
+	VMOVUPS      Z10, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z11, Z12, Z11
+	VMOVUPS      Z11, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VBROADCASTSS factor+96(FP), Z12
+	MOVQ         DX, AX
+	VMOVUPS.Z    (AX), K1, Z13
+	VFMADD231PS  Z12, Z0, Z13
+	VADDPS       Z14, Z13, Z13
+	VMOVUPS      Z13, K1, (AX)
+	VSUBPS       Z13, Z13, Z13
+	VADDPS       Z13, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z1, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z2, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z3, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z4, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z5, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z6, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z7, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z8, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z9, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z10, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z12, Z11, Z0
+	VADDPS       Z14, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z15, Z15
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z15, Z15, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile8x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile8x16x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x16x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	IMUL3Q    $0x00000018, R9, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Z0
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z2
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z4
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z6
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z7
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -664,211 +1395,509 @@ TEXT ·avx512Tile8x16x32(SB), NOSPLIT, $0-80
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Z8
-	PREFETCHT0   768(DI)
+	VMOVUPS.Z    (R8), K1, Z8
+	PREFETCHT0   (R8)(R13*1)
 	VBROADCASTSS (DX), Z9
 	VFMADD231PS  Z8, Z9, Z0
 	VBROADCASTSS (DX)(BX*1), Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS (DX)(BX*2), Z9
 	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (R10), Z9
-	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS (R10)(BX*1), Z9
-	VFMADD231PS  Z8, Z9, Z4
-	VBROADCASTSS (R10)(BX*2), Z9
-	VFMADD231PS  Z8, Z9, Z5
 	VBROADCASTSS (R11), Z9
-	VFMADD231PS  Z8, Z9, Z6
+	VFMADD231PS  Z8, Z9, Z3
 	VBROADCASTSS (R11)(BX*1), Z9
+	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS (R11)(BX*2), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS (R12), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS (R12)(BX*1), Z9
 	VFMADD231PS  Z8, Z9, Z7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS.Z (DX), K1, Z8
-	VADDPS    Z0, Z8, Z0
-	VMOVUPS   Z0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z1, Z8, Z1
-	VMOVUPS   Z1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z8, Z2
-	VMOVUPS   Z2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z3, Z8, Z3
-	VMOVUPS   Z3, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z4, Z8, Z4
-	VMOVUPS   Z4, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z5, Z8, Z5
-	VMOVUPS   Z5, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z8, Z6
-	VMOVUPS   Z6, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z7, Z8, Z7
-	VMOVUPS   Z7, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS.Z    (DX), K1, Z8
+	VADDPS       Z0, Z8, Z0
+	VMOVUPS      Z0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z1, Z8, Z1
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z8, Z2
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z3, Z8, Z3
+	VMOVUPS      Z3, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z4, Z8, Z4
+	VMOVUPS      Z4, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z5, Z8, Z5
+	VMOVUPS      Z5, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z8, Z6
+	VMOVUPS      Z6, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z7, Z8, Z7
+	VMOVUPS      Z7, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VBROADCASTSS factor+96(FP), Z8
+	MOVQ         DX, AX
+	VMOVUPS.Z    (AX), K1, Z9
+	VFMADD231PS  Z8, Z0, Z9
+	VADDPS       Z10, Z9, Z9
+	VMOVUPS      Z9, K1, (AX)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z8, Z1, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z8, Z2, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z8, Z3, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z8, Z4, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z8, Z5, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z8, Z6, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z8, Z7, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z11, Z11, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile4x16x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x16x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	IMUL3Q    $0x00000018, R9, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Z0
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z2
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z3
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Z4
-	PREFETCHT0   768(DI)
+	VMOVUPS.Z    (R8), K1, Z4
+	PREFETCHT0   (R8)(R12*1)
 	VBROADCASTSS (DX), Z5
 	VFMADD231PS  Z4, Z5, Z0
 	VBROADCASTSS (DX)(BX*1), Z5
 	VFMADD231PS  Z4, Z5, Z1
 	VBROADCASTSS (DX)(BX*2), Z5
 	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS (R10), Z5
+	VBROADCASTSS (R11), Z5
 	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS.Z (DX), K1, Z4
-	VADDPS    Z0, Z4, Z0
-	VMOVUPS   Z0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z1, Z4, Z1
-	VMOVUPS   Z1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z4, Z2
-	VMOVUPS   Z2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z3, Z4, Z3
-	VMOVUPS   Z3, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS.Z    (DX), K1, Z4
+	VADDPS       Z0, Z4, Z0
+	VMOVUPS      Z0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z1, Z4, Z1
+	VMOVUPS      Z1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z4, Z2
+	VMOVUPS      Z2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z3, Z4, Z3
+	VMOVUPS      Z3, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VBROADCASTSS factor+96(FP), Z4
+	MOVQ         DX, AX
+	VMOVUPS.Z    (AX), K1, Z5
+	VFMADD231PS  Z4, Z0, Z5
+	VADDPS       Z6, Z5, Z5
+	VMOVUPS      Z5, K1, (AX)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z7, Z7
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z4, Z1, Z0
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z7, Z7
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z4, Z2, Z0
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z7, Z7
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z4, Z3, Z0
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z7, Z7
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z7, Z7, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile2x16x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x16x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	IMUL3Q    $0x00000018, R9, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Z0
+	ADDQ      CX, DI
+	VMOVUPS.Z (DI), K1, Z1
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Z2
-	PREFETCHT0   768(DI)
+	VMOVUPS.Z    (R8), K1, Z2
+	PREFETCHT0   (R8)(R11*1)
 	VBROADCASTSS (DX), Z3
 	VFMADD231PS  Z2, Z3, Z0
 	VBROADCASTSS (DX)(BX*1), Z3
 	VFMADD231PS  Z2, Z3, Z1
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS.Z (DX), K1, Z2
-	VADDPS    Z0, Z2, Z0
-	VMOVUPS   Z0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPS    Z1, Z2, Z1
-	VMOVUPS   Z1, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS.Z    (DX), K1, Z2
+	VADDPS       Z0, Z2, Z0
+	VMOVUPS      Z0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPS       Z1, Z2, Z1
+	VMOVUPS      Z1, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VBROADCASTSS factor+96(FP), Z2
+	MOVQ         DX, AX
+	VMOVUPS.Z    (AX), K1, Z3
+	VFMADD231PS  Z2, Z0, Z3
+	VADDPS       Z4, Z3, Z3
+	VMOVUPS      Z3, K1, (AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z5, Z5
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD231PS  Z2, Z1, Z0
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z5, Z5
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z5, Z5, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile1x16x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x16x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x02, DI
+	SHLQ      $0x02, R9
+	SHLQ      $0x02, DX
+	SHLQ      $0x02, SI
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	IMUL3Q    $0x00000018, SI, R9
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS.Z (DI), K1, Z0
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS.Z    (DI), K1, Z1
-	PREFETCHT0   768(DI)
-	VBROADCASTSS (DX), Z2
+	VMOVUPS.Z    (BX), K1, Z1
+	PREFETCHT0   (BX)(R9*1)
+	VBROADCASTSS (CX), Z2
 	VFMADD231PS  Z1, Z2, Z0
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPS.Z (CX), K1, Z1
-	VADDPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS.Z    (CX), K1, Z1
+	VADDPS       Z0, Z1, Z0
+	VMOVUPS      Z0, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VBROADCASTSS factor+96(FP), Z1
+	MOVQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z2
+	VFMADD231PS  Z1, Z0, Z2
+	VADDPS       Z3, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z4, Z4
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z4, Z4, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -1035,32 +2064,75 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile12x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile12x24x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx512Tile12x24x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	LEAQ      (BX)(BX*2), R13
+	ADDQ      R12, R13
+	IMUL3Q    $0x00000018, R9, R14
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z2
+	VMOVUPS.Z 64(DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z4
+	VMOVUPS.Z 64(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z6
+	VMOVUPS.Z 64(DI), K1, Y7
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z8
+	VMOVUPS.Z 64(DI), K1, Y9
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z10
+	VMOVUPS.Z 64(DI), K1, Y11
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z12
+	VMOVUPS.Z 64(DI), K1, Y13
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z14
+	VMOVUPS.Z 64(DI), K1, Y15
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z16
+	VMOVUPS.Z 64(DI), K1, Y17
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z18
+	VMOVUPS.Z 64(DI), K1, Y19
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z20
+	VMOVUPS.Z 64(DI), K1, Y21
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z22
+	VMOVUPS.Z 64(DI), K1, Y23
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -1085,14 +2157,129 @@ TEXT ·avx512Tile12x24x32(SB), NOSPLIT, $0-80
 	VPXORQ Y21, Y21, Y21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Y23, Y23, Y23
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z24
-	VMOVUPS.Z    64(DI), K1, Y25
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPS      (R8), Z24
+	VMOVUPS.Z    64(R8), K1, Y25
+	PREFETCHT0   (R8)(R14*1)
+	PREFETCHT0   64(R8)(R14*1)
 	VBROADCASTSS (DX), Z26
 	VFMADD231PS  Z24, Z26, Z0
 	VFMADD231PS  Y25, Y26, Y1
@@ -1102,131 +2289,332 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z4
 	VFMADD231PS  Y25, Y26, Y5
-	VBROADCASTSS (R10), Z26
+	VBROADCASTSS (R11), Z26
 	VFMADD231PS  Z24, Z26, Z6
 	VFMADD231PS  Y25, Y26, Y7
-	VBROADCASTSS (R10)(BX*1), Z26
+	VBROADCASTSS (R11)(BX*1), Z26
 	VFMADD231PS  Z24, Z26, Z8
 	VFMADD231PS  Y25, Y26, Y9
-	VBROADCASTSS (R10)(BX*2), Z26
+	VBROADCASTSS (R11)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z10
 	VFMADD231PS  Y25, Y26, Y11
-	VBROADCASTSS (R11), Z26
+	VBROADCASTSS (R12), Z26
 	VFMADD231PS  Z24, Z26, Z12
 	VFMADD231PS  Y25, Y26, Y13
-	VBROADCASTSS (R11)(BX*1), Z26
+	VBROADCASTSS (R12)(BX*1), Z26
 	VFMADD231PS  Z24, Z26, Z14
 	VFMADD231PS  Y25, Y26, Y15
-	VBROADCASTSS (R11)(BX*2), Z26
+	VBROADCASTSS (R12)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z16
 	VFMADD231PS  Y25, Y26, Y17
-	VBROADCASTSS (R12), Z26
+	VBROADCASTSS (R13), Z26
 	VFMADD231PS  Z24, Z26, Z18
 	VFMADD231PS  Y25, Y26, Y19
-	VBROADCASTSS (R12)(BX*1), Z26
+	VBROADCASTSS (R13)(BX*1), Z26
 	VFMADD231PS  Z24, Z26, Z20
 	VFMADD231PS  Y25, Y26, Y21
-	VBROADCASTSS (R12)(BX*2), Z26
+	VBROADCASTSS (R13)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Y25, Y26, Y23
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z24
-	VMOVUPS.Z 64(DX), K1, Y25
-	VADDPS    Z0, Z24, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Y1, Y25, Y1
-	VMOVUPS   Y1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z24, Z2
-	VMOVUPS   Z2, (AX)
-	VADDPS    Y3, Y25, Y3
-	VMOVUPS   Y3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z4, Z24, Z4
-	VMOVUPS   Z4, (AX)
-	VADDPS    Y5, Y25, Y5
-	VMOVUPS   Y5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z24, Z6
-	VMOVUPS   Z6, (AX)
-	VADDPS    Y7, Y25, Y7
-	VMOVUPS   Y7, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z8, Z24, Z8
-	VMOVUPS   Z8, (AX)
-	VADDPS    Y9, Y25, Y9
-	VMOVUPS   Y9, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z10, Z24, Z10
-	VMOVUPS   Z10, (AX)
-	VADDPS    Y11, Y25, Y11
-	VMOVUPS   Y11, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z12, Z24, Z12
-	VMOVUPS   Z12, (AX)
-	VADDPS    Y13, Y25, Y13
-	VMOVUPS   Y13, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z14, Z24, Z14
-	VMOVUPS   Z14, (AX)
-	VADDPS    Y15, Y25, Y15
-	VMOVUPS   Y15, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z16, Z24, Z16
-	VMOVUPS   Z16, (AX)
-	VADDPS    Y17, Y25, Y17
-	VMOVUPS   Y17, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z18, Z24, Z18
-	VMOVUPS   Z18, (AX)
-	VADDPS    Y19, Y25, Y19
-	VMOVUPS   Y19, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z20, Z24, Z20
-	VMOVUPS   Z20, (AX)
-	VADDPS    Y21, Y25, Y21
-	VMOVUPS   Y21, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z22, Z24, Z22
-	VMOVUPS   Z22, (AX)
-	VADDPS    Y23, Y25, Y23
-	VMOVUPS   Y23, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z24
+	VMOVUPS.Z    64(DX), K1, Y25
+	VADDPS       Z0, Z24, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Y1, Y25, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z24, Z2
+	VMOVUPS      Z2, (AX)
+	VADDPS       Y3, Y25, Y3
+	VMOVUPS      Y3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z4, Z24, Z4
+	VMOVUPS      Z4, (AX)
+	VADDPS       Y5, Y25, Y5
+	VMOVUPS      Y5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z24, Z6
+	VMOVUPS      Z6, (AX)
+	VADDPS       Y7, Y25, Y7
+	VMOVUPS      Y7, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z8, Z24, Z8
+	VMOVUPS      Z8, (AX)
+	VADDPS       Y9, Y25, Y9
+	VMOVUPS      Y9, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z10, Z24, Z10
+	VMOVUPS      Z10, (AX)
+	VADDPS       Y11, Y25, Y11
+	VMOVUPS      Y11, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z12, Z24, Z12
+	VMOVUPS      Z12, (AX)
+	VADDPS       Y13, Y25, Y13
+	VMOVUPS      Y13, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z14, Z24, Z14
+	VMOVUPS      Z14, (AX)
+	VADDPS       Y15, Y25, Y15
+	VMOVUPS      Y15, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z16, Z24, Z16
+	VMOVUPS      Z16, (AX)
+	VADDPS       Y17, Y25, Y17
+	VMOVUPS      Y17, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z18, Z24, Z18
+	VMOVUPS      Z18, (AX)
+	VADDPS       Y19, Y25, Y19
+	VMOVUPS      Y19, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z20, Z24, Z20
+	VMOVUPS      Z20, (AX)
+	VADDPS       Y21, Y25, Y21
+	VMOVUPS      Y21, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z22, Z24, Z22
+	VMOVUPS      Z22, (AX)
+	VADDPS       Y23, Y25, Y23
+	VMOVUPS      Y23, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z27, Z27, Z27
+	VPXORQ       Z28, Z28, Z28
+	VBROADCASTSS factor+96(FP), Z24
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z26
+	VFMADD231PS  Z24, Z0, Z26
+	VADDPS       Z27, Z26, Z26
+	VMOVUPS      Z26, (AX)
+	VSUBPS       Z26, Z26, Z26
+	VADDPS       Z26, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y25
+	VFMADD231PS  Y24, Y1, Y25
+	VADDPS       Y27, Y25, Y25
+	VMOVUPS      Y25, K1, 64(AX)
+	VSUBPS       Y25, Y25, Y25
+	VADDPS       Z25, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z2, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y3, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z4, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y5, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z6, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y7, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z8, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y9, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z10, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y11, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z12, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y13, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z14, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y15, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z16, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y17, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z18, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y19, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z20, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y21, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z22, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y24, Y23, Y1
+	VADDPS       Y27, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z28, Z28
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z28, Z28, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile8x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile8x24x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x24x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	IMUL3Q    $0x00000018, R9, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z2
+	VMOVUPS.Z 64(DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z4
+	VMOVUPS.Z 64(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z6
+	VMOVUPS.Z 64(DI), K1, Y7
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z8
+	VMOVUPS.Z 64(DI), K1, Y9
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z10
+	VMOVUPS.Z 64(DI), K1, Y11
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z12
+	VMOVUPS.Z 64(DI), K1, Y13
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z14
+	VMOVUPS.Z 64(DI), K1, Y15
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -1243,14 +2631,93 @@ TEXT ·avx512Tile8x24x32(SB), NOSPLIT, $0-80
 	VPXORQ Y13, Y13, Y13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Y15, Y15, Y15
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z16
-	VMOVUPS.Z    64(DI), K1, Y17
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPS      (R8), Z16
+	VMOVUPS.Z    64(R8), K1, Y17
+	PREFETCHT0   (R8)(R13*1)
+	PREFETCHT0   64(R8)(R13*1)
 	VBROADCASTSS (DX), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Y17, Y18, Y1
@@ -1260,96 +2727,233 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z4
 	VFMADD231PS  Y17, Y18, Y5
-	VBROADCASTSS (R10), Z18
+	VBROADCASTSS (R11), Z18
 	VFMADD231PS  Z16, Z18, Z6
 	VFMADD231PS  Y17, Y18, Y7
-	VBROADCASTSS (R10)(BX*1), Z18
+	VBROADCASTSS (R11)(BX*1), Z18
 	VFMADD231PS  Z16, Z18, Z8
 	VFMADD231PS  Y17, Y18, Y9
-	VBROADCASTSS (R10)(BX*2), Z18
+	VBROADCASTSS (R11)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z10
 	VFMADD231PS  Y17, Y18, Y11
-	VBROADCASTSS (R11), Z18
+	VBROADCASTSS (R12), Z18
 	VFMADD231PS  Z16, Z18, Z12
 	VFMADD231PS  Y17, Y18, Y13
-	VBROADCASTSS (R11)(BX*1), Z18
+	VBROADCASTSS (R12)(BX*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Y17, Y18, Y15
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z16
-	VMOVUPS.Z 64(DX), K1, Y17
-	VADDPS    Z0, Z16, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Y1, Y17, Y1
-	VMOVUPS   Y1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z16, Z2
-	VMOVUPS   Z2, (AX)
-	VADDPS    Y3, Y17, Y3
-	VMOVUPS   Y3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z4, Z16, Z4
-	VMOVUPS   Z4, (AX)
-	VADDPS    Y5, Y17, Y5
-	VMOVUPS   Y5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z16, Z6
-	VMOVUPS   Z6, (AX)
-	VADDPS    Y7, Y17, Y7
-	VMOVUPS   Y7, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z8, Z16, Z8
-	VMOVUPS   Z8, (AX)
-	VADDPS    Y9, Y17, Y9
-	VMOVUPS   Y9, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z10, Z16, Z10
-	VMOVUPS   Z10, (AX)
-	VADDPS    Y11, Y17, Y11
-	VMOVUPS   Y11, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z12, Z16, Z12
-	VMOVUPS   Z12, (AX)
-	VADDPS    Y13, Y17, Y13
-	VMOVUPS   Y13, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z14, Z16, Z14
-	VMOVUPS   Z14, (AX)
-	VADDPS    Y15, Y17, Y15
-	VMOVUPS   Y15, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z16
+	VMOVUPS.Z    64(DX), K1, Y17
+	VADDPS       Z0, Z16, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Y1, Y17, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z16, Z2
+	VMOVUPS      Z2, (AX)
+	VADDPS       Y3, Y17, Y3
+	VMOVUPS      Y3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z4, Z16, Z4
+	VMOVUPS      Z4, (AX)
+	VADDPS       Y5, Y17, Y5
+	VMOVUPS      Y5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z16, Z6
+	VMOVUPS      Z6, (AX)
+	VADDPS       Y7, Y17, Y7
+	VMOVUPS      Y7, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z8, Z16, Z8
+	VMOVUPS      Z8, (AX)
+	VADDPS       Y9, Y17, Y9
+	VMOVUPS      Y9, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z10, Z16, Z10
+	VMOVUPS      Z10, (AX)
+	VADDPS       Y11, Y17, Y11
+	VMOVUPS      Y11, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z12, Z16, Z12
+	VMOVUPS      Z12, (AX)
+	VADDPS       Y13, Y17, Y13
+	VMOVUPS      Y13, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z14, Z16, Z14
+	VMOVUPS      Z14, (AX)
+	VADDPS       Y15, Y17, Y15
+	VMOVUPS      Y15, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VBROADCASTSS factor+96(FP), Z16
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z18
+	VFMADD231PS  Z16, Z0, Z18
+	VADDPS       Z19, Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Y17
+	VFMADD231PS  Y16, Y1, Y17
+	VADDPS       Y19, Y17, Y17
+	VMOVUPS      Y17, K1, 64(AX)
+	VSUBPS       Y17, Y17, Y17
+	VADDPS       Z17, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z2, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y16, Y3, Y1
+	VADDPS       Y19, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z4, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y16, Y5, Y1
+	VADDPS       Y19, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z6, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y16, Y7, Y1
+	VADDPS       Y19, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z8, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y16, Y9, Y1
+	VADDPS       Y19, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z10, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y16, Y11, Y1
+	VADDPS       Y19, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z12, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y16, Y13, Y1
+	VADDPS       Y19, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z14, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y16, Y15, Y1
+	VADDPS       Y19, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z20, Z20
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z20, Z20, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile4x24x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x24x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	IMUL3Q    $0x00000018, R9, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z2
+	VMOVUPS.Z 64(DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z4
+	VMOVUPS.Z 64(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z6
+	VMOVUPS.Z 64(DI), K1, Y7
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -1358,14 +2962,57 @@ TEXT ·avx512Tile4x24x32(SB), NOSPLIT, $0-80
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Y7, Y7, Y7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z8
-	VMOVUPS.Z    64(DI), K1, Y9
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPS      (R8), Z8
+	VMOVUPS.Z    64(R8), K1, Y9
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
 	VBROADCASTSS (DX), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Y9, Y10, Y1
@@ -1375,73 +3022,177 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Z10
 	VFMADD231PS  Z8, Z10, Z4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (R10), Z10
+	VBROADCASTSS (R11), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z8
-	VMOVUPS.Z 64(DX), K1, Y9
-	VADDPS    Z0, Z8, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Y1, Y9, Y1
-	VMOVUPS   Y1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z8, Z2
-	VMOVUPS   Z2, (AX)
-	VADDPS    Y3, Y9, Y3
-	VMOVUPS   Y3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z4, Z8, Z4
-	VMOVUPS   Z4, (AX)
-	VADDPS    Y5, Y9, Y5
-	VMOVUPS   Y5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z8, Z6
-	VMOVUPS   Z6, (AX)
-	VADDPS    Y7, Y9, Y7
-	VMOVUPS   Y7, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z8
+	VMOVUPS.Z    64(DX), K1, Y9
+	VADDPS       Z0, Z8, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Y1, Y9, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z8, Z2
+	VMOVUPS      Z2, (AX)
+	VADDPS       Y3, Y9, Y3
+	VMOVUPS      Y3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z4, Z8, Z4
+	VMOVUPS      Z4, (AX)
+	VADDPS       Y5, Y9, Y5
+	VMOVUPS      Y5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z8, Z6
+	VMOVUPS      Z6, (AX)
+	VADDPS       Y7, Y9, Y7
+	VMOVUPS      Y7, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VBROADCASTSS factor+96(FP), Z8
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z10
+	VFMADD231PS  Z8, Z0, Z10
+	VADDPS       Z11, Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z12, Z12
+	VMOVUPS.Z    64(AX), K1, Y9
+	VFMADD231PS  Y8, Y1, Y9
+	VADDPS       Y11, Y9, Y9
+	VMOVUPS      Y9, K1, 64(AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Z9, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z8, Z2, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y8, Y3, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z8, Z4, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y8, Y5, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z8, Z6, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y8, Y7, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z12, Z12
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z12, Z12, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile2x24x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x24x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	IMUL3Q    $0x00000018, R9, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z2
+	VMOVUPS.Z 64(DI), K1, Y3
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Y3, Y3, Y3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z4
-	VMOVUPS.Z    64(DI), K1, Y5
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPS      (R8), Z4
+	VMOVUPS.Z    64(R8), K1, Y5
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
 	VBROADCASTSS (DX), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Y5, Y6, Y1
@@ -1449,72 +3200,165 @@ loop:
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z4
-	VMOVUPS.Z 64(DX), K1, Y5
-	VADDPS    Z0, Z4, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Y1, Y5, Y1
-	VMOVUPS   Y1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z4, Z2
-	VMOVUPS   Z2, (AX)
-	VADDPS    Y3, Y5, Y3
-	VMOVUPS   Y3, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z4
+	VMOVUPS.Z    64(DX), K1, Y5
+	VADDPS       Z0, Z4, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Y1, Y5, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z4, Z2
+	VMOVUPS      Z2, (AX)
+	VADDPS       Y3, Y5, Y3
+	VMOVUPS      Y3, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VBROADCASTSS factor+96(FP), Z4
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z6
+	VFMADD231PS  Z4, Z0, Z6
+	VADDPS       Z7, Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z8, Z8
+	VMOVUPS.Z    64(AX), K1, Y5
+	VFMADD231PS  Y4, Y1, Y5
+	VADDPS       Y7, Y5, Y5
+	VMOVUPS      Y5, K1, 64(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Z5, Z8, Z8
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z4, Z2, Z0
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z8, Z8
+	VMOVUPS.Z    64(AX), K1, Y1
+	VFMADD231PS  Y4, Y3, Y1
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Z1, Z8, Z8
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z8, Z8, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile1x24x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), CX
-	SUBQ   $0x00000010, CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x24x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x02, DI
+	SHLQ      $0x02, R9
+	SHLQ      $0x02, DX
+	SHLQ      $0x02, SI
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	IMUL3Q    $0x00000018, SI, R9
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Y1
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z2
-	VMOVUPS.Z    64(DI), K1, Y3
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
-	VBROADCASTSS (DX), Z4
+	VMOVUPS      (BX), Z2
+	VMOVUPS.Z    64(BX), K1, Y3
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	VBROADCASTSS (CX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPS   (CX), Z2
-	VMOVUPS.Z 64(CX), K1, Y3
-	VADDPS    Z0, Z2, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Y1, Y3, Y1
-	VMOVUPS   Y1, K1, 64(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS      (CX), Z2
+	VMOVUPS.Z    64(CX), K1, Y3
+	VADDPS       Z0, Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Y1, Y3, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VBROADCASTSS factor+96(FP), Z2
+	MOVQ         CX, AX
+	VMOVUPS      (AX), Z4
+	VFMADD231PS  Z2, Z0, Z4
+	VADDPS       Z5, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z6, Z6
+	VMOVUPS.Z    64(AX), K1, Y3
+	VFMADD231PS  Y2, Y1, Y3
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      Y3, K1, 64(AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Z3, Z6, Z6
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z6, Z6, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -1721,32 +3565,75 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile12x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile12x32x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx512Tile12x32x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	LEAQ      (BX)(BX*2), R13
+	ADDQ      R12, R13
+	IMUL3Q    $0x00000018, R9, R14
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z2
+	VMOVUPS.Z 64(DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z4
+	VMOVUPS.Z 64(DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z6
+	VMOVUPS.Z 64(DI), K1, Z7
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z8
+	VMOVUPS.Z 64(DI), K1, Z9
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z10
+	VMOVUPS.Z 64(DI), K1, Z11
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z12
+	VMOVUPS.Z 64(DI), K1, Z13
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z14
+	VMOVUPS.Z 64(DI), K1, Z15
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z16
+	VMOVUPS.Z 64(DI), K1, Z17
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z18
+	VMOVUPS.Z 64(DI), K1, Z19
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z20
+	VMOVUPS.Z 64(DI), K1, Z21
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z22
+	VMOVUPS.Z 64(DI), K1, Z23
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -1771,14 +3658,129 @@ TEXT ·avx512Tile12x32x32(SB), NOSPLIT, $0-80
 	VPXORQ Z21, Z21, Z21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Z23, Z23, Z23
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z24
-	VMOVUPS.Z    64(DI), K1, Z25
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
+	VMOVUPS      (R8), Z24
+	VMOVUPS.Z    64(R8), K1, Z25
+	PREFETCHT0   (R8)(R14*1)
+	PREFETCHT0   64(R8)(R14*1)
 	VBROADCASTSS (DX), Z26
 	VFMADD231PS  Z24, Z26, Z0
 	VFMADD231PS  Z25, Z26, Z1
@@ -1788,131 +3790,332 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z4
 	VFMADD231PS  Z25, Z26, Z5
-	VBROADCASTSS (R10), Z26
+	VBROADCASTSS (R11), Z26
 	VFMADD231PS  Z24, Z26, Z6
 	VFMADD231PS  Z25, Z26, Z7
-	VBROADCASTSS (R10)(BX*1), Z26
+	VBROADCASTSS (R11)(BX*1), Z26
 	VFMADD231PS  Z24, Z26, Z8
 	VFMADD231PS  Z25, Z26, Z9
-	VBROADCASTSS (R10)(BX*2), Z26
+	VBROADCASTSS (R11)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z10
 	VFMADD231PS  Z25, Z26, Z11
-	VBROADCASTSS (R11), Z26
+	VBROADCASTSS (R12), Z26
 	VFMADD231PS  Z24, Z26, Z12
 	VFMADD231PS  Z25, Z26, Z13
-	VBROADCASTSS (R11)(BX*1), Z26
+	VBROADCASTSS (R12)(BX*1), Z26
 	VFMADD231PS  Z24, Z26, Z14
 	VFMADD231PS  Z25, Z26, Z15
-	VBROADCASTSS (R11)(BX*2), Z26
+	VBROADCASTSS (R12)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z16
 	VFMADD231PS  Z25, Z26, Z17
-	VBROADCASTSS (R12), Z26
+	VBROADCASTSS (R13), Z26
 	VFMADD231PS  Z24, Z26, Z18
 	VFMADD231PS  Z25, Z26, Z19
-	VBROADCASTSS (R12)(BX*1), Z26
+	VBROADCASTSS (R13)(BX*1), Z26
 	VFMADD231PS  Z24, Z26, Z20
 	VFMADD231PS  Z25, Z26, Z21
-	VBROADCASTSS (R12)(BX*2), Z26
+	VBROADCASTSS (R13)(BX*2), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z24
-	VMOVUPS.Z 64(DX), K1, Z25
-	VADDPS    Z0, Z24, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Z1, Z25, Z1
-	VMOVUPS   Z1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z24, Z2
-	VMOVUPS   Z2, (AX)
-	VADDPS    Z3, Z25, Z3
-	VMOVUPS   Z3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z4, Z24, Z4
-	VMOVUPS   Z4, (AX)
-	VADDPS    Z5, Z25, Z5
-	VMOVUPS   Z5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z24, Z6
-	VMOVUPS   Z6, (AX)
-	VADDPS    Z7, Z25, Z7
-	VMOVUPS   Z7, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z8, Z24, Z8
-	VMOVUPS   Z8, (AX)
-	VADDPS    Z9, Z25, Z9
-	VMOVUPS   Z9, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z10, Z24, Z10
-	VMOVUPS   Z10, (AX)
-	VADDPS    Z11, Z25, Z11
-	VMOVUPS   Z11, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z12, Z24, Z12
-	VMOVUPS   Z12, (AX)
-	VADDPS    Z13, Z25, Z13
-	VMOVUPS   Z13, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z14, Z24, Z14
-	VMOVUPS   Z14, (AX)
-	VADDPS    Z15, Z25, Z15
-	VMOVUPS   Z15, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z16, Z24, Z16
-	VMOVUPS   Z16, (AX)
-	VADDPS    Z17, Z25, Z17
-	VMOVUPS   Z17, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z18, Z24, Z18
-	VMOVUPS   Z18, (AX)
-	VADDPS    Z19, Z25, Z19
-	VMOVUPS   Z19, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z20, Z24, Z20
-	VMOVUPS   Z20, (AX)
-	VADDPS    Z21, Z25, Z21
-	VMOVUPS   Z21, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z22, Z24, Z22
-	VMOVUPS   Z22, (AX)
-	VADDPS    Z23, Z25, Z23
-	VMOVUPS   Z23, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z24
+	VMOVUPS.Z    64(DX), K1, Z25
+	VADDPS       Z0, Z24, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z1, Z25, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z24, Z2
+	VMOVUPS      Z2, (AX)
+	VADDPS       Z3, Z25, Z3
+	VMOVUPS      Z3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z4, Z24, Z4
+	VMOVUPS      Z4, (AX)
+	VADDPS       Z5, Z25, Z5
+	VMOVUPS      Z5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z24, Z6
+	VMOVUPS      Z6, (AX)
+	VADDPS       Z7, Z25, Z7
+	VMOVUPS      Z7, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z8, Z24, Z8
+	VMOVUPS      Z8, (AX)
+	VADDPS       Z9, Z25, Z9
+	VMOVUPS      Z9, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z10, Z24, Z10
+	VMOVUPS      Z10, (AX)
+	VADDPS       Z11, Z25, Z11
+	VMOVUPS      Z11, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z12, Z24, Z12
+	VMOVUPS      Z12, (AX)
+	VADDPS       Z13, Z25, Z13
+	VMOVUPS      Z13, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z14, Z24, Z14
+	VMOVUPS      Z14, (AX)
+	VADDPS       Z15, Z25, Z15
+	VMOVUPS      Z15, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z16, Z24, Z16
+	VMOVUPS      Z16, (AX)
+	VADDPS       Z17, Z25, Z17
+	VMOVUPS      Z17, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z18, Z24, Z18
+	VMOVUPS      Z18, (AX)
+	VADDPS       Z19, Z25, Z19
+	VMOVUPS      Z19, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z20, Z24, Z20
+	VMOVUPS      Z20, (AX)
+	VADDPS       Z21, Z25, Z21
+	VMOVUPS      Z21, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z22, Z24, Z22
+	VMOVUPS      Z22, (AX)
+	VADDPS       Z23, Z25, Z23
+	VMOVUPS      Z23, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z27, Z27, Z27
+	VPXORQ       Z28, Z28, Z28
+	VBROADCASTSS factor+96(FP), Z24
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z25
+	VFMADD231PS  Z24, Z0, Z25
+	VADDPS       Z27, Z25, Z25
+	VMOVUPS      Z25, (AX)
+	VSUBPS       Z25, Z25, Z25
+	VADDPS       Z25, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z1, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z2, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z3, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z4, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z5, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z6, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z7, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z8, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z9, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z10, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z11, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z12, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z13, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z14, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z15, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z16, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z17, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z18, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z19, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z20, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z21, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z22, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z24, Z23, Z0
+	VADDPS       Z27, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z28, Z28
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z28, Z28, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile8x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile8x32x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x32x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	IMUL3Q    $0x00000018, R9, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z2
+	VMOVUPS.Z 64(DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z4
+	VMOVUPS.Z 64(DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z6
+	VMOVUPS.Z 64(DI), K1, Z7
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z8
+	VMOVUPS.Z 64(DI), K1, Z9
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z10
+	VMOVUPS.Z 64(DI), K1, Z11
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z12
+	VMOVUPS.Z 64(DI), K1, Z13
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z14
+	VMOVUPS.Z 64(DI), K1, Z15
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -1929,14 +4132,93 @@ TEXT ·avx512Tile8x32x32(SB), NOSPLIT, $0-80
 	VPXORQ Z13, Z13, Z13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z16
-	VMOVUPS.Z    64(DI), K1, Z17
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
+	VMOVUPS      (R8), Z16
+	VMOVUPS.Z    64(R8), K1, Z17
+	PREFETCHT0   (R8)(R13*1)
+	PREFETCHT0   64(R8)(R13*1)
 	VBROADCASTSS (DX), Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VFMADD231PS  Z17, Z18, Z1
@@ -1946,96 +4228,233 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z4
 	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (R10), Z18
+	VBROADCASTSS (R11), Z18
 	VFMADD231PS  Z16, Z18, Z6
 	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS (R10)(BX*1), Z18
+	VBROADCASTSS (R11)(BX*1), Z18
 	VFMADD231PS  Z16, Z18, Z8
 	VFMADD231PS  Z17, Z18, Z9
-	VBROADCASTSS (R10)(BX*2), Z18
+	VBROADCASTSS (R11)(BX*2), Z18
 	VFMADD231PS  Z16, Z18, Z10
 	VFMADD231PS  Z17, Z18, Z11
-	VBROADCASTSS (R11), Z18
+	VBROADCASTSS (R12), Z18
 	VFMADD231PS  Z16, Z18, Z12
 	VFMADD231PS  Z17, Z18, Z13
-	VBROADCASTSS (R11)(BX*1), Z18
+	VBROADCASTSS (R12)(BX*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z16
-	VMOVUPS.Z 64(DX), K1, Z17
-	VADDPS    Z0, Z16, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Z1, Z17, Z1
-	VMOVUPS   Z1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z16, Z2
-	VMOVUPS   Z2, (AX)
-	VADDPS    Z3, Z17, Z3
-	VMOVUPS   Z3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z4, Z16, Z4
-	VMOVUPS   Z4, (AX)
-	VADDPS    Z5, Z17, Z5
-	VMOVUPS   Z5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z16, Z6
-	VMOVUPS   Z6, (AX)
-	VADDPS    Z7, Z17, Z7
-	VMOVUPS   Z7, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z8, Z16, Z8
-	VMOVUPS   Z8, (AX)
-	VADDPS    Z9, Z17, Z9
-	VMOVUPS   Z9, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z10, Z16, Z10
-	VMOVUPS   Z10, (AX)
-	VADDPS    Z11, Z17, Z11
-	VMOVUPS   Z11, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z12, Z16, Z12
-	VMOVUPS   Z12, (AX)
-	VADDPS    Z13, Z17, Z13
-	VMOVUPS   Z13, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z14, Z16, Z14
-	VMOVUPS   Z14, (AX)
-	VADDPS    Z15, Z17, Z15
-	VMOVUPS   Z15, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z16
+	VMOVUPS.Z    64(DX), K1, Z17
+	VADDPS       Z0, Z16, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z1, Z17, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z16, Z2
+	VMOVUPS      Z2, (AX)
+	VADDPS       Z3, Z17, Z3
+	VMOVUPS      Z3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z4, Z16, Z4
+	VMOVUPS      Z4, (AX)
+	VADDPS       Z5, Z17, Z5
+	VMOVUPS      Z5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z16, Z6
+	VMOVUPS      Z6, (AX)
+	VADDPS       Z7, Z17, Z7
+	VMOVUPS      Z7, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z8, Z16, Z8
+	VMOVUPS      Z8, (AX)
+	VADDPS       Z9, Z17, Z9
+	VMOVUPS      Z9, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z10, Z16, Z10
+	VMOVUPS      Z10, (AX)
+	VADDPS       Z11, Z17, Z11
+	VMOVUPS      Z11, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z12, Z16, Z12
+	VMOVUPS      Z12, (AX)
+	VADDPS       Z13, Z17, Z13
+	VMOVUPS      Z13, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z14, Z16, Z14
+	VMOVUPS      Z14, (AX)
+	VADDPS       Z15, Z17, Z15
+	VMOVUPS      Z15, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VBROADCASTSS factor+96(FP), Z16
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z17
+	VFMADD231PS  Z16, Z0, Z17
+	VADDPS       Z19, Z17, Z17
+	VMOVUPS      Z17, (AX)
+	VSUBPS       Z17, Z17, Z17
+	VADDPS       Z17, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z16, Z1, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z2, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z16, Z3, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z4, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z16, Z5, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z6, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z16, Z7, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z8, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z16, Z9, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z10, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z16, Z11, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z12, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z16, Z13, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z16, Z14, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z16, Z15, Z0
+	VADDPS       Z19, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z20, Z20
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z20, Z20, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile4x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile4x32x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x32x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	IMUL3Q    $0x00000018, R9, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z2
+	VMOVUPS.Z 64(DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z4
+	VMOVUPS.Z 64(DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z6
+	VMOVUPS.Z 64(DI), K1, Z7
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -2044,14 +4463,57 @@ TEXT ·avx512Tile4x32x32(SB), NOSPLIT, $0-80
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z8
-	VMOVUPS.Z    64(DI), K1, Z9
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
+	VMOVUPS      (R8), Z8
+	VMOVUPS.Z    64(R8), K1, Z9
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
 	VBROADCASTSS (DX), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
@@ -2061,73 +4523,177 @@ loop:
 	VBROADCASTSS (DX)(BX*2), Z10
 	VFMADD231PS  Z8, Z10, Z4
 	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS (R10), Z10
+	VBROADCASTSS (R11), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z8
-	VMOVUPS.Z 64(DX), K1, Z9
-	VADDPS    Z0, Z8, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Z1, Z9, Z1
-	VMOVUPS   Z1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z8, Z2
-	VMOVUPS   Z2, (AX)
-	VADDPS    Z3, Z9, Z3
-	VMOVUPS   Z3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z4, Z8, Z4
-	VMOVUPS   Z4, (AX)
-	VADDPS    Z5, Z9, Z5
-	VMOVUPS   Z5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z8, Z6
-	VMOVUPS   Z6, (AX)
-	VADDPS    Z7, Z9, Z7
-	VMOVUPS   Z7, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z8
+	VMOVUPS.Z    64(DX), K1, Z9
+	VADDPS       Z0, Z8, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z1, Z9, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z8, Z2
+	VMOVUPS      Z2, (AX)
+	VADDPS       Z3, Z9, Z3
+	VMOVUPS      Z3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z4, Z8, Z4
+	VMOVUPS      Z4, (AX)
+	VADDPS       Z5, Z9, Z5
+	VMOVUPS      Z5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z8, Z6
+	VMOVUPS      Z6, (AX)
+	VADDPS       Z7, Z9, Z7
+	VMOVUPS      Z7, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VBROADCASTSS factor+96(FP), Z8
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z9
+	VFMADD231PS  Z8, Z0, Z9
+	VADDPS       Z11, Z9, Z9
+	VMOVUPS      Z9, (AX)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z12, Z12
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z8, Z1, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z8, Z2, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z8, Z3, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z8, Z4, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z8, Z5, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z8, Z6, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z8, Z7, Z0
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z12, Z12
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z12, Z12, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile2x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile2x32x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x32x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	IMUL3Q    $0x00000018, R9, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z2
+	VMOVUPS.Z 64(DI), K1, Z3
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z4
-	VMOVUPS.Z    64(DI), K1, Z5
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
+	VMOVUPS      (R8), Z4
+	VMOVUPS.Z    64(R8), K1, Z5
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
 	VBROADCASTSS (DX), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Z5, Z6, Z1
@@ -2135,72 +4701,165 @@ loop:
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z4
-	VMOVUPS.Z 64(DX), K1, Z5
-	VADDPS    Z0, Z4, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Z1, Z5, Z1
-	VMOVUPS   Z1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPS    Z2, Z4, Z2
-	VMOVUPS   Z2, (AX)
-	VADDPS    Z3, Z5, Z3
-	VMOVUPS   Z3, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z4
+	VMOVUPS.Z    64(DX), K1, Z5
+	VADDPS       Z0, Z4, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z1, Z5, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPS       Z2, Z4, Z2
+	VMOVUPS      Z2, (AX)
+	VADDPS       Z3, Z5, Z3
+	VMOVUPS      Z3, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VBROADCASTSS factor+96(FP), Z4
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z5
+	VFMADD231PS  Z4, Z0, Z5
+	VADDPS       Z7, Z5, Z5
+	VMOVUPS      Z5, (AX)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z8, Z8
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z4, Z1, Z0
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z8, Z8
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z4, Z2, Z0
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z8, Z8
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z4, Z3, Z0
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z8, Z8
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z8, Z8, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile1x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile1x32x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), CX
-	SUBQ   $0x00000010, CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x32x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x02, DI
+	SHLQ      $0x02, R9
+	SHLQ      $0x02, DX
+	SHLQ      $0x02, SI
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	IMUL3Q    $0x00000018, SI, R9
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS.Z 64(DI), K1, Z1
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z2
-	VMOVUPS.Z    64(DI), K1, Z3
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
-	VBROADCASTSS (DX), Z4
+	VMOVUPS      (BX), Z2
+	VMOVUPS.Z    64(BX), K1, Z3
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	VBROADCASTSS (CX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPS   (CX), Z2
-	VMOVUPS.Z 64(CX), K1, Z3
-	VADDPS    Z0, Z2, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Z1, Z3, Z1
-	VMOVUPS   Z1, K1, 64(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS      (CX), Z2
+	VMOVUPS.Z    64(CX), K1, Z3
+	VADDPS       Z0, Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z1, Z3, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VBROADCASTSS factor+96(FP), Z2
+	MOVQ         CX, AX
+	VMOVUPS      (AX), Z3
+	VFMADD231PS  Z2, Z0, Z3
+	VADDPS       Z5, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z6, Z6
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD231PS  Z2, Z1, Z0
+	VADDPS       Z5, Z0, Z0
+	VMOVUPS      Z0, K1, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z6, Z6
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z6, Z6, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -2399,31 +5058,70 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile8x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile8x40x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x40x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	IMUL3Q    $0x00000018, R9, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS   64(DI), Z1
+	VMOVUPS.Z 128(DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z3
+	VMOVUPS   64(DI), Z4
+	VMOVUPS.Z 128(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z6
+	VMOVUPS   64(DI), Z7
+	VMOVUPS.Z 128(DI), K1, Y8
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z9
+	VMOVUPS   64(DI), Z10
+	VMOVUPS.Z 128(DI), K1, Y11
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z12
+	VMOVUPS   64(DI), Z13
+	VMOVUPS.Z 128(DI), K1, Y14
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z15
+	VMOVUPS   64(DI), Z16
+	VMOVUPS.Z 128(DI), K1, Y17
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z18
+	VMOVUPS   64(DI), Z19
+	VMOVUPS.Z 128(DI), K1, Y20
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z21
+	VMOVUPS   64(DI), Z22
+	VMOVUPS.Z 128(DI), K1, Y23
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
@@ -2448,16 +5146,127 @@ TEXT ·avx512Tile8x40x32(SB), NOSPLIT, $0-80
 	VPXORQ Z21, Z21, Z21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Y23, Y23, Y23
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z24
-	VMOVUPS      64(DI), Z25
-	VMOVUPS.Z    128(DI), K1, Y26
-	PREFETCHT0   1920(DI)
-	PREFETCHT0   1984(DI)
-	PREFETCHT0   2048(DI)
+	VMOVUPS      (R8), Z24
+	VMOVUPS      64(R8), Z25
+	VMOVUPS.Z    128(R8), K1, Y26
+	PREFETCHT0   (R8)(R13*1)
+	PREFETCHT0   64(R8)(R13*1)
+	PREFETCHT0   128(R8)(R13*1)
 	VBROADCASTSS (DX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
@@ -2470,119 +5279,308 @@ loop:
 	VFMADD231PS  Z24, Z27, Z6
 	VFMADD231PS  Z25, Z27, Z7
 	VFMADD231PS  Y26, Y27, Y8
-	VBROADCASTSS (R10), Z27
+	VBROADCASTSS (R11), Z27
 	VFMADD231PS  Z24, Z27, Z9
 	VFMADD231PS  Z25, Z27, Z10
 	VFMADD231PS  Y26, Y27, Y11
-	VBROADCASTSS (R10)(BX*1), Z27
+	VBROADCASTSS (R11)(BX*1), Z27
 	VFMADD231PS  Z24, Z27, Z12
 	VFMADD231PS  Z25, Z27, Z13
 	VFMADD231PS  Y26, Y27, Y14
-	VBROADCASTSS (R10)(BX*2), Z27
+	VBROADCASTSS (R11)(BX*2), Z27
 	VFMADD231PS  Z24, Z27, Z15
 	VFMADD231PS  Z25, Z27, Z16
 	VFMADD231PS  Y26, Y27, Y17
-	VBROADCASTSS (R11), Z27
+	VBROADCASTSS (R12), Z27
 	VFMADD231PS  Z24, Z27, Z18
 	VFMADD231PS  Z25, Z27, Z19
 	VFMADD231PS  Y26, Y27, Y20
-	VBROADCASTSS (R11)(BX*1), Z27
+	VBROADCASTSS (R12)(BX*1), Z27
 	VFMADD231PS  Z24, Z27, Z21
 	VFMADD231PS  Z25, Z27, Z22
 	VFMADD231PS  Y26, Y27, Y23
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z24
-	VMOVUPS   64(DX), Z25
-	VMOVUPS.Z 128(DX), K1, Y26
-	VADDPS    Z0, Z24, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Z1, Z25, Z1
-	VMOVUPS   Z1, 64(AX)
-	VADDPS    Y2, Y26, Y2
-	VMOVUPS   Y2, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z3, Z24, Z3
-	VMOVUPS   Z3, (AX)
-	VADDPS    Z4, Z25, Z4
-	VMOVUPS   Z4, 64(AX)
-	VADDPS    Y5, Y26, Y5
-	VMOVUPS   Y5, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z24, Z6
-	VMOVUPS   Z6, (AX)
-	VADDPS    Z7, Z25, Z7
-	VMOVUPS   Z7, 64(AX)
-	VADDPS    Y8, Y26, Y8
-	VMOVUPS   Y8, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z9, Z24, Z9
-	VMOVUPS   Z9, (AX)
-	VADDPS    Z10, Z25, Z10
-	VMOVUPS   Z10, 64(AX)
-	VADDPS    Y11, Y26, Y11
-	VMOVUPS   Y11, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z12, Z24, Z12
-	VMOVUPS   Z12, (AX)
-	VADDPS    Z13, Z25, Z13
-	VMOVUPS   Z13, 64(AX)
-	VADDPS    Y14, Y26, Y14
-	VMOVUPS   Y14, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z15, Z24, Z15
-	VMOVUPS   Z15, (AX)
-	VADDPS    Z16, Z25, Z16
-	VMOVUPS   Z16, 64(AX)
-	VADDPS    Y17, Y26, Y17
-	VMOVUPS   Y17, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z18, Z24, Z18
-	VMOVUPS   Z18, (AX)
-	VADDPS    Z19, Z25, Z19
-	VMOVUPS   Z19, 64(AX)
-	VADDPS    Y20, Y26, Y20
-	VMOVUPS   Y20, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z21, Z24, Z21
-	VMOVUPS   Z21, (AX)
-	VADDPS    Z22, Z25, Z22
-	VMOVUPS   Z22, 64(AX)
-	VADDPS    Y23, Y26, Y23
-	VMOVUPS   Y23, K1, 128(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z24
+	VMOVUPS      64(DX), Z25
+	VMOVUPS.Z    128(DX), K1, Y26
+	VADDPS       Z0, Z24, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z1, Z25, Z1
+	VMOVUPS      Z1, 64(AX)
+	VADDPS       Y2, Y26, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z3, Z24, Z3
+	VMOVUPS      Z3, (AX)
+	VADDPS       Z4, Z25, Z4
+	VMOVUPS      Z4, 64(AX)
+	VADDPS       Y5, Y26, Y5
+	VMOVUPS      Y5, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z24, Z6
+	VMOVUPS      Z6, (AX)
+	VADDPS       Z7, Z25, Z7
+	VMOVUPS      Z7, 64(AX)
+	VADDPS       Y8, Y26, Y8
+	VMOVUPS      Y8, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z9, Z24, Z9
+	VMOVUPS      Z9, (AX)
+	VADDPS       Z10, Z25, Z10
+	VMOVUPS      Z10, 64(AX)
+	VADDPS       Y11, Y26, Y11
+	VMOVUPS      Y11, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z12, Z24, Z12
+	VMOVUPS      Z12, (AX)
+	VADDPS       Z13, Z25, Z13
+	VMOVUPS      Z13, 64(AX)
+	VADDPS       Y14, Y26, Y14
+	VMOVUPS      Y14, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z15, Z24, Z15
+	VMOVUPS      Z15, (AX)
+	VADDPS       Z16, Z25, Z16
+	VMOVUPS      Z16, 64(AX)
+	VADDPS       Y17, Y26, Y17
+	VMOVUPS      Y17, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z18, Z24, Z18
+	VMOVUPS      Z18, (AX)
+	VADDPS       Z19, Z25, Z19
+	VMOVUPS      Z19, 64(AX)
+	VADDPS       Y20, Y26, Y20
+	VMOVUPS      Y20, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z21, Z24, Z21
+	VMOVUPS      Z21, (AX)
+	VADDPS       Z22, Z25, Z22
+	VMOVUPS      Z22, 64(AX)
+	VADDPS       Y23, Y26, Y23
+	VMOVUPS      Y23, K1, 128(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z28, Z28, Z28
+	VPXORQ       Z29, Z29, Z29
+	VBROADCASTSS factor+96(FP), Z24
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z25
+	VFMADD231PS  Z24, Z0, Z25
+	VADDPS       Z28, Z25, Z25
+	VMOVUPS      Z25, (AX)
+	VSUBPS       Z25, Z25, Z25
+	VADDPS       Z25, Z29, Z29
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z24, Z1, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS.Z    128(AX), K1, Y26
+	VFMADD231PS  Y24, Y2, Y26
+	VADDPS       Y28, Y26, Y26
+	VMOVUPS      Y26, K1, 128(AX)
+	VSUBPS       Y26, Y26, Y26
+	VADDPS       Z26, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z3, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z24, Z4, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y24, Y5, Y2
+	VADDPS       Y28, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z6, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z24, Z7, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y24, Y8, Y2
+	VADDPS       Y28, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z9, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z24, Z10, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y24, Y11, Y2
+	VADDPS       Y28, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z12, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z24, Z13, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y24, Y14, Y2
+	VADDPS       Y28, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z15, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z24, Z16, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y24, Y17, Y2
+	VADDPS       Y28, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z18, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z24, Z19, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y24, Y20, Y2
+	VADDPS       Y28, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z24, Z21, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z24, Z22, Z0
+	VADDPS       Z28, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z29, Z29
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y24, Y23, Y2
+	VADDPS       Y28, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z29, Z29
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z29, Z29, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile4x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile4x40x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x40x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	IMUL3Q    $0x00000018, R9, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS   64(DI), Z1
+	VMOVUPS.Z 128(DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z3
+	VMOVUPS   64(DI), Z4
+	VMOVUPS.Z 128(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z6
+	VMOVUPS   64(DI), Z7
+	VMOVUPS.Z 128(DI), K1, Y8
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z9
+	VMOVUPS   64(DI), Z10
+	VMOVUPS.Z 128(DI), K1, Y11
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
@@ -2595,16 +5593,75 @@ TEXT ·avx512Tile4x40x32(SB), NOSPLIT, $0-80
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z12
-	VMOVUPS      64(DI), Z13
-	VMOVUPS.Z    128(DI), K1, Y14
-	PREFETCHT0   1920(DI)
-	PREFETCHT0   1984(DI)
-	PREFETCHT0   2048(DI)
+	VMOVUPS      (R8), Z12
+	VMOVUPS      64(R8), Z13
+	VMOVUPS.Z    128(R8), K1, Y14
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
+	PREFETCHT0   128(R8)(R12*1)
 	VBROADCASTSS (DX), Z15
 	VFMADD231PS  Z12, Z15, Z0
 	VFMADD231PS  Z13, Z15, Z1
@@ -2617,88 +5674,226 @@ loop:
 	VFMADD231PS  Z12, Z15, Z6
 	VFMADD231PS  Z13, Z15, Z7
 	VFMADD231PS  Y14, Y15, Y8
-	VBROADCASTSS (R10), Z15
+	VBROADCASTSS (R11), Z15
 	VFMADD231PS  Z12, Z15, Z9
 	VFMADD231PS  Z13, Z15, Z10
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z12
-	VMOVUPS   64(DX), Z13
-	VMOVUPS.Z 128(DX), K1, Y14
-	VADDPS    Z0, Z12, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Z1, Z13, Z1
-	VMOVUPS   Z1, 64(AX)
-	VADDPS    Y2, Y14, Y2
-	VMOVUPS   Y2, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z3, Z12, Z3
-	VMOVUPS   Z3, (AX)
-	VADDPS    Z4, Z13, Z4
-	VMOVUPS   Z4, 64(AX)
-	VADDPS    Y5, Y14, Y5
-	VMOVUPS   Y5, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z6, Z12, Z6
-	VMOVUPS   Z6, (AX)
-	VADDPS    Z7, Z13, Z7
-	VMOVUPS   Z7, 64(AX)
-	VADDPS    Y8, Y14, Y8
-	VMOVUPS   Y8, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z9, Z12, Z9
-	VMOVUPS   Z9, (AX)
-	VADDPS    Z10, Z13, Z10
-	VMOVUPS   Z10, 64(AX)
-	VADDPS    Y11, Y14, Y11
-	VMOVUPS   Y11, K1, 128(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VMOVUPS.Z    128(DX), K1, Y14
+	VADDPS       Z0, Z12, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z1, Z13, Z1
+	VMOVUPS      Z1, 64(AX)
+	VADDPS       Y2, Y14, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z3, Z12, Z3
+	VMOVUPS      Z3, (AX)
+	VADDPS       Z4, Z13, Z4
+	VMOVUPS      Z4, 64(AX)
+	VADDPS       Y5, Y14, Y5
+	VMOVUPS      Y5, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z6, Z12, Z6
+	VMOVUPS      Z6, (AX)
+	VADDPS       Z7, Z13, Z7
+	VMOVUPS      Z7, 64(AX)
+	VADDPS       Y8, Y14, Y8
+	VMOVUPS      Y8, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z9, Z12, Z9
+	VMOVUPS      Z9, (AX)
+	VADDPS       Z10, Z13, Z10
+	VMOVUPS      Z10, 64(AX)
+	VADDPS       Y11, Y14, Y11
+	VMOVUPS      Y11, K1, 128(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VBROADCASTSS factor+96(FP), Z12
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z13
+	VFMADD231PS  Z12, Z0, Z13
+	VADDPS       Z16, Z13, Z13
+	VMOVUPS      Z13, (AX)
+	VSUBPS       Z13, Z13, Z13
+	VADDPS       Z13, Z17, Z17
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z12, Z1, Z0
+	VADDPS       Z16, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z17, Z17
+	VMOVUPS.Z    128(AX), K1, Y14
+	VFMADD231PS  Y12, Y2, Y14
+	VADDPS       Y16, Y14, Y14
+	VMOVUPS      Y14, K1, 128(AX)
+	VSUBPS       Y14, Y14, Y14
+	VADDPS       Z14, Z17, Z17
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z12, Z3, Z0
+	VADDPS       Z16, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z17, Z17
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z12, Z4, Z0
+	VADDPS       Z16, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z17, Z17
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y12, Y5, Y2
+	VADDPS       Y16, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z17, Z17
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z12, Z6, Z0
+	VADDPS       Z16, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z17, Z17
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z12, Z7, Z0
+	VADDPS       Z16, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z17, Z17
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y12, Y8, Y2
+	VADDPS       Y16, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z17, Z17
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z12, Z9, Z0
+	VADDPS       Z16, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z17, Z17
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z12, Z10, Z0
+	VADDPS       Z16, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z17, Z17
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y12, Y11, Y2
+	VADDPS       Y16, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z17, Z17
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z17, Z17, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile2x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile2x40x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000010, R10
-	SUBQ   $0x00000010, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x40x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x02, CX
+	SHLQ      $0x02, BX
+	SHLQ      $0x02, SI
+	SHLQ      $0x02, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	IMUL3Q    $0x00000018, R9, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS   64(DI), Z1
+	VMOVUPS.Z 128(DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPS   (DI), Z3
+	VMOVUPS   64(DI), Z4
+	VMOVUPS.Z 128(DI), K1, Y5
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Y5, Y5, Y5
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z6
-	VMOVUPS      64(DI), Z7
-	VMOVUPS.Z    128(DI), K1, Y8
-	PREFETCHT0   1920(DI)
-	PREFETCHT0   1984(DI)
-	PREFETCHT0   2048(DI)
+	VMOVUPS      (R8), Z6
+	VMOVUPS      64(R8), Z7
+	VMOVUPS.Z    128(R8), K1, Y8
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
+	PREFETCHT0   128(R8)(R11*1)
 	VBROADCASTSS (DX), Z9
 	VFMADD231PS  Z6, Z9, Z0
 	VFMADD231PS  Z7, Z9, Z1
@@ -2708,85 +5903,201 @@ loop:
 	VFMADD231PS  Z7, Z9, Z4
 	VFMADD231PS  Y8, Y9, Y5
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPS   (DX), Z6
-	VMOVUPS   64(DX), Z7
-	VMOVUPS.Z 128(DX), K1, Y8
-	VADDPS    Z0, Z6, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Z1, Z7, Z1
-	VMOVUPS   Z1, 64(AX)
-	VADDPS    Y2, Y8, Y2
-	VMOVUPS   Y2, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPS    Z3, Z6, Z3
-	VMOVUPS   Z3, (AX)
-	VADDPS    Z4, Z7, Z4
-	VMOVUPS   Z4, 64(AX)
-	VADDPS    Y5, Y8, Y5
-	VMOVUPS   Y5, K1, 128(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPS      (DX), Z6
+	VMOVUPS      64(DX), Z7
+	VMOVUPS.Z    128(DX), K1, Y8
+	VADDPS       Z0, Z6, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z1, Z7, Z1
+	VMOVUPS      Z1, 64(AX)
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPS       Z3, Z6, Z3
+	VMOVUPS      Z3, (AX)
+	VADDPS       Z4, Z7, Z4
+	VMOVUPS      Z4, 64(AX)
+	VADDPS       Y5, Y8, Y5
+	VMOVUPS      Y5, K1, 128(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VBROADCASTSS factor+96(FP), Z6
+	MOVQ         DX, AX
+	VMOVUPS      (AX), Z7
+	VFMADD231PS  Z6, Z0, Z7
+	VADDPS       Z10, Z7, Z7
+	VMOVUPS      Z7, (AX)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z11, Z11
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z6, Z1, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	VMOVUPS.Z    128(AX), K1, Y8
+	VFMADD231PS  Y6, Y2, Y8
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, K1, 128(AX)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Z8, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPS      (AX), Z0
+	VFMADD231PS  Z6, Z3, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z6, Z4, Z0
+	VADDPS       Z10, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z11, Z11
+	VMOVUPS.Z    128(AX), K1, Y2
+	VFMADD231PS  Y6, Y5, Y2
+	VADDPS       Y10, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Z2, Z11, Z11
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z11, Z11, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int)
+// func avx512Tile1x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile1x40x32(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x02, CX
-	SHLQ   $0x02, BX
-	SHLQ   $0x02, SI
-	SHLQ   $0x02, R8
-	MOVQ   width+72(FP), CX
-	SUBQ   $0x00000010, CX
-	SUBQ   $0x00000010, CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x40x32(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x02, DI
+	SHLQ      $0x02, R9
+	SHLQ      $0x02, DX
+	SHLQ      $0x02, SI
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000010, DI
+	SUBQ      $0x00000010, DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	IMUL3Q    $0x00000018, SI, R9
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPS   (DI), Z0
+	VMOVUPS   64(DI), Z1
+	VMOVUPS.Z 128(DI), K1, Y2
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPS      (DI), Z3
-	VMOVUPS      64(DI), Z4
-	VMOVUPS.Z    128(DI), K1, Y5
-	PREFETCHT0   1920(DI)
-	PREFETCHT0   1984(DI)
-	PREFETCHT0   2048(DI)
-	VBROADCASTSS (DX), Z6
+	VMOVUPS      (BX), Z3
+	VMOVUPS      64(BX), Z4
+	VMOVUPS.Z    128(BX), K1, Y5
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	PREFETCHT0   128(BX)(R9*1)
+	VBROADCASTSS (CX), Z6
 	VFMADD231PS  Z3, Z6, Z0
 	VFMADD231PS  Z4, Z6, Z1
 	VFMADD231PS  Y5, Y6, Y2
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPS   (CX), Z3
-	VMOVUPS   64(CX), Z4
-	VMOVUPS.Z 128(CX), K1, Y5
-	VADDPS    Z0, Z3, Z0
-	VMOVUPS   Z0, (AX)
-	VADDPS    Z1, Z4, Z1
-	VMOVUPS   Z1, 64(AX)
-	VADDPS    Y2, Y5, Y2
-	VMOVUPS   Y2, K1, 128(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPS      (CX), Z3
+	VMOVUPS      64(CX), Z4
+	VMOVUPS.Z    128(CX), K1, Y5
+	VADDPS       Z0, Z3, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z1, Z4, Z1
+	VMOVUPS      Z1, 64(AX)
+	VADDPS       Y2, Y5, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VBROADCASTSS factor+96(FP), Z3
+	MOVQ         CX, AX
+	VMOVUPS      (AX), Z4
+	VFMADD231PS  Z3, Z0, Z4
+	VADDPS       Z7, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z8, Z8
+	VMOVUPS      64(AX), Z0
+	VFMADD231PS  Z3, Z1, Z0
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS      Z0, 64(AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z8, Z8
+	VMOVUPS.Z    128(AX), K1, Y5
+	VFMADD231PS  Y3, Y2, Y5
+	VADDPS       Y7, Y5, Y5
+	VMOVUPS      Y5, K1, 128(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Z5, Z8, Z8
+	XORQ         AX, AX
+	VCMPPS       $0x03, Z8, Z8, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -3168,16 +6479,18 @@ added:
 // func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient8x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Y1, Y1, Y1
+	VPXORQ       Y2, Y2, Y2
+	VBROADCASTSS factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -3212,20 +6525,20 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Y1
-	MOVQ      8(BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Y2
-	MOVQ      48(BX), AX
 	VMOVUPS.Z (AX)(R8*4), K1, Y3
-	MOVQ      56(BX), AX
+	MOVQ      8(BX), AX
 	VMOVUPS.Z (AX)(R8*4), K1, Y4
+	MOVQ      48(BX), AX
+	VMOVUPS.Z (AX)(R8*4), K1, Y5
+	MOVQ      56(BX), AX
+	VMOVUPS.Z (AX)(R8*4), K1, Y6
 	JMP       begun
 
 fresh:
-	VPXORQ Y1, Y1, Y1
-	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
 	VPXORQ Y4, Y4, Y4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Y6, Y6, Y6
 
 begun:
 	XORQ DI, DI
@@ -3238,22 +6551,22 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y5
-	VBROADCASTSS (R10)(DX*4), Y6
+	VBROADCASTSS (R10)(CX*4), Y7
+	VBROADCASTSS (R10)(DX*4), Y8
 	SHLL         $0x02, AX
-	VMOVUPS      (R9)(AX*8), Y7
-	VFMADD231PS  Y5, Y7, Y1
-	VFMADD231PS  Y6, Y7, Y2
+	VMOVUPS      (R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y3
+	VFMADD231PS  Y8, Y9, Y4
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y5
-	VBROADCASTSS (R10)(DX*4), Y6
+	VBROADCASTSS (R10)(CX*4), Y7
+	VBROADCASTSS (R10)(DX*4), Y8
 	SHLL         $0x02, AX
-	VMOVUPS      (R9)(AX*8), Y7
-	VFMADD231PS  Y5, Y7, Y3
-	VFMADD231PS  Y6, Y7, Y4
+	VMOVUPS      (R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y5
+	VFMADD231PS  Y8, Y9, Y6
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -3268,61 +6581,59 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y5
-	VBROADCASTSS (R10)(DX*4), Y6
+	VBROADCASTSS (R10)(CX*4), Y7
+	VBROADCASTSS (R10)(DX*4), Y8
 	SHLL         $0x02, AX
-	VMOVUPS      (R9)(AX*8), Y7
-	VFMADD231PS  Y5, Y7, Y3
-	VFMADD231PS  Y6, Y7, Y4
+	VMOVUPS      (R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y5
+	VFMADD231PS  Y8, Y9, Y6
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Y8, Y8, Y8
-	MOVQ         (BX), AX
-	VADDPS       Y1, Y8, Y1
-	VMOVUPS      Y1, K1, (AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Y2, Y8, Y2
-	VMOVUPS      Y2, K1, (AX)(R8*4)
-	MOVQ         48(BX), AX
-	VADDPS       Y3, Y8, Y3
-	VMOVUPS      Y3, K1, (AX)(R8*4)
-	MOVQ         56(BX), AX
-	VADDPS       Y4, Y8, Y4
-	VMOVUPS      Y4, K1, (AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Y5
-	MOVQ         32(BX), AX
-	VMOVUPS.Z    (AX)(R8*4), K1, Y6
-	VFMADD231PS  Y5, Y1, Y6
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, K1, (AX)(R8*4)
-	VSUBPS       Y6, Y6, Y6
-	VADDPS       Y6, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPS.Z    (AX)(R8*4), K1, Y6
-	VFMADD231PS  Y5, Y2, Y6
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, K1, (AX)(R8*4)
-	VSUBPS       Y6, Y6, Y6
-	VADDPS       Y6, Y0, Y0
-	MOVQ         80(BX), AX
-	VMOVUPS.Z    (AX)(R8*4), K1, Y6
-	VFMADD231PS  Y5, Y3, Y6
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, K1, (AX)(R8*4)
-	VSUBPS       Y6, Y6, Y6
-	VADDPS       Y6, Y0, Y0
-	MOVQ         88(BX), AX
-	VMOVUPS.Z    (AX)(R8*4), K1, Y6
-	VFMADD231PS  Y5, Y4, Y6
-	VADDPS       Y8, Y6, Y6
-	VMOVUPS      Y6, K1, (AX)(R8*4)
-	VSUBPS       Y6, Y6, Y6
-	VADDPS       Y6, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPS      Y3, Y1, Y3
+	VMOVUPS     Y3, K1, (AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Y4, Y1, Y4
+	VMOVUPS     Y4, K1, (AX)(R8*4)
+	MOVQ        48(BX), AX
+	VADDPS      Y5, Y1, Y5
+	VMOVUPS     Y5, K1, (AX)(R8*4)
+	MOVQ        56(BX), AX
+	VADDPS      Y6, Y1, Y6
+	VMOVUPS     Y6, K1, (AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS.Z   (AX)(R8*4), K1, Y7
+	VFMADD231PS Y0, Y3, Y7
+	VADDPS      Y1, Y7, Y7
+	VMOVUPS     Y7, K1, (AX)(R8*4)
+	VSUBPS      Y7, Y7, Y7
+	VADDPS      Y7, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPS.Z   (AX)(R8*4), K1, Y7
+	VFMADD231PS Y0, Y4, Y7
+	VADDPS      Y1, Y7, Y7
+	VMOVUPS     Y7, K1, (AX)(R8*4)
+	VSUBPS      Y7, Y7, Y7
+	VADDPS      Y7, Y2, Y2
+	MOVQ        80(BX), AX
+	VMOVUPS.Z   (AX)(R8*4), K1, Y7
+	VFMADD231PS Y0, Y5, Y7
+	VADDPS      Y1, Y7, Y7
+	VMOVUPS     Y7, K1, (AX)(R8*4)
+	VSUBPS      Y7, Y7, Y7
+	VADDPS      Y7, Y2, Y2
+	MOVQ        88(BX), AX
+	VMOVUPS.Z   (AX)(R8*4), K1, Y7
+	VFMADD231PS Y0, Y6, Y7
+	VADDPS      Y1, Y7, Y7
+	VMOVUPS     Y7, K1, (AX)(R8*4)
+	VSUBPS      Y7, Y7, Y7
+	VADDPS      Y7, Y2, Y2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -3330,7 +6641,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Y0, Y0, K1
+	VCMPPS $0x03, Y2, Y2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -3480,16 +6791,18 @@ added:
 // func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient16x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSS factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -3524,20 +6837,20 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Z1
-	MOVQ      8(BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Z2
-	MOVQ      48(BX), AX
 	VMOVUPS.Z (AX)(R8*4), K1, Z3
-	MOVQ      56(BX), AX
+	MOVQ      8(BX), AX
 	VMOVUPS.Z (AX)(R8*4), K1, Z4
+	MOVQ      48(BX), AX
+	VMOVUPS.Z (AX)(R8*4), K1, Z5
+	MOVQ      56(BX), AX
+	VMOVUPS.Z (AX)(R8*4), K1, Z6
 	JMP       begun
 
 fresh:
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
 
 begun:
 	XORQ DI, DI
@@ -3550,22 +6863,22 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z5
-	VBROADCASTSS (R10)(DX*4), Z6
+	VBROADCASTSS (R10)(CX*4), Z7
+	VBROADCASTSS (R10)(DX*4), Z8
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z7
-	VFMADD231PS  Z5, Z7, Z1
-	VFMADD231PS  Z6, Z7, Z2
+	VMOVUPS      (R9)(AX*8), Z9
+	VFMADD231PS  Z7, Z9, Z3
+	VFMADD231PS  Z8, Z9, Z4
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z5
-	VBROADCASTSS (R10)(DX*4), Z6
+	VBROADCASTSS (R10)(CX*4), Z7
+	VBROADCASTSS (R10)(DX*4), Z8
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z7
-	VFMADD231PS  Z5, Z7, Z3
-	VFMADD231PS  Z6, Z7, Z4
+	VMOVUPS      (R9)(AX*8), Z9
+	VFMADD231PS  Z7, Z9, Z5
+	VFMADD231PS  Z8, Z9, Z6
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -3580,61 +6893,59 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z5
-	VBROADCASTSS (R10)(DX*4), Z6
+	VBROADCASTSS (R10)(CX*4), Z7
+	VBROADCASTSS (R10)(DX*4), Z8
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z7
-	VFMADD231PS  Z5, Z7, Z3
-	VFMADD231PS  Z6, Z7, Z4
+	VMOVUPS      (R9)(AX*8), Z9
+	VFMADD231PS  Z7, Z9, Z5
+	VFMADD231PS  Z8, Z9, Z6
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z8, Z8, Z8
-	MOVQ         (BX), AX
-	VADDPS       Z1, Z8, Z1
-	VMOVUPS      Z1, K1, (AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Z2, Z8, Z2
-	VMOVUPS      Z2, K1, (AX)(R8*4)
-	MOVQ         48(BX), AX
-	VADDPS       Z3, Z8, Z3
-	VMOVUPS      Z3, K1, (AX)(R8*4)
-	MOVQ         56(BX), AX
-	VADDPS       Z4, Z8, Z4
-	VMOVUPS      Z4, K1, (AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Z5
-	MOVQ         32(BX), AX
-	VMOVUPS.Z    (AX)(R8*4), K1, Z6
-	VFMADD231PS  Z5, Z1, Z6
-	VADDPS       Z8, Z6, Z6
-	VMOVUPS      Z6, K1, (AX)(R8*4)
-	VSUBPS       Z6, Z6, Z6
-	VADDPS       Z6, Z0, Z0
-	MOVQ         40(BX), AX
-	VMOVUPS.Z    (AX)(R8*4), K1, Z6
-	VFMADD231PS  Z5, Z2, Z6
-	VADDPS       Z8, Z6, Z6
-	VMOVUPS      Z6, K1, (AX)(R8*4)
-	VSUBPS       Z6, Z6, Z6
-	VADDPS       Z6, Z0, Z0
-	MOVQ         80(BX), AX
-	VMOVUPS.Z    (AX)(R8*4), K1, Z6
-	VFMADD231PS  Z5, Z3, Z6
-	VADDPS       Z8, Z6, Z6
-	VMOVUPS      Z6, K1, (AX)(R8*4)
-	VSUBPS       Z6, Z6, Z6
-	VADDPS       Z6, Z0, Z0
-	MOVQ         88(BX), AX
-	VMOVUPS.Z    (AX)(R8*4), K1, Z6
-	VFMADD231PS  Z5, Z4, Z6
-	VADDPS       Z8, Z6, Z6
-	VMOVUPS      Z6, K1, (AX)(R8*4)
-	VSUBPS       Z6, Z6, Z6
-	VADDPS       Z6, Z0, Z0
+	MOVQ        (BX), AX
+	VADDPS      Z3, Z1, Z3
+	VMOVUPS     Z3, K1, (AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Z4, Z1, Z4
+	VMOVUPS     Z4, K1, (AX)(R8*4)
+	MOVQ        48(BX), AX
+	VADDPS      Z5, Z1, Z5
+	VMOVUPS     Z5, K1, (AX)(R8*4)
+	MOVQ        56(BX), AX
+	VADDPS      Z6, Z1, Z6
+	VMOVUPS     Z6, K1, (AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS.Z   (AX)(R8*4), K1, Z7
+	VFMADD231PS Z0, Z3, Z7
+	VADDPS      Z1, Z7, Z7
+	VMOVUPS     Z7, K1, (AX)(R8*4)
+	VSUBPS      Z7, Z7, Z7
+	VADDPS      Z7, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPS.Z   (AX)(R8*4), K1, Z7
+	VFMADD231PS Z0, Z4, Z7
+	VADDPS      Z1, Z7, Z7
+	VMOVUPS     Z7, K1, (AX)(R8*4)
+	VSUBPS      Z7, Z7, Z7
+	VADDPS      Z7, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPS.Z   (AX)(R8*4), K1, Z7
+	VFMADD231PS Z0, Z5, Z7
+	VADDPS      Z1, Z7, Z7
+	VMOVUPS     Z7, K1, (AX)(R8*4)
+	VSUBPS      Z7, Z7, Z7
+	VADDPS      Z7, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPS.Z   (AX)(R8*4), K1, Z7
+	VFMADD231PS Z0, Z6, Z7
+	VADDPS      Z1, Z7, Z7
+	VMOVUPS     Z7, K1, (AX)(R8*4)
+	VSUBPS      Z7, Z7, Z7
+	VADDPS      Z7, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -3642,7 +6953,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z0, Z0, K1
+	VCMPPS $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -3808,18 +7119,19 @@ added:
 // func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient20x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000010, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ X1, X1, X1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000010, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSS factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -3870,28 +7182,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z2
-	VMOVUPS.Z 64(AX)(R8*4), K1, X3
+	VMOVUPS   (AX)(R8*4), Z3
+	VMOVUPS.Z 64(AX)(R8*4), K1, X4
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z4
-	VMOVUPS.Z 64(AX)(R8*4), K1, X5
+	VMOVUPS   (AX)(R8*4), Z5
+	VMOVUPS.Z 64(AX)(R8*4), K1, X6
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z6
-	VMOVUPS.Z 64(AX)(R8*4), K1, X7
+	VMOVUPS   (AX)(R8*4), Z7
+	VMOVUPS.Z 64(AX)(R8*4), K1, X8
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z8
-	VMOVUPS.Z 64(AX)(R8*4), K1, X9
+	VMOVUPS   (AX)(R8*4), Z9
+	VMOVUPS.Z 64(AX)(R8*4), K1, X10
 	JMP       begun
 
 fresh:
-	VPXORQ Z2, Z2, Z2
-	VPXORQ X3, X3, X3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ X5, X5, X5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ X7, X7, X7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ X9, X9, X9
+	VPXORQ Z3, Z3, Z3
+	VPXORQ X4, X4, X4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ X6, X6, X6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ X8, X8, X8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ X10, X10, X10
 
 begun:
 	XORQ DI, DI
@@ -3904,28 +7216,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z10
-	VBROADCASTSS (R10)(DX*4), Z11
+	VBROADCASTSS (R10)(CX*4), Z11
+	VBROADCASTSS (R10)(DX*4), Z12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z12
-	VFMADD231PS  Z10, Z12, Z2
-	VFMADD231PS  Z11, Z12, Z4
-	VMOVUPS      64(R9)(AX*8), X12
-	VFMADD231PS  X10, X12, X3
-	VFMADD231PS  X11, X12, X5
+	VMOVUPS      (R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z3
+	VFMADD231PS  Z12, Z13, Z5
+	VMOVUPS      64(R9)(AX*8), X13
+	VFMADD231PS  X11, X13, X4
+	VFMADD231PS  X12, X13, X6
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z10
-	VBROADCASTSS (R10)(DX*4), Z11
+	VBROADCASTSS (R10)(CX*4), Z11
+	VBROADCASTSS (R10)(DX*4), Z12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z8
-	VMOVUPS      64(R9)(AX*8), X12
-	VFMADD231PS  X10, X12, X7
-	VFMADD231PS  X11, X12, X9
+	VMOVUPS      (R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z7
+	VFMADD231PS  Z12, Z13, Z9
+	VMOVUPS      64(R9)(AX*8), X13
+	VFMADD231PS  X11, X13, X8
+	VFMADD231PS  X12, X13, X10
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -3940,97 +7252,94 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z10
-	VBROADCASTSS (R10)(DX*4), Z11
+	VBROADCASTSS (R10)(CX*4), Z11
+	VBROADCASTSS (R10)(DX*4), Z12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z8
-	VMOVUPS      64(R9)(AX*8), X12
-	VFMADD231PS  X10, X12, X7
-	VFMADD231PS  X11, X12, X9
+	VMOVUPS      (R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z7
+	VFMADD231PS  Z12, Z13, Z9
+	VMOVUPS      64(R9)(AX*8), X13
+	VFMADD231PS  X11, X13, X8
+	VFMADD231PS  X12, X13, X10
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z13, Z13, Z13
-	VPXORQ       X14, X14, X14
-	MOVQ         (BX), AX
-	VADDPS       Z2, Z13, Z2
-	VMOVUPS      Z2, (AX)(R8*4)
-	VADDPS       X3, X14, X3
-	VMOVUPS      X3, K1, 64(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Z4, Z13, Z4
-	VMOVUPS      Z4, (AX)(R8*4)
-	VADDPS       X5, X14, X5
-	VMOVUPS      X5, K1, 64(AX)(R8*4)
-	MOVQ         48(BX), AX
-	VADDPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (AX)(R8*4)
-	VADDPS       X7, X14, X7
-	VMOVUPS      X7, K1, 64(AX)(R8*4)
-	MOVQ         56(BX), AX
-	VADDPS       Z8, Z13, Z8
-	VMOVUPS      Z8, (AX)(R8*4)
-	VADDPS       X9, X14, X9
-	VMOVUPS      X9, K1, 64(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Z10
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Z11
-	VFMADD231PS  Z10, Z2, Z11
-	VADDPS       Z13, Z11, Z11
-	VMOVUPS      Z11, (AX)(R8*4)
-	VSUBPS       Z11, Z11, Z11
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, X11
-	VFMADD231PS  X10, X3, X11
-	VADDPS       X13, X11, X11
-	VMOVUPS      X11, K1, 64(AX)(R8*4)
-	VSUBPS       X11, X11, X11
-	VADDPS       X11, X1, X1
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Z11
-	VFMADD231PS  Z10, Z4, Z11
-	VADDPS       Z13, Z11, Z11
-	VMOVUPS      Z11, (AX)(R8*4)
-	VSUBPS       Z11, Z11, Z11
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, X11
-	VFMADD231PS  X10, X5, X11
-	VADDPS       X13, X11, X11
-	VMOVUPS      X11, K1, 64(AX)(R8*4)
-	VSUBPS       X11, X11, X11
-	VADDPS       X11, X1, X1
-	MOVQ         80(BX), AX
-	VMOVUPS      (AX)(R8*4), Z11
-	VFMADD231PS  Z10, Z6, Z11
-	VADDPS       Z13, Z11, Z11
-	VMOVUPS      Z11, (AX)(R8*4)
-	VSUBPS       Z11, Z11, Z11
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, X11
-	VFMADD231PS  X10, X7, X11
-	VADDPS       X13, X11, X11
-	VMOVUPS      X11, K1, 64(AX)(R8*4)
-	VSUBPS       X11, X11, X11
-	VADDPS       X11, X1, X1
-	MOVQ         88(BX), AX
-	VMOVUPS      (AX)(R8*4), Z11
-	VFMADD231PS  Z10, Z8, Z11
-	VADDPS       Z13, Z11, Z11
-	VMOVUPS      Z11, (AX)(R8*4)
-	VSUBPS       Z11, Z11, Z11
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, X11
-	VFMADD231PS  X10, X9, X11
-	VADDPS       X13, X11, X11
-	VMOVUPS      X11, K1, 64(AX)(R8*4)
-	VSUBPS       X11, X11, X11
-	VADDPS       X11, X1, X1
+	MOVQ        (BX), AX
+	VADDPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R8*4)
+	VADDPS      X4, X1, X4
+	VMOVUPS     X4, K1, 64(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Z5, Z1, Z5
+	VMOVUPS     Z5, (AX)(R8*4)
+	VADDPS      X6, X1, X6
+	VMOVUPS     X6, K1, 64(AX)(R8*4)
+	MOVQ        48(BX), AX
+	VADDPS      Z7, Z1, Z7
+	VMOVUPS     Z7, (AX)(R8*4)
+	VADDPS      X8, X1, X8
+	VMOVUPS     X8, K1, 64(AX)(R8*4)
+	MOVQ        56(BX), AX
+	VADDPS      Z9, Z1, Z9
+	VMOVUPS     Z9, (AX)(R8*4)
+	VADDPS      X10, X1, X10
+	VMOVUPS     X10, K1, 64(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z3, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, X14
+	VFMADD231PS X0, X4, X14
+	VADDPS      X1, X14, X14
+	VMOVUPS     X14, K1, 64(AX)(R8*4)
+	VSUBPS      X14, X14, X14
+	VADDPS      Z14, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z5, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, X14
+	VFMADD231PS X0, X6, X14
+	VADDPS      X1, X14, X14
+	VMOVUPS     X14, K1, 64(AX)(R8*4)
+	VSUBPS      X14, X14, X14
+	VADDPS      Z14, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z7, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, X14
+	VFMADD231PS X0, X8, X14
+	VADDPS      X1, X14, X14
+	VMOVUPS     X14, K1, 64(AX)(R8*4)
+	VSUBPS      X14, X14, X14
+	VADDPS      Z14, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z9, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, X14
+	VFMADD231PS X0, X10, X14
+	VADDPS      X1, X14, X14
+	VMOVUPS     X14, K1, 64(AX)(R8*4)
+	VSUBPS      X14, X14, X14
+	VADDPS      Z14, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -4038,10 +7347,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z0, Z0, K1
-	KMOVQ  K1, CX
-	ORQ    CX, AX
-	VCMPPS $0x03, X1, X1, K1
+	VCMPPS $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -4207,18 +7513,19 @@ added:
 // func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient24x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000010, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Y1, Y1, Y1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000010, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSS factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -4269,28 +7576,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z2
-	VMOVUPS.Z 64(AX)(R8*4), K1, Y3
+	VMOVUPS   (AX)(R8*4), Z3
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y4
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z4
-	VMOVUPS.Z 64(AX)(R8*4), K1, Y5
+	VMOVUPS   (AX)(R8*4), Z5
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y6
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z6
-	VMOVUPS.Z 64(AX)(R8*4), K1, Y7
+	VMOVUPS   (AX)(R8*4), Z7
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y8
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z8
-	VMOVUPS.Z 64(AX)(R8*4), K1, Y9
+	VMOVUPS   (AX)(R8*4), Z9
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y10
 	JMP       begun
 
 fresh:
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Y3, Y3, Y3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Y5, Y5, Y5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Y7, Y7, Y7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Y9, Y9, Y9
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Y4, Y4, Y4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Y6, Y6, Y6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Y10, Y10, Y10
 
 begun:
 	XORQ DI, DI
@@ -4303,28 +7610,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z10
-	VBROADCASTSS (R10)(DX*4), Z11
+	VBROADCASTSS (R10)(CX*4), Z11
+	VBROADCASTSS (R10)(DX*4), Z12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z12
-	VFMADD231PS  Z10, Z12, Z2
-	VFMADD231PS  Z11, Z12, Z4
-	VMOVUPS      64(R9)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y3
-	VFMADD231PS  Y11, Y12, Y5
+	VMOVUPS      (R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z3
+	VFMADD231PS  Z12, Z13, Z5
+	VMOVUPS      64(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y4
+	VFMADD231PS  Y12, Y13, Y6
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z10
-	VBROADCASTSS (R10)(DX*4), Z11
+	VBROADCASTSS (R10)(CX*4), Z11
+	VBROADCASTSS (R10)(DX*4), Z12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z8
-	VMOVUPS      64(R9)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y7
-	VFMADD231PS  Y11, Y12, Y9
+	VMOVUPS      (R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z7
+	VFMADD231PS  Z12, Z13, Z9
+	VMOVUPS      64(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y8
+	VFMADD231PS  Y12, Y13, Y10
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -4339,97 +7646,94 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z10
-	VBROADCASTSS (R10)(DX*4), Z11
+	VBROADCASTSS (R10)(CX*4), Z11
+	VBROADCASTSS (R10)(DX*4), Z12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z8
-	VMOVUPS      64(R9)(AX*8), Y12
-	VFMADD231PS  Y10, Y12, Y7
-	VFMADD231PS  Y11, Y12, Y9
+	VMOVUPS      (R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z7
+	VFMADD231PS  Z12, Z13, Z9
+	VMOVUPS      64(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y8
+	VFMADD231PS  Y12, Y13, Y10
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z13, Z13, Z13
-	VPXORQ       Y14, Y14, Y14
-	MOVQ         (BX), AX
-	VADDPS       Z2, Z13, Z2
-	VMOVUPS      Z2, (AX)(R8*4)
-	VADDPS       Y3, Y14, Y3
-	VMOVUPS      Y3, K1, 64(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Z4, Z13, Z4
-	VMOVUPS      Z4, (AX)(R8*4)
-	VADDPS       Y5, Y14, Y5
-	VMOVUPS      Y5, K1, 64(AX)(R8*4)
-	MOVQ         48(BX), AX
-	VADDPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (AX)(R8*4)
-	VADDPS       Y7, Y14, Y7
-	VMOVUPS      Y7, K1, 64(AX)(R8*4)
-	MOVQ         56(BX), AX
-	VADDPS       Z8, Z13, Z8
-	VMOVUPS      Z8, (AX)(R8*4)
-	VADDPS       Y9, Y14, Y9
-	VMOVUPS      Y9, K1, 64(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Z10
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Z11
-	VFMADD231PS  Z10, Z2, Z11
-	VADDPS       Z13, Z11, Z11
-	VMOVUPS      Z11, (AX)(R8*4)
-	VSUBPS       Z11, Z11, Z11
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
-	VFMADD231PS  Y10, Y3, Y11
-	VADDPS       Y13, Y11, Y11
-	VMOVUPS      Y11, K1, 64(AX)(R8*4)
-	VSUBPS       Y11, Y11, Y11
-	VADDPS       Y11, Y1, Y1
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Z11
-	VFMADD231PS  Z10, Z4, Z11
-	VADDPS       Z13, Z11, Z11
-	VMOVUPS      Z11, (AX)(R8*4)
-	VSUBPS       Z11, Z11, Z11
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
-	VFMADD231PS  Y10, Y5, Y11
-	VADDPS       Y13, Y11, Y11
-	VMOVUPS      Y11, K1, 64(AX)(R8*4)
-	VSUBPS       Y11, Y11, Y11
-	VADDPS       Y11, Y1, Y1
-	MOVQ         80(BX), AX
-	VMOVUPS      (AX)(R8*4), Z11
-	VFMADD231PS  Z10, Z6, Z11
-	VADDPS       Z13, Z11, Z11
-	VMOVUPS      Z11, (AX)(R8*4)
-	VSUBPS       Z11, Z11, Z11
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
-	VFMADD231PS  Y10, Y7, Y11
-	VADDPS       Y13, Y11, Y11
-	VMOVUPS      Y11, K1, 64(AX)(R8*4)
-	VSUBPS       Y11, Y11, Y11
-	VADDPS       Y11, Y1, Y1
-	MOVQ         88(BX), AX
-	VMOVUPS      (AX)(R8*4), Z11
-	VFMADD231PS  Z10, Z8, Z11
-	VADDPS       Z13, Z11, Z11
-	VMOVUPS      Z11, (AX)(R8*4)
-	VSUBPS       Z11, Z11, Z11
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
-	VFMADD231PS  Y10, Y9, Y11
-	VADDPS       Y13, Y11, Y11
-	VMOVUPS      Y11, K1, 64(AX)(R8*4)
-	VSUBPS       Y11, Y11, Y11
-	VADDPS       Y11, Y1, Y1
+	MOVQ        (BX), AX
+	VADDPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R8*4)
+	VADDPS      Y4, Y1, Y4
+	VMOVUPS     Y4, K1, 64(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Z5, Z1, Z5
+	VMOVUPS     Z5, (AX)(R8*4)
+	VADDPS      Y6, Y1, Y6
+	VMOVUPS     Y6, K1, 64(AX)(R8*4)
+	MOVQ        48(BX), AX
+	VADDPS      Z7, Z1, Z7
+	VMOVUPS     Z7, (AX)(R8*4)
+	VADDPS      Y8, Y1, Y8
+	VMOVUPS     Y8, K1, 64(AX)(R8*4)
+	MOVQ        56(BX), AX
+	VADDPS      Z9, Z1, Z9
+	VMOVUPS     Z9, (AX)(R8*4)
+	VADDPS      Y10, Y1, Y10
+	VMOVUPS     Y10, K1, 64(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z3, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, Y14
+	VFMADD231PS Y0, Y4, Y14
+	VADDPS      Y1, Y14, Y14
+	VMOVUPS     Y14, K1, 64(AX)(R8*4)
+	VSUBPS      Y14, Y14, Y14
+	VADDPS      Z14, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z5, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, Y14
+	VFMADD231PS Y0, Y6, Y14
+	VADDPS      Y1, Y14, Y14
+	VMOVUPS     Y14, K1, 64(AX)(R8*4)
+	VSUBPS      Y14, Y14, Y14
+	VADDPS      Z14, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z7, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, Y14
+	VFMADD231PS Y0, Y8, Y14
+	VADDPS      Y1, Y14, Y14
+	VMOVUPS     Y14, K1, 64(AX)(R8*4)
+	VSUBPS      Y14, Y14, Y14
+	VADDPS      Z14, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z9, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, Y14
+	VFMADD231PS Y0, Y10, Y14
+	VADDPS      Y1, Y14, Y14
+	VMOVUPS     Y14, K1, 64(AX)(R8*4)
+	VSUBPS      Y14, Y14, Y14
+	VADDPS      Z14, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -4437,10 +7741,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z0, Z0, K1
-	KMOVQ  K1, CX
-	ORQ    CX, AX
-	VCMPPS $0x03, Y1, Y1, K1
+	VCMPPS $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -4606,17 +7907,19 @@ added:
 // func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient32x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000010, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000010, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSS factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -4667,28 +7970,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z1
-	VMOVUPS.Z 64(AX)(R8*4), K1, Z2
-	MOVQ      8(BX), AX
 	VMOVUPS   (AX)(R8*4), Z3
 	VMOVUPS.Z 64(AX)(R8*4), K1, Z4
-	MOVQ      48(BX), AX
+	MOVQ      8(BX), AX
 	VMOVUPS   (AX)(R8*4), Z5
 	VMOVUPS.Z 64(AX)(R8*4), K1, Z6
-	MOVQ      56(BX), AX
+	MOVQ      48(BX), AX
 	VMOVUPS   (AX)(R8*4), Z7
 	VMOVUPS.Z 64(AX)(R8*4), K1, Z8
+	MOVQ      56(BX), AX
+	VMOVUPS   (AX)(R8*4), Z9
+	VMOVUPS.Z 64(AX)(R8*4), K1, Z10
 	JMP       begun
 
 fresh:
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
 	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
 
 begun:
 	XORQ DI, DI
@@ -4701,28 +8004,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z9
-	VBROADCASTSS (R10)(DX*4), Z10
+	VBROADCASTSS (R10)(CX*4), Z11
+	VBROADCASTSS (R10)(DX*4), Z12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z11
-	VFMADD231PS  Z9, Z11, Z1
-	VFMADD231PS  Z10, Z11, Z3
-	VMOVUPS      64(R9)(AX*8), Z11
-	VFMADD231PS  Z9, Z11, Z2
-	VFMADD231PS  Z10, Z11, Z4
+	VMOVUPS      (R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z3
+	VFMADD231PS  Z12, Z13, Z5
+	VMOVUPS      64(R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z4
+	VFMADD231PS  Z12, Z13, Z6
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z9
-	VBROADCASTSS (R10)(DX*4), Z10
+	VBROADCASTSS (R10)(CX*4), Z11
+	VBROADCASTSS (R10)(DX*4), Z12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z11
-	VFMADD231PS  Z9, Z11, Z5
-	VFMADD231PS  Z10, Z11, Z7
-	VMOVUPS      64(R9)(AX*8), Z11
-	VFMADD231PS  Z9, Z11, Z6
-	VFMADD231PS  Z10, Z11, Z8
+	VMOVUPS      (R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z7
+	VFMADD231PS  Z12, Z13, Z9
+	VMOVUPS      64(R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z8
+	VFMADD231PS  Z12, Z13, Z10
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -4737,97 +8040,94 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z9
-	VBROADCASTSS (R10)(DX*4), Z10
+	VBROADCASTSS (R10)(CX*4), Z11
+	VBROADCASTSS (R10)(DX*4), Z12
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z11
-	VFMADD231PS  Z9, Z11, Z5
-	VFMADD231PS  Z10, Z11, Z7
-	VMOVUPS      64(R9)(AX*8), Z11
-	VFMADD231PS  Z9, Z11, Z6
-	VFMADD231PS  Z10, Z11, Z8
+	VMOVUPS      (R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z7
+	VFMADD231PS  Z12, Z13, Z9
+	VMOVUPS      64(R9)(AX*8), Z13
+	VFMADD231PS  Z11, Z13, Z8
+	VFMADD231PS  Z12, Z13, Z10
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z12, Z12, Z12
-	VPXORQ       Z13, Z13, Z13
-	MOVQ         (BX), AX
-	VADDPS       Z1, Z12, Z1
-	VMOVUPS      Z1, (AX)(R8*4)
-	VADDPS       Z2, Z13, Z2
-	VMOVUPS      Z2, K1, 64(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Z3, Z12, Z3
-	VMOVUPS      Z3, (AX)(R8*4)
-	VADDPS       Z4, Z13, Z4
-	VMOVUPS      Z4, K1, 64(AX)(R8*4)
-	MOVQ         48(BX), AX
-	VADDPS       Z5, Z12, Z5
-	VMOVUPS      Z5, (AX)(R8*4)
-	VADDPS       Z6, Z13, Z6
-	VMOVUPS      Z6, K1, 64(AX)(R8*4)
-	MOVQ         56(BX), AX
-	VADDPS       Z7, Z12, Z7
-	VMOVUPS      Z7, (AX)(R8*4)
-	VADDPS       Z8, Z13, Z8
-	VMOVUPS      Z8, K1, 64(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Z9
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Z10
-	VFMADD231PS  Z9, Z1, Z10
-	VADDPS       Z12, Z10, Z10
-	VMOVUPS      Z10, (AX)(R8*4)
-	VSUBPS       Z10, Z10, Z10
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
-	VFMADD231PS  Z9, Z2, Z10
-	VADDPS       Z12, Z10, Z10
-	VMOVUPS      Z10, K1, 64(AX)(R8*4)
-	VSUBPS       Z10, Z10, Z10
-	VADDPS       Z10, Z0, Z0
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Z10
-	VFMADD231PS  Z9, Z3, Z10
-	VADDPS       Z12, Z10, Z10
-	VMOVUPS      Z10, (AX)(R8*4)
-	VSUBPS       Z10, Z10, Z10
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
-	VFMADD231PS  Z9, Z4, Z10
-	VADDPS       Z12, Z10, Z10
-	VMOVUPS      Z10, K1, 64(AX)(R8*4)
-	VSUBPS       Z10, Z10, Z10
-	VADDPS       Z10, Z0, Z0
-	MOVQ         80(BX), AX
-	VMOVUPS      (AX)(R8*4), Z10
-	VFMADD231PS  Z9, Z5, Z10
-	VADDPS       Z12, Z10, Z10
-	VMOVUPS      Z10, (AX)(R8*4)
-	VSUBPS       Z10, Z10, Z10
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
-	VFMADD231PS  Z9, Z6, Z10
-	VADDPS       Z12, Z10, Z10
-	VMOVUPS      Z10, K1, 64(AX)(R8*4)
-	VSUBPS       Z10, Z10, Z10
-	VADDPS       Z10, Z0, Z0
-	MOVQ         88(BX), AX
-	VMOVUPS      (AX)(R8*4), Z10
-	VFMADD231PS  Z9, Z7, Z10
-	VADDPS       Z12, Z10, Z10
-	VMOVUPS      Z10, (AX)(R8*4)
-	VSUBPS       Z10, Z10, Z10
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
-	VFMADD231PS  Z9, Z8, Z10
-	VADDPS       Z12, Z10, Z10
-	VMOVUPS      Z10, K1, 64(AX)(R8*4)
-	VSUBPS       Z10, Z10, Z10
-	VADDPS       Z10, Z0, Z0
+	MOVQ        (BX), AX
+	VADDPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R8*4)
+	VADDPS      Z4, Z1, Z4
+	VMOVUPS     Z4, K1, 64(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Z5, Z1, Z5
+	VMOVUPS     Z5, (AX)(R8*4)
+	VADDPS      Z6, Z1, Z6
+	VMOVUPS     Z6, K1, 64(AX)(R8*4)
+	MOVQ        48(BX), AX
+	VADDPS      Z7, Z1, Z7
+	VMOVUPS     Z7, (AX)(R8*4)
+	VADDPS      Z8, Z1, Z8
+	VMOVUPS     Z8, K1, 64(AX)(R8*4)
+	MOVQ        56(BX), AX
+	VADDPS      Z9, Z1, Z9
+	VMOVUPS     Z9, (AX)(R8*4)
+	VADDPS      Z10, Z1, Z10
+	VMOVUPS     Z10, K1, 64(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z3, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, Z11
+	VFMADD231PS Z0, Z4, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, K1, 64(AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z5, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, Z11
+	VFMADD231PS Z0, Z6, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, K1, 64(AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z7, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, Z11
+	VFMADD231PS Z0, Z8, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, K1, 64(AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPS     (AX)(R8*4), Z11
+	VFMADD231PS Z0, Z9, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
+	VMOVUPS.Z   64(AX)(R8*4), K1, Z11
+	VFMADD231PS Z0, Z10, Z11
+	VADDPS      Z1, Z11, Z11
+	VMOVUPS     Z11, K1, 64(AX)(R8*4)
+	VSUBPS      Z11, Z11, Z11
+	VADDPS      Z11, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -4835,7 +8135,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z0, Z0, K1
+	VCMPPS $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -5018,19 +8318,20 @@ added:
 // func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient40x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000010, AX
-	SUBQ   $0x00000010, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Y1, Y1, Y1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000010, AX
+	SUBQ         $0x00000010, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSS factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -5097,36 +8398,36 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z2
-	VMOVUPS   64(AX)(R8*4), Z3
-	VMOVUPS.Z 128(AX)(R8*4), K1, Y4
+	VMOVUPS   (AX)(R8*4), Z3
+	VMOVUPS   64(AX)(R8*4), Z4
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y5
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z5
-	VMOVUPS   64(AX)(R8*4), Z6
-	VMOVUPS.Z 128(AX)(R8*4), K1, Y7
+	VMOVUPS   (AX)(R8*4), Z6
+	VMOVUPS   64(AX)(R8*4), Z7
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y8
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z8
-	VMOVUPS   64(AX)(R8*4), Z9
-	VMOVUPS.Z 128(AX)(R8*4), K1, Y10
+	VMOVUPS   (AX)(R8*4), Z9
+	VMOVUPS   64(AX)(R8*4), Z10
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y11
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z11
-	VMOVUPS   64(AX)(R8*4), Z12
-	VMOVUPS.Z 128(AX)(R8*4), K1, Y13
+	VMOVUPS   (AX)(R8*4), Z12
+	VMOVUPS   64(AX)(R8*4), Z13
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y14
 	JMP       begun
 
 fresh:
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	VPXORQ Y4, Y4, Y4
-	VPXORQ Z5, Z5, Z5
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
 	VPXORQ Z6, Z6, Z6
-	VPXORQ Y7, Y7, Y7
-	VPXORQ Z8, Z8, Z8
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
 	VPXORQ Z9, Z9, Z9
-	VPXORQ Y10, Y10, Y10
-	VPXORQ Z11, Z11, Z11
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
 	VPXORQ Z12, Z12, Z12
-	VPXORQ Y13, Y13, Y13
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Y14, Y14, Y14
 
 begun:
 	XORQ DI, DI
@@ -5139,36 +8440,36 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z14
-	VBROADCASTSS (R10)(DX*4), Z15
+	VBROADCASTSS (R10)(CX*4), Z15
+	VBROADCASTSS (R10)(DX*4), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z16
-	VFMADD231PS  Z14, Z16, Z2
-	VFMADD231PS  Z15, Z16, Z5
-	VMOVUPS      64(R9)(AX*8), Z16
-	VFMADD231PS  Z14, Z16, Z3
-	VFMADD231PS  Z15, Z16, Z6
-	VMOVUPS      128(R9)(AX*8), Y16
-	VFMADD231PS  Y14, Y16, Y4
-	VFMADD231PS  Y15, Y16, Y7
+	VMOVUPS      (R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z3
+	VFMADD231PS  Z16, Z17, Z6
+	VMOVUPS      64(R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z4
+	VFMADD231PS  Z16, Z17, Z7
+	VMOVUPS      128(R9)(AX*8), Y17
+	VFMADD231PS  Y15, Y17, Y5
+	VFMADD231PS  Y16, Y17, Y8
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z14
-	VBROADCASTSS (R10)(DX*4), Z15
+	VBROADCASTSS (R10)(CX*4), Z15
+	VBROADCASTSS (R10)(DX*4), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z16
-	VFMADD231PS  Z14, Z16, Z8
-	VFMADD231PS  Z15, Z16, Z11
-	VMOVUPS      64(R9)(AX*8), Z16
-	VFMADD231PS  Z14, Z16, Z9
-	VFMADD231PS  Z15, Z16, Z12
-	VMOVUPS      128(R9)(AX*8), Y16
-	VFMADD231PS  Y14, Y16, Y10
-	VFMADD231PS  Y15, Y16, Y13
+	VMOVUPS      (R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z9
+	VFMADD231PS  Z16, Z17, Z12
+	VMOVUPS      64(R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z10
+	VFMADD231PS  Z16, Z17, Z13
+	VMOVUPS      128(R9)(AX*8), Y17
+	VFMADD231PS  Y15, Y17, Y11
+	VFMADD231PS  Y16, Y17, Y14
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -5183,134 +8484,130 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z14
-	VBROADCASTSS (R10)(DX*4), Z15
+	VBROADCASTSS (R10)(CX*4), Z15
+	VBROADCASTSS (R10)(DX*4), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z16
-	VFMADD231PS  Z14, Z16, Z8
-	VFMADD231PS  Z15, Z16, Z11
-	VMOVUPS      64(R9)(AX*8), Z16
-	VFMADD231PS  Z14, Z16, Z9
-	VFMADD231PS  Z15, Z16, Z12
-	VMOVUPS      128(R9)(AX*8), Y16
-	VFMADD231PS  Y14, Y16, Y10
-	VFMADD231PS  Y15, Y16, Y13
+	VMOVUPS      (R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z9
+	VFMADD231PS  Z16, Z17, Z12
+	VMOVUPS      64(R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z10
+	VFMADD231PS  Z16, Z17, Z13
+	VMOVUPS      128(R9)(AX*8), Y17
+	VFMADD231PS  Y15, Y17, Y11
+	VFMADD231PS  Y16, Y17, Y14
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z17, Z17, Z17
-	VPXORQ       Z18, Z18, Z18
-	VPXORQ       Y19, Y19, Y19
-	MOVQ         (BX), AX
-	VADDPS       Z2, Z17, Z2
-	VMOVUPS      Z2, (AX)(R8*4)
-	VADDPS       Z3, Z18, Z3
-	VMOVUPS      Z3, 64(AX)(R8*4)
-	VADDPS       Y4, Y19, Y4
-	VMOVUPS      Y4, K1, 128(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Z5, Z17, Z5
-	VMOVUPS      Z5, (AX)(R8*4)
-	VADDPS       Z6, Z18, Z6
-	VMOVUPS      Z6, 64(AX)(R8*4)
-	VADDPS       Y7, Y19, Y7
-	VMOVUPS      Y7, K1, 128(AX)(R8*4)
-	MOVQ         48(BX), AX
-	VADDPS       Z8, Z17, Z8
-	VMOVUPS      Z8, (AX)(R8*4)
-	VADDPS       Z9, Z18, Z9
-	VMOVUPS      Z9, 64(AX)(R8*4)
-	VADDPS       Y10, Y19, Y10
-	VMOVUPS      Y10, K1, 128(AX)(R8*4)
-	MOVQ         56(BX), AX
-	VADDPS       Z11, Z17, Z11
-	VMOVUPS      Z11, (AX)(R8*4)
-	VADDPS       Z12, Z18, Z12
-	VMOVUPS      Z12, 64(AX)(R8*4)
-	VADDPS       Y13, Y19, Y13
-	VMOVUPS      Y13, K1, 128(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Z14
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Z15
-	VFMADD231PS  Z14, Z2, Z15
-	VADDPS       Z17, Z15, Z15
-	VMOVUPS      Z15, (AX)(R8*4)
-	VSUBPS       Z15, Z15, Z15
-	VADDPS       Z15, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z15
-	VFMADD231PS  Z14, Z3, Z15
-	VADDPS       Z17, Z15, Z15
-	VMOVUPS      Z15, 64(AX)(R8*4)
-	VSUBPS       Z15, Z15, Z15
-	VADDPS       Z15, Z0, Z0
-	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
-	VFMADD231PS  Y14, Y4, Y15
-	VADDPS       Y17, Y15, Y15
-	VMOVUPS      Y15, K1, 128(AX)(R8*4)
-	VSUBPS       Y15, Y15, Y15
-	VADDPS       Y15, Y1, Y1
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Z15
-	VFMADD231PS  Z14, Z5, Z15
-	VADDPS       Z17, Z15, Z15
-	VMOVUPS      Z15, (AX)(R8*4)
-	VSUBPS       Z15, Z15, Z15
-	VADDPS       Z15, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z15
-	VFMADD231PS  Z14, Z6, Z15
-	VADDPS       Z17, Z15, Z15
-	VMOVUPS      Z15, 64(AX)(R8*4)
-	VSUBPS       Z15, Z15, Z15
-	VADDPS       Z15, Z0, Z0
-	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
-	VFMADD231PS  Y14, Y7, Y15
-	VADDPS       Y17, Y15, Y15
-	VMOVUPS      Y15, K1, 128(AX)(R8*4)
-	VSUBPS       Y15, Y15, Y15
-	VADDPS       Y15, Y1, Y1
-	MOVQ         80(BX), AX
-	VMOVUPS      (AX)(R8*4), Z15
-	VFMADD231PS  Z14, Z8, Z15
-	VADDPS       Z17, Z15, Z15
-	VMOVUPS      Z15, (AX)(R8*4)
-	VSUBPS       Z15, Z15, Z15
-	VADDPS       Z15, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z15
-	VFMADD231PS  Z14, Z9, Z15
-	VADDPS       Z17, Z15, Z15
-	VMOVUPS      Z15, 64(AX)(R8*4)
-	VSUBPS       Z15, Z15, Z15
-	VADDPS       Z15, Z0, Z0
-	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
-	VFMADD231PS  Y14, Y10, Y15
-	VADDPS       Y17, Y15, Y15
-	VMOVUPS      Y15, K1, 128(AX)(R8*4)
-	VSUBPS       Y15, Y15, Y15
-	VADDPS       Y15, Y1, Y1
-	MOVQ         88(BX), AX
-	VMOVUPS      (AX)(R8*4), Z15
-	VFMADD231PS  Z14, Z11, Z15
-	VADDPS       Z17, Z15, Z15
-	VMOVUPS      Z15, (AX)(R8*4)
-	VSUBPS       Z15, Z15, Z15
-	VADDPS       Z15, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z15
-	VFMADD231PS  Z14, Z12, Z15
-	VADDPS       Z17, Z15, Z15
-	VMOVUPS      Z15, 64(AX)(R8*4)
-	VSUBPS       Z15, Z15, Z15
-	VADDPS       Z15, Z0, Z0
-	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
-	VFMADD231PS  Y14, Y13, Y15
-	VADDPS       Y17, Y15, Y15
-	VMOVUPS      Y15, K1, 128(AX)(R8*4)
-	VSUBPS       Y15, Y15, Y15
-	VADDPS       Y15, Y1, Y1
+	MOVQ        (BX), AX
+	VADDPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R8*4)
+	VADDPS      Z4, Z1, Z4
+	VMOVUPS     Z4, 64(AX)(R8*4)
+	VADDPS      Y5, Y1, Y5
+	VMOVUPS     Y5, K1, 128(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Z6, Z1, Z6
+	VMOVUPS     Z6, (AX)(R8*4)
+	VADDPS      Z7, Z1, Z7
+	VMOVUPS     Z7, 64(AX)(R8*4)
+	VADDPS      Y8, Y1, Y8
+	VMOVUPS     Y8, K1, 128(AX)(R8*4)
+	MOVQ        48(BX), AX
+	VADDPS      Z9, Z1, Z9
+	VMOVUPS     Z9, (AX)(R8*4)
+	VADDPS      Z10, Z1, Z10
+	VMOVUPS     Z10, 64(AX)(R8*4)
+	VADDPS      Y11, Y1, Y11
+	VMOVUPS     Y11, K1, 128(AX)(R8*4)
+	MOVQ        56(BX), AX
+	VADDPS      Z12, Z1, Z12
+	VMOVUPS     Z12, (AX)(R8*4)
+	VADDPS      Z13, Z1, Z13
+	VMOVUPS     Z13, 64(AX)(R8*4)
+	VADDPS      Y14, Y1, Y14
+	VMOVUPS     Y14, K1, 128(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Z15
+	VFMADD231PS Z0, Z3, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, (AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z15
+	VFMADD231PS Z0, Z4, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, 64(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS.Z   128(AX)(R8*4), K1, Y18
+	VFMADD231PS Y0, Y5, Y18
+	VADDPS      Y1, Y18, Y18
+	VMOVUPS     Y18, K1, 128(AX)(R8*4)
+	VSUBPS      Y18, Y18, Y18
+	VADDPS      Z18, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Z15
+	VFMADD231PS Z0, Z6, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, (AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z15
+	VFMADD231PS Z0, Z7, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, 64(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS.Z   128(AX)(R8*4), K1, Y18
+	VFMADD231PS Y0, Y8, Y18
+	VADDPS      Y1, Y18, Y18
+	VMOVUPS     Y18, K1, 128(AX)(R8*4)
+	VSUBPS      Y18, Y18, Y18
+	VADDPS      Z18, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPS     (AX)(R8*4), Z15
+	VFMADD231PS Z0, Z9, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, (AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z15
+	VFMADD231PS Z0, Z10, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, 64(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS.Z   128(AX)(R8*4), K1, Y18
+	VFMADD231PS Y0, Y11, Y18
+	VADDPS      Y1, Y18, Y18
+	VMOVUPS     Y18, K1, 128(AX)(R8*4)
+	VSUBPS      Y18, Y18, Y18
+	VADDPS      Z18, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPS     (AX)(R8*4), Z15
+	VFMADD231PS Z0, Z12, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, (AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z15
+	VFMADD231PS Z0, Z13, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, 64(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS.Z   128(AX)(R8*4), K1, Y18
+	VFMADD231PS Y0, Y14, Y18
+	VADDPS      Y1, Y18, Y18
+	VMOVUPS     Y18, K1, 128(AX)(R8*4)
+	VSUBPS      Y18, Y18, Y18
+	VADDPS      Z18, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -5318,10 +8615,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z0, Z0, K1
-	KMOVQ  K1, CX
-	ORQ    CX, AX
-	VCMPPS $0x03, Y1, Y1, K1
+	VCMPPS $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -5504,18 +8798,20 @@ added:
 // func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient48x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000010, AX
-	SUBQ   $0x00000010, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000010, AX
+	SUBQ         $0x00000010, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSS factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -5582,26 +8878,24 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z1
-	VMOVUPS   64(AX)(R8*4), Z2
-	VMOVUPS.Z 128(AX)(R8*4), K1, Z3
+	VMOVUPS   (AX)(R8*4), Z3
+	VMOVUPS   64(AX)(R8*4), Z4
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z5
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z4
-	VMOVUPS   64(AX)(R8*4), Z5
-	VMOVUPS.Z 128(AX)(R8*4), K1, Z6
+	VMOVUPS   (AX)(R8*4), Z6
+	VMOVUPS   64(AX)(R8*4), Z7
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z8
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z7
-	VMOVUPS   64(AX)(R8*4), Z8
-	VMOVUPS.Z 128(AX)(R8*4), K1, Z9
+	VMOVUPS   (AX)(R8*4), Z9
+	VMOVUPS   64(AX)(R8*4), Z10
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z11
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z10
-	VMOVUPS   64(AX)(R8*4), Z11
-	VMOVUPS.Z 128(AX)(R8*4), K1, Z12
+	VMOVUPS   (AX)(R8*4), Z12
+	VMOVUPS   64(AX)(R8*4), Z13
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z14
 	JMP       begun
 
 fresh:
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
@@ -5612,6 +8906,8 @@ fresh:
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
 	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Z14, Z14, Z14
 
 begun:
 	XORQ DI, DI
@@ -5624,36 +8920,36 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z13
-	VBROADCASTSS (R10)(DX*4), Z14
+	VBROADCASTSS (R10)(CX*4), Z15
+	VBROADCASTSS (R10)(DX*4), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z15
-	VFMADD231PS  Z13, Z15, Z1
-	VFMADD231PS  Z14, Z15, Z4
-	VMOVUPS      64(R9)(AX*8), Z15
-	VFMADD231PS  Z13, Z15, Z2
-	VFMADD231PS  Z14, Z15, Z5
-	VMOVUPS      128(R9)(AX*8), Z15
-	VFMADD231PS  Z13, Z15, Z3
-	VFMADD231PS  Z14, Z15, Z6
+	VMOVUPS      (R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z3
+	VFMADD231PS  Z16, Z17, Z6
+	VMOVUPS      64(R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z4
+	VFMADD231PS  Z16, Z17, Z7
+	VMOVUPS      128(R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z5
+	VFMADD231PS  Z16, Z17, Z8
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z13
-	VBROADCASTSS (R10)(DX*4), Z14
+	VBROADCASTSS (R10)(CX*4), Z15
+	VBROADCASTSS (R10)(DX*4), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z15
-	VFMADD231PS  Z13, Z15, Z7
-	VFMADD231PS  Z14, Z15, Z10
-	VMOVUPS      64(R9)(AX*8), Z15
-	VFMADD231PS  Z13, Z15, Z8
-	VFMADD231PS  Z14, Z15, Z11
-	VMOVUPS      128(R9)(AX*8), Z15
-	VFMADD231PS  Z13, Z15, Z9
-	VFMADD231PS  Z14, Z15, Z12
+	VMOVUPS      (R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z9
+	VFMADD231PS  Z16, Z17, Z12
+	VMOVUPS      64(R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z10
+	VFMADD231PS  Z16, Z17, Z13
+	VMOVUPS      128(R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z11
+	VFMADD231PS  Z16, Z17, Z14
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -5668,134 +8964,130 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z13
-	VBROADCASTSS (R10)(DX*4), Z14
+	VBROADCASTSS (R10)(CX*4), Z15
+	VBROADCASTSS (R10)(DX*4), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z15
-	VFMADD231PS  Z13, Z15, Z7
-	VFMADD231PS  Z14, Z15, Z10
-	VMOVUPS      64(R9)(AX*8), Z15
-	VFMADD231PS  Z13, Z15, Z8
-	VFMADD231PS  Z14, Z15, Z11
-	VMOVUPS      128(R9)(AX*8), Z15
-	VFMADD231PS  Z13, Z15, Z9
-	VFMADD231PS  Z14, Z15, Z12
+	VMOVUPS      (R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z9
+	VFMADD231PS  Z16, Z17, Z12
+	VMOVUPS      64(R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z10
+	VFMADD231PS  Z16, Z17, Z13
+	VMOVUPS      128(R9)(AX*8), Z17
+	VFMADD231PS  Z15, Z17, Z11
+	VFMADD231PS  Z16, Z17, Z14
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z16, Z16, Z16
-	VPXORQ       Z17, Z17, Z17
-	VPXORQ       Z18, Z18, Z18
-	MOVQ         (BX), AX
-	VADDPS       Z1, Z16, Z1
-	VMOVUPS      Z1, (AX)(R8*4)
-	VADDPS       Z2, Z17, Z2
-	VMOVUPS      Z2, 64(AX)(R8*4)
-	VADDPS       Z3, Z18, Z3
-	VMOVUPS      Z3, K1, 128(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Z4, Z16, Z4
-	VMOVUPS      Z4, (AX)(R8*4)
-	VADDPS       Z5, Z17, Z5
-	VMOVUPS      Z5, 64(AX)(R8*4)
-	VADDPS       Z6, Z18, Z6
-	VMOVUPS      Z6, K1, 128(AX)(R8*4)
-	MOVQ         48(BX), AX
-	VADDPS       Z7, Z16, Z7
-	VMOVUPS      Z7, (AX)(R8*4)
-	VADDPS       Z8, Z17, Z8
-	VMOVUPS      Z8, 64(AX)(R8*4)
-	VADDPS       Z9, Z18, Z9
-	VMOVUPS      Z9, K1, 128(AX)(R8*4)
-	MOVQ         56(BX), AX
-	VADDPS       Z10, Z16, Z10
-	VMOVUPS      Z10, (AX)(R8*4)
-	VADDPS       Z11, Z17, Z11
-	VMOVUPS      Z11, 64(AX)(R8*4)
-	VADDPS       Z12, Z18, Z12
-	VMOVUPS      Z12, K1, 128(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Z13
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Z14
-	VFMADD231PS  Z13, Z1, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, (AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z14
-	VFMADD231PS  Z13, Z2, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, 64(AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
-	VFMADD231PS  Z13, Z3, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, K1, 128(AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Z14
-	VFMADD231PS  Z13, Z4, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, (AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z14
-	VFMADD231PS  Z13, Z5, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, 64(AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
-	VFMADD231PS  Z13, Z6, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, K1, 128(AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	MOVQ         80(BX), AX
-	VMOVUPS      (AX)(R8*4), Z14
-	VFMADD231PS  Z13, Z7, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, (AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z14
-	VFMADD231PS  Z13, Z8, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, 64(AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
-	VFMADD231PS  Z13, Z9, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, K1, 128(AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	MOVQ         88(BX), AX
-	VMOVUPS      (AX)(R8*4), Z14
-	VFMADD231PS  Z13, Z10, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, (AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z14
-	VFMADD231PS  Z13, Z11, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, 64(AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
-	VFMADD231PS  Z13, Z12, Z14
-	VADDPS       Z16, Z14, Z14
-	VMOVUPS      Z14, K1, 128(AX)(R8*4)
-	VSUBPS       Z14, Z14, Z14
-	VADDPS       Z14, Z0, Z0
+	MOVQ        (BX), AX
+	VADDPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R8*4)
+	VADDPS      Z4, Z1, Z4
+	VMOVUPS     Z4, 64(AX)(R8*4)
+	VADDPS      Z5, Z1, Z5
+	VMOVUPS     Z5, K1, 128(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Z6, Z1, Z6
+	VMOVUPS     Z6, (AX)(R8*4)
+	VADDPS      Z7, Z1, Z7
+	VMOVUPS     Z7, 64(AX)(R8*4)
+	VADDPS      Z8, Z1, Z8
+	VMOVUPS     Z8, K1, 128(AX)(R8*4)
+	MOVQ        48(BX), AX
+	VADDPS      Z9, Z1, Z9
+	VMOVUPS     Z9, (AX)(R8*4)
+	VADDPS      Z10, Z1, Z10
+	VMOVUPS     Z10, 64(AX)(R8*4)
+	VADDPS      Z11, Z1, Z11
+	VMOVUPS     Z11, K1, 128(AX)(R8*4)
+	MOVQ        56(BX), AX
+	VADDPS      Z12, Z1, Z12
+	VMOVUPS     Z12, (AX)(R8*4)
+	VADDPS      Z13, Z1, Z13
+	VMOVUPS     Z13, 64(AX)(R8*4)
+	VADDPS      Z14, Z1, Z14
+	VMOVUPS     Z14, K1, 128(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Z15
+	VFMADD231PS Z0, Z3, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, (AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z15
+	VFMADD231PS Z0, Z4, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, 64(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS.Z   128(AX)(R8*4), K1, Z15
+	VFMADD231PS Z0, Z5, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, K1, 128(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Z15
+	VFMADD231PS Z0, Z6, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, (AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z15
+	VFMADD231PS Z0, Z7, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, 64(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS.Z   128(AX)(R8*4), K1, Z15
+	VFMADD231PS Z0, Z8, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, K1, 128(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPS     (AX)(R8*4), Z15
+	VFMADD231PS Z0, Z9, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, (AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z15
+	VFMADD231PS Z0, Z10, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, 64(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS.Z   128(AX)(R8*4), K1, Z15
+	VFMADD231PS Z0, Z11, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, K1, 128(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPS     (AX)(R8*4), Z15
+	VFMADD231PS Z0, Z12, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, (AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z15
+	VFMADD231PS Z0, Z13, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, 64(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
+	VMOVUPS.Z   128(AX)(R8*4), K1, Z15
+	VFMADD231PS Z0, Z14, Z15
+	VADDPS      Z1, Z15, Z15
+	VMOVUPS     Z15, K1, 128(AX)(R8*4)
+	VSUBPS      Z15, Z15, Z15
+	VADDPS      Z15, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -5803,7 +9095,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z0, Z0, K1
+	VCMPPS $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -6001,19 +9293,21 @@ added:
 // func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient64x32(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000010, AX
-	SUBQ   $0x00000010, AX
-	SUBQ   $0x00000010, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000010, AX
+	SUBQ         $0x00000010, AX
+	SUBQ         $0x00000010, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSS factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -6096,30 +9390,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z1
-	VMOVUPS   64(AX)(R8*4), Z2
-	VMOVUPS   128(AX)(R8*4), Z3
-	VMOVUPS.Z 192(AX)(R8*4), K1, Z4
+	VMOVUPS   (AX)(R8*4), Z3
+	VMOVUPS   64(AX)(R8*4), Z4
+	VMOVUPS   128(AX)(R8*4), Z5
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z6
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z5
-	VMOVUPS   64(AX)(R8*4), Z6
-	VMOVUPS   128(AX)(R8*4), Z7
-	VMOVUPS.Z 192(AX)(R8*4), K1, Z8
+	VMOVUPS   (AX)(R8*4), Z7
+	VMOVUPS   64(AX)(R8*4), Z8
+	VMOVUPS   128(AX)(R8*4), Z9
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z10
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z9
-	VMOVUPS   64(AX)(R8*4), Z10
-	VMOVUPS   128(AX)(R8*4), Z11
-	VMOVUPS.Z 192(AX)(R8*4), K1, Z12
+	VMOVUPS   (AX)(R8*4), Z11
+	VMOVUPS   64(AX)(R8*4), Z12
+	VMOVUPS   128(AX)(R8*4), Z13
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z14
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z13
-	VMOVUPS   64(AX)(R8*4), Z14
-	VMOVUPS   128(AX)(R8*4), Z15
-	VMOVUPS.Z 192(AX)(R8*4), K1, Z16
+	VMOVUPS   (AX)(R8*4), Z15
+	VMOVUPS   64(AX)(R8*4), Z16
+	VMOVUPS   128(AX)(R8*4), Z17
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z18
 	JMP       begun
 
 fresh:
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
@@ -6134,6 +9426,8 @@ fresh:
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
 	VPXORQ Z16, Z16, Z16
+	VPXORQ Z17, Z17, Z17
+	VPXORQ Z18, Z18, Z18
 
 begun:
 	XORQ DI, DI
@@ -6146,40 +9440,40 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z17
-	VBROADCASTSS (R10)(DX*4), Z18
+	VBROADCASTSS (R10)(CX*4), Z19
+	VBROADCASTSS (R10)(DX*4), Z20
 	SHLL         $0x05, AX
-	VMOVUPS      (R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z1
-	VFMADD231PS  Z18, Z19, Z5
-	VMOVUPS      64(R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z2
-	VFMADD231PS  Z18, Z19, Z6
-	VMOVUPS      128(R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z3
-	VFMADD231PS  Z18, Z19, Z7
-	VMOVUPS      192(R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z4
-	VFMADD231PS  Z18, Z19, Z8
+	VMOVUPS      (R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z3
+	VFMADD231PS  Z20, Z21, Z7
+	VMOVUPS      64(R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z4
+	VFMADD231PS  Z20, Z21, Z8
+	VMOVUPS      128(R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z5
+	VFMADD231PS  Z20, Z21, Z9
+	VMOVUPS      192(R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z6
+	VFMADD231PS  Z20, Z21, Z10
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z17
-	VBROADCASTSS (R10)(DX*4), Z18
+	VBROADCASTSS (R10)(CX*4), Z19
+	VBROADCASTSS (R10)(DX*4), Z20
 	SHLL         $0x05, AX
-	VMOVUPS      (R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z9
-	VFMADD231PS  Z18, Z19, Z13
-	VMOVUPS      64(R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z10
-	VFMADD231PS  Z18, Z19, Z14
-	VMOVUPS      128(R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z11
-	VFMADD231PS  Z18, Z19, Z15
-	VMOVUPS      192(R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z12
-	VFMADD231PS  Z18, Z19, Z16
+	VMOVUPS      (R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z11
+	VFMADD231PS  Z20, Z21, Z15
+	VMOVUPS      64(R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z12
+	VFMADD231PS  Z20, Z21, Z16
+	VMOVUPS      128(R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z13
+	VFMADD231PS  Z20, Z21, Z17
+	VMOVUPS      192(R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z14
+	VFMADD231PS  Z20, Z21, Z18
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -6194,169 +9488,164 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z17
-	VBROADCASTSS (R10)(DX*4), Z18
+	VBROADCASTSS (R10)(CX*4), Z19
+	VBROADCASTSS (R10)(DX*4), Z20
 	SHLL         $0x05, AX
-	VMOVUPS      (R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z9
-	VFMADD231PS  Z18, Z19, Z13
-	VMOVUPS      64(R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z10
-	VFMADD231PS  Z18, Z19, Z14
-	VMOVUPS      128(R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z11
-	VFMADD231PS  Z18, Z19, Z15
-	VMOVUPS      192(R9)(AX*8), Z19
-	VFMADD231PS  Z17, Z19, Z12
-	VFMADD231PS  Z18, Z19, Z16
+	VMOVUPS      (R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z11
+	VFMADD231PS  Z20, Z21, Z15
+	VMOVUPS      64(R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z12
+	VFMADD231PS  Z20, Z21, Z16
+	VMOVUPS      128(R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z13
+	VFMADD231PS  Z20, Z21, Z17
+	VMOVUPS      192(R9)(AX*8), Z21
+	VFMADD231PS  Z19, Z21, Z14
+	VFMADD231PS  Z20, Z21, Z18
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z20, Z20, Z20
-	VPXORQ       Z21, Z21, Z21
-	VPXORQ       Z22, Z22, Z22
-	VPXORQ       Z23, Z23, Z23
-	MOVQ         (BX), AX
-	VADDPS       Z1, Z20, Z1
-	VMOVUPS      Z1, (AX)(R8*4)
-	VADDPS       Z2, Z21, Z2
-	VMOVUPS      Z2, 64(AX)(R8*4)
-	VADDPS       Z3, Z22, Z3
-	VMOVUPS      Z3, 128(AX)(R8*4)
-	VADDPS       Z4, Z23, Z4
-	VMOVUPS      Z4, K1, 192(AX)(R8*4)
-	MOVQ         8(BX), AX
-	VADDPS       Z5, Z20, Z5
-	VMOVUPS      Z5, (AX)(R8*4)
-	VADDPS       Z6, Z21, Z6
-	VMOVUPS      Z6, 64(AX)(R8*4)
-	VADDPS       Z7, Z22, Z7
-	VMOVUPS      Z7, 128(AX)(R8*4)
-	VADDPS       Z8, Z23, Z8
-	VMOVUPS      Z8, K1, 192(AX)(R8*4)
-	MOVQ         48(BX), AX
-	VADDPS       Z9, Z20, Z9
-	VMOVUPS      Z9, (AX)(R8*4)
-	VADDPS       Z10, Z21, Z10
-	VMOVUPS      Z10, 64(AX)(R8*4)
-	VADDPS       Z11, Z22, Z11
-	VMOVUPS      Z11, 128(AX)(R8*4)
-	VADDPS       Z12, Z23, Z12
-	VMOVUPS      Z12, K1, 192(AX)(R8*4)
-	MOVQ         56(BX), AX
-	VADDPS       Z13, Z20, Z13
-	VMOVUPS      Z13, (AX)(R8*4)
-	VADDPS       Z14, Z21, Z14
-	VMOVUPS      Z14, 64(AX)(R8*4)
-	VADDPS       Z15, Z22, Z15
-	VMOVUPS      Z15, 128(AX)(R8*4)
-	VADDPS       Z16, Z23, Z16
-	VMOVUPS      Z16, K1, 192(AX)(R8*4)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSS factor+64(FP), Z17
-	MOVQ         32(BX), AX
-	VMOVUPS      (AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z1, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, (AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z2, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, 64(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS      128(AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z3, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, 128(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
-	VFMADD231PS  Z17, Z4, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, K1, 192(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	MOVQ         40(BX), AX
-	VMOVUPS      (AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z5, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, (AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z6, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, 64(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS      128(AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z7, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, 128(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
-	VFMADD231PS  Z17, Z8, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, K1, 192(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	MOVQ         80(BX), AX
-	VMOVUPS      (AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z9, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, (AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z10, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, 64(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS      128(AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z11, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, 128(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
-	VFMADD231PS  Z17, Z12, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, K1, 192(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	MOVQ         88(BX), AX
-	VMOVUPS      (AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z13, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, (AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS      64(AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z14, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, 64(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS      128(AX)(R8*4), Z18
-	VFMADD231PS  Z17, Z15, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, 128(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
-	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
-	VFMADD231PS  Z17, Z16, Z18
-	VADDPS       Z20, Z18, Z18
-	VMOVUPS      Z18, K1, 192(AX)(R8*4)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z0, Z0
+	MOVQ        (BX), AX
+	VADDPS      Z3, Z1, Z3
+	VMOVUPS     Z3, (AX)(R8*4)
+	VADDPS      Z4, Z1, Z4
+	VMOVUPS     Z4, 64(AX)(R8*4)
+	VADDPS      Z5, Z1, Z5
+	VMOVUPS     Z5, 128(AX)(R8*4)
+	VADDPS      Z6, Z1, Z6
+	VMOVUPS     Z6, K1, 192(AX)(R8*4)
+	MOVQ        8(BX), AX
+	VADDPS      Z7, Z1, Z7
+	VMOVUPS     Z7, (AX)(R8*4)
+	VADDPS      Z8, Z1, Z8
+	VMOVUPS     Z8, 64(AX)(R8*4)
+	VADDPS      Z9, Z1, Z9
+	VMOVUPS     Z9, 128(AX)(R8*4)
+	VADDPS      Z10, Z1, Z10
+	VMOVUPS     Z10, K1, 192(AX)(R8*4)
+	MOVQ        48(BX), AX
+	VADDPS      Z11, Z1, Z11
+	VMOVUPS     Z11, (AX)(R8*4)
+	VADDPS      Z12, Z1, Z12
+	VMOVUPS     Z12, 64(AX)(R8*4)
+	VADDPS      Z13, Z1, Z13
+	VMOVUPS     Z13, 128(AX)(R8*4)
+	VADDPS      Z14, Z1, Z14
+	VMOVUPS     Z14, K1, 192(AX)(R8*4)
+	MOVQ        56(BX), AX
+	VADDPS      Z15, Z1, Z15
+	VMOVUPS     Z15, (AX)(R8*4)
+	VADDPS      Z16, Z1, Z16
+	VMOVUPS     Z16, 64(AX)(R8*4)
+	VADDPS      Z17, Z1, Z17
+	VMOVUPS     Z17, 128(AX)(R8*4)
+	VADDPS      Z18, Z1, Z18
+	VMOVUPS     Z18, K1, 192(AX)(R8*4)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPS     (AX)(R8*4), Z19
+	VFMADD231PS Z0, Z3, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, (AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z19
+	VFMADD231PS Z0, Z4, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, 64(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS     128(AX)(R8*4), Z19
+	VFMADD231PS Z0, Z5, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, 128(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS.Z   192(AX)(R8*4), K1, Z19
+	VFMADD231PS Z0, Z6, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, K1, 192(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPS     (AX)(R8*4), Z19
+	VFMADD231PS Z0, Z7, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, (AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z19
+	VFMADD231PS Z0, Z8, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, 64(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS     128(AX)(R8*4), Z19
+	VFMADD231PS Z0, Z9, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, 128(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS.Z   192(AX)(R8*4), K1, Z19
+	VFMADD231PS Z0, Z10, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, K1, 192(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPS     (AX)(R8*4), Z19
+	VFMADD231PS Z0, Z11, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, (AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z19
+	VFMADD231PS Z0, Z12, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, 64(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS     128(AX)(R8*4), Z19
+	VFMADD231PS Z0, Z13, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, 128(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS.Z   192(AX)(R8*4), K1, Z19
+	VFMADD231PS Z0, Z14, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, K1, 192(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPS     (AX)(R8*4), Z19
+	VFMADD231PS Z0, Z15, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, (AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS     64(AX)(R8*4), Z19
+	VFMADD231PS Z0, Z16, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, 64(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS     128(AX)(R8*4), Z19
+	VFMADD231PS Z0, Z17, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, 128(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
+	VMOVUPS.Z   192(AX)(R8*4), K1, Z19
+	VFMADD231PS Z0, Z18, Z19
+	VADDPS      Z1, Z19, Z19
+	VMOVUPS     Z19, K1, 192(AX)(R8*4)
+	VSUBPS      Z19, Z19, Z19
+	VADDPS      Z19, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -6364,7 +9653,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z0, Z0, K1
+	VCMPPS $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -7924,31 +11213,61 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile12x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx512Tile12x4x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	LEAQ      (BX)(BX*2), R13
+	ADDQ      R12, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Y0
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y4
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y6
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y7
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y8
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y9
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y10
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y11
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
@@ -7961,107 +11280,294 @@ TEXT ·avx512Tile12x4x64(SB), NOSPLIT, $0-80
 	VPXORQ Y9, Y9, Y9
 	VPXORQ Y10, Y10, Y10
 	VPXORQ Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Y12
+	VMOVUPD.Z    (R8), K1, Y12
 	VBROADCASTSD (DX), Y13
 	VFMADD231PD  Y12, Y13, Y0
 	VBROADCASTSD (DX)(BX*1), Y13
 	VFMADD231PD  Y12, Y13, Y1
 	VBROADCASTSD (DX)(BX*2), Y13
 	VFMADD231PD  Y12, Y13, Y2
-	VBROADCASTSD (R10), Y13
-	VFMADD231PD  Y12, Y13, Y3
-	VBROADCASTSD (R10)(BX*1), Y13
-	VFMADD231PD  Y12, Y13, Y4
-	VBROADCASTSD (R10)(BX*2), Y13
-	VFMADD231PD  Y12, Y13, Y5
 	VBROADCASTSD (R11), Y13
-	VFMADD231PD  Y12, Y13, Y6
+	VFMADD231PD  Y12, Y13, Y3
 	VBROADCASTSD (R11)(BX*1), Y13
-	VFMADD231PD  Y12, Y13, Y7
+	VFMADD231PD  Y12, Y13, Y4
 	VBROADCASTSD (R11)(BX*2), Y13
-	VFMADD231PD  Y12, Y13, Y8
+	VFMADD231PD  Y12, Y13, Y5
 	VBROADCASTSD (R12), Y13
-	VFMADD231PD  Y12, Y13, Y9
+	VFMADD231PD  Y12, Y13, Y6
 	VBROADCASTSD (R12)(BX*1), Y13
-	VFMADD231PD  Y12, Y13, Y10
+	VFMADD231PD  Y12, Y13, Y7
 	VBROADCASTSD (R12)(BX*2), Y13
+	VFMADD231PD  Y12, Y13, Y8
+	VBROADCASTSD (R13), Y13
+	VFMADD231PD  Y12, Y13, Y9
+	VBROADCASTSD (R13)(BX*1), Y13
+	VFMADD231PD  Y12, Y13, Y10
+	VBROADCASTSD (R13)(BX*2), Y13
 	VFMADD231PD  Y12, Y13, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD.Z (DX), K1, Y12
-	VADDPD    Y0, Y12, Y0
-	VMOVUPD   Y0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y1, Y12, Y1
-	VMOVUPD   Y1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y2, Y12, Y2
-	VMOVUPD   Y2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y3, Y12, Y3
-	VMOVUPD   Y3, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y4, Y12, Y4
-	VMOVUPD   Y4, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y5, Y12, Y5
-	VMOVUPD   Y5, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y6, Y12, Y6
-	VMOVUPD   Y6, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y7, Y12, Y7
-	VMOVUPD   Y7, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y8, Y12, Y8
-	VMOVUPD   Y8, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y9, Y12, Y9
-	VMOVUPD   Y9, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y10, Y12, Y10
-	VMOVUPD   Y10, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y11, Y12, Y11
-	VMOVUPD   Y11, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD.Z    (DX), K1, Y12
+	VADDPD       Y0, Y12, Y0
+	VMOVUPD      Y0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y1, Y12, Y1
+	VMOVUPD      Y1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y12, Y2
+	VMOVUPD      Y2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y12, Y3
+	VMOVUPD      Y3, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y4, Y12, Y4
+	VMOVUPD      Y4, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y5, Y12, Y5
+	VMOVUPD      Y5, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y12, Y6
+	VMOVUPD      Y6, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y7, Y12, Y7
+	VMOVUPD      Y7, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y8, Y12, Y8
+	VMOVUPD      Y8, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y9, Y12, Y9
+	VMOVUPD      Y9, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y10, Y12, Y10
+	VMOVUPD      Y10, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y11, Y12, Y11
+	VMOVUPD      Y11, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Y14, Y14, Y14
+	VPXORQ       Y15, Y15, Y15
+	VBROADCASTSD factor+96(FP), Y12
+	MOVQ         DX, AX
+	VMOVUPD.Z    (AX), K1, Y13
+	VFMADD231PD  Y12, Y0, Y13
+	VADDPD       Y14, Y13, Y13
+	VMOVUPD      Y13, K1, (AX)
+	VSUBPD       Y13, Y13, Y13
+	VADDPD       Y13, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y1, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y2, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y3, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y4, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y5, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y6, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y7, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y8, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y9, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y10, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y12, Y11, Y0
+	VADDPD       Y14, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y15, Y15
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y15, Y15, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile8x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x4x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Y0
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y4
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y6
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y7
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
@@ -8070,207 +11576,502 @@ TEXT ·avx512Tile8x4x64(SB), NOSPLIT, $0-80
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Y8
+	VMOVUPD.Z    (R8), K1, Y8
 	VBROADCASTSD (DX), Y9
 	VFMADD231PD  Y8, Y9, Y0
 	VBROADCASTSD (DX)(BX*1), Y9
 	VFMADD231PD  Y8, Y9, Y1
 	VBROADCASTSD (DX)(BX*2), Y9
 	VFMADD231PD  Y8, Y9, Y2
-	VBROADCASTSD (R10), Y9
-	VFMADD231PD  Y8, Y9, Y3
-	VBROADCASTSD (R10)(BX*1), Y9
-	VFMADD231PD  Y8, Y9, Y4
-	VBROADCASTSD (R10)(BX*2), Y9
-	VFMADD231PD  Y8, Y9, Y5
 	VBROADCASTSD (R11), Y9
-	VFMADD231PD  Y8, Y9, Y6
+	VFMADD231PD  Y8, Y9, Y3
 	VBROADCASTSD (R11)(BX*1), Y9
+	VFMADD231PD  Y8, Y9, Y4
+	VBROADCASTSD (R11)(BX*2), Y9
+	VFMADD231PD  Y8, Y9, Y5
+	VBROADCASTSD (R12), Y9
+	VFMADD231PD  Y8, Y9, Y6
+	VBROADCASTSD (R12)(BX*1), Y9
 	VFMADD231PD  Y8, Y9, Y7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD.Z (DX), K1, Y8
-	VADDPD    Y0, Y8, Y0
-	VMOVUPD   Y0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y1, Y8, Y1
-	VMOVUPD   Y1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y2, Y8, Y2
-	VMOVUPD   Y2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y3, Y8, Y3
-	VMOVUPD   Y3, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y4, Y8, Y4
-	VMOVUPD   Y4, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y5, Y8, Y5
-	VMOVUPD   Y5, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y6, Y8, Y6
-	VMOVUPD   Y6, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y7, Y8, Y7
-	VMOVUPD   Y7, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD.Z    (DX), K1, Y8
+	VADDPD       Y0, Y8, Y0
+	VMOVUPD      Y0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y1, Y8, Y1
+	VMOVUPD      Y1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y8, Y3
+	VMOVUPD      Y3, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y4, Y8, Y4
+	VMOVUPD      Y4, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y5, Y8, Y5
+	VMOVUPD      Y5, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y6, Y8, Y6
+	VMOVUPD      Y6, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y7, Y8, Y7
+	VMOVUPD      Y7, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Y10, Y10, Y10
+	VPXORQ       Y11, Y11, Y11
+	VBROADCASTSD factor+96(FP), Y8
+	MOVQ         DX, AX
+	VMOVUPD.Z    (AX), K1, Y9
+	VFMADD231PD  Y8, Y0, Y9
+	VADDPD       Y10, Y9, Y9
+	VMOVUPD      Y9, K1, (AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y8, Y1, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y8, Y2, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y8, Y3, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y8, Y4, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y8, Y5, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y8, Y6, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y8, Y7, Y0
+	VADDPD       Y10, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y11, Y11
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y11, Y11, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile4x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x4x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Y0
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y3
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Y4
+	VMOVUPD.Z    (R8), K1, Y4
 	VBROADCASTSD (DX), Y5
 	VFMADD231PD  Y4, Y5, Y0
 	VBROADCASTSD (DX)(BX*1), Y5
 	VFMADD231PD  Y4, Y5, Y1
 	VBROADCASTSD (DX)(BX*2), Y5
 	VFMADD231PD  Y4, Y5, Y2
-	VBROADCASTSD (R10), Y5
+	VBROADCASTSD (R11), Y5
 	VFMADD231PD  Y4, Y5, Y3
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD.Z (DX), K1, Y4
-	VADDPD    Y0, Y4, Y0
-	VMOVUPD   Y0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y1, Y4, Y1
-	VMOVUPD   Y1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y2, Y4, Y2
-	VMOVUPD   Y2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y3, Y4, Y3
-	VMOVUPD   Y3, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD.Z    (DX), K1, Y4
+	VADDPD       Y0, Y4, Y0
+	VMOVUPD      Y0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y1, Y4, Y1
+	VMOVUPD      Y1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y2, Y4, Y2
+	VMOVUPD      Y2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y3, Y4, Y3
+	VMOVUPD      Y3, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Y6, Y6, Y6
+	VPXORQ       Y7, Y7, Y7
+	VBROADCASTSD factor+96(FP), Y4
+	MOVQ         DX, AX
+	VMOVUPD.Z    (AX), K1, Y5
+	VFMADD231PD  Y4, Y0, Y5
+	VADDPD       Y6, Y5, Y5
+	VMOVUPD      Y5, K1, (AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y7, Y7
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y4, Y1, Y0
+	VADDPD       Y6, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y7, Y7
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y4, Y2, Y0
+	VADDPD       Y6, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y7, Y7
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y4, Y3, Y0
+	VADDPD       Y6, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y7, Y7
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y7, Y7, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile2x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x4x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Y0
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Y1
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R11
+	LEAQ  (R11), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Y2
+	VMOVUPD.Z    (R8), K1, Y2
 	VBROADCASTSD (DX), Y3
 	VFMADD231PD  Y2, Y3, Y0
 	VBROADCASTSD (DX)(BX*1), Y3
 	VFMADD231PD  Y2, Y3, Y1
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD.Z (DX), K1, Y2
-	VADDPD    Y0, Y2, Y0
-	VMOVUPD   Y0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Y1, Y2, Y1
-	VMOVUPD   Y1, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD.Z    (DX), K1, Y2
+	VADDPD       Y0, Y2, Y0
+	VMOVUPD      Y0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Y1, Y2, Y1
+	VMOVUPD      Y1, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Y4, Y4, Y4
+	VPXORQ       Y5, Y5, Y5
+	VBROADCASTSD factor+96(FP), Y2
+	MOVQ         DX, AX
+	VMOVUPD.Z    (AX), K1, Y3
+	VFMADD231PD  Y2, Y0, Y3
+	VADDPD       Y4, Y3, Y3
+	VMOVUPD      Y3, K1, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y5, Y5
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD231PD  Y2, Y1, Y0
+	VADDPD       Y4, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y5, Y5
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y5, Y5, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile1x4x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x4x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x03, DI
+	SHLQ      $0x03, R9
+	SHLQ      $0x03, DX
+	SHLQ      $0x03, SI
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Y0
+	JMP       begun
+
+fresh:
 	VPXORQ Y0, Y0, Y0
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Y1
-	VBROADCASTSD (DX), Y2
+	VMOVUPD.Z    (BX), K1, Y1
+	VBROADCASTSD (CX), Y2
 	VFMADD231PD  Y1, Y2, Y0
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPD.Z (CX), K1, Y1
-	VADDPD    Y0, Y1, Y0
-	VMOVUPD   Y0, K1, (AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD.Z    (CX), K1, Y1
+	VADDPD       Y0, Y1, Y0
+	VMOVUPD      Y0, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Y3, Y3, Y3
+	VPXORQ       Y4, Y4, Y4
+	VBROADCASTSD factor+96(FP), Y1
+	MOVQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y2
+	VFMADD231PD  Y1, Y0, Y2
+	VADDPD       Y3, Y2, Y2
+	VMOVUPD      Y2, K1, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y4, Y4
+	XORQ         AX, AX
+	VCMPPD       $0x03, Y4, Y4, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -8437,31 +12238,62 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile12x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile12x8x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx512Tile12x8x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	LEAQ      (BX)(BX*2), R13
+	ADDQ      R12, R13
+	IMUL3Q    $0x00000018, R9, R14
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Z0
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z2
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z4
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z6
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z7
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z8
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z9
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z10
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z11
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -8474,108 +12306,296 @@ TEXT ·avx512Tile12x8x64(SB), NOSPLIT, $0-80
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Z12
-	PREFETCHT0   768(DI)
+	VMOVUPD.Z    (R8), K1, Z12
+	PREFETCHT0   (R8)(R14*1)
 	VBROADCASTSD (DX), Z13
 	VFMADD231PD  Z12, Z13, Z0
 	VBROADCASTSD (DX)(BX*1), Z13
 	VFMADD231PD  Z12, Z13, Z1
 	VBROADCASTSD (DX)(BX*2), Z13
 	VFMADD231PD  Z12, Z13, Z2
-	VBROADCASTSD (R10), Z13
-	VFMADD231PD  Z12, Z13, Z3
-	VBROADCASTSD (R10)(BX*1), Z13
-	VFMADD231PD  Z12, Z13, Z4
-	VBROADCASTSD (R10)(BX*2), Z13
-	VFMADD231PD  Z12, Z13, Z5
 	VBROADCASTSD (R11), Z13
-	VFMADD231PD  Z12, Z13, Z6
+	VFMADD231PD  Z12, Z13, Z3
 	VBROADCASTSD (R11)(BX*1), Z13
-	VFMADD231PD  Z12, Z13, Z7
+	VFMADD231PD  Z12, Z13, Z4
 	VBROADCASTSD (R11)(BX*2), Z13
-	VFMADD231PD  Z12, Z13, Z8
+	VFMADD231PD  Z12, Z13, Z5
 	VBROADCASTSD (R12), Z13
-	VFMADD231PD  Z12, Z13, Z9
+	VFMADD231PD  Z12, Z13, Z6
 	VBROADCASTSD (R12)(BX*1), Z13
-	VFMADD231PD  Z12, Z13, Z10
+	VFMADD231PD  Z12, Z13, Z7
 	VBROADCASTSD (R12)(BX*2), Z13
+	VFMADD231PD  Z12, Z13, Z8
+	VBROADCASTSD (R13), Z13
+	VFMADD231PD  Z12, Z13, Z9
+	VBROADCASTSD (R13)(BX*1), Z13
+	VFMADD231PD  Z12, Z13, Z10
+	VBROADCASTSD (R13)(BX*2), Z13
 	VFMADD231PD  Z12, Z13, Z11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD.Z (DX), K1, Z12
-	VADDPD    Z0, Z12, Z0
-	VMOVUPD   Z0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z1, Z12, Z1
-	VMOVUPD   Z1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z12, Z2
-	VMOVUPD   Z2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z3, Z12, Z3
-	VMOVUPD   Z3, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z4, Z12, Z4
-	VMOVUPD   Z4, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z5, Z12, Z5
-	VMOVUPD   Z5, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z12, Z6
-	VMOVUPD   Z6, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z7, Z12, Z7
-	VMOVUPD   Z7, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z8, Z12, Z8
-	VMOVUPD   Z8, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z9, Z12, Z9
-	VMOVUPD   Z9, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z10, Z12, Z10
-	VMOVUPD   Z10, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z11, Z12, Z11
-	VMOVUPD   Z11, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD.Z    (DX), K1, Z12
+	VADDPD       Z0, Z12, Z0
+	VMOVUPD      Z0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z1, Z12, Z1
+	VMOVUPD      Z1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z12, Z2
+	VMOVUPD      Z2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z3, Z12, Z3
+	VMOVUPD      Z3, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z4, Z12, Z4
+	VMOVUPD      Z4, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z5, Z12, Z5
+	VMOVUPD      Z5, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z12, Z6
+	VMOVUPD      Z6, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z7, Z12, Z7
+	VMOVUPD      Z7, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z8, Z12, Z8
+	VMOVUPD      Z8, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z9, Z12, Z9
+	VMOVUPD      Z9, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z10, Z12, Z10
+	VMOVUPD      Z10, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z11, Z12, Z11
+	VMOVUPD      Z11, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VBROADCASTSD factor+96(FP), Z12
+	MOVQ         DX, AX
+	VMOVUPD.Z    (AX), K1, Z13
+	VFMADD231PD  Z12, Z0, Z13
+	VADDPD       Z14, Z13, Z13
+	VMOVUPD      Z13, K1, (AX)
+	VSUBPD       Z13, Z13, Z13
+	VADDPD       Z13, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z1, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z2, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z3, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z4, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z5, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z6, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z7, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z8, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z9, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z10, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z12, Z11, Z0
+	VADDPD       Z14, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z15, Z15
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z15, Z15, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile8x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile8x8x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x8x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	IMUL3Q    $0x00000018, R9, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Z0
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z2
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z4
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z6
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z7
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -8584,211 +12604,509 @@ TEXT ·avx512Tile8x8x64(SB), NOSPLIT, $0-80
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Z8
-	PREFETCHT0   768(DI)
+	VMOVUPD.Z    (R8), K1, Z8
+	PREFETCHT0   (R8)(R13*1)
 	VBROADCASTSD (DX), Z9
 	VFMADD231PD  Z8, Z9, Z0
 	VBROADCASTSD (DX)(BX*1), Z9
 	VFMADD231PD  Z8, Z9, Z1
 	VBROADCASTSD (DX)(BX*2), Z9
 	VFMADD231PD  Z8, Z9, Z2
-	VBROADCASTSD (R10), Z9
-	VFMADD231PD  Z8, Z9, Z3
-	VBROADCASTSD (R10)(BX*1), Z9
-	VFMADD231PD  Z8, Z9, Z4
-	VBROADCASTSD (R10)(BX*2), Z9
-	VFMADD231PD  Z8, Z9, Z5
 	VBROADCASTSD (R11), Z9
-	VFMADD231PD  Z8, Z9, Z6
+	VFMADD231PD  Z8, Z9, Z3
 	VBROADCASTSD (R11)(BX*1), Z9
+	VFMADD231PD  Z8, Z9, Z4
+	VBROADCASTSD (R11)(BX*2), Z9
+	VFMADD231PD  Z8, Z9, Z5
+	VBROADCASTSD (R12), Z9
+	VFMADD231PD  Z8, Z9, Z6
+	VBROADCASTSD (R12)(BX*1), Z9
 	VFMADD231PD  Z8, Z9, Z7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD.Z (DX), K1, Z8
-	VADDPD    Z0, Z8, Z0
-	VMOVUPD   Z0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z1, Z8, Z1
-	VMOVUPD   Z1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z8, Z2
-	VMOVUPD   Z2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z3, Z8, Z3
-	VMOVUPD   Z3, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z4, Z8, Z4
-	VMOVUPD   Z4, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z5, Z8, Z5
-	VMOVUPD   Z5, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z8, Z6
-	VMOVUPD   Z6, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z7, Z8, Z7
-	VMOVUPD   Z7, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD.Z    (DX), K1, Z8
+	VADDPD       Z0, Z8, Z0
+	VMOVUPD      Z0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z1, Z8, Z1
+	VMOVUPD      Z1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z8, Z2
+	VMOVUPD      Z2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z3, Z8, Z3
+	VMOVUPD      Z3, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z4, Z8, Z4
+	VMOVUPD      Z4, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z5, Z8, Z5
+	VMOVUPD      Z5, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z8, Z6
+	VMOVUPD      Z6, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z7, Z8, Z7
+	VMOVUPD      Z7, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VBROADCASTSD factor+96(FP), Z8
+	MOVQ         DX, AX
+	VMOVUPD.Z    (AX), K1, Z9
+	VFMADD231PD  Z8, Z0, Z9
+	VADDPD       Z10, Z9, Z9
+	VMOVUPD      Z9, K1, (AX)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z8, Z1, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z8, Z2, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z8, Z3, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z8, Z4, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z8, Z5, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z8, Z6, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z8, Z7, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z11, Z11, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile4x8x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x8x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	IMUL3Q    $0x00000018, R9, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Z0
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z2
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z3
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Z4
-	PREFETCHT0   768(DI)
+	VMOVUPD.Z    (R8), K1, Z4
+	PREFETCHT0   (R8)(R12*1)
 	VBROADCASTSD (DX), Z5
 	VFMADD231PD  Z4, Z5, Z0
 	VBROADCASTSD (DX)(BX*1), Z5
 	VFMADD231PD  Z4, Z5, Z1
 	VBROADCASTSD (DX)(BX*2), Z5
 	VFMADD231PD  Z4, Z5, Z2
-	VBROADCASTSD (R10), Z5
+	VBROADCASTSD (R11), Z5
 	VFMADD231PD  Z4, Z5, Z3
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD.Z (DX), K1, Z4
-	VADDPD    Z0, Z4, Z0
-	VMOVUPD   Z0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z1, Z4, Z1
-	VMOVUPD   Z1, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z4, Z2
-	VMOVUPD   Z2, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z3, Z4, Z3
-	VMOVUPD   Z3, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD.Z    (DX), K1, Z4
+	VADDPD       Z0, Z4, Z0
+	VMOVUPD      Z0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z1, Z4, Z1
+	VMOVUPD      Z1, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z4, Z2
+	VMOVUPD      Z2, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z3, Z4, Z3
+	VMOVUPD      Z3, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VBROADCASTSD factor+96(FP), Z4
+	MOVQ         DX, AX
+	VMOVUPD.Z    (AX), K1, Z5
+	VFMADD231PD  Z4, Z0, Z5
+	VADDPD       Z6, Z5, Z5
+	VMOVUPD      Z5, K1, (AX)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z7, Z7
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z4, Z1, Z0
+	VADDPD       Z6, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z7, Z7
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z4, Z2, Z0
+	VADDPD       Z6, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z7, Z7
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z4, Z3, Z0
+	VADDPD       Z6, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z7, Z7
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z7, Z7, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile2x8x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x8x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	IMUL3Q    $0x00000018, R9, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Z0
+	ADDQ      CX, DI
+	VMOVUPD.Z (DI), K1, Z1
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Z2
-	PREFETCHT0   768(DI)
+	VMOVUPD.Z    (R8), K1, Z2
+	PREFETCHT0   (R8)(R11*1)
 	VBROADCASTSD (DX), Z3
 	VFMADD231PD  Z2, Z3, Z0
 	VBROADCASTSD (DX)(BX*1), Z3
 	VFMADD231PD  Z2, Z3, Z1
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD.Z (DX), K1, Z2
-	VADDPD    Z0, Z2, Z0
-	VMOVUPD   Z0, K1, (AX)
-	ADDQ      CX, AX
-	VADDPD    Z1, Z2, Z1
-	VMOVUPD   Z1, K1, (AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD.Z    (DX), K1, Z2
+	VADDPD       Z0, Z2, Z0
+	VMOVUPD      Z0, K1, (AX)
+	ADDQ         CX, AX
+	VADDPD       Z1, Z2, Z1
+	VMOVUPD      Z1, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VBROADCASTSD factor+96(FP), Z2
+	MOVQ         DX, AX
+	VMOVUPD.Z    (AX), K1, Z3
+	VFMADD231PD  Z2, Z0, Z3
+	VADDPD       Z4, Z3, Z3
+	VMOVUPD      Z3, K1, (AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z5, Z5
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD231PD  Z2, Z1, Z0
+	VADDPD       Z4, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z5, Z5
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z5, Z5, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile1x8x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x8x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x03, DI
+	SHLQ      $0x03, R9
+	SHLQ      $0x03, DX
+	SHLQ      $0x03, SI
+	MOVQ      width+72(FP), DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	IMUL3Q    $0x00000018, SI, R9
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD.Z (DI), K1, Z0
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	LEAQ  (DI), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD.Z    (DI), K1, Z1
-	PREFETCHT0   768(DI)
-	VBROADCASTSD (DX), Z2
+	VMOVUPD.Z    (BX), K1, Z1
+	PREFETCHT0   (BX)(R9*1)
+	VBROADCASTSD (CX), Z2
 	VFMADD231PD  Z1, Z2, Z0
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPD.Z (CX), K1, Z1
-	VADDPD    Z0, Z1, Z0
-	VMOVUPD   Z0, K1, (AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD.Z    (CX), K1, Z1
+	VADDPD       Z0, Z1, Z0
+	VMOVUPD      Z0, K1, (AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VBROADCASTSD factor+96(FP), Z1
+	MOVQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z2
+	VFMADD231PD  Z1, Z0, Z2
+	VADDPD       Z3, Z2, Z2
+	VMOVUPD      Z2, K1, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z4, Z4
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z4, Z4, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -8955,32 +13273,75 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile12x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile12x12x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx512Tile12x12x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	LEAQ      (BX)(BX*2), R13
+	ADDQ      R12, R13
+	IMUL3Q    $0x00000018, R9, R14
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z2
+	VMOVUPD.Z 64(DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z4
+	VMOVUPD.Z 64(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z6
+	VMOVUPD.Z 64(DI), K1, Y7
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z8
+	VMOVUPD.Z 64(DI), K1, Y9
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z10
+	VMOVUPD.Z 64(DI), K1, Y11
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z12
+	VMOVUPD.Z 64(DI), K1, Y13
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z14
+	VMOVUPD.Z 64(DI), K1, Y15
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z16
+	VMOVUPD.Z 64(DI), K1, Y17
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z18
+	VMOVUPD.Z 64(DI), K1, Y19
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z20
+	VMOVUPD.Z 64(DI), K1, Y21
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z22
+	VMOVUPD.Z 64(DI), K1, Y23
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -9005,14 +13366,129 @@ TEXT ·avx512Tile12x12x64(SB), NOSPLIT, $0-80
 	VPXORQ Y21, Y21, Y21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Y23, Y23, Y23
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z24
-	VMOVUPD.Z    64(DI), K1, Y25
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPD      (R8), Z24
+	VMOVUPD.Z    64(R8), K1, Y25
+	PREFETCHT0   (R8)(R14*1)
+	PREFETCHT0   64(R8)(R14*1)
 	VBROADCASTSD (DX), Z26
 	VFMADD231PD  Z24, Z26, Z0
 	VFMADD231PD  Y25, Y26, Y1
@@ -9022,131 +13498,332 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Z26
 	VFMADD231PD  Z24, Z26, Z4
 	VFMADD231PD  Y25, Y26, Y5
-	VBROADCASTSD (R10), Z26
+	VBROADCASTSD (R11), Z26
 	VFMADD231PD  Z24, Z26, Z6
 	VFMADD231PD  Y25, Y26, Y7
-	VBROADCASTSD (R10)(BX*1), Z26
+	VBROADCASTSD (R11)(BX*1), Z26
 	VFMADD231PD  Z24, Z26, Z8
 	VFMADD231PD  Y25, Y26, Y9
-	VBROADCASTSD (R10)(BX*2), Z26
+	VBROADCASTSD (R11)(BX*2), Z26
 	VFMADD231PD  Z24, Z26, Z10
 	VFMADD231PD  Y25, Y26, Y11
-	VBROADCASTSD (R11), Z26
+	VBROADCASTSD (R12), Z26
 	VFMADD231PD  Z24, Z26, Z12
 	VFMADD231PD  Y25, Y26, Y13
-	VBROADCASTSD (R11)(BX*1), Z26
+	VBROADCASTSD (R12)(BX*1), Z26
 	VFMADD231PD  Z24, Z26, Z14
 	VFMADD231PD  Y25, Y26, Y15
-	VBROADCASTSD (R11)(BX*2), Z26
+	VBROADCASTSD (R12)(BX*2), Z26
 	VFMADD231PD  Z24, Z26, Z16
 	VFMADD231PD  Y25, Y26, Y17
-	VBROADCASTSD (R12), Z26
+	VBROADCASTSD (R13), Z26
 	VFMADD231PD  Z24, Z26, Z18
 	VFMADD231PD  Y25, Y26, Y19
-	VBROADCASTSD (R12)(BX*1), Z26
+	VBROADCASTSD (R13)(BX*1), Z26
 	VFMADD231PD  Z24, Z26, Z20
 	VFMADD231PD  Y25, Y26, Y21
-	VBROADCASTSD (R12)(BX*2), Z26
+	VBROADCASTSD (R13)(BX*2), Z26
 	VFMADD231PD  Z24, Z26, Z22
 	VFMADD231PD  Y25, Y26, Y23
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z24
-	VMOVUPD.Z 64(DX), K1, Y25
-	VADDPD    Z0, Z24, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Y1, Y25, Y1
-	VMOVUPD   Y1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z24, Z2
-	VMOVUPD   Z2, (AX)
-	VADDPD    Y3, Y25, Y3
-	VMOVUPD   Y3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z4, Z24, Z4
-	VMOVUPD   Z4, (AX)
-	VADDPD    Y5, Y25, Y5
-	VMOVUPD   Y5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z24, Z6
-	VMOVUPD   Z6, (AX)
-	VADDPD    Y7, Y25, Y7
-	VMOVUPD   Y7, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z8, Z24, Z8
-	VMOVUPD   Z8, (AX)
-	VADDPD    Y9, Y25, Y9
-	VMOVUPD   Y9, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z10, Z24, Z10
-	VMOVUPD   Z10, (AX)
-	VADDPD    Y11, Y25, Y11
-	VMOVUPD   Y11, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z12, Z24, Z12
-	VMOVUPD   Z12, (AX)
-	VADDPD    Y13, Y25, Y13
-	VMOVUPD   Y13, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z14, Z24, Z14
-	VMOVUPD   Z14, (AX)
-	VADDPD    Y15, Y25, Y15
-	VMOVUPD   Y15, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z16, Z24, Z16
-	VMOVUPD   Z16, (AX)
-	VADDPD    Y17, Y25, Y17
-	VMOVUPD   Y17, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z18, Z24, Z18
-	VMOVUPD   Z18, (AX)
-	VADDPD    Y19, Y25, Y19
-	VMOVUPD   Y19, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z20, Z24, Z20
-	VMOVUPD   Z20, (AX)
-	VADDPD    Y21, Y25, Y21
-	VMOVUPD   Y21, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z22, Z24, Z22
-	VMOVUPD   Z22, (AX)
-	VADDPD    Y23, Y25, Y23
-	VMOVUPD   Y23, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z24
+	VMOVUPD.Z    64(DX), K1, Y25
+	VADDPD       Z0, Z24, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Y1, Y25, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z24, Z2
+	VMOVUPD      Z2, (AX)
+	VADDPD       Y3, Y25, Y3
+	VMOVUPD      Y3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z4, Z24, Z4
+	VMOVUPD      Z4, (AX)
+	VADDPD       Y5, Y25, Y5
+	VMOVUPD      Y5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z24, Z6
+	VMOVUPD      Z6, (AX)
+	VADDPD       Y7, Y25, Y7
+	VMOVUPD      Y7, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z8, Z24, Z8
+	VMOVUPD      Z8, (AX)
+	VADDPD       Y9, Y25, Y9
+	VMOVUPD      Y9, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z10, Z24, Z10
+	VMOVUPD      Z10, (AX)
+	VADDPD       Y11, Y25, Y11
+	VMOVUPD      Y11, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z12, Z24, Z12
+	VMOVUPD      Z12, (AX)
+	VADDPD       Y13, Y25, Y13
+	VMOVUPD      Y13, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z14, Z24, Z14
+	VMOVUPD      Z14, (AX)
+	VADDPD       Y15, Y25, Y15
+	VMOVUPD      Y15, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z16, Z24, Z16
+	VMOVUPD      Z16, (AX)
+	VADDPD       Y17, Y25, Y17
+	VMOVUPD      Y17, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z18, Z24, Z18
+	VMOVUPD      Z18, (AX)
+	VADDPD       Y19, Y25, Y19
+	VMOVUPD      Y19, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z20, Z24, Z20
+	VMOVUPD      Z20, (AX)
+	VADDPD       Y21, Y25, Y21
+	VMOVUPD      Y21, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z22, Z24, Z22
+	VMOVUPD      Z22, (AX)
+	VADDPD       Y23, Y25, Y23
+	VMOVUPD      Y23, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z27, Z27, Z27
+	VPXORQ       Z28, Z28, Z28
+	VBROADCASTSD factor+96(FP), Z24
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z26
+	VFMADD231PD  Z24, Z0, Z26
+	VADDPD       Z27, Z26, Z26
+	VMOVUPD      Z26, (AX)
+	VSUBPD       Z26, Z26, Z26
+	VADDPD       Z26, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y25
+	VFMADD231PD  Y24, Y1, Y25
+	VADDPD       Y27, Y25, Y25
+	VMOVUPD      Y25, K1, 64(AX)
+	VSUBPD       Y25, Y25, Y25
+	VADDPD       Z25, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z2, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y3, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z4, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y5, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z6, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y7, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z8, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y9, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z10, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y11, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z12, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y13, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z14, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y15, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z16, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y17, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z18, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y19, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z20, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y21, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z22, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y24, Y23, Y1
+	VADDPD       Y27, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z28, Z28
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z28, Z28, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile8x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile8x12x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x12x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	IMUL3Q    $0x00000018, R9, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z2
+	VMOVUPD.Z 64(DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z4
+	VMOVUPD.Z 64(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z6
+	VMOVUPD.Z 64(DI), K1, Y7
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z8
+	VMOVUPD.Z 64(DI), K1, Y9
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z10
+	VMOVUPD.Z 64(DI), K1, Y11
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z12
+	VMOVUPD.Z 64(DI), K1, Y13
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z14
+	VMOVUPD.Z 64(DI), K1, Y15
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -9163,14 +13840,93 @@ TEXT ·avx512Tile8x12x64(SB), NOSPLIT, $0-80
 	VPXORQ Y13, Y13, Y13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Y15, Y15, Y15
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z16
-	VMOVUPD.Z    64(DI), K1, Y17
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPD      (R8), Z16
+	VMOVUPD.Z    64(R8), K1, Y17
+	PREFETCHT0   (R8)(R13*1)
+	PREFETCHT0   64(R8)(R13*1)
 	VBROADCASTSD (DX), Z18
 	VFMADD231PD  Z16, Z18, Z0
 	VFMADD231PD  Y17, Y18, Y1
@@ -9180,96 +13936,233 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Z18
 	VFMADD231PD  Z16, Z18, Z4
 	VFMADD231PD  Y17, Y18, Y5
-	VBROADCASTSD (R10), Z18
+	VBROADCASTSD (R11), Z18
 	VFMADD231PD  Z16, Z18, Z6
 	VFMADD231PD  Y17, Y18, Y7
-	VBROADCASTSD (R10)(BX*1), Z18
+	VBROADCASTSD (R11)(BX*1), Z18
 	VFMADD231PD  Z16, Z18, Z8
 	VFMADD231PD  Y17, Y18, Y9
-	VBROADCASTSD (R10)(BX*2), Z18
+	VBROADCASTSD (R11)(BX*2), Z18
 	VFMADD231PD  Z16, Z18, Z10
 	VFMADD231PD  Y17, Y18, Y11
-	VBROADCASTSD (R11), Z18
+	VBROADCASTSD (R12), Z18
 	VFMADD231PD  Z16, Z18, Z12
 	VFMADD231PD  Y17, Y18, Y13
-	VBROADCASTSD (R11)(BX*1), Z18
+	VBROADCASTSD (R12)(BX*1), Z18
 	VFMADD231PD  Z16, Z18, Z14
 	VFMADD231PD  Y17, Y18, Y15
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z16
-	VMOVUPD.Z 64(DX), K1, Y17
-	VADDPD    Z0, Z16, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Y1, Y17, Y1
-	VMOVUPD   Y1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z16, Z2
-	VMOVUPD   Z2, (AX)
-	VADDPD    Y3, Y17, Y3
-	VMOVUPD   Y3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z4, Z16, Z4
-	VMOVUPD   Z4, (AX)
-	VADDPD    Y5, Y17, Y5
-	VMOVUPD   Y5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z16, Z6
-	VMOVUPD   Z6, (AX)
-	VADDPD    Y7, Y17, Y7
-	VMOVUPD   Y7, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z8, Z16, Z8
-	VMOVUPD   Z8, (AX)
-	VADDPD    Y9, Y17, Y9
-	VMOVUPD   Y9, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z10, Z16, Z10
-	VMOVUPD   Z10, (AX)
-	VADDPD    Y11, Y17, Y11
-	VMOVUPD   Y11, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z12, Z16, Z12
-	VMOVUPD   Z12, (AX)
-	VADDPD    Y13, Y17, Y13
-	VMOVUPD   Y13, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z14, Z16, Z14
-	VMOVUPD   Z14, (AX)
-	VADDPD    Y15, Y17, Y15
-	VMOVUPD   Y15, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z16
+	VMOVUPD.Z    64(DX), K1, Y17
+	VADDPD       Z0, Z16, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Y1, Y17, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z16, Z2
+	VMOVUPD      Z2, (AX)
+	VADDPD       Y3, Y17, Y3
+	VMOVUPD      Y3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z4, Z16, Z4
+	VMOVUPD      Z4, (AX)
+	VADDPD       Y5, Y17, Y5
+	VMOVUPD      Y5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z16, Z6
+	VMOVUPD      Z6, (AX)
+	VADDPD       Y7, Y17, Y7
+	VMOVUPD      Y7, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z8, Z16, Z8
+	VMOVUPD      Z8, (AX)
+	VADDPD       Y9, Y17, Y9
+	VMOVUPD      Y9, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z10, Z16, Z10
+	VMOVUPD      Z10, (AX)
+	VADDPD       Y11, Y17, Y11
+	VMOVUPD      Y11, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z12, Z16, Z12
+	VMOVUPD      Z12, (AX)
+	VADDPD       Y13, Y17, Y13
+	VMOVUPD      Y13, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z14, Z16, Z14
+	VMOVUPD      Z14, (AX)
+	VADDPD       Y15, Y17, Y15
+	VMOVUPD      Y15, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VBROADCASTSD factor+96(FP), Z16
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z18
+	VFMADD231PD  Z16, Z0, Z18
+	VADDPD       Z19, Z18, Z18
+	VMOVUPD      Z18, (AX)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Y17
+	VFMADD231PD  Y16, Y1, Y17
+	VADDPD       Y19, Y17, Y17
+	VMOVUPD      Y17, K1, 64(AX)
+	VSUBPD       Y17, Y17, Y17
+	VADDPD       Z17, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z2, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y16, Y3, Y1
+	VADDPD       Y19, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z4, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y16, Y5, Y1
+	VADDPD       Y19, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z6, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y16, Y7, Y1
+	VADDPD       Y19, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z8, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y16, Y9, Y1
+	VADDPD       Y19, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z10, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y16, Y11, Y1
+	VADDPD       Y19, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z12, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y16, Y13, Y1
+	VADDPD       Y19, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z14, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y16, Y15, Y1
+	VADDPD       Y19, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z20, Z20
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z20, Z20, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile4x12x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x12x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	IMUL3Q    $0x00000018, R9, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z2
+	VMOVUPD.Z 64(DI), K1, Y3
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z4
+	VMOVUPD.Z 64(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z6
+	VMOVUPD.Z 64(DI), K1, Y7
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -9278,14 +14171,57 @@ TEXT ·avx512Tile4x12x64(SB), NOSPLIT, $0-80
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Y7, Y7, Y7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z8
-	VMOVUPD.Z    64(DI), K1, Y9
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPD      (R8), Z8
+	VMOVUPD.Z    64(R8), K1, Y9
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
 	VBROADCASTSD (DX), Z10
 	VFMADD231PD  Z8, Z10, Z0
 	VFMADD231PD  Y9, Y10, Y1
@@ -9295,73 +14231,177 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Z10
 	VFMADD231PD  Z8, Z10, Z4
 	VFMADD231PD  Y9, Y10, Y5
-	VBROADCASTSD (R10), Z10
+	VBROADCASTSD (R11), Z10
 	VFMADD231PD  Z8, Z10, Z6
 	VFMADD231PD  Y9, Y10, Y7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z8
-	VMOVUPD.Z 64(DX), K1, Y9
-	VADDPD    Z0, Z8, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Y1, Y9, Y1
-	VMOVUPD   Y1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z8, Z2
-	VMOVUPD   Z2, (AX)
-	VADDPD    Y3, Y9, Y3
-	VMOVUPD   Y3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z4, Z8, Z4
-	VMOVUPD   Z4, (AX)
-	VADDPD    Y5, Y9, Y5
-	VMOVUPD   Y5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z8, Z6
-	VMOVUPD   Z6, (AX)
-	VADDPD    Y7, Y9, Y7
-	VMOVUPD   Y7, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z8
+	VMOVUPD.Z    64(DX), K1, Y9
+	VADDPD       Z0, Z8, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Y1, Y9, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z8, Z2
+	VMOVUPD      Z2, (AX)
+	VADDPD       Y3, Y9, Y3
+	VMOVUPD      Y3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z4, Z8, Z4
+	VMOVUPD      Z4, (AX)
+	VADDPD       Y5, Y9, Y5
+	VMOVUPD      Y5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z8, Z6
+	VMOVUPD      Z6, (AX)
+	VADDPD       Y7, Y9, Y7
+	VMOVUPD      Y7, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VBROADCASTSD factor+96(FP), Z8
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z10
+	VFMADD231PD  Z8, Z0, Z10
+	VADDPD       Z11, Z10, Z10
+	VMOVUPD      Z10, (AX)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z12, Z12
+	VMOVUPD.Z    64(AX), K1, Y9
+	VFMADD231PD  Y8, Y1, Y9
+	VADDPD       Y11, Y9, Y9
+	VMOVUPD      Y9, K1, 64(AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Z9, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z8, Z2, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y8, Y3, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z8, Z4, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y8, Y5, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z8, Z6, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y8, Y7, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z12, Z12
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z12, Z12, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile2x12x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x12x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	IMUL3Q    $0x00000018, R9, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Y1
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z2
+	VMOVUPD.Z 64(DI), K1, Y3
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Y3, Y3, Y3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z4
-	VMOVUPD.Z    64(DI), K1, Y5
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
+	VMOVUPD      (R8), Z4
+	VMOVUPD.Z    64(R8), K1, Y5
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
 	VBROADCASTSD (DX), Z6
 	VFMADD231PD  Z4, Z6, Z0
 	VFMADD231PD  Y5, Y6, Y1
@@ -9369,72 +14409,165 @@ loop:
 	VFMADD231PD  Z4, Z6, Z2
 	VFMADD231PD  Y5, Y6, Y3
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z4
-	VMOVUPD.Z 64(DX), K1, Y5
-	VADDPD    Z0, Z4, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Y1, Y5, Y1
-	VMOVUPD   Y1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z4, Z2
-	VMOVUPD   Z2, (AX)
-	VADDPD    Y3, Y5, Y3
-	VMOVUPD   Y3, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z4
+	VMOVUPD.Z    64(DX), K1, Y5
+	VADDPD       Z0, Z4, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Y1, Y5, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z4, Z2
+	VMOVUPD      Z2, (AX)
+	VADDPD       Y3, Y5, Y3
+	VMOVUPD      Y3, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VBROADCASTSD factor+96(FP), Z4
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z6
+	VFMADD231PD  Z4, Z0, Z6
+	VADDPD       Z7, Z6, Z6
+	VMOVUPD      Z6, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z8, Z8
+	VMOVUPD.Z    64(AX), K1, Y5
+	VFMADD231PD  Y4, Y1, Y5
+	VADDPD       Y7, Y5, Y5
+	VMOVUPD      Y5, K1, 64(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Z5, Z8, Z8
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z4, Z2, Z0
+	VADDPD       Z7, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z8, Z8
+	VMOVUPD.Z    64(AX), K1, Y1
+	VFMADD231PD  Y4, Y3, Y1
+	VADDPD       Y7, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Z1, Z8, Z8
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z8, Z8, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile1x12x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), CX
-	SUBQ   $0x00000008, CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x12x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x03, DI
+	SHLQ      $0x03, R9
+	SHLQ      $0x03, DX
+	SHLQ      $0x03, SI
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	IMUL3Q    $0x00000018, SI, R9
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Y1
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z2
-	VMOVUPD.Z    64(DI), K1, Y3
-	PREFETCHT0   1152(DI)
-	PREFETCHT0   1216(DI)
-	VBROADCASTSD (DX), Z4
+	VMOVUPD      (BX), Z2
+	VMOVUPD.Z    64(BX), K1, Y3
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	VBROADCASTSD (CX), Z4
 	VFMADD231PD  Z2, Z4, Z0
 	VFMADD231PD  Y3, Y4, Y1
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPD   (CX), Z2
-	VMOVUPD.Z 64(CX), K1, Y3
-	VADDPD    Z0, Z2, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Y1, Y3, Y1
-	VMOVUPD   Y1, K1, 64(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD      (CX), Z2
+	VMOVUPD.Z    64(CX), K1, Y3
+	VADDPD       Z0, Z2, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Y1, Y3, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VBROADCASTSD factor+96(FP), Z2
+	MOVQ         CX, AX
+	VMOVUPD      (AX), Z4
+	VFMADD231PD  Z2, Z0, Z4
+	VADDPD       Z5, Z4, Z4
+	VMOVUPD      Z4, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z6, Z6
+	VMOVUPD.Z    64(AX), K1, Y3
+	VFMADD231PD  Y2, Y1, Y3
+	VADDPD       Y5, Y3, Y3
+	VMOVUPD      Y3, K1, 64(AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Z3, Z6, Z6
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z6, Z6, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -9641,32 +14774,75 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile12x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile12x16x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
-	LEAQ   (BX)(BX*2), R12
-	ADDQ   R11, R12
+TEXT ·avx512Tile12x16x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	LEAQ      (BX)(BX*2), R13
+	ADDQ      R12, R13
+	IMUL3Q    $0x00000018, R9, R14
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z2
+	VMOVUPD.Z 64(DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z4
+	VMOVUPD.Z 64(DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z6
+	VMOVUPD.Z 64(DI), K1, Z7
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z8
+	VMOVUPD.Z 64(DI), K1, Z9
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z10
+	VMOVUPD.Z 64(DI), K1, Z11
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z12
+	VMOVUPD.Z 64(DI), K1, Z13
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z14
+	VMOVUPD.Z 64(DI), K1, Z15
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z16
+	VMOVUPD.Z 64(DI), K1, Z17
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z18
+	VMOVUPD.Z 64(DI), K1, Z19
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z20
+	VMOVUPD.Z 64(DI), K1, Z21
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z22
+	VMOVUPD.Z 64(DI), K1, Z23
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -9691,14 +14867,129 @@ TEXT ·avx512Tile12x16x64(SB), NOSPLIT, $0-80
 	VPXORQ Z21, Z21, Z21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Z23, Z23, Z23
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R15
+	LEAQ  (R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R15), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z24
-	VMOVUPD.Z    64(DI), K1, Z25
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
+	VMOVUPD      (R8), Z24
+	VMOVUPD.Z    64(R8), K1, Z25
+	PREFETCHT0   (R8)(R14*1)
+	PREFETCHT0   64(R8)(R14*1)
 	VBROADCASTSD (DX), Z26
 	VFMADD231PD  Z24, Z26, Z0
 	VFMADD231PD  Z25, Z26, Z1
@@ -9708,131 +14999,332 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Z26
 	VFMADD231PD  Z24, Z26, Z4
 	VFMADD231PD  Z25, Z26, Z5
-	VBROADCASTSD (R10), Z26
+	VBROADCASTSD (R11), Z26
 	VFMADD231PD  Z24, Z26, Z6
 	VFMADD231PD  Z25, Z26, Z7
-	VBROADCASTSD (R10)(BX*1), Z26
+	VBROADCASTSD (R11)(BX*1), Z26
 	VFMADD231PD  Z24, Z26, Z8
 	VFMADD231PD  Z25, Z26, Z9
-	VBROADCASTSD (R10)(BX*2), Z26
+	VBROADCASTSD (R11)(BX*2), Z26
 	VFMADD231PD  Z24, Z26, Z10
 	VFMADD231PD  Z25, Z26, Z11
-	VBROADCASTSD (R11), Z26
+	VBROADCASTSD (R12), Z26
 	VFMADD231PD  Z24, Z26, Z12
 	VFMADD231PD  Z25, Z26, Z13
-	VBROADCASTSD (R11)(BX*1), Z26
+	VBROADCASTSD (R12)(BX*1), Z26
 	VFMADD231PD  Z24, Z26, Z14
 	VFMADD231PD  Z25, Z26, Z15
-	VBROADCASTSD (R11)(BX*2), Z26
+	VBROADCASTSD (R12)(BX*2), Z26
 	VFMADD231PD  Z24, Z26, Z16
 	VFMADD231PD  Z25, Z26, Z17
-	VBROADCASTSD (R12), Z26
+	VBROADCASTSD (R13), Z26
 	VFMADD231PD  Z24, Z26, Z18
 	VFMADD231PD  Z25, Z26, Z19
-	VBROADCASTSD (R12)(BX*1), Z26
+	VBROADCASTSD (R13)(BX*1), Z26
 	VFMADD231PD  Z24, Z26, Z20
 	VFMADD231PD  Z25, Z26, Z21
-	VBROADCASTSD (R12)(BX*2), Z26
+	VBROADCASTSD (R13)(BX*2), Z26
 	VFMADD231PD  Z24, Z26, Z22
 	VFMADD231PD  Z25, Z26, Z23
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
 	ADDQ         SI, R12
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R13
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z24
-	VMOVUPD.Z 64(DX), K1, Z25
-	VADDPD    Z0, Z24, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Z1, Z25, Z1
-	VMOVUPD   Z1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z24, Z2
-	VMOVUPD   Z2, (AX)
-	VADDPD    Z3, Z25, Z3
-	VMOVUPD   Z3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z4, Z24, Z4
-	VMOVUPD   Z4, (AX)
-	VADDPD    Z5, Z25, Z5
-	VMOVUPD   Z5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z24, Z6
-	VMOVUPD   Z6, (AX)
-	VADDPD    Z7, Z25, Z7
-	VMOVUPD   Z7, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z8, Z24, Z8
-	VMOVUPD   Z8, (AX)
-	VADDPD    Z9, Z25, Z9
-	VMOVUPD   Z9, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z10, Z24, Z10
-	VMOVUPD   Z10, (AX)
-	VADDPD    Z11, Z25, Z11
-	VMOVUPD   Z11, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z12, Z24, Z12
-	VMOVUPD   Z12, (AX)
-	VADDPD    Z13, Z25, Z13
-	VMOVUPD   Z13, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z14, Z24, Z14
-	VMOVUPD   Z14, (AX)
-	VADDPD    Z15, Z25, Z15
-	VMOVUPD   Z15, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z16, Z24, Z16
-	VMOVUPD   Z16, (AX)
-	VADDPD    Z17, Z25, Z17
-	VMOVUPD   Z17, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z18, Z24, Z18
-	VMOVUPD   Z18, (AX)
-	VADDPD    Z19, Z25, Z19
-	VMOVUPD   Z19, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z20, Z24, Z20
-	VMOVUPD   Z20, (AX)
-	VADDPD    Z21, Z25, Z21
-	VMOVUPD   Z21, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z22, Z24, Z22
-	VMOVUPD   Z22, (AX)
-	VADDPD    Z23, Z25, Z23
-	VMOVUPD   Z23, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z24
+	VMOVUPD.Z    64(DX), K1, Z25
+	VADDPD       Z0, Z24, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Z1, Z25, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z24, Z2
+	VMOVUPD      Z2, (AX)
+	VADDPD       Z3, Z25, Z3
+	VMOVUPD      Z3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z4, Z24, Z4
+	VMOVUPD      Z4, (AX)
+	VADDPD       Z5, Z25, Z5
+	VMOVUPD      Z5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z24, Z6
+	VMOVUPD      Z6, (AX)
+	VADDPD       Z7, Z25, Z7
+	VMOVUPD      Z7, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z8, Z24, Z8
+	VMOVUPD      Z8, (AX)
+	VADDPD       Z9, Z25, Z9
+	VMOVUPD      Z9, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z10, Z24, Z10
+	VMOVUPD      Z10, (AX)
+	VADDPD       Z11, Z25, Z11
+	VMOVUPD      Z11, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z12, Z24, Z12
+	VMOVUPD      Z12, (AX)
+	VADDPD       Z13, Z25, Z13
+	VMOVUPD      Z13, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z14, Z24, Z14
+	VMOVUPD      Z14, (AX)
+	VADDPD       Z15, Z25, Z15
+	VMOVUPD      Z15, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z16, Z24, Z16
+	VMOVUPD      Z16, (AX)
+	VADDPD       Z17, Z25, Z17
+	VMOVUPD      Z17, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z18, Z24, Z18
+	VMOVUPD      Z18, (AX)
+	VADDPD       Z19, Z25, Z19
+	VMOVUPD      Z19, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z20, Z24, Z20
+	VMOVUPD      Z20, (AX)
+	VADDPD       Z21, Z25, Z21
+	VMOVUPD      Z21, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z22, Z24, Z22
+	VMOVUPD      Z22, (AX)
+	VADDPD       Z23, Z25, Z23
+	VMOVUPD      Z23, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z27, Z27, Z27
+	VPXORQ       Z28, Z28, Z28
+	VBROADCASTSD factor+96(FP), Z24
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z25
+	VFMADD231PD  Z24, Z0, Z25
+	VADDPD       Z27, Z25, Z25
+	VMOVUPD      Z25, (AX)
+	VSUBPD       Z25, Z25, Z25
+	VADDPD       Z25, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z1, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z2, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z3, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z4, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z5, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z6, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z7, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z8, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z9, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z10, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z11, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z12, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z13, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z14, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z15, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z16, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z17, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z18, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z19, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z20, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z21, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z22, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z24, Z23, Z0
+	VADDPD       Z27, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z28, Z28
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z28, Z28, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile8x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile8x16x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x16x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	IMUL3Q    $0x00000018, R9, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z2
+	VMOVUPD.Z 64(DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z4
+	VMOVUPD.Z 64(DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z6
+	VMOVUPD.Z 64(DI), K1, Z7
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z8
+	VMOVUPD.Z 64(DI), K1, Z9
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z10
+	VMOVUPD.Z 64(DI), K1, Z11
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z12
+	VMOVUPD.Z 64(DI), K1, Z13
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z14
+	VMOVUPD.Z 64(DI), K1, Z15
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -9849,14 +15341,93 @@ TEXT ·avx512Tile8x16x64(SB), NOSPLIT, $0-80
 	VPXORQ Z13, Z13, Z13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z16
-	VMOVUPD.Z    64(DI), K1, Z17
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
+	VMOVUPD      (R8), Z16
+	VMOVUPD.Z    64(R8), K1, Z17
+	PREFETCHT0   (R8)(R13*1)
+	PREFETCHT0   64(R8)(R13*1)
 	VBROADCASTSD (DX), Z18
 	VFMADD231PD  Z16, Z18, Z0
 	VFMADD231PD  Z17, Z18, Z1
@@ -9866,96 +15437,233 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Z18
 	VFMADD231PD  Z16, Z18, Z4
 	VFMADD231PD  Z17, Z18, Z5
-	VBROADCASTSD (R10), Z18
+	VBROADCASTSD (R11), Z18
 	VFMADD231PD  Z16, Z18, Z6
 	VFMADD231PD  Z17, Z18, Z7
-	VBROADCASTSD (R10)(BX*1), Z18
+	VBROADCASTSD (R11)(BX*1), Z18
 	VFMADD231PD  Z16, Z18, Z8
 	VFMADD231PD  Z17, Z18, Z9
-	VBROADCASTSD (R10)(BX*2), Z18
+	VBROADCASTSD (R11)(BX*2), Z18
 	VFMADD231PD  Z16, Z18, Z10
 	VFMADD231PD  Z17, Z18, Z11
-	VBROADCASTSD (R11), Z18
+	VBROADCASTSD (R12), Z18
 	VFMADD231PD  Z16, Z18, Z12
 	VFMADD231PD  Z17, Z18, Z13
-	VBROADCASTSD (R11)(BX*1), Z18
+	VBROADCASTSD (R12)(BX*1), Z18
 	VFMADD231PD  Z16, Z18, Z14
 	VFMADD231PD  Z17, Z18, Z15
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z16
-	VMOVUPD.Z 64(DX), K1, Z17
-	VADDPD    Z0, Z16, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Z1, Z17, Z1
-	VMOVUPD   Z1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z16, Z2
-	VMOVUPD   Z2, (AX)
-	VADDPD    Z3, Z17, Z3
-	VMOVUPD   Z3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z4, Z16, Z4
-	VMOVUPD   Z4, (AX)
-	VADDPD    Z5, Z17, Z5
-	VMOVUPD   Z5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z16, Z6
-	VMOVUPD   Z6, (AX)
-	VADDPD    Z7, Z17, Z7
-	VMOVUPD   Z7, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z8, Z16, Z8
-	VMOVUPD   Z8, (AX)
-	VADDPD    Z9, Z17, Z9
-	VMOVUPD   Z9, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z10, Z16, Z10
-	VMOVUPD   Z10, (AX)
-	VADDPD    Z11, Z17, Z11
-	VMOVUPD   Z11, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z12, Z16, Z12
-	VMOVUPD   Z12, (AX)
-	VADDPD    Z13, Z17, Z13
-	VMOVUPD   Z13, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z14, Z16, Z14
-	VMOVUPD   Z14, (AX)
-	VADDPD    Z15, Z17, Z15
-	VMOVUPD   Z15, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z16
+	VMOVUPD.Z    64(DX), K1, Z17
+	VADDPD       Z0, Z16, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Z1, Z17, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z16, Z2
+	VMOVUPD      Z2, (AX)
+	VADDPD       Z3, Z17, Z3
+	VMOVUPD      Z3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z4, Z16, Z4
+	VMOVUPD      Z4, (AX)
+	VADDPD       Z5, Z17, Z5
+	VMOVUPD      Z5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z16, Z6
+	VMOVUPD      Z6, (AX)
+	VADDPD       Z7, Z17, Z7
+	VMOVUPD      Z7, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z8, Z16, Z8
+	VMOVUPD      Z8, (AX)
+	VADDPD       Z9, Z17, Z9
+	VMOVUPD      Z9, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z10, Z16, Z10
+	VMOVUPD      Z10, (AX)
+	VADDPD       Z11, Z17, Z11
+	VMOVUPD      Z11, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z12, Z16, Z12
+	VMOVUPD      Z12, (AX)
+	VADDPD       Z13, Z17, Z13
+	VMOVUPD      Z13, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z14, Z16, Z14
+	VMOVUPD      Z14, (AX)
+	VADDPD       Z15, Z17, Z15
+	VMOVUPD      Z15, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VBROADCASTSD factor+96(FP), Z16
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z17
+	VFMADD231PD  Z16, Z0, Z17
+	VADDPD       Z19, Z17, Z17
+	VMOVUPD      Z17, (AX)
+	VSUBPD       Z17, Z17, Z17
+	VADDPD       Z17, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z16, Z1, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z2, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z16, Z3, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z4, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z16, Z5, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z6, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z16, Z7, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z8, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z16, Z9, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z10, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z16, Z11, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z12, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z16, Z13, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z16, Z14, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z16, Z15, Z0
+	VADDPD       Z19, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z20, Z20
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z20, Z20, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile4x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile4x16x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x16x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	IMUL3Q    $0x00000018, R9, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z2
+	VMOVUPD.Z 64(DI), K1, Z3
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z4
+	VMOVUPD.Z 64(DI), K1, Z5
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z6
+	VMOVUPD.Z 64(DI), K1, Z7
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -9964,14 +15672,57 @@ TEXT ·avx512Tile4x16x64(SB), NOSPLIT, $0-80
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z8
-	VMOVUPD.Z    64(DI), K1, Z9
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
+	VMOVUPD      (R8), Z8
+	VMOVUPD.Z    64(R8), K1, Z9
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
 	VBROADCASTSD (DX), Z10
 	VFMADD231PD  Z8, Z10, Z0
 	VFMADD231PD  Z9, Z10, Z1
@@ -9981,73 +15732,177 @@ loop:
 	VBROADCASTSD (DX)(BX*2), Z10
 	VFMADD231PD  Z8, Z10, Z4
 	VFMADD231PD  Z9, Z10, Z5
-	VBROADCASTSD (R10), Z10
+	VBROADCASTSD (R11), Z10
 	VFMADD231PD  Z8, Z10, Z6
 	VFMADD231PD  Z9, Z10, Z7
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z8
-	VMOVUPD.Z 64(DX), K1, Z9
-	VADDPD    Z0, Z8, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Z1, Z9, Z1
-	VMOVUPD   Z1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z8, Z2
-	VMOVUPD   Z2, (AX)
-	VADDPD    Z3, Z9, Z3
-	VMOVUPD   Z3, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z4, Z8, Z4
-	VMOVUPD   Z4, (AX)
-	VADDPD    Z5, Z9, Z5
-	VMOVUPD   Z5, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z8, Z6
-	VMOVUPD   Z6, (AX)
-	VADDPD    Z7, Z9, Z7
-	VMOVUPD   Z7, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z8
+	VMOVUPD.Z    64(DX), K1, Z9
+	VADDPD       Z0, Z8, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Z1, Z9, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z8, Z2
+	VMOVUPD      Z2, (AX)
+	VADDPD       Z3, Z9, Z3
+	VMOVUPD      Z3, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z4, Z8, Z4
+	VMOVUPD      Z4, (AX)
+	VADDPD       Z5, Z9, Z5
+	VMOVUPD      Z5, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z8, Z6
+	VMOVUPD      Z6, (AX)
+	VADDPD       Z7, Z9, Z7
+	VMOVUPD      Z7, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VBROADCASTSD factor+96(FP), Z8
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z9
+	VFMADD231PD  Z8, Z0, Z9
+	VADDPD       Z11, Z9, Z9
+	VMOVUPD      Z9, (AX)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z12, Z12
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z8, Z1, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z8, Z2, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z8, Z3, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z8, Z4, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z8, Z5, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z8, Z6, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z8, Z7, Z0
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z12, Z12
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z12, Z12, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile2x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile2x16x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x16x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	IMUL3Q    $0x00000018, R9, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Z1
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z2
+	VMOVUPD.Z 64(DI), K1, Z3
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z4
-	VMOVUPD.Z    64(DI), K1, Z5
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
+	VMOVUPD      (R8), Z4
+	VMOVUPD.Z    64(R8), K1, Z5
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
 	VBROADCASTSD (DX), Z6
 	VFMADD231PD  Z4, Z6, Z0
 	VFMADD231PD  Z5, Z6, Z1
@@ -10055,72 +15910,165 @@ loop:
 	VFMADD231PD  Z4, Z6, Z2
 	VFMADD231PD  Z5, Z6, Z3
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z4
-	VMOVUPD.Z 64(DX), K1, Z5
-	VADDPD    Z0, Z4, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Z1, Z5, Z1
-	VMOVUPD   Z1, K1, 64(AX)
-	ADDQ      CX, AX
-	VADDPD    Z2, Z4, Z2
-	VMOVUPD   Z2, (AX)
-	VADDPD    Z3, Z5, Z3
-	VMOVUPD   Z3, K1, 64(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z4
+	VMOVUPD.Z    64(DX), K1, Z5
+	VADDPD       Z0, Z4, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Z1, Z5, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	ADDQ         CX, AX
+	VADDPD       Z2, Z4, Z2
+	VMOVUPD      Z2, (AX)
+	VADDPD       Z3, Z5, Z3
+	VMOVUPD      Z3, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VBROADCASTSD factor+96(FP), Z4
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z5
+	VFMADD231PD  Z4, Z0, Z5
+	VADDPD       Z7, Z5, Z5
+	VMOVUPD      Z5, (AX)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z8, Z8
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z4, Z1, Z0
+	VADDPD       Z7, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z8, Z8
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z4, Z2, Z0
+	VADDPD       Z7, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z8, Z8
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z4, Z3, Z0
+	VADDPD       Z7, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z8, Z8
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z8, Z8, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile1x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile1x16x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), CX
-	SUBQ   $0x00000008, CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x16x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x03, DI
+	SHLQ      $0x03, R9
+	SHLQ      $0x03, DX
+	SHLQ      $0x03, SI
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	IMUL3Q    $0x00000018, SI, R9
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD.Z 64(DI), K1, Z1
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z2
-	VMOVUPD.Z    64(DI), K1, Z3
-	PREFETCHT0   1536(DI)
-	PREFETCHT0   1600(DI)
-	VBROADCASTSD (DX), Z4
+	VMOVUPD      (BX), Z2
+	VMOVUPD.Z    64(BX), K1, Z3
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	VBROADCASTSD (CX), Z4
 	VFMADD231PD  Z2, Z4, Z0
 	VFMADD231PD  Z3, Z4, Z1
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPD   (CX), Z2
-	VMOVUPD.Z 64(CX), K1, Z3
-	VADDPD    Z0, Z2, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Z1, Z3, Z1
-	VMOVUPD   Z1, K1, 64(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD      (CX), Z2
+	VMOVUPD.Z    64(CX), K1, Z3
+	VADDPD       Z0, Z2, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Z1, Z3, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VBROADCASTSD factor+96(FP), Z2
+	MOVQ         CX, AX
+	VMOVUPD      (AX), Z3
+	VFMADD231PD  Z2, Z0, Z3
+	VADDPD       Z5, Z3, Z3
+	VMOVUPD      Z3, (AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z6, Z6
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD231PD  Z2, Z1, Z0
+	VADDPD       Z5, Z0, Z0
+	VMOVUPD      Z0, K1, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z6, Z6
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z6, Z6, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -10319,31 +16267,70 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile8x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile8x20x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
-	LEAQ   (BX)(BX*2), R11
-	ADDQ   R10, R11
+TEXT ·avx512Tile8x20x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	LEAQ      (BX)(BX*2), R12
+	ADDQ      R11, R12
+	IMUL3Q    $0x00000018, R9, R13
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD   64(DI), Z1
+	VMOVUPD.Z 128(DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z3
+	VMOVUPD   64(DI), Z4
+	VMOVUPD.Z 128(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z6
+	VMOVUPD   64(DI), Z7
+	VMOVUPD.Z 128(DI), K1, Y8
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z9
+	VMOVUPD   64(DI), Z10
+	VMOVUPD.Z 128(DI), K1, Y11
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z12
+	VMOVUPD   64(DI), Z13
+	VMOVUPD.Z 128(DI), K1, Y14
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z15
+	VMOVUPD   64(DI), Z16
+	VMOVUPD.Z 128(DI), K1, Y17
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z18
+	VMOVUPD   64(DI), Z19
+	VMOVUPD.Z 128(DI), K1, Y20
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z21
+	VMOVUPD   64(DI), Z22
+	VMOVUPD.Z 128(DI), K1, Y23
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
@@ -10368,16 +16355,127 @@ TEXT ·avx512Tile8x20x64(SB), NOSPLIT, $0-80
 	VPXORQ Z21, Z21, Z21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Y23, Y23, Y23
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R14
+	LEAQ  (R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R14), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z24
-	VMOVUPD      64(DI), Z25
-	VMOVUPD.Z    128(DI), K1, Y26
-	PREFETCHT0   1920(DI)
-	PREFETCHT0   1984(DI)
-	PREFETCHT0   2048(DI)
+	VMOVUPD      (R8), Z24
+	VMOVUPD      64(R8), Z25
+	VMOVUPD.Z    128(R8), K1, Y26
+	PREFETCHT0   (R8)(R13*1)
+	PREFETCHT0   64(R8)(R13*1)
+	PREFETCHT0   128(R8)(R13*1)
 	VBROADCASTSD (DX), Z27
 	VFMADD231PD  Z24, Z27, Z0
 	VFMADD231PD  Z25, Z27, Z1
@@ -10390,119 +16488,308 @@ loop:
 	VFMADD231PD  Z24, Z27, Z6
 	VFMADD231PD  Z25, Z27, Z7
 	VFMADD231PD  Y26, Y27, Y8
-	VBROADCASTSD (R10), Z27
+	VBROADCASTSD (R11), Z27
 	VFMADD231PD  Z24, Z27, Z9
 	VFMADD231PD  Z25, Z27, Z10
 	VFMADD231PD  Y26, Y27, Y11
-	VBROADCASTSD (R10)(BX*1), Z27
+	VBROADCASTSD (R11)(BX*1), Z27
 	VFMADD231PD  Z24, Z27, Z12
 	VFMADD231PD  Z25, Z27, Z13
 	VFMADD231PD  Y26, Y27, Y14
-	VBROADCASTSD (R10)(BX*2), Z27
+	VBROADCASTSD (R11)(BX*2), Z27
 	VFMADD231PD  Z24, Z27, Z15
 	VFMADD231PD  Z25, Z27, Z16
 	VFMADD231PD  Y26, Y27, Y17
-	VBROADCASTSD (R11), Z27
+	VBROADCASTSD (R12), Z27
 	VFMADD231PD  Z24, Z27, Z18
 	VFMADD231PD  Z25, Z27, Z19
 	VFMADD231PD  Y26, Y27, Y20
-	VBROADCASTSD (R11)(BX*1), Z27
+	VBROADCASTSD (R12)(BX*1), Z27
 	VFMADD231PD  Z24, Z27, Z21
 	VFMADD231PD  Z25, Z27, Z22
 	VFMADD231PD  Y26, Y27, Y23
 	ADDQ         SI, DX
-	ADDQ         SI, R10
 	ADDQ         SI, R11
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R12
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z24
-	VMOVUPD   64(DX), Z25
-	VMOVUPD.Z 128(DX), K1, Y26
-	VADDPD    Z0, Z24, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Z1, Z25, Z1
-	VMOVUPD   Z1, 64(AX)
-	VADDPD    Y2, Y26, Y2
-	VMOVUPD   Y2, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z3, Z24, Z3
-	VMOVUPD   Z3, (AX)
-	VADDPD    Z4, Z25, Z4
-	VMOVUPD   Z4, 64(AX)
-	VADDPD    Y5, Y26, Y5
-	VMOVUPD   Y5, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z24, Z6
-	VMOVUPD   Z6, (AX)
-	VADDPD    Z7, Z25, Z7
-	VMOVUPD   Z7, 64(AX)
-	VADDPD    Y8, Y26, Y8
-	VMOVUPD   Y8, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z9, Z24, Z9
-	VMOVUPD   Z9, (AX)
-	VADDPD    Z10, Z25, Z10
-	VMOVUPD   Z10, 64(AX)
-	VADDPD    Y11, Y26, Y11
-	VMOVUPD   Y11, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z12, Z24, Z12
-	VMOVUPD   Z12, (AX)
-	VADDPD    Z13, Z25, Z13
-	VMOVUPD   Z13, 64(AX)
-	VADDPD    Y14, Y26, Y14
-	VMOVUPD   Y14, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z15, Z24, Z15
-	VMOVUPD   Z15, (AX)
-	VADDPD    Z16, Z25, Z16
-	VMOVUPD   Z16, 64(AX)
-	VADDPD    Y17, Y26, Y17
-	VMOVUPD   Y17, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z18, Z24, Z18
-	VMOVUPD   Z18, (AX)
-	VADDPD    Z19, Z25, Z19
-	VMOVUPD   Z19, 64(AX)
-	VADDPD    Y20, Y26, Y20
-	VMOVUPD   Y20, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z21, Z24, Z21
-	VMOVUPD   Z21, (AX)
-	VADDPD    Z22, Z25, Z22
-	VMOVUPD   Z22, 64(AX)
-	VADDPD    Y23, Y26, Y23
-	VMOVUPD   Y23, K1, 128(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z24
+	VMOVUPD      64(DX), Z25
+	VMOVUPD.Z    128(DX), K1, Y26
+	VADDPD       Z0, Z24, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Z1, Z25, Z1
+	VMOVUPD      Z1, 64(AX)
+	VADDPD       Y2, Y26, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z3, Z24, Z3
+	VMOVUPD      Z3, (AX)
+	VADDPD       Z4, Z25, Z4
+	VMOVUPD      Z4, 64(AX)
+	VADDPD       Y5, Y26, Y5
+	VMOVUPD      Y5, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z24, Z6
+	VMOVUPD      Z6, (AX)
+	VADDPD       Z7, Z25, Z7
+	VMOVUPD      Z7, 64(AX)
+	VADDPD       Y8, Y26, Y8
+	VMOVUPD      Y8, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z9, Z24, Z9
+	VMOVUPD      Z9, (AX)
+	VADDPD       Z10, Z25, Z10
+	VMOVUPD      Z10, 64(AX)
+	VADDPD       Y11, Y26, Y11
+	VMOVUPD      Y11, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z12, Z24, Z12
+	VMOVUPD      Z12, (AX)
+	VADDPD       Z13, Z25, Z13
+	VMOVUPD      Z13, 64(AX)
+	VADDPD       Y14, Y26, Y14
+	VMOVUPD      Y14, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z15, Z24, Z15
+	VMOVUPD      Z15, (AX)
+	VADDPD       Z16, Z25, Z16
+	VMOVUPD      Z16, 64(AX)
+	VADDPD       Y17, Y26, Y17
+	VMOVUPD      Y17, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z18, Z24, Z18
+	VMOVUPD      Z18, (AX)
+	VADDPD       Z19, Z25, Z19
+	VMOVUPD      Z19, 64(AX)
+	VADDPD       Y20, Y26, Y20
+	VMOVUPD      Y20, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z21, Z24, Z21
+	VMOVUPD      Z21, (AX)
+	VADDPD       Z22, Z25, Z22
+	VMOVUPD      Z22, 64(AX)
+	VADDPD       Y23, Y26, Y23
+	VMOVUPD      Y23, K1, 128(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z28, Z28, Z28
+	VPXORQ       Z29, Z29, Z29
+	VBROADCASTSD factor+96(FP), Z24
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z25
+	VFMADD231PD  Z24, Z0, Z25
+	VADDPD       Z28, Z25, Z25
+	VMOVUPD      Z25, (AX)
+	VSUBPD       Z25, Z25, Z25
+	VADDPD       Z25, Z29, Z29
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z24, Z1, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD.Z    128(AX), K1, Y26
+	VFMADD231PD  Y24, Y2, Y26
+	VADDPD       Y28, Y26, Y26
+	VMOVUPD      Y26, K1, 128(AX)
+	VSUBPD       Y26, Y26, Y26
+	VADDPD       Z26, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z3, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z24, Z4, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y24, Y5, Y2
+	VADDPD       Y28, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z6, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z24, Z7, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y24, Y8, Y2
+	VADDPD       Y28, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z9, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z24, Z10, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y24, Y11, Y2
+	VADDPD       Y28, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z12, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z24, Z13, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y24, Y14, Y2
+	VADDPD       Y28, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z15, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z24, Z16, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y24, Y17, Y2
+	VADDPD       Y28, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z18, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z24, Z19, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y24, Y20, Y2
+	VADDPD       Y28, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z29, Z29
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z24, Z21, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z24, Z22, Z0
+	VADDPD       Z28, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z29, Z29
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y24, Y23, Y2
+	VADDPD       Y28, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z29, Z29
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z29, Z29, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile4x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile4x20x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
-	LEAQ   (BX)(BX*2), R10
-	ADDQ   DX, R10
+TEXT ·avx512Tile4x20x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	LEAQ      (BX)(BX*2), R11
+	ADDQ      DX, R11
+	IMUL3Q    $0x00000018, R9, R12
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD   64(DI), Z1
+	VMOVUPD.Z 128(DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z3
+	VMOVUPD   64(DI), Z4
+	VMOVUPD.Z 128(DI), K1, Y5
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z6
+	VMOVUPD   64(DI), Z7
+	VMOVUPD.Z 128(DI), K1, Y8
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z9
+	VMOVUPD   64(DI), Z10
+	VMOVUPD.Z 128(DI), K1, Y11
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
@@ -10515,16 +16802,75 @@ TEXT ·avx512Tile4x20x64(SB), NOSPLIT, $0-80
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Y11, Y11, Y11
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R13
+	LEAQ  (R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R13), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z12
-	VMOVUPD      64(DI), Z13
-	VMOVUPD.Z    128(DI), K1, Y14
-	PREFETCHT0   1920(DI)
-	PREFETCHT0   1984(DI)
-	PREFETCHT0   2048(DI)
+	VMOVUPD      (R8), Z12
+	VMOVUPD      64(R8), Z13
+	VMOVUPD.Z    128(R8), K1, Y14
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   64(R8)(R12*1)
+	PREFETCHT0   128(R8)(R12*1)
 	VBROADCASTSD (DX), Z15
 	VFMADD231PD  Z12, Z15, Z0
 	VFMADD231PD  Z13, Z15, Z1
@@ -10537,88 +16883,226 @@ loop:
 	VFMADD231PD  Z12, Z15, Z6
 	VFMADD231PD  Z13, Z15, Z7
 	VFMADD231PD  Y14, Y15, Y8
-	VBROADCASTSD (R10), Z15
+	VBROADCASTSD (R11), Z15
 	VFMADD231PD  Z12, Z15, Z9
 	VFMADD231PD  Z13, Z15, Z10
 	VFMADD231PD  Y14, Y15, Y11
 	ADDQ         SI, DX
-	ADDQ         SI, R10
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         SI, R11
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z12
-	VMOVUPD   64(DX), Z13
-	VMOVUPD.Z 128(DX), K1, Y14
-	VADDPD    Z0, Z12, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Z1, Z13, Z1
-	VMOVUPD   Z1, 64(AX)
-	VADDPD    Y2, Y14, Y2
-	VMOVUPD   Y2, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z3, Z12, Z3
-	VMOVUPD   Z3, (AX)
-	VADDPD    Z4, Z13, Z4
-	VMOVUPD   Z4, 64(AX)
-	VADDPD    Y5, Y14, Y5
-	VMOVUPD   Y5, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z6, Z12, Z6
-	VMOVUPD   Z6, (AX)
-	VADDPD    Z7, Z13, Z7
-	VMOVUPD   Z7, 64(AX)
-	VADDPD    Y8, Y14, Y8
-	VMOVUPD   Y8, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z9, Z12, Z9
-	VMOVUPD   Z9, (AX)
-	VADDPD    Z10, Z13, Z10
-	VMOVUPD   Z10, 64(AX)
-	VADDPD    Y11, Y14, Y11
-	VMOVUPD   Y11, K1, 128(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z12
+	VMOVUPD      64(DX), Z13
+	VMOVUPD.Z    128(DX), K1, Y14
+	VADDPD       Z0, Z12, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Z1, Z13, Z1
+	VMOVUPD      Z1, 64(AX)
+	VADDPD       Y2, Y14, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z3, Z12, Z3
+	VMOVUPD      Z3, (AX)
+	VADDPD       Z4, Z13, Z4
+	VMOVUPD      Z4, 64(AX)
+	VADDPD       Y5, Y14, Y5
+	VMOVUPD      Y5, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z6, Z12, Z6
+	VMOVUPD      Z6, (AX)
+	VADDPD       Z7, Z13, Z7
+	VMOVUPD      Z7, 64(AX)
+	VADDPD       Y8, Y14, Y8
+	VMOVUPD      Y8, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z9, Z12, Z9
+	VMOVUPD      Z9, (AX)
+	VADDPD       Z10, Z13, Z10
+	VMOVUPD      Z10, 64(AX)
+	VADDPD       Y11, Y14, Y11
+	VMOVUPD      Y11, K1, 128(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VBROADCASTSD factor+96(FP), Z12
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z13
+	VFMADD231PD  Z12, Z0, Z13
+	VADDPD       Z16, Z13, Z13
+	VMOVUPD      Z13, (AX)
+	VSUBPD       Z13, Z13, Z13
+	VADDPD       Z13, Z17, Z17
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z12, Z1, Z0
+	VADDPD       Z16, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z17, Z17
+	VMOVUPD.Z    128(AX), K1, Y14
+	VFMADD231PD  Y12, Y2, Y14
+	VADDPD       Y16, Y14, Y14
+	VMOVUPD      Y14, K1, 128(AX)
+	VSUBPD       Y14, Y14, Y14
+	VADDPD       Z14, Z17, Z17
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z12, Z3, Z0
+	VADDPD       Z16, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z17, Z17
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z12, Z4, Z0
+	VADDPD       Z16, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z17, Z17
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y12, Y5, Y2
+	VADDPD       Y16, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z17, Z17
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z12, Z6, Z0
+	VADDPD       Z16, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z17, Z17
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z12, Z7, Z0
+	VADDPD       Z16, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z17, Z17
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y12, Y8, Y2
+	VADDPD       Y16, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z17, Z17
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z12, Z9, Z0
+	VADDPD       Z16, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z17, Z17
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z12, Z10, Z0
+	VADDPD       Z16, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z17, Z17
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y12, Y11, Y2
+	VADDPD       Y16, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z17, Z17
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z17, Z17, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile2x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile2x20x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), R10
-	SUBQ   $0x00000008, R10
-	SUBQ   $0x00000008, R10
-	MOVQ   $-1, R11
-	BZHIQ  R10, R11, R11
-	KMOVQ  R11, K1
+TEXT ·avx512Tile2x20x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), CX
+	MOVQ      a+16(FP), DX
+	MOVQ      ar+24(FP), BX
+	MOVQ      ai+32(FP), SI
+	MOVQ      b+40(FP), R8
+	MOVQ      bs+48(FP), R9
+	MOVQ      inner+64(FP), R10
+	SHLQ      $0x03, CX
+	SHLQ      $0x03, BX
+	SHLQ      $0x03, SI
+	SHLQ      $0x03, R9
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R11
+	BZHIQ     DI, R11, R11
+	KMOVQ     R11, K1
+	IMUL3Q    $0x00000018, R9, R11
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD   64(DI), Z1
+	VMOVUPD.Z 128(DI), K1, Y2
+	ADDQ      CX, DI
+	VMOVUPD   (DI), Z3
+	VMOVUPD   64(DI), Z4
+	VMOVUPD.Z 128(DI), K1, Y5
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Y5, Y5, Y5
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	ADDQ  CX, R12
+	LEAQ  (R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R12), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R10, R10
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z6
-	VMOVUPD      64(DI), Z7
-	VMOVUPD.Z    128(DI), K1, Y8
-	PREFETCHT0   1920(DI)
-	PREFETCHT0   1984(DI)
-	PREFETCHT0   2048(DI)
+	VMOVUPD      (R8), Z6
+	VMOVUPD      64(R8), Z7
+	VMOVUPD.Z    128(R8), K1, Y8
+	PREFETCHT0   (R8)(R11*1)
+	PREFETCHT0   64(R8)(R11*1)
+	PREFETCHT0   128(R8)(R11*1)
 	VBROADCASTSD (DX), Z9
 	VFMADD231PD  Z6, Z9, Z0
 	VFMADD231PD  Z7, Z9, Z1
@@ -10628,85 +17112,201 @@ loop:
 	VFMADD231PD  Z7, Z9, Z4
 	VFMADD231PD  Y8, Y9, Y5
 	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         R9, R8
+	DECQ         R10
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), DX
-	VMOVUPD   (DX), Z6
-	VMOVUPD   64(DX), Z7
-	VMOVUPD.Z 128(DX), K1, Y8
-	VADDPD    Z0, Z6, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Z1, Z7, Z1
-	VMOVUPD   Z1, 64(AX)
-	VADDPD    Y2, Y8, Y2
-	VMOVUPD   Y2, K1, 128(AX)
-	ADDQ      CX, AX
-	VADDPD    Z3, Z6, Z3
-	VMOVUPD   Z3, (AX)
-	VADDPD    Z4, Z7, Z4
-	VMOVUPD   Z4, 64(AX)
-	VADDPD    Y5, Y8, Y5
-	VMOVUPD   Y5, K1, 128(AX)
+	MOVQ         bias+56(FP), DX
+	VMOVUPD      (DX), Z6
+	VMOVUPD      64(DX), Z7
+	VMOVUPD.Z    128(DX), K1, Y8
+	VADDPD       Z0, Z6, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Z1, Z7, Z1
+	VMOVUPD      Z1, 64(AX)
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	ADDQ         CX, AX
+	VADDPD       Z3, Z6, Z3
+	VMOVUPD      Z3, (AX)
+	VADDPD       Z4, Z7, Z4
+	VMOVUPD      Z4, 64(AX)
+	VADDPD       Y5, Y8, Y5
+	VMOVUPD      Y5, K1, 128(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), DX
+	TESTQ        DX, DX
+	JZ           stay
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VBROADCASTSD factor+96(FP), Z6
+	MOVQ         DX, AX
+	VMOVUPD      (AX), Z7
+	VFMADD231PD  Z6, Z0, Z7
+	VADDPD       Z10, Z7, Z7
+	VMOVUPD      Z7, (AX)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z11, Z11
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z6, Z1, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	VMOVUPD.Z    128(AX), K1, Y8
+	VFMADD231PD  Y6, Y2, Y8
+	VADDPD       Y10, Y8, Y8
+	VMOVUPD      Y8, K1, 128(AX)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Z8, Z11, Z11
+	ADDQ         CX, AX
+	VMOVUPD      (AX), Z0
+	VFMADD231PD  Z6, Z3, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z6, Z4, Z0
+	VADDPD       Z10, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z11, Z11
+	VMOVUPD.Z    128(AX), K1, Y2
+	VFMADD231PD  Y6, Y5, Y2
+	VADDPD       Y10, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Z2, Z11, Z11
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z11, Z11, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int)
+// func avx512Tile1x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile1x20x64(SB), NOSPLIT, $0-80
-	MOVQ   y+0(FP), AX
-	MOVQ   ys+8(FP), CX
-	MOVQ   a+16(FP), DX
-	MOVQ   ar+24(FP), BX
-	MOVQ   ai+32(FP), SI
-	MOVQ   b+40(FP), DI
-	MOVQ   bs+48(FP), R8
-	MOVQ   inner+64(FP), R9
-	SHLQ   $0x03, CX
-	SHLQ   $0x03, BX
-	SHLQ   $0x03, SI
-	SHLQ   $0x03, R8
-	MOVQ   width+72(FP), CX
-	SUBQ   $0x00000008, CX
-	SUBQ   $0x00000008, CX
-	MOVQ   $-1, BX
-	BZHIQ  CX, BX, BX
-	KMOVQ  BX, K1
+TEXT ·avx512Tile1x20x64(SB), NOSPLIT, $0-112
+	MOVQ      y+0(FP), AX
+	MOVQ      ys+8(FP), DI
+	MOVQ      a+16(FP), CX
+	MOVQ      ar+24(FP), R9
+	MOVQ      ai+32(FP), DX
+	MOVQ      b+40(FP), BX
+	MOVQ      bs+48(FP), SI
+	MOVQ      inner+64(FP), R8
+	SHLQ      $0x03, DI
+	SHLQ      $0x03, R9
+	SHLQ      $0x03, DX
+	SHLQ      $0x03, SI
+	MOVQ      width+72(FP), DI
+	SUBQ      $0x00000008, DI
+	SUBQ      $0x00000008, DI
+	MOVQ      $-1, R9
+	BZHIQ     DI, R9, R9
+	KMOVQ     R9, K1
+	IMUL3Q    $0x00000018, SI, R9
+	MOVQ      more+80(FP), DI
+	TESTQ     DI, DI
+	JZ        fresh
+	MOVQ      AX, DI
+	VMOVUPD   (DI), Z0
+	VMOVUPD   64(DI), Z1
+	VMOVUPD.Z 128(DI), K1, Y2
+	JMP       begun
+
+fresh:
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-	TESTQ  R9, R9
-	JZ     done
+
+begun:
+	MOVQ  value+88(FP), DI
+	TESTQ DI, DI
+	JZ    alone
+	MOVQ  DI, R10
+	LEAQ  (R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  64(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+	LEAQ  128(R10), DI
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x0f
+
+alone:
+	TESTQ R8, R8
+	JZ    done
 
 loop:
-	VMOVUPD      (DI), Z3
-	VMOVUPD      64(DI), Z4
-	VMOVUPD.Z    128(DI), K1, Y5
-	PREFETCHT0   1920(DI)
-	PREFETCHT0   1984(DI)
-	PREFETCHT0   2048(DI)
-	VBROADCASTSD (DX), Z6
+	VMOVUPD      (BX), Z3
+	VMOVUPD      64(BX), Z4
+	VMOVUPD.Z    128(BX), K1, Y5
+	PREFETCHT0   (BX)(R9*1)
+	PREFETCHT0   64(BX)(R9*1)
+	PREFETCHT0   128(BX)(R9*1)
+	VBROADCASTSD (CX), Z6
 	VFMADD231PD  Z3, Z6, Z0
 	VFMADD231PD  Z4, Z6, Z1
 	VFMADD231PD  Y5, Y6, Y2
-	ADDQ         SI, DX
-	ADDQ         R8, DI
-	DECQ         R9
+	ADDQ         DX, CX
+	ADDQ         SI, BX
+	DECQ         R8
 	JNZ          loop
 
 done:
-	MOVQ      bias+56(FP), CX
-	VMOVUPD   (CX), Z3
-	VMOVUPD   64(CX), Z4
-	VMOVUPD.Z 128(CX), K1, Y5
-	VADDPD    Z0, Z3, Z0
-	VMOVUPD   Z0, (AX)
-	VADDPD    Z1, Z4, Z1
-	VMOVUPD   Z1, 64(AX)
-	VADDPD    Y2, Y5, Y2
-	VMOVUPD   Y2, K1, 128(AX)
+	MOVQ         bias+56(FP), CX
+	VMOVUPD      (CX), Z3
+	VMOVUPD      64(CX), Z4
+	VMOVUPD.Z    128(CX), K1, Y5
+	VADDPD       Z0, Z3, Z0
+	VMOVUPD      Z0, (AX)
+	VADDPD       Z1, Z4, Z1
+	VMOVUPD      Z1, 64(AX)
+	VADDPD       Y2, Y5, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	XORQ         AX, AX
+	MOVQ         value+88(FP), CX
+	TESTQ        CX, CX
+	JZ           stay
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VBROADCASTSD factor+96(FP), Z3
+	MOVQ         CX, AX
+	VMOVUPD      (AX), Z4
+	VFMADD231PD  Z3, Z0, Z4
+	VADDPD       Z7, Z4, Z4
+	VMOVUPD      Z4, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z8, Z8
+	VMOVUPD      64(AX), Z0
+	VFMADD231PD  Z3, Z1, Z0
+	VADDPD       Z7, Z0, Z0
+	VMOVUPD      Z0, 64(AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z8, Z8
+	VMOVUPD.Z    128(AX), K1, Y5
+	VFMADD231PD  Y3, Y2, Y5
+	VADDPD       Y7, Y5, Y5
+	VMOVUPD      Y5, K1, 128(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Z5, Z8, Z8
+	XORQ         AX, AX
+	VCMPPD       $0x03, Z8, Z8, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+
+stay:
+	MOVQ AX, bad+104(FP)
 	VZEROUPPER
 	RET
 
@@ -11088,16 +17688,18 @@ added:
 // func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient4x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Y0, Y0, Y0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Y1, Y1, Y1
+	VPXORQ       Y2, Y2, Y2
+	VBROADCASTSD factor+64(FP), Y0
 
 next:
 	SUBQ $0x01, SI
@@ -11132,20 +17734,20 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Y1
-	MOVQ      8(BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Y2
-	MOVQ      48(BX), AX
 	VMOVUPD.Z (AX)(R8*8), K1, Y3
-	MOVQ      56(BX), AX
+	MOVQ      8(BX), AX
 	VMOVUPD.Z (AX)(R8*8), K1, Y4
+	MOVQ      48(BX), AX
+	VMOVUPD.Z (AX)(R8*8), K1, Y5
+	MOVQ      56(BX), AX
+	VMOVUPD.Z (AX)(R8*8), K1, Y6
 	JMP       begun
 
 fresh:
-	VPXORQ Y1, Y1, Y1
-	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
 	VPXORQ Y4, Y4, Y4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Y6, Y6, Y6
 
 begun:
 	XORQ DI, DI
@@ -11158,22 +17760,22 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y5
-	VBROADCASTSD (R10)(DX*8), Y6
+	VBROADCASTSD (R10)(CX*8), Y7
+	VBROADCASTSD (R10)(DX*8), Y8
 	SHLL         $0x02, AX
-	VMOVUPD      (R9)(AX*8), Y7
-	VFMADD231PD  Y5, Y7, Y1
-	VFMADD231PD  Y6, Y7, Y2
+	VMOVUPD      (R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y3
+	VFMADD231PD  Y8, Y9, Y4
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y5
-	VBROADCASTSD (R10)(DX*8), Y6
+	VBROADCASTSD (R10)(CX*8), Y7
+	VBROADCASTSD (R10)(DX*8), Y8
 	SHLL         $0x02, AX
-	VMOVUPD      (R9)(AX*8), Y7
-	VFMADD231PD  Y5, Y7, Y3
-	VFMADD231PD  Y6, Y7, Y4
+	VMOVUPD      (R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y5
+	VFMADD231PD  Y8, Y9, Y6
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -11188,61 +17790,59 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y5
-	VBROADCASTSD (R10)(DX*8), Y6
+	VBROADCASTSD (R10)(CX*8), Y7
+	VBROADCASTSD (R10)(DX*8), Y8
 	SHLL         $0x02, AX
-	VMOVUPD      (R9)(AX*8), Y7
-	VFMADD231PD  Y5, Y7, Y3
-	VFMADD231PD  Y6, Y7, Y4
+	VMOVUPD      (R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y5
+	VFMADD231PD  Y8, Y9, Y6
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Y8, Y8, Y8
-	MOVQ         (BX), AX
-	VADDPD       Y1, Y8, Y1
-	VMOVUPD      Y1, K1, (AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Y2, Y8, Y2
-	VMOVUPD      Y2, K1, (AX)(R8*8)
-	MOVQ         48(BX), AX
-	VADDPD       Y3, Y8, Y3
-	VMOVUPD      Y3, K1, (AX)(R8*8)
-	MOVQ         56(BX), AX
-	VADDPD       Y4, Y8, Y4
-	VMOVUPD      Y4, K1, (AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Y5
-	MOVQ         32(BX), AX
-	VMOVUPD.Z    (AX)(R8*8), K1, Y6
-	VFMADD231PD  Y5, Y1, Y6
-	VADDPD       Y8, Y6, Y6
-	VMOVUPD      Y6, K1, (AX)(R8*8)
-	VSUBPD       Y6, Y6, Y6
-	VADDPD       Y6, Y0, Y0
-	MOVQ         40(BX), AX
-	VMOVUPD.Z    (AX)(R8*8), K1, Y6
-	VFMADD231PD  Y5, Y2, Y6
-	VADDPD       Y8, Y6, Y6
-	VMOVUPD      Y6, K1, (AX)(R8*8)
-	VSUBPD       Y6, Y6, Y6
-	VADDPD       Y6, Y0, Y0
-	MOVQ         80(BX), AX
-	VMOVUPD.Z    (AX)(R8*8), K1, Y6
-	VFMADD231PD  Y5, Y3, Y6
-	VADDPD       Y8, Y6, Y6
-	VMOVUPD      Y6, K1, (AX)(R8*8)
-	VSUBPD       Y6, Y6, Y6
-	VADDPD       Y6, Y0, Y0
-	MOVQ         88(BX), AX
-	VMOVUPD.Z    (AX)(R8*8), K1, Y6
-	VFMADD231PD  Y5, Y4, Y6
-	VADDPD       Y8, Y6, Y6
-	VMOVUPD      Y6, K1, (AX)(R8*8)
-	VSUBPD       Y6, Y6, Y6
-	VADDPD       Y6, Y0, Y0
+	MOVQ        (BX), AX
+	VADDPD      Y3, Y1, Y3
+	VMOVUPD     Y3, K1, (AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Y4, Y1, Y4
+	VMOVUPD     Y4, K1, (AX)(R8*8)
+	MOVQ        48(BX), AX
+	VADDPD      Y5, Y1, Y5
+	VMOVUPD     Y5, K1, (AX)(R8*8)
+	MOVQ        56(BX), AX
+	VADDPD      Y6, Y1, Y6
+	VMOVUPD     Y6, K1, (AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD.Z   (AX)(R8*8), K1, Y7
+	VFMADD231PD Y0, Y3, Y7
+	VADDPD      Y1, Y7, Y7
+	VMOVUPD     Y7, K1, (AX)(R8*8)
+	VSUBPD      Y7, Y7, Y7
+	VADDPD      Y7, Y2, Y2
+	MOVQ        40(BX), AX
+	VMOVUPD.Z   (AX)(R8*8), K1, Y7
+	VFMADD231PD Y0, Y4, Y7
+	VADDPD      Y1, Y7, Y7
+	VMOVUPD     Y7, K1, (AX)(R8*8)
+	VSUBPD      Y7, Y7, Y7
+	VADDPD      Y7, Y2, Y2
+	MOVQ        80(BX), AX
+	VMOVUPD.Z   (AX)(R8*8), K1, Y7
+	VFMADD231PD Y0, Y5, Y7
+	VADDPD      Y1, Y7, Y7
+	VMOVUPD     Y7, K1, (AX)(R8*8)
+	VSUBPD      Y7, Y7, Y7
+	VADDPD      Y7, Y2, Y2
+	MOVQ        88(BX), AX
+	VMOVUPD.Z   (AX)(R8*8), K1, Y7
+	VFMADD231PD Y0, Y6, Y7
+	VADDPD      Y1, Y7, Y7
+	VMOVUPD     Y7, K1, (AX)(R8*8)
+	VSUBPD      Y7, Y7, Y7
+	VADDPD      Y7, Y2, Y2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -11250,7 +17850,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Y0, Y0, K1
+	VCMPPD $0x03, Y2, Y2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -11400,16 +18000,18 @@ added:
 // func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient8x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSD factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -11444,20 +18046,20 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Z1
-	MOVQ      8(BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Z2
-	MOVQ      48(BX), AX
 	VMOVUPD.Z (AX)(R8*8), K1, Z3
-	MOVQ      56(BX), AX
+	MOVQ      8(BX), AX
 	VMOVUPD.Z (AX)(R8*8), K1, Z4
+	MOVQ      48(BX), AX
+	VMOVUPD.Z (AX)(R8*8), K1, Z5
+	MOVQ      56(BX), AX
+	VMOVUPD.Z (AX)(R8*8), K1, Z6
 	JMP       begun
 
 fresh:
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Z6, Z6, Z6
 
 begun:
 	XORQ DI, DI
@@ -11470,22 +18072,22 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z5
-	VBROADCASTSD (R10)(DX*8), Z6
+	VBROADCASTSD (R10)(CX*8), Z7
+	VBROADCASTSD (R10)(DX*8), Z8
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z7
-	VFMADD231PD  Z5, Z7, Z1
-	VFMADD231PD  Z6, Z7, Z2
+	VMOVUPD      (R9)(AX*8), Z9
+	VFMADD231PD  Z7, Z9, Z3
+	VFMADD231PD  Z8, Z9, Z4
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z5
-	VBROADCASTSD (R10)(DX*8), Z6
+	VBROADCASTSD (R10)(CX*8), Z7
+	VBROADCASTSD (R10)(DX*8), Z8
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z7
-	VFMADD231PD  Z5, Z7, Z3
-	VFMADD231PD  Z6, Z7, Z4
+	VMOVUPD      (R9)(AX*8), Z9
+	VFMADD231PD  Z7, Z9, Z5
+	VFMADD231PD  Z8, Z9, Z6
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -11500,61 +18102,59 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z5
-	VBROADCASTSD (R10)(DX*8), Z6
+	VBROADCASTSD (R10)(CX*8), Z7
+	VBROADCASTSD (R10)(DX*8), Z8
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z7
-	VFMADD231PD  Z5, Z7, Z3
-	VFMADD231PD  Z6, Z7, Z4
+	VMOVUPD      (R9)(AX*8), Z9
+	VFMADD231PD  Z7, Z9, Z5
+	VFMADD231PD  Z8, Z9, Z6
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z8, Z8, Z8
-	MOVQ         (BX), AX
-	VADDPD       Z1, Z8, Z1
-	VMOVUPD      Z1, K1, (AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Z2, Z8, Z2
-	VMOVUPD      Z2, K1, (AX)(R8*8)
-	MOVQ         48(BX), AX
-	VADDPD       Z3, Z8, Z3
-	VMOVUPD      Z3, K1, (AX)(R8*8)
-	MOVQ         56(BX), AX
-	VADDPD       Z4, Z8, Z4
-	VMOVUPD      Z4, K1, (AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Z5
-	MOVQ         32(BX), AX
-	VMOVUPD.Z    (AX)(R8*8), K1, Z6
-	VFMADD231PD  Z5, Z1, Z6
-	VADDPD       Z8, Z6, Z6
-	VMOVUPD      Z6, K1, (AX)(R8*8)
-	VSUBPD       Z6, Z6, Z6
-	VADDPD       Z6, Z0, Z0
-	MOVQ         40(BX), AX
-	VMOVUPD.Z    (AX)(R8*8), K1, Z6
-	VFMADD231PD  Z5, Z2, Z6
-	VADDPD       Z8, Z6, Z6
-	VMOVUPD      Z6, K1, (AX)(R8*8)
-	VSUBPD       Z6, Z6, Z6
-	VADDPD       Z6, Z0, Z0
-	MOVQ         80(BX), AX
-	VMOVUPD.Z    (AX)(R8*8), K1, Z6
-	VFMADD231PD  Z5, Z3, Z6
-	VADDPD       Z8, Z6, Z6
-	VMOVUPD      Z6, K1, (AX)(R8*8)
-	VSUBPD       Z6, Z6, Z6
-	VADDPD       Z6, Z0, Z0
-	MOVQ         88(BX), AX
-	VMOVUPD.Z    (AX)(R8*8), K1, Z6
-	VFMADD231PD  Z5, Z4, Z6
-	VADDPD       Z8, Z6, Z6
-	VMOVUPD      Z6, K1, (AX)(R8*8)
-	VSUBPD       Z6, Z6, Z6
-	VADDPD       Z6, Z0, Z0
+	MOVQ        (BX), AX
+	VADDPD      Z3, Z1, Z3
+	VMOVUPD     Z3, K1, (AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Z4, Z1, Z4
+	VMOVUPD     Z4, K1, (AX)(R8*8)
+	MOVQ        48(BX), AX
+	VADDPD      Z5, Z1, Z5
+	VMOVUPD     Z5, K1, (AX)(R8*8)
+	MOVQ        56(BX), AX
+	VADDPD      Z6, Z1, Z6
+	VMOVUPD     Z6, K1, (AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD.Z   (AX)(R8*8), K1, Z7
+	VFMADD231PD Z0, Z3, Z7
+	VADDPD      Z1, Z7, Z7
+	VMOVUPD     Z7, K1, (AX)(R8*8)
+	VSUBPD      Z7, Z7, Z7
+	VADDPD      Z7, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPD.Z   (AX)(R8*8), K1, Z7
+	VFMADD231PD Z0, Z4, Z7
+	VADDPD      Z1, Z7, Z7
+	VMOVUPD     Z7, K1, (AX)(R8*8)
+	VSUBPD      Z7, Z7, Z7
+	VADDPD      Z7, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPD.Z   (AX)(R8*8), K1, Z7
+	VFMADD231PD Z0, Z5, Z7
+	VADDPD      Z1, Z7, Z7
+	VMOVUPD     Z7, K1, (AX)(R8*8)
+	VSUBPD      Z7, Z7, Z7
+	VADDPD      Z7, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPD.Z   (AX)(R8*8), K1, Z7
+	VFMADD231PD Z0, Z6, Z7
+	VADDPD      Z1, Z7, Z7
+	VMOVUPD     Z7, K1, (AX)(R8*8)
+	VSUBPD      Z7, Z7, Z7
+	VADDPD      Z7, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -11562,7 +18162,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z0, Z0, K1
+	VCMPPD $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -11728,18 +18328,19 @@ added:
 // func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient10x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000008, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ X1, X1, X1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000008, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSD factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -11790,28 +18391,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z2
-	VMOVUPD.Z 64(AX)(R8*8), K1, X3
+	VMOVUPD   (AX)(R8*8), Z3
+	VMOVUPD.Z 64(AX)(R8*8), K1, X4
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z4
-	VMOVUPD.Z 64(AX)(R8*8), K1, X5
+	VMOVUPD   (AX)(R8*8), Z5
+	VMOVUPD.Z 64(AX)(R8*8), K1, X6
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z6
-	VMOVUPD.Z 64(AX)(R8*8), K1, X7
+	VMOVUPD   (AX)(R8*8), Z7
+	VMOVUPD.Z 64(AX)(R8*8), K1, X8
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z8
-	VMOVUPD.Z 64(AX)(R8*8), K1, X9
+	VMOVUPD   (AX)(R8*8), Z9
+	VMOVUPD.Z 64(AX)(R8*8), K1, X10
 	JMP       begun
 
 fresh:
-	VPXORQ Z2, Z2, Z2
-	VPXORQ X3, X3, X3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ X5, X5, X5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ X7, X7, X7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ X9, X9, X9
+	VPXORQ Z3, Z3, Z3
+	VPXORQ X4, X4, X4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ X6, X6, X6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ X8, X8, X8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ X10, X10, X10
 
 begun:
 	XORQ DI, DI
@@ -11824,28 +18425,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z10
-	VBROADCASTSD (R10)(DX*8), Z11
+	VBROADCASTSD (R10)(CX*8), Z11
+	VBROADCASTSD (R10)(DX*8), Z12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z12
-	VFMADD231PD  Z10, Z12, Z2
-	VFMADD231PD  Z11, Z12, Z4
-	VMOVUPD      64(R9)(AX*8), X12
-	VFMADD231PD  X10, X12, X3
-	VFMADD231PD  X11, X12, X5
+	VMOVUPD      (R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z3
+	VFMADD231PD  Z12, Z13, Z5
+	VMOVUPD      64(R9)(AX*8), X13
+	VFMADD231PD  X11, X13, X4
+	VFMADD231PD  X12, X13, X6
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z10
-	VBROADCASTSD (R10)(DX*8), Z11
+	VBROADCASTSD (R10)(CX*8), Z11
+	VBROADCASTSD (R10)(DX*8), Z12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z12
-	VFMADD231PD  Z10, Z12, Z6
-	VFMADD231PD  Z11, Z12, Z8
-	VMOVUPD      64(R9)(AX*8), X12
-	VFMADD231PD  X10, X12, X7
-	VFMADD231PD  X11, X12, X9
+	VMOVUPD      (R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z7
+	VFMADD231PD  Z12, Z13, Z9
+	VMOVUPD      64(R9)(AX*8), X13
+	VFMADD231PD  X11, X13, X8
+	VFMADD231PD  X12, X13, X10
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -11860,97 +18461,94 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z10
-	VBROADCASTSD (R10)(DX*8), Z11
+	VBROADCASTSD (R10)(CX*8), Z11
+	VBROADCASTSD (R10)(DX*8), Z12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z12
-	VFMADD231PD  Z10, Z12, Z6
-	VFMADD231PD  Z11, Z12, Z8
-	VMOVUPD      64(R9)(AX*8), X12
-	VFMADD231PD  X10, X12, X7
-	VFMADD231PD  X11, X12, X9
+	VMOVUPD      (R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z7
+	VFMADD231PD  Z12, Z13, Z9
+	VMOVUPD      64(R9)(AX*8), X13
+	VFMADD231PD  X11, X13, X8
+	VFMADD231PD  X12, X13, X10
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z13, Z13, Z13
-	VPXORQ       X14, X14, X14
-	MOVQ         (BX), AX
-	VADDPD       Z2, Z13, Z2
-	VMOVUPD      Z2, (AX)(R8*8)
-	VADDPD       X3, X14, X3
-	VMOVUPD      X3, K1, 64(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Z4, Z13, Z4
-	VMOVUPD      Z4, (AX)(R8*8)
-	VADDPD       X5, X14, X5
-	VMOVUPD      X5, K1, 64(AX)(R8*8)
-	MOVQ         48(BX), AX
-	VADDPD       Z6, Z13, Z6
-	VMOVUPD      Z6, (AX)(R8*8)
-	VADDPD       X7, X14, X7
-	VMOVUPD      X7, K1, 64(AX)(R8*8)
-	MOVQ         56(BX), AX
-	VADDPD       Z8, Z13, Z8
-	VMOVUPD      Z8, (AX)(R8*8)
-	VADDPD       X9, X14, X9
-	VMOVUPD      X9, K1, 64(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Z10
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Z11
-	VFMADD231PD  Z10, Z2, Z11
-	VADDPD       Z13, Z11, Z11
-	VMOVUPD      Z11, (AX)(R8*8)
-	VSUBPD       Z11, Z11, Z11
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, X11
-	VFMADD231PD  X10, X3, X11
-	VADDPD       X13, X11, X11
-	VMOVUPD      X11, K1, 64(AX)(R8*8)
-	VSUBPD       X11, X11, X11
-	VADDPD       X11, X1, X1
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Z11
-	VFMADD231PD  Z10, Z4, Z11
-	VADDPD       Z13, Z11, Z11
-	VMOVUPD      Z11, (AX)(R8*8)
-	VSUBPD       Z11, Z11, Z11
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, X11
-	VFMADD231PD  X10, X5, X11
-	VADDPD       X13, X11, X11
-	VMOVUPD      X11, K1, 64(AX)(R8*8)
-	VSUBPD       X11, X11, X11
-	VADDPD       X11, X1, X1
-	MOVQ         80(BX), AX
-	VMOVUPD      (AX)(R8*8), Z11
-	VFMADD231PD  Z10, Z6, Z11
-	VADDPD       Z13, Z11, Z11
-	VMOVUPD      Z11, (AX)(R8*8)
-	VSUBPD       Z11, Z11, Z11
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, X11
-	VFMADD231PD  X10, X7, X11
-	VADDPD       X13, X11, X11
-	VMOVUPD      X11, K1, 64(AX)(R8*8)
-	VSUBPD       X11, X11, X11
-	VADDPD       X11, X1, X1
-	MOVQ         88(BX), AX
-	VMOVUPD      (AX)(R8*8), Z11
-	VFMADD231PD  Z10, Z8, Z11
-	VADDPD       Z13, Z11, Z11
-	VMOVUPD      Z11, (AX)(R8*8)
-	VSUBPD       Z11, Z11, Z11
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, X11
-	VFMADD231PD  X10, X9, X11
-	VADDPD       X13, X11, X11
-	VMOVUPD      X11, K1, 64(AX)(R8*8)
-	VSUBPD       X11, X11, X11
-	VADDPD       X11, X1, X1
+	MOVQ        (BX), AX
+	VADDPD      Z3, Z1, Z3
+	VMOVUPD     Z3, (AX)(R8*8)
+	VADDPD      X4, X1, X4
+	VMOVUPD     X4, K1, 64(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Z5, Z1, Z5
+	VMOVUPD     Z5, (AX)(R8*8)
+	VADDPD      X6, X1, X6
+	VMOVUPD     X6, K1, 64(AX)(R8*8)
+	MOVQ        48(BX), AX
+	VADDPD      Z7, Z1, Z7
+	VMOVUPD     Z7, (AX)(R8*8)
+	VADDPD      X8, X1, X8
+	VMOVUPD     X8, K1, 64(AX)(R8*8)
+	MOVQ        56(BX), AX
+	VADDPD      Z9, Z1, Z9
+	VMOVUPD     Z9, (AX)(R8*8)
+	VADDPD      X10, X1, X10
+	VMOVUPD     X10, K1, 64(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z3, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, X14
+	VFMADD231PD X0, X4, X14
+	VADDPD      X1, X14, X14
+	VMOVUPD     X14, K1, 64(AX)(R8*8)
+	VSUBPD      X14, X14, X14
+	VADDPD      Z14, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z5, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, X14
+	VFMADD231PD X0, X6, X14
+	VADDPD      X1, X14, X14
+	VMOVUPD     X14, K1, 64(AX)(R8*8)
+	VSUBPD      X14, X14, X14
+	VADDPD      Z14, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z7, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, X14
+	VFMADD231PD X0, X8, X14
+	VADDPD      X1, X14, X14
+	VMOVUPD     X14, K1, 64(AX)(R8*8)
+	VSUBPD      X14, X14, X14
+	VADDPD      Z14, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z9, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, X14
+	VFMADD231PD X0, X10, X14
+	VADDPD      X1, X14, X14
+	VMOVUPD     X14, K1, 64(AX)(R8*8)
+	VSUBPD      X14, X14, X14
+	VADDPD      Z14, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -11958,10 +18556,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z0, Z0, K1
-	KMOVQ  K1, CX
-	ORQ    CX, AX
-	VCMPPD $0x03, X1, X1, K1
+	VCMPPD $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -12127,18 +18722,19 @@ added:
 // func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient12x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000008, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Y1, Y1, Y1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000008, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSD factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -12189,28 +18785,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z2
-	VMOVUPD.Z 64(AX)(R8*8), K1, Y3
+	VMOVUPD   (AX)(R8*8), Z3
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y4
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z4
-	VMOVUPD.Z 64(AX)(R8*8), K1, Y5
+	VMOVUPD   (AX)(R8*8), Z5
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y6
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z6
-	VMOVUPD.Z 64(AX)(R8*8), K1, Y7
+	VMOVUPD   (AX)(R8*8), Z7
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y8
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z8
-	VMOVUPD.Z 64(AX)(R8*8), K1, Y9
+	VMOVUPD   (AX)(R8*8), Z9
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y10
 	JMP       begun
 
 fresh:
-	VPXORQ Z2, Z2, Z2
-	VPXORQ Y3, Y3, Y3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Y5, Y5, Y5
-	VPXORQ Z6, Z6, Z6
-	VPXORQ Y7, Y7, Y7
-	VPXORQ Z8, Z8, Z8
-	VPXORQ Y9, Y9, Y9
+	VPXORQ Z3, Z3, Z3
+	VPXORQ Y4, Y4, Y4
+	VPXORQ Z5, Z5, Z5
+	VPXORQ Y6, Y6, Y6
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Y10, Y10, Y10
 
 begun:
 	XORQ DI, DI
@@ -12223,28 +18819,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z10
-	VBROADCASTSD (R10)(DX*8), Z11
+	VBROADCASTSD (R10)(CX*8), Z11
+	VBROADCASTSD (R10)(DX*8), Z12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z12
-	VFMADD231PD  Z10, Z12, Z2
-	VFMADD231PD  Z11, Z12, Z4
-	VMOVUPD      64(R9)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y3
-	VFMADD231PD  Y11, Y12, Y5
+	VMOVUPD      (R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z3
+	VFMADD231PD  Z12, Z13, Z5
+	VMOVUPD      64(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y4
+	VFMADD231PD  Y12, Y13, Y6
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z10
-	VBROADCASTSD (R10)(DX*8), Z11
+	VBROADCASTSD (R10)(CX*8), Z11
+	VBROADCASTSD (R10)(DX*8), Z12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z12
-	VFMADD231PD  Z10, Z12, Z6
-	VFMADD231PD  Z11, Z12, Z8
-	VMOVUPD      64(R9)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y7
-	VFMADD231PD  Y11, Y12, Y9
+	VMOVUPD      (R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z7
+	VFMADD231PD  Z12, Z13, Z9
+	VMOVUPD      64(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y8
+	VFMADD231PD  Y12, Y13, Y10
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -12259,97 +18855,94 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z10
-	VBROADCASTSD (R10)(DX*8), Z11
+	VBROADCASTSD (R10)(CX*8), Z11
+	VBROADCASTSD (R10)(DX*8), Z12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z12
-	VFMADD231PD  Z10, Z12, Z6
-	VFMADD231PD  Z11, Z12, Z8
-	VMOVUPD      64(R9)(AX*8), Y12
-	VFMADD231PD  Y10, Y12, Y7
-	VFMADD231PD  Y11, Y12, Y9
+	VMOVUPD      (R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z7
+	VFMADD231PD  Z12, Z13, Z9
+	VMOVUPD      64(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y8
+	VFMADD231PD  Y12, Y13, Y10
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z13, Z13, Z13
-	VPXORQ       Y14, Y14, Y14
-	MOVQ         (BX), AX
-	VADDPD       Z2, Z13, Z2
-	VMOVUPD      Z2, (AX)(R8*8)
-	VADDPD       Y3, Y14, Y3
-	VMOVUPD      Y3, K1, 64(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Z4, Z13, Z4
-	VMOVUPD      Z4, (AX)(R8*8)
-	VADDPD       Y5, Y14, Y5
-	VMOVUPD      Y5, K1, 64(AX)(R8*8)
-	MOVQ         48(BX), AX
-	VADDPD       Z6, Z13, Z6
-	VMOVUPD      Z6, (AX)(R8*8)
-	VADDPD       Y7, Y14, Y7
-	VMOVUPD      Y7, K1, 64(AX)(R8*8)
-	MOVQ         56(BX), AX
-	VADDPD       Z8, Z13, Z8
-	VMOVUPD      Z8, (AX)(R8*8)
-	VADDPD       Y9, Y14, Y9
-	VMOVUPD      Y9, K1, 64(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Z10
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Z11
-	VFMADD231PD  Z10, Z2, Z11
-	VADDPD       Z13, Z11, Z11
-	VMOVUPD      Z11, (AX)(R8*8)
-	VSUBPD       Z11, Z11, Z11
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
-	VFMADD231PD  Y10, Y3, Y11
-	VADDPD       Y13, Y11, Y11
-	VMOVUPD      Y11, K1, 64(AX)(R8*8)
-	VSUBPD       Y11, Y11, Y11
-	VADDPD       Y11, Y1, Y1
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Z11
-	VFMADD231PD  Z10, Z4, Z11
-	VADDPD       Z13, Z11, Z11
-	VMOVUPD      Z11, (AX)(R8*8)
-	VSUBPD       Z11, Z11, Z11
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
-	VFMADD231PD  Y10, Y5, Y11
-	VADDPD       Y13, Y11, Y11
-	VMOVUPD      Y11, K1, 64(AX)(R8*8)
-	VSUBPD       Y11, Y11, Y11
-	VADDPD       Y11, Y1, Y1
-	MOVQ         80(BX), AX
-	VMOVUPD      (AX)(R8*8), Z11
-	VFMADD231PD  Z10, Z6, Z11
-	VADDPD       Z13, Z11, Z11
-	VMOVUPD      Z11, (AX)(R8*8)
-	VSUBPD       Z11, Z11, Z11
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
-	VFMADD231PD  Y10, Y7, Y11
-	VADDPD       Y13, Y11, Y11
-	VMOVUPD      Y11, K1, 64(AX)(R8*8)
-	VSUBPD       Y11, Y11, Y11
-	VADDPD       Y11, Y1, Y1
-	MOVQ         88(BX), AX
-	VMOVUPD      (AX)(R8*8), Z11
-	VFMADD231PD  Z10, Z8, Z11
-	VADDPD       Z13, Z11, Z11
-	VMOVUPD      Z11, (AX)(R8*8)
-	VSUBPD       Z11, Z11, Z11
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
-	VFMADD231PD  Y10, Y9, Y11
-	VADDPD       Y13, Y11, Y11
-	VMOVUPD      Y11, K1, 64(AX)(R8*8)
-	VSUBPD       Y11, Y11, Y11
-	VADDPD       Y11, Y1, Y1
+	MOVQ        (BX), AX
+	VADDPD      Z3, Z1, Z3
+	VMOVUPD     Z3, (AX)(R8*8)
+	VADDPD      Y4, Y1, Y4
+	VMOVUPD     Y4, K1, 64(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Z5, Z1, Z5
+	VMOVUPD     Z5, (AX)(R8*8)
+	VADDPD      Y6, Y1, Y6
+	VMOVUPD     Y6, K1, 64(AX)(R8*8)
+	MOVQ        48(BX), AX
+	VADDPD      Z7, Z1, Z7
+	VMOVUPD     Z7, (AX)(R8*8)
+	VADDPD      Y8, Y1, Y8
+	VMOVUPD     Y8, K1, 64(AX)(R8*8)
+	MOVQ        56(BX), AX
+	VADDPD      Z9, Z1, Z9
+	VMOVUPD     Z9, (AX)(R8*8)
+	VADDPD      Y10, Y1, Y10
+	VMOVUPD     Y10, K1, 64(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z3, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, Y14
+	VFMADD231PD Y0, Y4, Y14
+	VADDPD      Y1, Y14, Y14
+	VMOVUPD     Y14, K1, 64(AX)(R8*8)
+	VSUBPD      Y14, Y14, Y14
+	VADDPD      Z14, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z5, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, Y14
+	VFMADD231PD Y0, Y6, Y14
+	VADDPD      Y1, Y14, Y14
+	VMOVUPD     Y14, K1, 64(AX)(R8*8)
+	VSUBPD      Y14, Y14, Y14
+	VADDPD      Z14, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z7, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, Y14
+	VFMADD231PD Y0, Y8, Y14
+	VADDPD      Y1, Y14, Y14
+	VMOVUPD     Y14, K1, 64(AX)(R8*8)
+	VSUBPD      Y14, Y14, Y14
+	VADDPD      Z14, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z9, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, Y14
+	VFMADD231PD Y0, Y10, Y14
+	VADDPD      Y1, Y14, Y14
+	VMOVUPD     Y14, K1, 64(AX)(R8*8)
+	VSUBPD      Y14, Y14, Y14
+	VADDPD      Z14, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -12357,10 +18950,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z0, Z0, K1
-	KMOVQ  K1, CX
-	ORQ    CX, AX
-	VCMPPD $0x03, Y1, Y1, K1
+	VCMPPD $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -12526,17 +19116,19 @@ added:
 // func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient16x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000008, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000008, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSD factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -12587,28 +19179,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z1
-	VMOVUPD.Z 64(AX)(R8*8), K1, Z2
-	MOVQ      8(BX), AX
 	VMOVUPD   (AX)(R8*8), Z3
 	VMOVUPD.Z 64(AX)(R8*8), K1, Z4
-	MOVQ      48(BX), AX
+	MOVQ      8(BX), AX
 	VMOVUPD   (AX)(R8*8), Z5
 	VMOVUPD.Z 64(AX)(R8*8), K1, Z6
-	MOVQ      56(BX), AX
+	MOVQ      48(BX), AX
 	VMOVUPD   (AX)(R8*8), Z7
 	VMOVUPD.Z 64(AX)(R8*8), K1, Z8
+	MOVQ      56(BX), AX
+	VMOVUPD   (AX)(R8*8), Z9
+	VMOVUPD.Z 64(AX)(R8*8), K1, Z10
 	JMP       begun
 
 fresh:
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
 	VPXORQ Z8, Z8, Z8
+	VPXORQ Z9, Z9, Z9
+	VPXORQ Z10, Z10, Z10
 
 begun:
 	XORQ DI, DI
@@ -12621,28 +19213,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z9
-	VBROADCASTSD (R10)(DX*8), Z10
+	VBROADCASTSD (R10)(CX*8), Z11
+	VBROADCASTSD (R10)(DX*8), Z12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z11
-	VFMADD231PD  Z9, Z11, Z1
-	VFMADD231PD  Z10, Z11, Z3
-	VMOVUPD      64(R9)(AX*8), Z11
-	VFMADD231PD  Z9, Z11, Z2
-	VFMADD231PD  Z10, Z11, Z4
+	VMOVUPD      (R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z3
+	VFMADD231PD  Z12, Z13, Z5
+	VMOVUPD      64(R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z4
+	VFMADD231PD  Z12, Z13, Z6
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z9
-	VBROADCASTSD (R10)(DX*8), Z10
+	VBROADCASTSD (R10)(CX*8), Z11
+	VBROADCASTSD (R10)(DX*8), Z12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z11
-	VFMADD231PD  Z9, Z11, Z5
-	VFMADD231PD  Z10, Z11, Z7
-	VMOVUPD      64(R9)(AX*8), Z11
-	VFMADD231PD  Z9, Z11, Z6
-	VFMADD231PD  Z10, Z11, Z8
+	VMOVUPD      (R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z7
+	VFMADD231PD  Z12, Z13, Z9
+	VMOVUPD      64(R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z8
+	VFMADD231PD  Z12, Z13, Z10
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -12657,97 +19249,94 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z9
-	VBROADCASTSD (R10)(DX*8), Z10
+	VBROADCASTSD (R10)(CX*8), Z11
+	VBROADCASTSD (R10)(DX*8), Z12
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z11
-	VFMADD231PD  Z9, Z11, Z5
-	VFMADD231PD  Z10, Z11, Z7
-	VMOVUPD      64(R9)(AX*8), Z11
-	VFMADD231PD  Z9, Z11, Z6
-	VFMADD231PD  Z10, Z11, Z8
+	VMOVUPD      (R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z7
+	VFMADD231PD  Z12, Z13, Z9
+	VMOVUPD      64(R9)(AX*8), Z13
+	VFMADD231PD  Z11, Z13, Z8
+	VFMADD231PD  Z12, Z13, Z10
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z12, Z12, Z12
-	VPXORQ       Z13, Z13, Z13
-	MOVQ         (BX), AX
-	VADDPD       Z1, Z12, Z1
-	VMOVUPD      Z1, (AX)(R8*8)
-	VADDPD       Z2, Z13, Z2
-	VMOVUPD      Z2, K1, 64(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Z3, Z12, Z3
-	VMOVUPD      Z3, (AX)(R8*8)
-	VADDPD       Z4, Z13, Z4
-	VMOVUPD      Z4, K1, 64(AX)(R8*8)
-	MOVQ         48(BX), AX
-	VADDPD       Z5, Z12, Z5
-	VMOVUPD      Z5, (AX)(R8*8)
-	VADDPD       Z6, Z13, Z6
-	VMOVUPD      Z6, K1, 64(AX)(R8*8)
-	MOVQ         56(BX), AX
-	VADDPD       Z7, Z12, Z7
-	VMOVUPD      Z7, (AX)(R8*8)
-	VADDPD       Z8, Z13, Z8
-	VMOVUPD      Z8, K1, 64(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Z9
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Z10
-	VFMADD231PD  Z9, Z1, Z10
-	VADDPD       Z12, Z10, Z10
-	VMOVUPD      Z10, (AX)(R8*8)
-	VSUBPD       Z10, Z10, Z10
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
-	VFMADD231PD  Z9, Z2, Z10
-	VADDPD       Z12, Z10, Z10
-	VMOVUPD      Z10, K1, 64(AX)(R8*8)
-	VSUBPD       Z10, Z10, Z10
-	VADDPD       Z10, Z0, Z0
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Z10
-	VFMADD231PD  Z9, Z3, Z10
-	VADDPD       Z12, Z10, Z10
-	VMOVUPD      Z10, (AX)(R8*8)
-	VSUBPD       Z10, Z10, Z10
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
-	VFMADD231PD  Z9, Z4, Z10
-	VADDPD       Z12, Z10, Z10
-	VMOVUPD      Z10, K1, 64(AX)(R8*8)
-	VSUBPD       Z10, Z10, Z10
-	VADDPD       Z10, Z0, Z0
-	MOVQ         80(BX), AX
-	VMOVUPD      (AX)(R8*8), Z10
-	VFMADD231PD  Z9, Z5, Z10
-	VADDPD       Z12, Z10, Z10
-	VMOVUPD      Z10, (AX)(R8*8)
-	VSUBPD       Z10, Z10, Z10
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
-	VFMADD231PD  Z9, Z6, Z10
-	VADDPD       Z12, Z10, Z10
-	VMOVUPD      Z10, K1, 64(AX)(R8*8)
-	VSUBPD       Z10, Z10, Z10
-	VADDPD       Z10, Z0, Z0
-	MOVQ         88(BX), AX
-	VMOVUPD      (AX)(R8*8), Z10
-	VFMADD231PD  Z9, Z7, Z10
-	VADDPD       Z12, Z10, Z10
-	VMOVUPD      Z10, (AX)(R8*8)
-	VSUBPD       Z10, Z10, Z10
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
-	VFMADD231PD  Z9, Z8, Z10
-	VADDPD       Z12, Z10, Z10
-	VMOVUPD      Z10, K1, 64(AX)(R8*8)
-	VSUBPD       Z10, Z10, Z10
-	VADDPD       Z10, Z0, Z0
+	MOVQ        (BX), AX
+	VADDPD      Z3, Z1, Z3
+	VMOVUPD     Z3, (AX)(R8*8)
+	VADDPD      Z4, Z1, Z4
+	VMOVUPD     Z4, K1, 64(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Z5, Z1, Z5
+	VMOVUPD     Z5, (AX)(R8*8)
+	VADDPD      Z6, Z1, Z6
+	VMOVUPD     Z6, K1, 64(AX)(R8*8)
+	MOVQ        48(BX), AX
+	VADDPD      Z7, Z1, Z7
+	VMOVUPD     Z7, (AX)(R8*8)
+	VADDPD      Z8, Z1, Z8
+	VMOVUPD     Z8, K1, 64(AX)(R8*8)
+	MOVQ        56(BX), AX
+	VADDPD      Z9, Z1, Z9
+	VMOVUPD     Z9, (AX)(R8*8)
+	VADDPD      Z10, Z1, Z10
+	VMOVUPD     Z10, K1, 64(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z3, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, Z11
+	VFMADD231PD Z0, Z4, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, K1, 64(AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z5, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, Z11
+	VFMADD231PD Z0, Z6, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, K1, 64(AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z7, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, Z11
+	VFMADD231PD Z0, Z8, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, K1, 64(AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPD     (AX)(R8*8), Z11
+	VFMADD231PD Z0, Z9, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
+	VMOVUPD.Z   64(AX)(R8*8), K1, Z11
+	VFMADD231PD Z0, Z10, Z11
+	VADDPD      Z1, Z11, Z11
+	VMOVUPD     Z11, K1, 64(AX)(R8*8)
+	VSUBPD      Z11, Z11, Z11
+	VADDPD      Z11, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -12755,7 +19344,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z0, Z0, K1
+	VCMPPD $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -12938,19 +19527,20 @@ added:
 // func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient20x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000008, AX
-	SUBQ   $0x00000008, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
-	VPXORQ Y1, Y1, Y1
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000008, AX
+	SUBQ         $0x00000008, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSD factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -13017,36 +19607,36 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z2
-	VMOVUPD   64(AX)(R8*8), Z3
-	VMOVUPD.Z 128(AX)(R8*8), K1, Y4
+	VMOVUPD   (AX)(R8*8), Z3
+	VMOVUPD   64(AX)(R8*8), Z4
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y5
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z5
-	VMOVUPD   64(AX)(R8*8), Z6
-	VMOVUPD.Z 128(AX)(R8*8), K1, Y7
+	VMOVUPD   (AX)(R8*8), Z6
+	VMOVUPD   64(AX)(R8*8), Z7
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y8
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z8
-	VMOVUPD   64(AX)(R8*8), Z9
-	VMOVUPD.Z 128(AX)(R8*8), K1, Y10
+	VMOVUPD   (AX)(R8*8), Z9
+	VMOVUPD   64(AX)(R8*8), Z10
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y11
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z11
-	VMOVUPD   64(AX)(R8*8), Z12
-	VMOVUPD.Z 128(AX)(R8*8), K1, Y13
+	VMOVUPD   (AX)(R8*8), Z12
+	VMOVUPD   64(AX)(R8*8), Z13
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y14
 	JMP       begun
 
 fresh:
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	VPXORQ Y4, Y4, Y4
-	VPXORQ Z5, Z5, Z5
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
 	VPXORQ Z6, Z6, Z6
-	VPXORQ Y7, Y7, Y7
-	VPXORQ Z8, Z8, Z8
+	VPXORQ Z7, Z7, Z7
+	VPXORQ Y8, Y8, Y8
 	VPXORQ Z9, Z9, Z9
-	VPXORQ Y10, Y10, Y10
-	VPXORQ Z11, Z11, Z11
+	VPXORQ Z10, Z10, Z10
+	VPXORQ Y11, Y11, Y11
 	VPXORQ Z12, Z12, Z12
-	VPXORQ Y13, Y13, Y13
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Y14, Y14, Y14
 
 begun:
 	XORQ DI, DI
@@ -13059,36 +19649,36 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z14
-	VBROADCASTSD (R10)(DX*8), Z15
+	VBROADCASTSD (R10)(CX*8), Z15
+	VBROADCASTSD (R10)(DX*8), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z16
-	VFMADD231PD  Z14, Z16, Z2
-	VFMADD231PD  Z15, Z16, Z5
-	VMOVUPD      64(R9)(AX*8), Z16
-	VFMADD231PD  Z14, Z16, Z3
-	VFMADD231PD  Z15, Z16, Z6
-	VMOVUPD      128(R9)(AX*8), Y16
-	VFMADD231PD  Y14, Y16, Y4
-	VFMADD231PD  Y15, Y16, Y7
+	VMOVUPD      (R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z3
+	VFMADD231PD  Z16, Z17, Z6
+	VMOVUPD      64(R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z4
+	VFMADD231PD  Z16, Z17, Z7
+	VMOVUPD      128(R9)(AX*8), Y17
+	VFMADD231PD  Y15, Y17, Y5
+	VFMADD231PD  Y16, Y17, Y8
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z14
-	VBROADCASTSD (R10)(DX*8), Z15
+	VBROADCASTSD (R10)(CX*8), Z15
+	VBROADCASTSD (R10)(DX*8), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z16
-	VFMADD231PD  Z14, Z16, Z8
-	VFMADD231PD  Z15, Z16, Z11
-	VMOVUPD      64(R9)(AX*8), Z16
-	VFMADD231PD  Z14, Z16, Z9
-	VFMADD231PD  Z15, Z16, Z12
-	VMOVUPD      128(R9)(AX*8), Y16
-	VFMADD231PD  Y14, Y16, Y10
-	VFMADD231PD  Y15, Y16, Y13
+	VMOVUPD      (R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z9
+	VFMADD231PD  Z16, Z17, Z12
+	VMOVUPD      64(R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z10
+	VFMADD231PD  Z16, Z17, Z13
+	VMOVUPD      128(R9)(AX*8), Y17
+	VFMADD231PD  Y15, Y17, Y11
+	VFMADD231PD  Y16, Y17, Y14
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -13103,134 +19693,130 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z14
-	VBROADCASTSD (R10)(DX*8), Z15
+	VBROADCASTSD (R10)(CX*8), Z15
+	VBROADCASTSD (R10)(DX*8), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z16
-	VFMADD231PD  Z14, Z16, Z8
-	VFMADD231PD  Z15, Z16, Z11
-	VMOVUPD      64(R9)(AX*8), Z16
-	VFMADD231PD  Z14, Z16, Z9
-	VFMADD231PD  Z15, Z16, Z12
-	VMOVUPD      128(R9)(AX*8), Y16
-	VFMADD231PD  Y14, Y16, Y10
-	VFMADD231PD  Y15, Y16, Y13
+	VMOVUPD      (R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z9
+	VFMADD231PD  Z16, Z17, Z12
+	VMOVUPD      64(R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z10
+	VFMADD231PD  Z16, Z17, Z13
+	VMOVUPD      128(R9)(AX*8), Y17
+	VFMADD231PD  Y15, Y17, Y11
+	VFMADD231PD  Y16, Y17, Y14
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z17, Z17, Z17
-	VPXORQ       Z18, Z18, Z18
-	VPXORQ       Y19, Y19, Y19
-	MOVQ         (BX), AX
-	VADDPD       Z2, Z17, Z2
-	VMOVUPD      Z2, (AX)(R8*8)
-	VADDPD       Z3, Z18, Z3
-	VMOVUPD      Z3, 64(AX)(R8*8)
-	VADDPD       Y4, Y19, Y4
-	VMOVUPD      Y4, K1, 128(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Z5, Z17, Z5
-	VMOVUPD      Z5, (AX)(R8*8)
-	VADDPD       Z6, Z18, Z6
-	VMOVUPD      Z6, 64(AX)(R8*8)
-	VADDPD       Y7, Y19, Y7
-	VMOVUPD      Y7, K1, 128(AX)(R8*8)
-	MOVQ         48(BX), AX
-	VADDPD       Z8, Z17, Z8
-	VMOVUPD      Z8, (AX)(R8*8)
-	VADDPD       Z9, Z18, Z9
-	VMOVUPD      Z9, 64(AX)(R8*8)
-	VADDPD       Y10, Y19, Y10
-	VMOVUPD      Y10, K1, 128(AX)(R8*8)
-	MOVQ         56(BX), AX
-	VADDPD       Z11, Z17, Z11
-	VMOVUPD      Z11, (AX)(R8*8)
-	VADDPD       Z12, Z18, Z12
-	VMOVUPD      Z12, 64(AX)(R8*8)
-	VADDPD       Y13, Y19, Y13
-	VMOVUPD      Y13, K1, 128(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Z14
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Z15
-	VFMADD231PD  Z14, Z2, Z15
-	VADDPD       Z17, Z15, Z15
-	VMOVUPD      Z15, (AX)(R8*8)
-	VSUBPD       Z15, Z15, Z15
-	VADDPD       Z15, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z15
-	VFMADD231PD  Z14, Z3, Z15
-	VADDPD       Z17, Z15, Z15
-	VMOVUPD      Z15, 64(AX)(R8*8)
-	VSUBPD       Z15, Z15, Z15
-	VADDPD       Z15, Z0, Z0
-	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
-	VFMADD231PD  Y14, Y4, Y15
-	VADDPD       Y17, Y15, Y15
-	VMOVUPD      Y15, K1, 128(AX)(R8*8)
-	VSUBPD       Y15, Y15, Y15
-	VADDPD       Y15, Y1, Y1
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Z15
-	VFMADD231PD  Z14, Z5, Z15
-	VADDPD       Z17, Z15, Z15
-	VMOVUPD      Z15, (AX)(R8*8)
-	VSUBPD       Z15, Z15, Z15
-	VADDPD       Z15, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z15
-	VFMADD231PD  Z14, Z6, Z15
-	VADDPD       Z17, Z15, Z15
-	VMOVUPD      Z15, 64(AX)(R8*8)
-	VSUBPD       Z15, Z15, Z15
-	VADDPD       Z15, Z0, Z0
-	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
-	VFMADD231PD  Y14, Y7, Y15
-	VADDPD       Y17, Y15, Y15
-	VMOVUPD      Y15, K1, 128(AX)(R8*8)
-	VSUBPD       Y15, Y15, Y15
-	VADDPD       Y15, Y1, Y1
-	MOVQ         80(BX), AX
-	VMOVUPD      (AX)(R8*8), Z15
-	VFMADD231PD  Z14, Z8, Z15
-	VADDPD       Z17, Z15, Z15
-	VMOVUPD      Z15, (AX)(R8*8)
-	VSUBPD       Z15, Z15, Z15
-	VADDPD       Z15, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z15
-	VFMADD231PD  Z14, Z9, Z15
-	VADDPD       Z17, Z15, Z15
-	VMOVUPD      Z15, 64(AX)(R8*8)
-	VSUBPD       Z15, Z15, Z15
-	VADDPD       Z15, Z0, Z0
-	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
-	VFMADD231PD  Y14, Y10, Y15
-	VADDPD       Y17, Y15, Y15
-	VMOVUPD      Y15, K1, 128(AX)(R8*8)
-	VSUBPD       Y15, Y15, Y15
-	VADDPD       Y15, Y1, Y1
-	MOVQ         88(BX), AX
-	VMOVUPD      (AX)(R8*8), Z15
-	VFMADD231PD  Z14, Z11, Z15
-	VADDPD       Z17, Z15, Z15
-	VMOVUPD      Z15, (AX)(R8*8)
-	VSUBPD       Z15, Z15, Z15
-	VADDPD       Z15, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z15
-	VFMADD231PD  Z14, Z12, Z15
-	VADDPD       Z17, Z15, Z15
-	VMOVUPD      Z15, 64(AX)(R8*8)
-	VSUBPD       Z15, Z15, Z15
-	VADDPD       Z15, Z0, Z0
-	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
-	VFMADD231PD  Y14, Y13, Y15
-	VADDPD       Y17, Y15, Y15
-	VMOVUPD      Y15, K1, 128(AX)(R8*8)
-	VSUBPD       Y15, Y15, Y15
-	VADDPD       Y15, Y1, Y1
+	MOVQ        (BX), AX
+	VADDPD      Z3, Z1, Z3
+	VMOVUPD     Z3, (AX)(R8*8)
+	VADDPD      Z4, Z1, Z4
+	VMOVUPD     Z4, 64(AX)(R8*8)
+	VADDPD      Y5, Y1, Y5
+	VMOVUPD     Y5, K1, 128(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Z6, Z1, Z6
+	VMOVUPD     Z6, (AX)(R8*8)
+	VADDPD      Z7, Z1, Z7
+	VMOVUPD     Z7, 64(AX)(R8*8)
+	VADDPD      Y8, Y1, Y8
+	VMOVUPD     Y8, K1, 128(AX)(R8*8)
+	MOVQ        48(BX), AX
+	VADDPD      Z9, Z1, Z9
+	VMOVUPD     Z9, (AX)(R8*8)
+	VADDPD      Z10, Z1, Z10
+	VMOVUPD     Z10, 64(AX)(R8*8)
+	VADDPD      Y11, Y1, Y11
+	VMOVUPD     Y11, K1, 128(AX)(R8*8)
+	MOVQ        56(BX), AX
+	VADDPD      Z12, Z1, Z12
+	VMOVUPD     Z12, (AX)(R8*8)
+	VADDPD      Z13, Z1, Z13
+	VMOVUPD     Z13, 64(AX)(R8*8)
+	VADDPD      Y14, Y1, Y14
+	VMOVUPD     Y14, K1, 128(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Z15
+	VFMADD231PD Z0, Z3, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, (AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z15
+	VFMADD231PD Z0, Z4, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, 64(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD.Z   128(AX)(R8*8), K1, Y18
+	VFMADD231PD Y0, Y5, Y18
+	VADDPD      Y1, Y18, Y18
+	VMOVUPD     Y18, K1, 128(AX)(R8*8)
+	VSUBPD      Y18, Y18, Y18
+	VADDPD      Z18, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Z15
+	VFMADD231PD Z0, Z6, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, (AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z15
+	VFMADD231PD Z0, Z7, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, 64(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD.Z   128(AX)(R8*8), K1, Y18
+	VFMADD231PD Y0, Y8, Y18
+	VADDPD      Y1, Y18, Y18
+	VMOVUPD     Y18, K1, 128(AX)(R8*8)
+	VSUBPD      Y18, Y18, Y18
+	VADDPD      Z18, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPD     (AX)(R8*8), Z15
+	VFMADD231PD Z0, Z9, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, (AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z15
+	VFMADD231PD Z0, Z10, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, 64(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD.Z   128(AX)(R8*8), K1, Y18
+	VFMADD231PD Y0, Y11, Y18
+	VADDPD      Y1, Y18, Y18
+	VMOVUPD     Y18, K1, 128(AX)(R8*8)
+	VSUBPD      Y18, Y18, Y18
+	VADDPD      Z18, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPD     (AX)(R8*8), Z15
+	VFMADD231PD Z0, Z12, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, (AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z15
+	VFMADD231PD Z0, Z13, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, 64(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD.Z   128(AX)(R8*8), K1, Y18
+	VFMADD231PD Y0, Y14, Y18
+	VADDPD      Y1, Y18, Y18
+	VMOVUPD     Y18, K1, 128(AX)(R8*8)
+	VSUBPD      Y18, Y18, Y18
+	VADDPD      Z18, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -13238,10 +19824,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z0, Z0, K1
-	KMOVQ  K1, CX
-	ORQ    CX, AX
-	VCMPPD $0x03, Y1, Y1, K1
+	VCMPPD $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -13424,18 +20007,20 @@ added:
 // func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient24x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000008, AX
-	SUBQ   $0x00000008, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000008, AX
+	SUBQ         $0x00000008, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSD factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -13502,26 +20087,24 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z1
-	VMOVUPD   64(AX)(R8*8), Z2
-	VMOVUPD.Z 128(AX)(R8*8), K1, Z3
+	VMOVUPD   (AX)(R8*8), Z3
+	VMOVUPD   64(AX)(R8*8), Z4
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z5
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z4
-	VMOVUPD   64(AX)(R8*8), Z5
-	VMOVUPD.Z 128(AX)(R8*8), K1, Z6
+	VMOVUPD   (AX)(R8*8), Z6
+	VMOVUPD   64(AX)(R8*8), Z7
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z8
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z7
-	VMOVUPD   64(AX)(R8*8), Z8
-	VMOVUPD.Z 128(AX)(R8*8), K1, Z9
+	VMOVUPD   (AX)(R8*8), Z9
+	VMOVUPD   64(AX)(R8*8), Z10
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z11
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z10
-	VMOVUPD   64(AX)(R8*8), Z11
-	VMOVUPD.Z 128(AX)(R8*8), K1, Z12
+	VMOVUPD   (AX)(R8*8), Z12
+	VMOVUPD   64(AX)(R8*8), Z13
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z14
 	JMP       begun
 
 fresh:
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
@@ -13532,6 +20115,8 @@ fresh:
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
 	VPXORQ Z12, Z12, Z12
+	VPXORQ Z13, Z13, Z13
+	VPXORQ Z14, Z14, Z14
 
 begun:
 	XORQ DI, DI
@@ -13544,36 +20129,36 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z13
-	VBROADCASTSD (R10)(DX*8), Z14
+	VBROADCASTSD (R10)(CX*8), Z15
+	VBROADCASTSD (R10)(DX*8), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z15
-	VFMADD231PD  Z13, Z15, Z1
-	VFMADD231PD  Z14, Z15, Z4
-	VMOVUPD      64(R9)(AX*8), Z15
-	VFMADD231PD  Z13, Z15, Z2
-	VFMADD231PD  Z14, Z15, Z5
-	VMOVUPD      128(R9)(AX*8), Z15
-	VFMADD231PD  Z13, Z15, Z3
-	VFMADD231PD  Z14, Z15, Z6
+	VMOVUPD      (R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z3
+	VFMADD231PD  Z16, Z17, Z6
+	VMOVUPD      64(R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z4
+	VFMADD231PD  Z16, Z17, Z7
+	VMOVUPD      128(R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z5
+	VFMADD231PD  Z16, Z17, Z8
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z13
-	VBROADCASTSD (R10)(DX*8), Z14
+	VBROADCASTSD (R10)(CX*8), Z15
+	VBROADCASTSD (R10)(DX*8), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z15
-	VFMADD231PD  Z13, Z15, Z7
-	VFMADD231PD  Z14, Z15, Z10
-	VMOVUPD      64(R9)(AX*8), Z15
-	VFMADD231PD  Z13, Z15, Z8
-	VFMADD231PD  Z14, Z15, Z11
-	VMOVUPD      128(R9)(AX*8), Z15
-	VFMADD231PD  Z13, Z15, Z9
-	VFMADD231PD  Z14, Z15, Z12
+	VMOVUPD      (R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z9
+	VFMADD231PD  Z16, Z17, Z12
+	VMOVUPD      64(R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z10
+	VFMADD231PD  Z16, Z17, Z13
+	VMOVUPD      128(R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z11
+	VFMADD231PD  Z16, Z17, Z14
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -13588,134 +20173,130 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z13
-	VBROADCASTSD (R10)(DX*8), Z14
+	VBROADCASTSD (R10)(CX*8), Z15
+	VBROADCASTSD (R10)(DX*8), Z16
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z15
-	VFMADD231PD  Z13, Z15, Z7
-	VFMADD231PD  Z14, Z15, Z10
-	VMOVUPD      64(R9)(AX*8), Z15
-	VFMADD231PD  Z13, Z15, Z8
-	VFMADD231PD  Z14, Z15, Z11
-	VMOVUPD      128(R9)(AX*8), Z15
-	VFMADD231PD  Z13, Z15, Z9
-	VFMADD231PD  Z14, Z15, Z12
+	VMOVUPD      (R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z9
+	VFMADD231PD  Z16, Z17, Z12
+	VMOVUPD      64(R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z10
+	VFMADD231PD  Z16, Z17, Z13
+	VMOVUPD      128(R9)(AX*8), Z17
+	VFMADD231PD  Z15, Z17, Z11
+	VFMADD231PD  Z16, Z17, Z14
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z16, Z16, Z16
-	VPXORQ       Z17, Z17, Z17
-	VPXORQ       Z18, Z18, Z18
-	MOVQ         (BX), AX
-	VADDPD       Z1, Z16, Z1
-	VMOVUPD      Z1, (AX)(R8*8)
-	VADDPD       Z2, Z17, Z2
-	VMOVUPD      Z2, 64(AX)(R8*8)
-	VADDPD       Z3, Z18, Z3
-	VMOVUPD      Z3, K1, 128(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Z4, Z16, Z4
-	VMOVUPD      Z4, (AX)(R8*8)
-	VADDPD       Z5, Z17, Z5
-	VMOVUPD      Z5, 64(AX)(R8*8)
-	VADDPD       Z6, Z18, Z6
-	VMOVUPD      Z6, K1, 128(AX)(R8*8)
-	MOVQ         48(BX), AX
-	VADDPD       Z7, Z16, Z7
-	VMOVUPD      Z7, (AX)(R8*8)
-	VADDPD       Z8, Z17, Z8
-	VMOVUPD      Z8, 64(AX)(R8*8)
-	VADDPD       Z9, Z18, Z9
-	VMOVUPD      Z9, K1, 128(AX)(R8*8)
-	MOVQ         56(BX), AX
-	VADDPD       Z10, Z16, Z10
-	VMOVUPD      Z10, (AX)(R8*8)
-	VADDPD       Z11, Z17, Z11
-	VMOVUPD      Z11, 64(AX)(R8*8)
-	VADDPD       Z12, Z18, Z12
-	VMOVUPD      Z12, K1, 128(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Z13
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Z14
-	VFMADD231PD  Z13, Z1, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, (AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z14
-	VFMADD231PD  Z13, Z2, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, 64(AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
-	VFMADD231PD  Z13, Z3, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, K1, 128(AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Z14
-	VFMADD231PD  Z13, Z4, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, (AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z14
-	VFMADD231PD  Z13, Z5, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, 64(AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
-	VFMADD231PD  Z13, Z6, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, K1, 128(AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	MOVQ         80(BX), AX
-	VMOVUPD      (AX)(R8*8), Z14
-	VFMADD231PD  Z13, Z7, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, (AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z14
-	VFMADD231PD  Z13, Z8, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, 64(AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
-	VFMADD231PD  Z13, Z9, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, K1, 128(AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	MOVQ         88(BX), AX
-	VMOVUPD      (AX)(R8*8), Z14
-	VFMADD231PD  Z13, Z10, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, (AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z14
-	VFMADD231PD  Z13, Z11, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, 64(AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
-	VFMADD231PD  Z13, Z12, Z14
-	VADDPD       Z16, Z14, Z14
-	VMOVUPD      Z14, K1, 128(AX)(R8*8)
-	VSUBPD       Z14, Z14, Z14
-	VADDPD       Z14, Z0, Z0
+	MOVQ        (BX), AX
+	VADDPD      Z3, Z1, Z3
+	VMOVUPD     Z3, (AX)(R8*8)
+	VADDPD      Z4, Z1, Z4
+	VMOVUPD     Z4, 64(AX)(R8*8)
+	VADDPD      Z5, Z1, Z5
+	VMOVUPD     Z5, K1, 128(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Z6, Z1, Z6
+	VMOVUPD     Z6, (AX)(R8*8)
+	VADDPD      Z7, Z1, Z7
+	VMOVUPD     Z7, 64(AX)(R8*8)
+	VADDPD      Z8, Z1, Z8
+	VMOVUPD     Z8, K1, 128(AX)(R8*8)
+	MOVQ        48(BX), AX
+	VADDPD      Z9, Z1, Z9
+	VMOVUPD     Z9, (AX)(R8*8)
+	VADDPD      Z10, Z1, Z10
+	VMOVUPD     Z10, 64(AX)(R8*8)
+	VADDPD      Z11, Z1, Z11
+	VMOVUPD     Z11, K1, 128(AX)(R8*8)
+	MOVQ        56(BX), AX
+	VADDPD      Z12, Z1, Z12
+	VMOVUPD     Z12, (AX)(R8*8)
+	VADDPD      Z13, Z1, Z13
+	VMOVUPD     Z13, 64(AX)(R8*8)
+	VADDPD      Z14, Z1, Z14
+	VMOVUPD     Z14, K1, 128(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Z15
+	VFMADD231PD Z0, Z3, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, (AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z15
+	VFMADD231PD Z0, Z4, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, 64(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD.Z   128(AX)(R8*8), K1, Z15
+	VFMADD231PD Z0, Z5, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, K1, 128(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Z15
+	VFMADD231PD Z0, Z6, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, (AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z15
+	VFMADD231PD Z0, Z7, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, 64(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD.Z   128(AX)(R8*8), K1, Z15
+	VFMADD231PD Z0, Z8, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, K1, 128(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPD     (AX)(R8*8), Z15
+	VFMADD231PD Z0, Z9, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, (AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z15
+	VFMADD231PD Z0, Z10, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, 64(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD.Z   128(AX)(R8*8), K1, Z15
+	VFMADD231PD Z0, Z11, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, K1, 128(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPD     (AX)(R8*8), Z15
+	VFMADD231PD Z0, Z12, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, (AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z15
+	VFMADD231PD Z0, Z13, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, 64(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
+	VMOVUPD.Z   128(AX)(R8*8), K1, Z15
+	VFMADD231PD Z0, Z14, Z15
+	VADDPD      Z1, Z15, Z15
+	VMOVUPD     Z15, K1, 128(AX)(R8*8)
+	VSUBPD      Z15, Z15, Z15
+	VADDPD      Z15, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -13723,7 +20304,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z0, Z0, K1
+	VCMPPD $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -13921,19 +20502,21 @@ added:
 // func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient32x64(SB), NOSPLIT, $0-80
-	MOVQ   pairs+0(FP), BX
-	MOVQ   groups+8(FP), SI
-	MOVQ   left+16(FP), R8
-	MOVQ   grad+24(FP), R9
-	MOVQ   values+32(FP), R10
-	MOVQ   width+40(FP), AX
-	SUBQ   $0x00000008, AX
-	SUBQ   $0x00000008, AX
-	SUBQ   $0x00000008, AX
-	MOVQ   $-1, CX
-	BZHIQ  AX, CX, CX
-	KMOVQ  CX, K1
-	VPXORQ Z0, Z0, Z0
+	MOVQ         pairs+0(FP), BX
+	MOVQ         groups+8(FP), SI
+	MOVQ         left+16(FP), R8
+	MOVQ         grad+24(FP), R9
+	MOVQ         values+32(FP), R10
+	MOVQ         width+40(FP), AX
+	SUBQ         $0x00000008, AX
+	SUBQ         $0x00000008, AX
+	SUBQ         $0x00000008, AX
+	MOVQ         $-1, CX
+	BZHIQ        AX, CX, CX
+	KMOVQ        CX, K1
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VBROADCASTSD factor+64(FP), Z0
 
 next:
 	SUBQ $0x01, SI
@@ -14016,30 +20599,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z1
-	VMOVUPD   64(AX)(R8*8), Z2
-	VMOVUPD   128(AX)(R8*8), Z3
-	VMOVUPD.Z 192(AX)(R8*8), K1, Z4
+	VMOVUPD   (AX)(R8*8), Z3
+	VMOVUPD   64(AX)(R8*8), Z4
+	VMOVUPD   128(AX)(R8*8), Z5
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z6
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z5
-	VMOVUPD   64(AX)(R8*8), Z6
-	VMOVUPD   128(AX)(R8*8), Z7
-	VMOVUPD.Z 192(AX)(R8*8), K1, Z8
+	VMOVUPD   (AX)(R8*8), Z7
+	VMOVUPD   64(AX)(R8*8), Z8
+	VMOVUPD   128(AX)(R8*8), Z9
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z10
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z9
-	VMOVUPD   64(AX)(R8*8), Z10
-	VMOVUPD   128(AX)(R8*8), Z11
-	VMOVUPD.Z 192(AX)(R8*8), K1, Z12
+	VMOVUPD   (AX)(R8*8), Z11
+	VMOVUPD   64(AX)(R8*8), Z12
+	VMOVUPD   128(AX)(R8*8), Z13
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z14
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z13
-	VMOVUPD   64(AX)(R8*8), Z14
-	VMOVUPD   128(AX)(R8*8), Z15
-	VMOVUPD.Z 192(AX)(R8*8), K1, Z16
+	VMOVUPD   (AX)(R8*8), Z15
+	VMOVUPD   64(AX)(R8*8), Z16
+	VMOVUPD   128(AX)(R8*8), Z17
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z18
 	JMP       begun
 
 fresh:
-	VPXORQ Z1, Z1, Z1
-	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
@@ -14054,6 +20635,8 @@ fresh:
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
 	VPXORQ Z16, Z16, Z16
+	VPXORQ Z17, Z17, Z17
+	VPXORQ Z18, Z18, Z18
 
 begun:
 	XORQ DI, DI
@@ -14066,40 +20649,40 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z17
-	VBROADCASTSD (R10)(DX*8), Z18
+	VBROADCASTSD (R10)(CX*8), Z19
+	VBROADCASTSD (R10)(DX*8), Z20
 	SHLL         $0x05, AX
-	VMOVUPD      (R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z1
-	VFMADD231PD  Z18, Z19, Z5
-	VMOVUPD      64(R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z2
-	VFMADD231PD  Z18, Z19, Z6
-	VMOVUPD      128(R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z3
-	VFMADD231PD  Z18, Z19, Z7
-	VMOVUPD      192(R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z4
-	VFMADD231PD  Z18, Z19, Z8
+	VMOVUPD      (R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z3
+	VFMADD231PD  Z20, Z21, Z7
+	VMOVUPD      64(R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z4
+	VFMADD231PD  Z20, Z21, Z8
+	VMOVUPD      128(R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z5
+	VFMADD231PD  Z20, Z21, Z9
+	VMOVUPD      192(R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z6
+	VFMADD231PD  Z20, Z21, Z10
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z17
-	VBROADCASTSD (R10)(DX*8), Z18
+	VBROADCASTSD (R10)(CX*8), Z19
+	VBROADCASTSD (R10)(DX*8), Z20
 	SHLL         $0x05, AX
-	VMOVUPD      (R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z9
-	VFMADD231PD  Z18, Z19, Z13
-	VMOVUPD      64(R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z10
-	VFMADD231PD  Z18, Z19, Z14
-	VMOVUPD      128(R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z11
-	VFMADD231PD  Z18, Z19, Z15
-	VMOVUPD      192(R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z12
-	VFMADD231PD  Z18, Z19, Z16
+	VMOVUPD      (R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z11
+	VFMADD231PD  Z20, Z21, Z15
+	VMOVUPD      64(R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z12
+	VFMADD231PD  Z20, Z21, Z16
+	VMOVUPD      128(R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z13
+	VFMADD231PD  Z20, Z21, Z17
+	VMOVUPD      192(R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z14
+	VFMADD231PD  Z20, Z21, Z18
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -14114,169 +20697,164 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z17
-	VBROADCASTSD (R10)(DX*8), Z18
+	VBROADCASTSD (R10)(CX*8), Z19
+	VBROADCASTSD (R10)(DX*8), Z20
 	SHLL         $0x05, AX
-	VMOVUPD      (R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z9
-	VFMADD231PD  Z18, Z19, Z13
-	VMOVUPD      64(R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z10
-	VFMADD231PD  Z18, Z19, Z14
-	VMOVUPD      128(R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z11
-	VFMADD231PD  Z18, Z19, Z15
-	VMOVUPD      192(R9)(AX*8), Z19
-	VFMADD231PD  Z17, Z19, Z12
-	VFMADD231PD  Z18, Z19, Z16
+	VMOVUPD      (R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z11
+	VFMADD231PD  Z20, Z21, Z15
+	VMOVUPD      64(R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z12
+	VFMADD231PD  Z20, Z21, Z16
+	VMOVUPD      128(R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z13
+	VFMADD231PD  Z20, Z21, Z17
+	VMOVUPD      192(R9)(AX*8), Z21
+	VFMADD231PD  Z19, Z21, Z14
+	VFMADD231PD  Z20, Z21, Z18
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	VPXORQ       Z20, Z20, Z20
-	VPXORQ       Z21, Z21, Z21
-	VPXORQ       Z22, Z22, Z22
-	VPXORQ       Z23, Z23, Z23
-	MOVQ         (BX), AX
-	VADDPD       Z1, Z20, Z1
-	VMOVUPD      Z1, (AX)(R8*8)
-	VADDPD       Z2, Z21, Z2
-	VMOVUPD      Z2, 64(AX)(R8*8)
-	VADDPD       Z3, Z22, Z3
-	VMOVUPD      Z3, 128(AX)(R8*8)
-	VADDPD       Z4, Z23, Z4
-	VMOVUPD      Z4, K1, 192(AX)(R8*8)
-	MOVQ         8(BX), AX
-	VADDPD       Z5, Z20, Z5
-	VMOVUPD      Z5, (AX)(R8*8)
-	VADDPD       Z6, Z21, Z6
-	VMOVUPD      Z6, 64(AX)(R8*8)
-	VADDPD       Z7, Z22, Z7
-	VMOVUPD      Z7, 128(AX)(R8*8)
-	VADDPD       Z8, Z23, Z8
-	VMOVUPD      Z8, K1, 192(AX)(R8*8)
-	MOVQ         48(BX), AX
-	VADDPD       Z9, Z20, Z9
-	VMOVUPD      Z9, (AX)(R8*8)
-	VADDPD       Z10, Z21, Z10
-	VMOVUPD      Z10, 64(AX)(R8*8)
-	VADDPD       Z11, Z22, Z11
-	VMOVUPD      Z11, 128(AX)(R8*8)
-	VADDPD       Z12, Z23, Z12
-	VMOVUPD      Z12, K1, 192(AX)(R8*8)
-	MOVQ         56(BX), AX
-	VADDPD       Z13, Z20, Z13
-	VMOVUPD      Z13, (AX)(R8*8)
-	VADDPD       Z14, Z21, Z14
-	VMOVUPD      Z14, 64(AX)(R8*8)
-	VADDPD       Z15, Z22, Z15
-	VMOVUPD      Z15, 128(AX)(R8*8)
-	VADDPD       Z16, Z23, Z16
-	VMOVUPD      Z16, K1, 192(AX)(R8*8)
-	CMPQ         descend+56(FP), $0x00
-	JEQ          stay
-	VBROADCASTSD factor+64(FP), Z17
-	MOVQ         32(BX), AX
-	VMOVUPD      (AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z1, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, (AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z2, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, 64(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD      128(AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z3, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, 128(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
-	VFMADD231PD  Z17, Z4, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, K1, 192(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	MOVQ         40(BX), AX
-	VMOVUPD      (AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z5, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, (AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z6, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, 64(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD      128(AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z7, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, 128(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
-	VFMADD231PD  Z17, Z8, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, K1, 192(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	MOVQ         80(BX), AX
-	VMOVUPD      (AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z9, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, (AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z10, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, 64(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD      128(AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z11, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, 128(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
-	VFMADD231PD  Z17, Z12, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, K1, 192(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	MOVQ         88(BX), AX
-	VMOVUPD      (AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z13, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, (AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD      64(AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z14, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, 64(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD      128(AX)(R8*8), Z18
-	VFMADD231PD  Z17, Z15, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, 128(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
-	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
-	VFMADD231PD  Z17, Z16, Z18
-	VADDPD       Z20, Z18, Z18
-	VMOVUPD      Z18, K1, 192(AX)(R8*8)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z0, Z0
+	MOVQ        (BX), AX
+	VADDPD      Z3, Z1, Z3
+	VMOVUPD     Z3, (AX)(R8*8)
+	VADDPD      Z4, Z1, Z4
+	VMOVUPD     Z4, 64(AX)(R8*8)
+	VADDPD      Z5, Z1, Z5
+	VMOVUPD     Z5, 128(AX)(R8*8)
+	VADDPD      Z6, Z1, Z6
+	VMOVUPD     Z6, K1, 192(AX)(R8*8)
+	MOVQ        8(BX), AX
+	VADDPD      Z7, Z1, Z7
+	VMOVUPD     Z7, (AX)(R8*8)
+	VADDPD      Z8, Z1, Z8
+	VMOVUPD     Z8, 64(AX)(R8*8)
+	VADDPD      Z9, Z1, Z9
+	VMOVUPD     Z9, 128(AX)(R8*8)
+	VADDPD      Z10, Z1, Z10
+	VMOVUPD     Z10, K1, 192(AX)(R8*8)
+	MOVQ        48(BX), AX
+	VADDPD      Z11, Z1, Z11
+	VMOVUPD     Z11, (AX)(R8*8)
+	VADDPD      Z12, Z1, Z12
+	VMOVUPD     Z12, 64(AX)(R8*8)
+	VADDPD      Z13, Z1, Z13
+	VMOVUPD     Z13, 128(AX)(R8*8)
+	VADDPD      Z14, Z1, Z14
+	VMOVUPD     Z14, K1, 192(AX)(R8*8)
+	MOVQ        56(BX), AX
+	VADDPD      Z15, Z1, Z15
+	VMOVUPD     Z15, (AX)(R8*8)
+	VADDPD      Z16, Z1, Z16
+	VMOVUPD     Z16, 64(AX)(R8*8)
+	VADDPD      Z17, Z1, Z17
+	VMOVUPD     Z17, 128(AX)(R8*8)
+	VADDPD      Z18, Z1, Z18
+	VMOVUPD     Z18, K1, 192(AX)(R8*8)
+	CMPQ        descend+56(FP), $0x00
+	JEQ         stay
+	MOVQ        32(BX), AX
+	VMOVUPD     (AX)(R8*8), Z19
+	VFMADD231PD Z0, Z3, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, (AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z19
+	VFMADD231PD Z0, Z4, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, 64(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD     128(AX)(R8*8), Z19
+	VFMADD231PD Z0, Z5, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, 128(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD.Z   192(AX)(R8*8), K1, Z19
+	VFMADD231PD Z0, Z6, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, K1, 192(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	MOVQ        40(BX), AX
+	VMOVUPD     (AX)(R8*8), Z19
+	VFMADD231PD Z0, Z7, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, (AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z19
+	VFMADD231PD Z0, Z8, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, 64(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD     128(AX)(R8*8), Z19
+	VFMADD231PD Z0, Z9, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, 128(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD.Z   192(AX)(R8*8), K1, Z19
+	VFMADD231PD Z0, Z10, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, K1, 192(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	MOVQ        80(BX), AX
+	VMOVUPD     (AX)(R8*8), Z19
+	VFMADD231PD Z0, Z11, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, (AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z19
+	VFMADD231PD Z0, Z12, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, 64(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD     128(AX)(R8*8), Z19
+	VFMADD231PD Z0, Z13, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, 128(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD.Z   192(AX)(R8*8), K1, Z19
+	VFMADD231PD Z0, Z14, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, K1, 192(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	MOVQ        88(BX), AX
+	VMOVUPD     (AX)(R8*8), Z19
+	VFMADD231PD Z0, Z15, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, (AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD     64(AX)(R8*8), Z19
+	VFMADD231PD Z0, Z16, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, 64(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD     128(AX)(R8*8), Z19
+	VFMADD231PD Z0, Z17, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, 128(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
+	VMOVUPD.Z   192(AX)(R8*8), K1, Z19
+	VFMADD231PD Z0, Z18, Z19
+	VADDPD      Z1, Z19, Z19
+	VMOVUPD     Z19, K1, 192(AX)(R8*8)
+	VSUBPD      Z19, Z19, Z19
+	VADDPD      Z19, Z2, Z2
 
 stay:
 	ADDQ $0x00000060, BX
@@ -14284,7 +20862,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z0, Z0, K1
+	VCMPPD $0x03, Z2, Z2, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)

@@ -120,7 +120,7 @@ func testAgainstPortable[T Float](t *testing.T, shapes int) {
 // Matrices that no second-level cache holds beside a panel are packed in other ways.
 func testLargeAgainstPortable[T Float](t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
-	shapes := [][3]int{{300, 500, 130}, {301, 99, 501}, {1029, 131, 161}, {8, 20000, 97}}
+	shapes := [][3]int{{300, 500, 130}, {120, 1500, 96}, {301, 99, 501}, {1029, 131, 161}, {8, 20000, 97}}
 	for _, s := range shapes[:len(shapes)/slowness] {
 		m, k, n := s[0], s[1], s[2]
 		x, w, b, g := fill[T](r, m*k, 0.1), fill[T](r, k*n, 0.1), fill[T](r, n, 0), fill[T](r, m*n, 0.1)

@@ -61,8 +61,8 @@ type Table[T Float] struct {
 	// prepare does what a part of a pairsForWeight can do before g is there; may be nil.
 	prepare func(s *Scratch[T], p *product[T], part, parts int)
 
-	// descendsPairs says that Multiply has the parameter of a pairsForWeight follow it.
-	descendsPairs bool
+	// descends says that Multiply has the parameter of a gradient of weights follow it.
+	descends bool
 
 	loops[T]
 }

@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func neonTile4x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
-TEXT ·neonTile4x4x32(SB), NOSPLIT, $0-80
+// func neonTile4x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+TEXT ·neonTile4x4x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -24,10 +24,23 @@ TEXT ·neonTile4x4x32(SB), NOSPLIT, $0-80
 	ADD R3, R10, R11
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V1.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V2.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V3.S4]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4]
@@ -60,10 +73,45 @@ done:
 	VFMLA V31.S4, V16.S4, V3.S4
 	VST1 [V3.S4], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVS factor+96(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4]
+	VFMLA V22.S4, V1.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4]
+	VFMLA V22.S4, V2.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4]
+	VFMLA V22.S4, V3.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile2x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
-TEXT ·neonTile2x4x32(SB), NOSPLIT, $0-80
+// func neonTile2x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+TEXT ·neonTile2x4x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -80,8 +128,17 @@ TEXT ·neonTile2x4x32(SB), NOSPLIT, $0-80
 	ADD R3, R8, R9
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V1.S4]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4]
@@ -102,10 +159,33 @@ done:
 	VFMLA V31.S4, V16.S4, V1.S4
 	VST1 [V1.S4], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVS factor+96(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4]
+	VFMLA V22.S4, V1.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile1x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
-TEXT ·neonTile1x4x32(SB), NOSPLIT, $0-80
+// func neonTile1x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+TEXT ·neonTile1x4x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -121,7 +201,14 @@ TEXT ·neonTile1x4x32(SB), NOSPLIT, $0-80
 	LSL $2, R6, R6
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.S4]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4]
@@ -136,6 +223,23 @@ done:
 	VFMLA V31.S4, V16.S4, V0.S4
 	VST1 [V0.S4], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVS factor+96(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VST1 [V16.S4], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
 // func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
@@ -363,10 +467,10 @@ TEXT ·neonPairsGradient4x32(SB), NOSPLIT, $0-80
 	FMOVS factor+64(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
 	LSL $2, R2, R2
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	VEOR V30.B16, V30.B16, V30.B16
 next:
 	CBZ R1, done
 	SUB $1, R1, R1
@@ -491,8 +595,8 @@ done:
 	MOVD R12, bad+72(FP)
 	RET
 
-// func neonTile4x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
-TEXT ·neonTile4x8x32(SB), NOSPLIT, $0-80
+// func neonTile4x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+TEXT ·neonTile4x8x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -511,6 +615,8 @@ TEXT ·neonTile4x8x32(SB), NOSPLIT, $0-80
 	ADD R3, R10, R11
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -519,6 +625,17 @@ TEXT ·neonTile4x8x32(SB), NOSPLIT, $0-80
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.S4, V1.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V2.S4, V3.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V4.S4, V5.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V6.S4, V7.S4]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4]
@@ -559,10 +676,57 @@ done:
 	VFMLA V31.S4, V17.S4, V7.S4
 	VST1 [V6.S4, V7.S4], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVS factor+96(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.S4, V17.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V1.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4, V17.S4]
+	VFMLA V22.S4, V2.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V3.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4, V17.S4]
+	VFMLA V22.S4, V4.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V5.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4, V17.S4]
+	VFMLA V22.S4, V6.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V7.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile2x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
-TEXT ·neonTile2x8x32(SB), NOSPLIT, $0-80
+// func neonTile2x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+TEXT ·neonTile2x8x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -579,10 +743,19 @@ TEXT ·neonTile2x8x32(SB), NOSPLIT, $0-80
 	ADD R3, R8, R9
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.S4, V1.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V2.S4, V3.S4]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4]
@@ -607,10 +780,39 @@ done:
 	VFMLA V31.S4, V17.S4, V3.S4
 	VST1 [V2.S4, V3.S4], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVS factor+96(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.S4, V17.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V1.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4, V17.S4]
+	VFMLA V22.S4, V2.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V3.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile1x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
-TEXT ·neonTile1x8x32(SB), NOSPLIT, $0-80
+// func neonTile1x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+TEXT ·neonTile1x8x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -626,8 +828,15 @@ TEXT ·neonTile1x8x32(SB), NOSPLIT, $0-80
 	LSL $2, R6, R6
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.S4, V1.S4]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4]
@@ -644,6 +853,26 @@ done:
 	VFMLA V31.S4, V17.S4, V1.S4
 	VST1 [V0.S4, V1.S4], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVS factor+96(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.S4, V17.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V1.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VST1 [V16.S4, V17.S4], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
 // func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
@@ -891,10 +1120,10 @@ TEXT ·neonPairsGradient8x32(SB), NOSPLIT, $0-80
 	FMOVS factor+64(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
 	LSL $2, R2, R2
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	VEOR V30.B16, V30.B16, V30.B16
 next:
 	CBZ R1, done
 	SUB $1, R1, R1
@@ -1045,8 +1274,8 @@ done:
 	MOVD R12, bad+72(FP)
 	RET
 
-// func neonTile4x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
-TEXT ·neonTile4x16x32(SB), NOSPLIT, $0-80
+// func neonTile4x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+TEXT ·neonTile4x16x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -1065,6 +1294,8 @@ TEXT ·neonTile4x16x32(SB), NOSPLIT, $0-80
 	ADD R3, R10, R11
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -1081,6 +1312,17 @@ TEXT ·neonTile4x16x32(SB), NOSPLIT, $0-80
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V4.S4, V5.S4, V6.S4, V7.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V8.S4, V9.S4, V10.S4, V11.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V12.S4, V13.S4, V14.S4, V15.S4]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -1137,10 +1379,81 @@ done:
 	VFMLA V31.S4, V19.S4, V15.S4
 	VST1 [V12.S4, V13.S4, V14.S4, V15.S4], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVS factor+96(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V1.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V2.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V3.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V4.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V5.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V6.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V7.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V8.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V9.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V10.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V11.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V12.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V13.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V14.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V15.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile2x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
-TEXT ·neonTile2x16x32(SB), NOSPLIT, $0-80
+// func neonTile2x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+TEXT ·neonTile2x16x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -1157,6 +1470,8 @@ TEXT ·neonTile2x16x32(SB), NOSPLIT, $0-80
 	ADD R3, R8, R9
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -1165,6 +1480,13 @@ TEXT ·neonTile2x16x32(SB), NOSPLIT, $0-80
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R1, R12, R12
+	VLD1 (R12), [V4.S4, V5.S4, V6.S4, V7.S4]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -1197,10 +1519,51 @@ done:
 	VFMLA V31.S4, V19.S4, V7.S4
 	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVS factor+96(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V1.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V2.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V3.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V4.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V5.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V6.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V7.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile1x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int)
-TEXT ·neonTile1x16x32(SB), NOSPLIT, $0-80
+// func neonTile1x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+TEXT ·neonTile1x16x32(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -1216,10 +1579,17 @@ TEXT ·neonTile1x16x32(SB), NOSPLIT, $0-80
 	LSL $2, R6, R6
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -1240,6 +1610,32 @@ done:
 	VFMLA V31.S4, V19.S4, V3.S4
 	VST1 [V0.S4, V1.S4, V2.S4, V3.S4], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVS factor+96(FP), F22
+	VDUP V22.S[0], V22.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VFMLA V22.S4, V0.S4, V16.S4
+	VFMLA V31.S4, V30.S4, V16.S4
+	VFMLA V30.S4, V16.S4, V23.S4
+	VFMLA V22.S4, V1.S4, V17.S4
+	VFMLA V31.S4, V30.S4, V17.S4
+	VFMLA V30.S4, V17.S4, V23.S4
+	VFMLA V22.S4, V2.S4, V18.S4
+	VFMLA V31.S4, V30.S4, V18.S4
+	VFMLA V30.S4, V18.S4, V23.S4
+	VFMLA V22.S4, V3.S4, V19.S4
+	VFMLA V31.S4, V30.S4, V19.S4
+	VFMLA V30.S4, V19.S4, V23.S4
+	VST1 [V16.S4, V17.S4, V18.S4, V19.S4], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
 // func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
@@ -1527,10 +1923,10 @@ TEXT ·neonPairsGradient16x32(SB), NOSPLIT, $0-80
 	FMOVS factor+64(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
 	LSL $2, R2, R2
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	VEOR V30.B16, V30.B16, V30.B16
 next:
 	CBZ R1, done
 	SUB $1, R1, R1
@@ -1810,8 +2206,8 @@ loop:
 	MOVD R0, flops+8(FP)
 	RET
 
-// func neonTile4x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
-TEXT ·neonTile4x2x64(SB), NOSPLIT, $0-80
+// func neonTile4x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+TEXT ·neonTile4x2x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -1830,10 +2226,23 @@ TEXT ·neonTile4x2x64(SB), NOSPLIT, $0-80
 	ADD R3, R10, R11
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V1.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V2.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V3.D2]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2]
@@ -1866,10 +2275,45 @@ done:
 	VFMLA V31.D2, V16.D2, V3.D2
 	VST1 [V3.D2], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVD factor+96(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2]
+	VFMLA V22.D2, V1.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2]
+	VFMLA V22.D2, V2.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2]
+	VFMLA V22.D2, V3.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile2x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
-TEXT ·neonTile2x2x64(SB), NOSPLIT, $0-80
+// func neonTile2x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+TEXT ·neonTile2x2x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -1886,8 +2330,17 @@ TEXT ·neonTile2x2x64(SB), NOSPLIT, $0-80
 	ADD R3, R8, R9
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V1.D2]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2]
@@ -1908,10 +2361,33 @@ done:
 	VFMLA V31.D2, V16.D2, V1.D2
 	VST1 [V1.D2], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVD factor+96(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2]
+	VFMLA V22.D2, V1.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile1x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
-TEXT ·neonTile1x2x64(SB), NOSPLIT, $0-80
+// func neonTile1x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+TEXT ·neonTile1x2x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -1927,7 +2403,14 @@ TEXT ·neonTile1x2x64(SB), NOSPLIT, $0-80
 	LSL $3, R6, R6
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.D2]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2]
@@ -1942,6 +2425,23 @@ done:
 	VFMLA V31.D2, V16.D2, V0.D2
 	VST1 [V0.D2], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVD factor+96(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VST1 [V16.D2], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
 // func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
@@ -2169,10 +2669,10 @@ TEXT ·neonPairsGradient2x64(SB), NOSPLIT, $0-80
 	FMOVD factor+64(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
 	LSL $3, R2, R2
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	VEOR V30.B16, V30.B16, V30.B16
 next:
 	CBZ R1, done
 	SUB $1, R1, R1
@@ -2297,8 +2797,8 @@ done:
 	MOVD R12, bad+72(FP)
 	RET
 
-// func neonTile4x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
-TEXT ·neonTile4x4x64(SB), NOSPLIT, $0-80
+// func neonTile4x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+TEXT ·neonTile4x4x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2317,6 +2817,8 @@ TEXT ·neonTile4x4x64(SB), NOSPLIT, $0-80
 	ADD R3, R10, R11
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -2325,6 +2827,17 @@ TEXT ·neonTile4x4x64(SB), NOSPLIT, $0-80
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.D2, V1.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V2.D2, V3.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V4.D2, V5.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V6.D2, V7.D2]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2]
@@ -2365,10 +2878,57 @@ done:
 	VFMLA V31.D2, V17.D2, V7.D2
 	VST1 [V6.D2, V7.D2], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVD factor+96(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.D2, V17.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V1.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2, V17.D2]
+	VFMLA V22.D2, V2.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V3.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2, V17.D2]
+	VFMLA V22.D2, V4.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V5.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2, V17.D2]
+	VFMLA V22.D2, V6.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V7.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile2x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
-TEXT ·neonTile2x4x64(SB), NOSPLIT, $0-80
+// func neonTile2x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+TEXT ·neonTile2x4x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2385,10 +2945,19 @@ TEXT ·neonTile2x4x64(SB), NOSPLIT, $0-80
 	ADD R3, R8, R9
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.D2, V1.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V2.D2, V3.D2]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2]
@@ -2413,10 +2982,39 @@ done:
 	VFMLA V31.D2, V17.D2, V3.D2
 	VST1 [V2.D2, V3.D2], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVD factor+96(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.D2, V17.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V1.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2, V17.D2]
+	VFMLA V22.D2, V2.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V3.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile1x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
-TEXT ·neonTile1x4x64(SB), NOSPLIT, $0-80
+// func neonTile1x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+TEXT ·neonTile1x4x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2432,8 +3030,15 @@ TEXT ·neonTile1x4x64(SB), NOSPLIT, $0-80
 	LSL $3, R6, R6
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.D2, V1.D2]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2]
@@ -2450,6 +3055,26 @@ done:
 	VFMLA V31.D2, V17.D2, V1.D2
 	VST1 [V0.D2, V1.D2], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVD factor+96(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.D2, V17.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V1.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VST1 [V16.D2, V17.D2], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
 // func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
@@ -2697,10 +3322,10 @@ TEXT ·neonPairsGradient4x64(SB), NOSPLIT, $0-80
 	FMOVD factor+64(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
 	LSL $3, R2, R2
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	VEOR V30.B16, V30.B16, V30.B16
 next:
 	CBZ R1, done
 	SUB $1, R1, R1
@@ -2851,8 +3476,8 @@ done:
 	MOVD R12, bad+72(FP)
 	RET
 
-// func neonTile4x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
-TEXT ·neonTile4x8x64(SB), NOSPLIT, $0-80
+// func neonTile4x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+TEXT ·neonTile4x8x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2871,6 +3496,8 @@ TEXT ·neonTile4x8x64(SB), NOSPLIT, $0-80
 	ADD R3, R10, R11
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -2887,6 +3514,17 @@ TEXT ·neonTile4x8x64(SB), NOSPLIT, $0-80
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.D2, V1.D2, V2.D2, V3.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V4.D2, V5.D2, V6.D2, V7.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V8.D2, V9.D2, V10.D2, V11.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V12.D2, V13.D2, V14.D2, V15.D2]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2, V18.D2, V19.D2]
@@ -2943,10 +3581,81 @@ done:
 	VFMLA V31.D2, V19.D2, V15.D2
 	VST1 [V12.D2, V13.D2, V14.D2, V15.D2], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVD factor+96(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V1.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V2.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V3.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V4.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V5.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V6.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V7.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V8.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V9.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V10.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V11.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V12.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V13.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V14.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V15.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile2x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
-TEXT ·neonTile2x8x64(SB), NOSPLIT, $0-80
+// func neonTile2x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+TEXT ·neonTile2x8x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2963,6 +3672,8 @@ TEXT ·neonTile2x8x64(SB), NOSPLIT, $0-80
 	ADD R3, R8, R9
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -2971,6 +3682,13 @@ TEXT ·neonTile2x8x64(SB), NOSPLIT, $0-80
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.D2, V1.D2, V2.D2, V3.D2]
+	ADD R1, R12, R12
+	VLD1 (R12), [V4.D2, V5.D2, V6.D2, V7.D2]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2, V18.D2, V19.D2]
@@ -3003,10 +3721,51 @@ done:
 	VFMLA V31.D2, V19.D2, V7.D2
 	VST1 [V4.D2, V5.D2, V6.D2, V7.D2], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVD factor+96(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V1.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V2.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V3.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R13)
+	ADD R1, R13, R13
+	VLD1 (R13), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V4.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V5.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V6.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V7.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
-// func neonTile1x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int)
-TEXT ·neonTile1x8x64(SB), NOSPLIT, $0-80
+// func neonTile1x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+TEXT ·neonTile1x8x64(SB), NOSPLIT, $0-112
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -3022,10 +3781,17 @@ TEXT ·neonTile1x8x64(SB), NOSPLIT, $0-80
 	LSL $3, R6, R6
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
+	MOVD more+80(FP), R12
+	MOVD value+88(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
+	CBZ R12, begun
+	MOVD R0, R12
+	VLD1 (R12), [V0.D2, V1.D2, V2.D2, V3.D2]
+	ADD R1, R12, R12
+begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2, V18.D2, V19.D2]
@@ -3046,6 +3812,32 @@ done:
 	VFMLA V31.D2, V19.D2, V3.D2
 	VST1 [V0.D2, V1.D2, V2.D2, V3.D2], (R0)
 	ADD R1, R0, R0
+	MOVD $0, R12
+	CBZ R13, stay
+	FMOVD factor+96(FP), F22
+	VDUP V22.D[0], V22.D2
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
+	VLD1 (R13), [V16.D2, V17.D2, V18.D2, V19.D2]
+	VFMLA V22.D2, V0.D2, V16.D2
+	VFMLA V31.D2, V30.D2, V16.D2
+	VFMLA V30.D2, V16.D2, V23.D2
+	VFMLA V22.D2, V1.D2, V17.D2
+	VFMLA V31.D2, V30.D2, V17.D2
+	VFMLA V30.D2, V17.D2, V23.D2
+	VFMLA V22.D2, V2.D2, V18.D2
+	VFMLA V31.D2, V30.D2, V18.D2
+	VFMLA V30.D2, V18.D2, V23.D2
+	VFMLA V22.D2, V3.D2, V19.D2
+	VFMLA V31.D2, V30.D2, V19.D2
+	VFMLA V30.D2, V19.D2, V23.D2
+	VST1 [V16.D2, V17.D2, V18.D2, V19.D2], (R13)
+	ADD R1, R13, R13
+	VMOV V23.D[0], R12
+	VMOV V23.D[1], R14
+	ORR R14, R12, R12
+stay:
+	MOVD R12, bad+104(FP)
 	RET
 
 // func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
@@ -3333,10 +4125,10 @@ TEXT ·neonPairsGradient8x64(SB), NOSPLIT, $0-80
 	FMOVD factor+64(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V30.B16, V30.B16, V30.B16
 	LSL $3, R2, R2
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	VEOR V30.B16, V30.B16, V30.B16
 next:
 	CBZ R1, done
 	SUB $1, R1, R1

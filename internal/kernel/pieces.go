@@ -30,7 +30,7 @@ func (v *vectors[T]) spanOf(p *product[T], part, parts int) span {
 func (v *vectors[T]) densePart(s *Scratch[T], p *product[T], cols, inner int, a, b factor[T], bias []T, part, parts int) {
 	own := v.spanOf(p, part, parts)
 	if p.begun == nil || parts == 1 {
-		v.dense(s, p.y, cols, inner, a, b, bias, own)
+		v.dense(s, p, cols, inner, a, b, bias, own)
 		return
 	}
 	// A piece is a group of panels for a block of the rows. A thread begins with its first, and
@@ -46,7 +46,7 @@ func (v *vectors[T]) densePart(s *Scratch[T], p *product[T], cols, inner int, a,
 		blocks, groups := (rows+block-1)/block, 0
 		strips := v.inStrips(a, inner, of)
 		for left := of.left; left < of.right; groups++ {
-			g := v.group(left, of, inner, strips)
+			g := v.group(left, of, inner, strips, b)
 			left = g.right()
 		}
 		var g group[T]
@@ -66,14 +66,14 @@ func (v *vectors[T]) densePart(s *Scratch[T], p *product[T], cols, inner int, a,
 				first, top, bottom, packedStrips = v.packFirst(s, a, strips, inner, needs), needs.top, needs.bottom, strips
 			}
 			if number != packed {
-				g = v.group(of.left, of, inner, strips)
+				g = v.group(of.left, of, inner, strips, b)
 				for range number {
-					g = v.group(g.right(), of, inner, strips)
+					g = v.group(g.right(), of, inner, strips, b)
 				}
 				v.packSecond(s, &g, inner, b, bias)
 				packed = number
 			}
-			v.tiles(s, p.y, cols, inner, first, strips, &g, top, to)
+			v.tiles(s, p, cols, inner, first, strips, &g, top, to)
 		}
 	}
 }

@@ -53,8 +53,10 @@ type panel[T Float] struct {
 }
 
 // tileFunc computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for as many
-// rows as the tile is high and width columns.
-type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *T, inner, width int)
+// rows as the tile is high and width columns, beginning with what is in y if more is not 0.
+// If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad
+// is not 0 when a number of them is infinite or NaN.
+type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *T, inner, width, more int, value *T, factor T) (bad int)
 
 // sparseFunc computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j] for the
 // entries of each row and width columns of a panel in pieces. A group has one row or as
@@ -159,8 +161,14 @@ func (v *vectors[T]) narrowest(columns int) *panel[T] {
 	return v.widest()
 }
 
-// few is the number of rows from which it pays to pack a panel.
-const few = 8
+// few is the number of rows from which it pays to pack a panel that does not lie as well
+// where it is: whole cache lines, of which several rows are on a page. Of such a panel it pays
+// from manyAPage on; fewer read it where it is.
+const (
+	few       = 8
+	manyAPage = 129
+	page      = 4096
+)
 
 // large is the size in bytes of a first factor, or of a thread's part of it, from which
 // avx512 packs it in strips if it is transposed, and has each tile of it meet several
@@ -168,18 +176,18 @@ const few = 8
 // second-level cache, which panels, results and the neighbours' data share.
 const large = 1 << 19
 
-// dense computes the part to of y = a·b + bias; shapes y [., cols], a [., inner],
-// b [inner, cols], bias [cols] or nil.
-func (v *vectors[T]) dense(s *Scratch[T], y []T, cols, inner int, a, b factor[T], bias []T, to span) {
+// dense computes the part to of y = a·b + bias, p being that product; shapes y [., cols],
+// a [., inner], b [inner, cols], bias [cols] or nil.
+func (v *vectors[T]) dense(s *Scratch[T], p *product[T], cols, inner int, a, b factor[T], bias []T, to span) {
 	if to.top == to.bottom {
 		return
 	}
 	strips := v.inStrips(a, inner, to)
 	a = v.packFirst(s, a, strips, inner, to)
 	for left := to.left; left < to.right; {
-		g := v.group(left, to, inner, strips)
+		g := v.group(left, to, inner, strips, b)
 		v.packSecond(s, &g, inner, b, bias)
-		v.tiles(s, y, cols, inner, a, strips, &g, to.top, to)
+		v.tiles(s, p, cols, inner, a, strips, &g, to.top, to)
 		left = g.right()
 	}
 }
@@ -190,7 +198,7 @@ type group[T Float] struct {
 	left  int  // its first column
 	count int  // panels
 	width int  // columns of each: several are full
-	place bool // few rows are to be multiplied by it: where it need not be packed, it is read in place
+	place bool // it is too few rows' to pay for packing: unless its last columns must be padded, it is read in place
 
 	data   []T // count panels [inner, panel.columns], or in place
 	bias   []T // [count·panel.columns]
@@ -201,13 +209,18 @@ type group[T Float] struct {
 func (g *group[T]) right() int { return g.left + g.count*g.width }
 
 // group returns the next group, from column left on, of those of a part of the result.
-func (v *vectors[T]) group(left int, of span, inner int, strips bool) group[T] {
+func (v *vectors[T]) group(left int, of span, inner int, strips bool, b factor[T]) group[T] {
 	panel := v.narrowest(of.right - left)
 	if strips && panel.columns > v.many { // tiles of a wider one are not as high as strips
 		panel = v.widest()
 	}
-	rows := of.bottom - of.top
-	return group[T]{panel: panel, left: left, count: v.panelsTogether(panel, inner, rows, of.right-left), width: min(panel.columns, of.right-left), place: rows < few}
+	rows, apart := of.bottom-of.top, b.inner*sizeOf[T]()
+	g := group[T]{panel: panel, left: left, count: 1, width: min(panel.columns, of.right-left)}
+	g.place = b.row == 1 && (rows < few || rows < manyAPage && apart%line == 0 && apart < page)
+	if !g.place {
+		g.count = v.panelsTogether(panel, inner, rows, of.right-left)
+	}
+	return g
 }
 
 // packSecond packs the second factor [inner, .] for a group, and pads the bias.
@@ -217,8 +230,9 @@ func (v *vectors[T]) packSecond(s *Scratch[T], g *group[T], inner int, b factor[
 }
 
 // tiles computes the rows of to in the columns of a group. What a holds begins with row top.
-func (v *vectors[T]) tiles(s *Scratch[T], y []T, cols, inner int, a factor[T], strips bool, g *group[T], top int, to span) {
+func (v *vectors[T]) tiles(s *Scratch[T], p *product[T], cols, inner int, a factor[T], strips bool, g *group[T], top int, to span) {
 	panel, width := g.panel, g.width
+	follows, bad := p.descends(), 0
 	for r := to.top; r < to.bottom; {
 		h := 0
 		for panel.heights[h] > to.bottom-r {
@@ -230,25 +244,47 @@ func (v *vectors[T]) tiles(s *Scratch[T], y []T, cols, inner int, a factor[T], s
 			from, step = &s.first[at/high*high*inner+at%high], high
 		}
 		for c := range g.count {
-			at, columns, biases := g.left+c*width, address(g.data, c*panel.columns*inner), &g.bias[c*panel.columns]
+			at, columns, biases := r*cols+g.left+c*width, address(g.data, c*panel.columns*inner), &g.bias[c*panel.columns]
 			if v.masked || width == panel.columns {
-				panel.tiles[h](&y[r*cols+at], cols, from, a.row, step, columns, g.stride, biases, inner, width)
+				var value *T
+				if follows {
+					value = &p.value[at]
+				}
+				bad |= panel.tiles[h](&p.y[at], cols, from, a.row, step, columns, g.stride, biases, inner, width, 0, value, p.factor)
 				continue
 			}
-			grow(&s.tile, panel.heights[0]*panel.columns)
-			panel.tiles[h](&s.tile[0], panel.columns, from, a.row, step, columns, g.stride, biases, inner, width)
-			for i := range panel.heights[h] {
-				copy(y[(r+i)*cols+at:][:width], s.tile[i*panel.columns:])
+			size := panel.heights[0] * panel.columns
+			grow(&s.tile, 2*size)
+			y, value := s.tile[:size], (*T)(nil)
+			if follows {
+				value = &s.tile[size]
+				clear(s.tile[size : 2*size]) // what was there before might not be finite
+				copyRows(s.tile[size:], panel.columns, p.value[at:], cols, panel.heights[h], width)
+			}
+			bad |= panel.tiles[h](&y[0], panel.columns, from, a.row, step, columns, g.stride, biases, inner, width, 0, value, p.factor)
+			copyRows(p.y[at:], cols, y, panel.columns, panel.heights[h], width)
+			if follows {
+				copyRows(p.value[at:], cols, s.tile[size:], panel.columns, panel.heights[h], width)
 			}
 		}
 		r += panel.heights[h]
+	}
+	if bad != 0 {
+		p.descent.lost.Store(true)
+	}
+}
+
+// copyRows copies width numbers of each of so many rows.
+func copyRows[T Float](to []T, ts int, from []T, fs, rows, width int) {
+	for r := range rows {
+		copy(to[r*ts:][:width], from[r*fs:])
 	}
 }
 
 // panelsTogether is how many panels are packed together for that many rows and columns of
 // a result.
 func (v *vectors[T]) panelsTogether(p *panel[T], inner, rows, cols int) int {
-	if rows < few || rows*inner*sizeOf[T]() < large {
+	if rows*inner*sizeOf[T]() < large {
 		return 1
 	}
 	return max(1, min(v.groupBytes/(inner*p.columns*sizeOf[T]()), cols/p.columns))
@@ -334,9 +370,9 @@ func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
 
 // pack copies count times width columns of b, from left on, into panels, the rest of them
 // 0, and returns where they are and how far apart their rows. Where direct is true, for one
-// panel, and b has its columns side by side, it leaves them there.
+// panel of columns that are side by side in b, it leaves them there.
 func (v *vectors[T]) pack(s *Scratch[T], p *panel[T], count, width, left, inner int, b factor[T], direct bool) ([]T, int) {
-	if b.row == 1 && direct {
+	if direct {
 		return b.data[min(left, len(b.data)):], b.inner
 	}
 	v.packBlocks(&s.panel, p, count*width, width, left, inner, b)

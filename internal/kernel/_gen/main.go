@@ -224,7 +224,7 @@ func (g generator) loadRow(row []reg.VecVirtual, m operand.Mem, mask reg.OpmaskV
 	}
 }
 
-func (g generator) maskedLoad(m operand.Mem, k reg.OpmaskVirtual, r reg.VecVirtual) {
+func (g generator) maskedLoad(m operand.Mem, k reg.OpmaskVirtual, r operand.Op) {
 	if g.size == 4 {
 		VMOVUPS_Z(m, k, r)
 	} else {
@@ -235,7 +235,7 @@ func (g generator) maskedLoad(m operand.Mem, k reg.OpmaskVirtual, r reg.VecVirtu
 // storeRow adds the bias, once, and stores the row, the last register under mask.
 func (g generator) storeRow(row, bias []reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) {
 	for v, r := range row {
-		g.add(r, bias[v], r)
+		g.add(r, narrow(bias[v], int(r.Size())), r)
 		if v == len(row)-1 && mask != nil {
 			g.load(r, mask, m)
 		} else {
@@ -260,16 +260,15 @@ func total(widths []int) (bytes int) {
 	return bytes
 }
 
-// panelAhead is how many rows ahead a tile fetches its panel, if that is packed. In a matrix
-// that is read where it lies, for a few rows, it fetches something near.
-const panelAhead = 12
+// panelAhead is how many rows ahead a tile fetches its panel, be that packed or not.
+const panelAhead = 24
 
 // tile writes the register tile of a dense product: rows x (total of widths)
 // numbers of y are summed in registers over the whole inner index.
 func (g generator) tile(rows int, widths []int) {
 	g.function(fmt.Sprintf("Tile%dx%dx", rows, total(widths)/g.size),
-		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width int", g.number.name),
-		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and width columns.", rows))
+		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width, more int, value *%[1]s, factor %[1]s) (bad int", g.number.name),
+		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and width columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.", rows))
 	y, ys := load("y"), load("ys")
 	a, ar, ai := load("a"), load("ar"), load("ai")
 	b, bs := load("b"), load("bs")
@@ -292,13 +291,48 @@ func (g generator) tile(rows int, widths []int) {
 		}
 		return m
 	}
+	ahead := GP64()
+	if total(widths) >= line {
+		IMUL3Q(operand.U32(panelAhead), bs, ahead)
+	}
 	var acc [][]reg.VecVirtual
 	for range rows {
 		acc = append(acc, g.row(widths))
-		for _, v := range acc[len(acc)-1] {
+	}
+	// eachRow calls do with each row of a matrix whose rows are ys apart.
+	eachRow := func(first reg.GPVirtual, do func(r int, m operand.Mem)) {
+		row := GP64()
+		MOVQ(first, row)
+		for r := range rows {
+			do(r, mem(row))
+			if r < rows-1 {
+				ADDQ(ys, row)
+			}
+		}
+	}
+	fresh, begun := label("fresh"), label("begun")
+	more := load("more")
+	TESTQ(more, more)
+	JZ(fresh.ref())
+	eachRow(y, func(r int, m operand.Mem) { g.loadRow(acc[r], m, mask) })
+	JMP(begun.ref())
+	fresh.here()
+	for r := range acc {
+		for _, v := range acc[r] {
 			g.zero(v)
 		}
 	}
+	begun.here()
+	alone := label("alone")
+	value := load("value")
+	TESTQ(value, value)
+	JZ(alone.ref())
+	eachRow(value, func(_ int, m operand.Mem) {
+		for at := 0; at < total(widths); at += line {
+			fetchToWrite(m.Offset(at))
+		}
+	})
+	alone.here()
 	panel := g.row(widths)
 	loop, done := label("loop"), label("done")
 	TESTQ(inner, inner)
@@ -307,7 +341,7 @@ func (g generator) tile(rows int, widths []int) {
 	g.loadRow(panel, mem(b), mask)
 	if total(widths) >= line {
 		for at := 0; at < total(widths); at += line {
-			PREFETCHT0(mem(b).Offset(panelAhead*total(widths) + at))
+			PREFETCHT0(mem(b).Idx(ahead, 1).Offset(at))
 		}
 	}
 	for r := range rows {
@@ -326,15 +360,64 @@ func (g generator) tile(rows int, widths []int) {
 	done.here()
 	bias := load("bias")
 	g.loadRow(panel, mem(bias), mask)
-	for r := range rows {
-		g.storeRow(acc[r], panel, mem(y), mask)
-		if r < rows-1 {
-			ADDQ(ys, y)
-		}
-	}
+	eachRow(y, func(r int, m operand.Mem) { g.storeRow(acc[r], panel, m, mask) })
+	bad, stay := GP64(), label("stay")
+	XORQ(bad, bad)
+	value = load("value")
+	TESTQ(value, value)
+	JZ(stay.ref())
+	f := g.newFollower(widths[0])
+	eachRow(value, func(r int, m operand.Mem) { f.follow(acc[r], m, mask) })
+	MOVQ(f.lost(), bad)
+	stay.here()
+	Store(bad, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }
+
+// follower is what rows of weights follow their gradients with.
+type follower struct {
+	generator
+	factor, zero reg.VecVirtual
+	differences  reg.VecVirtual // sums of w - w, which is 0 for a finite number and NaN for others
+}
+
+// newFollower takes the parameter factor, for rows whose widest register has that many bytes.
+func (g generator) newFollower(widest int) follower {
+	f := follower{g, vector(widest), vector(widest), vector(widest)}
+	g.zero(f.zero)
+	g.zero(f.differences)
+	g.broadcast(parameter("factor").(operand.Mem), f.factor)
+	return f
+}
+
+// follow computes w = fma(factor, gradient, w) + 0 for a row of weights at m.
+func (f follower) follow(gradient []reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) {
+	for i, d := range gradient {
+		width := int(d.Size())
+		whole := vector(int(f.factor.Size()))
+		w := narrow(whole, width) // what is written to it leaves 0 in the rest
+		last := i == len(gradient)-1 && mask != nil
+		if last {
+			f.maskedLoad(m, mask, w)
+		} else {
+			f.load(m, w)
+		}
+		f.fma(narrow(f.factor, width), d, w)
+		f.add(narrow(f.zero, width), w, w)
+		if last {
+			f.load(w, mask, m)
+		} else {
+			f.load(w, m)
+		}
+		f.arithmetic().sub(w, w, w)
+		f.add(whole, f.differences, f.differences)
+		m = m.Offset(width)
+	}
+}
+
+// lost is not 0 if a number that has followed is infinite or no number.
+func (f follower) lost() reg.GPVirtual { return f.notNumbers([]reg.VecVirtual{f.differences}) }
 
 // broadcast loads one number into all lanes.
 func (g generator) broadcast(m operand.Mem, v reg.VecVirtual) {

@@ -113,8 +113,8 @@ func (n neon) one() {
 
 func (n neon) tile(rows, panel int) {
 	n.function(fmt.Sprintf("neonTile%dx%dx%s", rows, panel*n.lanes, n.short),
-		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width int", n.typ), "",
-		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and %d columns.", rows, panel*n.lanes), 80)
+		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width, more int, value *%[1]s, factor %[1]s", n.typ), " (bad int)",
+		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and %d columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.", rows, panel*n.lanes), 112)
 	n.load(0, "y:R0", "ys:R1", "a:R8", "ar:R3", "ai:R4", "b:R5", "bs:R6", "bias:R2", "inner:R7")
 	for _, stride := range []int{1, 3, 4, 6} {
 		n.line("LSL $%d, R%d, R%d", n.shift, stride, stride)
@@ -123,7 +123,15 @@ func (n neon) tile(rows, panel int) {
 		n.line("ADD R3, R%d, R%d", 7+r, 8+r)
 	}
 	n.one()
+	n.load(80, "more:R12", "value:R13")
 	n.zero(rows * panel)
+	n.line("CBZ R12, begun")
+	n.line("MOVD R0, R12")
+	for r := range rows {
+		n.line("VLD1 (R12), %s", n.registers(r*panel, panel))
+		n.line("ADD R1, R12, R12")
+	}
+	n.label("begun")
 	n.line("CBZ R7, done")
 	n.label("loop")
 	n.line("VLD1 (R5), %s", n.registers(neonRow, panel))
@@ -146,7 +154,50 @@ func (n neon) tile(rows, panel int) {
 		n.line("VST1 %s, (R0)", n.registers(r*panel, panel))
 		n.line("ADD R1, R0, R0")
 	}
+	n.line("MOVD $0, R12")
+	n.line("CBZ R13, stay")
+	n.beginToFollow(96)
+	for r := range rows {
+		n.follow("R13", r*panel, panel)
+		n.line("ADD R1, R13, R13")
+	}
+	n.lost("R12", "R14")
+	n.label("stay")
+	n.line("MOVD R12, bad+104(FP)")
 	n.line("RET")
+}
+
+// Registers for rows of weights that follow their gradients.
+const (
+	neonFactor = 22
+	neonLost   = 23 // sums of 0·w, which are NaN where w is not finite
+	neonZero   = 30
+)
+
+// beginToFollow takes the parameter factor, so many bytes behind the first.
+func (n neon) beginToFollow(offset int) {
+	n.line("%s factor+%d(FP), F%d", n.move, offset, neonFactor)
+	n.line("VDUP V%d.%s[0], V%d.%s", neonFactor, n.arrangement[:1], neonFactor, n.arrangement)
+	n.line("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", neonLost)
+	n.line("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", neonZero)
+}
+
+// follow computes w = fma(factor, gradient, w) + 0 for a row of weights at what is in a register.
+func (n neon) follow(at string, gradient, panel int) {
+	n.line("VLD1 (%s), %s", at, n.registers(neonRow, panel))
+	for v := range panel {
+		n.fma(neonFactor, gradient+v, neonRow+v)
+		n.fma(neonOne, neonZero, neonRow+v)
+		n.fma(neonZero, neonRow+v, neonLost)
+	}
+	n.line("VST1 %s, (%s)", n.registers(neonRow, panel), at)
+}
+
+// lost sets bad to something else than 0 if a number that has followed is infinite or no number.
+func (n neon) lost(bad, scratch string) {
+	n.line("VMOV V%d.D[0], %s", neonLost, bad)
+	n.line("VMOV V%d.D[1], %s", neonLost, scratch)
+	n.line("ORR %[2]s, %[1]s, %[1]s", bad, scratch)
 }
 
 func (n neon) sparse(lists, panel int) {
@@ -202,7 +253,6 @@ func (n neon) sparse(lists, panel int) {
 
 const (
 	neonSecond = 21 // the value of a pair's second pixel
-	neonZero   = 30
 	neonRows2  = 24 // the first register of a second row
 )
 
@@ -298,18 +348,14 @@ func (n neon) pairsFinish(panel int) {
 
 func (n neon) pairsGradient(panel int) {
 	const d0, d1, list, count, w0, w1, size, together = 0, 8, 16, 24, 32, 40, 48, 2 // of pairRow
-	const factor, lost = neonSecond + 1, neonSecond + 2                             // lost: sums of 0·w, which are NaN where w is not finite
 	n.function(fmt.Sprintf("neonPairsGradient%dx%s", panel*n.lanes, n.short),
 		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width, more, descend int, factor %[1]s", n.typ), " (bad int)",
 		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and %d columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.", panel*n.lanes, together), 80)
 	n.load(0, "pairs:R0", "groups:R1", "left:R2", "grad:R3", "values:R4")
 	n.load(48, "more:R5")
-	n.line("%s factor+64(FP), F%d", n.move, factor)
-	n.line("VDUP V%d.%s[0], V%d.%s", factor, n.arrangement[:1], factor, n.arrangement)
-	n.line("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", lost)
+	n.beginToFollow(64)
 	n.line("LSL $%d, R2, R2", n.shift)
 	n.one()
-	n.line("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", neonZero)
 	n.label("next")
 	n.line("CBZ R1, done")
 	n.line("SUB $1, R1, R1")
@@ -358,21 +404,13 @@ func (n neon) pairsGradient(panel int) {
 	for r := range 2 * together {
 		n.line("MOVD %d(R0), R12", size*(r/2)+[]int{w0, w1}[r%2])
 		n.line("ADD R2, R12, R12")
-		n.line("VLD1 (R12), %s", n.registers(neonRow, panel))
-		for v := range panel {
-			n.fma(factor, r*panel+v, neonRow+v)
-			n.fma(neonOne, neonZero, neonRow+v)
-			n.fma(neonZero, neonRow+v, lost)
-		}
-		n.line("VST1 %s, (R12)", n.registers(neonRow, panel))
+		n.follow("R12", r*panel, panel)
 	}
 	n.label("stay")
 	n.line("ADD $%d, R0, R0", size*together)
 	n.line("B next")
 	n.label("done")
-	n.line("VMOV V%d.D[0], R12", lost)
-	n.line("VMOV V%d.D[1], R13", lost)
-	n.line("ORR R13, R12, R12")
+	n.lost("R12", "R13")
 	n.line("MOVD R12, bad+72(FP)")
 	n.line("RET")
 }

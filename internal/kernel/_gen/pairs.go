@@ -252,15 +252,7 @@ func (g generator) pairsGradient(together int, registers []int) {
 	const d0, d1, list, count, w0, w1, size = 0, 8, 16, 24, 32, 40, 48 // of pairRow
 	pair, groups, left, gs, values := load("pairs"), load("groups"), load("left"), load("grad"), load("values")
 	mask := g.tailMask(registers)
-	lost := map[int]reg.VecVirtual{} // by width: sums of w - w, which is 0 for a finite number and NaN for others
-	var widths []reg.VecVirtual      // these, in order
-	for _, width := range registers {
-		if lost[width] == nil {
-			lost[width] = vector(width)
-			widths = append(widths, lost[width])
-			g.zero(lost[width])
-		}
-	}
+	f := g.newFollower(registers[0])
 	next, done := label("next"), label("done")
 	next.here()
 	SUBQ(operand.U8(1), groups)
@@ -322,9 +314,9 @@ func (g generator) pairsGradient(together int, registers []int) {
 			}
 		})
 	}
-	zero := g.row(registers)
-	for _, v := range zero {
-		g.zero(v)
+	zero := make([]reg.VecVirtual, len(registers))
+	for i := range zero {
+		zero[i] = f.zero
 	}
 	for r := range acc {
 		g.storeRow(acc[r], zero, row(r, sums), mask)
@@ -332,35 +324,14 @@ func (g generator) pairsGradient(together int, registers []int) {
 	stay := label("stay")
 	CMPQ(parameter("descend"), operand.U8(0))
 	JEQ(stay.ref())
-	factor := vector(registers[0])
-	g.broadcast(parameter("factor").(operand.Mem), factor)
 	for r := range acc {
-		m := row(r, weights)
-		for i, width := range registers {
-			w := vector(width)
-			var k reg.OpmaskVirtual // of the last register only
-			if i == len(registers)-1 {
-				k = mask
-			}
-			if k != nil {
-				g.maskedLoad(m, k, w)
-			} else {
-				g.load(m, w)
-			}
-			g.fma(narrow(factor, width), acc[r][i], w)
-			g.add(narrow(zero[0], width), w, w)
-			g.put(w, m, k)
-			g.arithmetic().sub(w, w, w)
-			g.add(w, lost[width], lost[width])
-			m = m.Offset(width)
-		}
+		f.follow(acc[r], row(r, weights), mask)
 	}
 	stay.here()
 	ADDQ(operand.U32(size*together), pair)
 	JMP(next.ref())
 	done.here()
-	bad := g.notNumbers(widths)
-	Store(bad, ReturnIndex(0))
+	Store(f.lost(), ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }
