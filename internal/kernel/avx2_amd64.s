@@ -4,57 +4,27 @@
 
 #include "textflag.h"
 
-// func avx2Tile12x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile12x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile12x4x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	LEAQ    (BX)(BX*2), R12
-	ADDQ    R11, R12
-	LEAQ    (BX)(BX*2), R13
-	ADDQ    R12, R13
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), X0
-	ADDQ    CX, DI
-	VMOVUPS (DI), X1
-	ADDQ    CX, DI
-	VMOVUPS (DI), X2
-	ADDQ    CX, DI
-	VMOVUPS (DI), X3
-	ADDQ    CX, DI
-	VMOVUPS (DI), X4
-	ADDQ    CX, DI
-	VMOVUPS (DI), X5
-	ADDQ    CX, DI
-	VMOVUPS (DI), X6
-	ADDQ    CX, DI
-	VMOVUPS (DI), X7
-	ADDQ    CX, DI
-	VMOVUPS (DI), X8
-	ADDQ    CX, DI
-	VMOVUPS (DI), X9
-	ADDQ    CX, DI
-	VMOVUPS (DI), X10
-	ADDQ    CX, DI
-	VMOVUPS (DI), X11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile12x4x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -67,71 +37,69 @@ fresh:
 	VXORPS X9, X9, X9
 	VXORPS X10, X10, X10
 	VXORPS X11, X11, X11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -210,12 +178,12 @@ done:
 	VADDPS       X11, X12, X11
 	VMOVUPS      X11, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       X13, X13, X13
 	VXORPS       X14, X14, X14
-	VBROADCASTSS factor+96(FP), X12
+	VBROADCASTSS factor+88(FP), X12
 	MOVQ         DX, AX
 	VMOVUPS      (AX), X15
 	VFMADD231PS  X12, X0, X15
@@ -306,51 +274,29 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile8x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile8x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile8x4x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	LEAQ    (BX)(BX*2), R12
-	ADDQ    R11, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), X0
-	ADDQ    CX, DI
-	VMOVUPS (DI), X1
-	ADDQ    CX, DI
-	VMOVUPS (DI), X2
-	ADDQ    CX, DI
-	VMOVUPS (DI), X3
-	ADDQ    CX, DI
-	VMOVUPS (DI), X4
-	ADDQ    CX, DI
-	VMOVUPS (DI), X5
-	ADDQ    CX, DI
-	VMOVUPS (DI), X6
-	ADDQ    CX, DI
-	VMOVUPS (DI), X7
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile8x4x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -359,51 +305,49 @@ fresh:
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -461,12 +405,12 @@ done:
 	VADDPS       X7, X8, X7
 	VMOVUPS      X7, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       X9, X9, X9
 	VXORPS       X10, X10, X10
-	VBROADCASTSS factor+96(FP), X8
+	VBROADCASTSS factor+88(FP), X8
 	MOVQ         DX, AX
 	VMOVUPS      (AX), X11
 	VFMADD231PS  X8, X0, X11
@@ -529,70 +473,54 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile4x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x4x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), X0
-	ADDQ    CX, DI
-	VMOVUPS (DI), X1
-	ADDQ    CX, DI
-	VMOVUPS (DI), X2
-	ADDQ    CX, DI
-	VMOVUPS (DI), X3
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x4x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -629,12 +557,12 @@ done:
 	VADDPS       X3, X4, X3
 	VMOVUPS      X3, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       X5, X5, X5
 	VXORPS       X6, X6, X6
-	VBROADCASTSS factor+96(FP), X4
+	VBROADCASTSS factor+88(FP), X4
 	MOVQ         DX, AX
 	VMOVUPS      (AX), X7
 	VFMADD231PS  X4, X0, X7
@@ -669,52 +597,40 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile2x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x4x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), X0
-	ADDQ    CX, DI
-	VMOVUPS (DI), X1
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x4x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -740,12 +656,12 @@ done:
 	VADDPS       X1, X2, X1
 	VMOVUPS      X1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       X3, X3, X3
 	VXORPS       X4, X4, X4
-	VBROADCASTSS factor+96(FP), X2
+	VBROADCASTSS factor+88(FP), X2
 	MOVQ         DX, AX
 	VMOVUPS      (AX), X5
 	VFMADD231PS  X2, X0, X5
@@ -766,43 +682,33 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile1x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x4x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x02, DI
-	SHLQ    $0x02, R9
-	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), X0
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x4x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
 	VXORPS X0, X0, X0
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -823,12 +729,12 @@ done:
 	VADDPS       X0, X1, X0
 	VMOVUPS      X0, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPS       X2, X2, X2
 	VXORPS       X3, X3, X3
-	VBROADCASTSS factor+96(FP), X1
+	VBROADCASTSS factor+88(FP), X1
 	MOVQ         CX, AX
 	VMOVUPS      (AX), X4
 	VFMADD231PS  X1, X0, X4
@@ -842,7 +748,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -995,57 +901,27 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile12x8x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	LEAQ    (BX)(BX*2), R12
-	ADDQ    R11, R12
-	LEAQ    (BX)(BX*2), R13
-	ADDQ    R12, R13
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y1
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y2
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y3
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y4
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y5
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y6
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y7
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y8
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y9
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y10
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile12x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1058,71 +934,69 @@ fresh:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -1201,12 +1075,12 @@ done:
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y13, Y13, Y13
 	VXORPS       Y14, Y14, Y14
-	VBROADCASTSS factor+96(FP), Y12
+	VBROADCASTSS factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y15
 	VFMADD231PS  Y12, Y0, Y15
@@ -1297,51 +1171,29 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile8x8x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	LEAQ    (BX)(BX*2), R12
-	ADDQ    R11, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y1
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y2
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y3
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y4
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y5
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y6
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y7
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile8x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1350,51 +1202,49 @@ fresh:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -1452,12 +1302,12 @@ done:
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y9, Y9, Y9
 	VXORPS       Y10, Y10, Y10
-	VBROADCASTSS factor+96(FP), Y8
+	VBROADCASTSS factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y11
 	VFMADD231PS  Y8, Y0, Y11
@@ -1520,70 +1370,54 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x8x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y1
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y2
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y3
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -1620,12 +1454,12 @@ done:
 	VADDPS       Y3, Y4, Y3
 	VMOVUPS      Y3, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y5, Y5, Y5
 	VXORPS       Y6, Y6, Y6
-	VBROADCASTSS factor+96(FP), Y4
+	VBROADCASTSS factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y7
 	VFMADD231PS  Y4, Y0, Y7
@@ -1660,52 +1494,40 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x8x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y1
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -1731,12 +1553,12 @@ done:
 	VADDPS       Y1, Y2, Y1
 	VMOVUPS      Y1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
-	VBROADCASTSS factor+96(FP), Y2
+	VBROADCASTSS factor+88(FP), Y2
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y5
 	VFMADD231PS  Y2, Y0, Y5
@@ -1757,43 +1579,33 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x8x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x02, DI
-	SHLQ    $0x02, R9
-	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
 	VXORPS Y0, Y0, Y0
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -1814,12 +1626,12 @@ done:
 	VADDPS       Y0, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
-	VBROADCASTSS factor+96(FP), Y1
+	VBROADCASTSS factor+88(FP), Y1
 	MOVQ         CX, AX
 	VMOVUPS      (AX), Y4
 	VFMADD231PS  Y1, Y0, Y4
@@ -1833,7 +1645,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -1986,47 +1798,23 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile6x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile6x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile6x12x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), X1
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), X3
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y4
-	VMOVUPS 32(DI), X5
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), X7
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y8
-	VMOVUPS 32(DI), X9
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y10
-	VMOVUPS 32(DI), X11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile6x12x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
 	VXORPS Y2, Y2, Y2
@@ -2039,41 +1827,39 @@ fresh:
 	VXORPS X9, X9, X9
 	VXORPS Y10, Y10, Y10
 	VXORPS X11, X11, X11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -2140,12 +1926,12 @@ done:
 	VADDPS       X11, X13, X11
 	VMOVUPS      X11, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y14, Y14, Y14
 	VXORPS       Y15, Y15, Y15
-	VBROADCASTSS factor+96(FP), Y12
+	VBROADCASTSS factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y16
 	VFMADD231PS  Y12, Y0, Y16
@@ -2230,45 +2016,27 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile4x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x12x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), X1
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), X3
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y4
-	VMOVUPS 32(DI), X5
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), X7
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x12x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
 	VXORPS Y2, Y2, Y2
@@ -2277,31 +2045,29 @@ fresh:
 	VXORPS X5, X5, X5
 	VXORPS Y6, Y6, Y6
 	VXORPS X7, X7, X7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -2352,12 +2118,12 @@ done:
 	VADDPS       X7, X9, X7
 	VMOVUPS      X7, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y10, Y10, Y10
 	VXORPS       Y11, Y11, Y11
-	VBROADCASTSS factor+96(FP), Y8
+	VBROADCASTSS factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y12
 	VFMADD231PS  Y8, Y0, Y12
@@ -2416,56 +2182,42 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile2x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x12x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), X1
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), X3
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x12x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
 	VXORPS Y2, Y2, Y2
 	VXORPS X3, X3, X3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -2499,12 +2251,12 @@ done:
 	VADDPS       X3, X5, X3
 	VMOVUPS      X3, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y6, Y6, Y6
 	VXORPS       Y7, Y7, Y7
-	VBROADCASTSS factor+96(FP), Y4
+	VBROADCASTSS factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y8
 	VFMADD231PS  Y4, Y0, Y8
@@ -2537,45 +2289,34 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile1x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x12x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x02, DI
-	SHLQ    $0x02, R9
-	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), X1
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x12x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS X1, X1, X1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -2601,12 +2342,12 @@ done:
 	VADDPS       X1, X3, X1
 	VMOVUPS      X1, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
-	VBROADCASTSS factor+96(FP), Y2
+	VBROADCASTSS factor+88(FP), Y2
 	MOVQ         CX, AX
 	VMOVUPS      (AX), Y6
 	VFMADD231PS  Y2, Y0, Y6
@@ -2626,7 +2367,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -2807,48 +2548,24 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile6x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile6x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile6x16x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	IMUL3Q  $0x00000018, R9, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), Y3
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y4
-	VMOVUPS 32(DI), Y5
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y8
-	VMOVUPS 32(DI), Y9
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y10
-	VMOVUPS 32(DI), Y11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile6x16x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2861,41 +2578,39 @@ fresh:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -2963,12 +2678,12 @@ done:
 	VADDPS       Y11, Y13, Y11
 	VMOVUPS      Y11, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y13, Y13, Y13
 	VXORPS       Y14, Y14, Y14
-	VBROADCASTSS factor+96(FP), Y12
+	VBROADCASTSS factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y15
 	VFMADD231PS  Y12, Y0, Y15
@@ -3053,46 +2768,28 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x16x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	IMUL3Q  $0x00000018, R9, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), Y3
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y4
-	VMOVUPS 32(DI), Y5
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x16x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3101,31 +2798,29 @@ fresh:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -3177,12 +2872,12 @@ done:
 	VADDPS       Y7, Y9, Y7
 	VMOVUPS      Y7, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y9, Y9, Y9
 	VXORPS       Y10, Y10, Y10
-	VBROADCASTSS factor+96(FP), Y8
+	VBROADCASTSS factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y11
 	VFMADD231PS  Y8, Y0, Y11
@@ -3241,57 +2936,43 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x16x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	IMUL3Q  $0x00000018, R9, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), Y3
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x16x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	IMUL3Q $0x00000018, R9, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -3326,12 +3007,12 @@ done:
 	VADDPS       Y3, Y5, Y3
 	VMOVUPS      Y3, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y5, Y5, Y5
 	VXORPS       Y6, Y6, Y6
-	VBROADCASTSS factor+96(FP), Y4
+	VBROADCASTSS factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y7
 	VFMADD231PS  Y4, Y0, Y7
@@ -3364,46 +3045,35 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x16x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x02, DI
-	SHLQ    $0x02, R9
-	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	IMUL3Q  $0x00000018, SI, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x16x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	IMUL3Q $0x00000018, SI, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -3430,12 +3100,12 @@ done:
 	VADDPS       Y1, Y3, Y1
 	VMOVUPS      Y1, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
-	VBROADCASTSS factor+96(FP), Y2
+	VBROADCASTSS factor+88(FP), Y2
 	MOVQ         CX, AX
 	VMOVUPS      (AX), Y5
 	VFMADD231PS  Y2, Y0, Y5
@@ -3455,7 +3125,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -3632,46 +3302,24 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile4x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x20x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	IMUL3Q  $0x00000018, R9, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 64(DI), X2
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y3
-	VMOVUPS 32(DI), Y4
-	VMOVUPS 64(DI), X5
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	VMOVUPS 64(DI), X8
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y9
-	VMOVUPS 32(DI), Y10
-	VMOVUPS 64(DI), X11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x20x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
@@ -3684,47 +3332,45 @@ fresh:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS X11, X11, X11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -3791,12 +3437,12 @@ done:
 	VADDPS       X11, X14, X11
 	VMOVUPS      X11, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y13, Y13, Y13
 	VXORPS       Y15, Y15, Y15
-	VBROADCASTSS factor+96(FP), Y12
+	VBROADCASTSS factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y16
 	VFMADD231PS  Y12, Y0, Y16
@@ -3879,69 +3525,53 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile2x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x20x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	IMUL3Q  $0x00000018, R9, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 64(DI), X2
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y3
-	VMOVUPS 32(DI), Y4
-	VMOVUPS 64(DI), X5
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x20x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	IMUL3Q $0x00000018, R9, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS X5, X5, X5
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -3985,12 +3615,12 @@ done:
 	VADDPS       X5, X8, X5
 	VMOVUPS      X5, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y7, Y7, Y7
 	VXORPS       Y9, Y9, Y9
-	VBROADCASTSS factor+96(FP), Y6
+	VBROADCASTSS factor+88(FP), Y6
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y10
 	VFMADD231PS  Y6, Y0, Y10
@@ -4035,53 +3665,41 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile1x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x20x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x02, DI
-	SHLQ    $0x02, R9
-	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	IMUL3Q  $0x00000018, SI, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 64(DI), X2
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x20x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	IMUL3Q $0x00000018, SI, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS X2, X2, X2
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -4114,12 +3732,12 @@ done:
 	VADDPS       X2, X5, X2
 	VMOVUPS      X2, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y6, Y6, Y6
-	VBROADCASTSS factor+96(FP), Y3
+	VBROADCASTSS factor+88(FP), Y3
 	MOVQ         CX, AX
 	VMOVUPS      (AX), Y7
 	VFMADD231PS  Y3, Y0, Y7
@@ -4145,7 +3763,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -4355,46 +3973,24 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x24x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	IMUL3Q  $0x00000018, R9, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 64(DI), Y2
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y3
-	VMOVUPS 32(DI), Y4
-	VMOVUPS 64(DI), Y5
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	VMOVUPS 64(DI), Y8
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y9
-	VMOVUPS 32(DI), Y10
-	VMOVUPS 64(DI), Y11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x24x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4407,47 +4003,45 @@ fresh:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -4514,12 +4108,12 @@ done:
 	VADDPS       Y11, Y14, Y11
 	VMOVUPS      Y11, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y13, Y13, Y13
 	VXORPS       Y14, Y14, Y14
-	VBROADCASTSS factor+96(FP), Y12
+	VBROADCASTSS factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y15
 	VFMADD231PS  Y12, Y0, Y15
@@ -4602,69 +4196,53 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x24x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x02, CX
-	SHLQ    $0x02, BX
-	SHLQ    $0x02, SI
-	SHLQ    $0x02, R9
-	IMUL3Q  $0x00000018, R9, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 64(DI), Y2
-	ADDQ    CX, DI
-	VMOVUPS (DI), Y3
-	VMOVUPS 32(DI), Y4
-	VMOVUPS 64(DI), Y5
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x24x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	IMUL3Q $0x00000018, R9, R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -4708,12 +4286,12 @@ done:
 	VADDPS       Y5, Y8, Y5
 	VMOVUPS      Y5, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPS       Y7, Y7, Y7
 	VXORPS       Y8, Y8, Y8
-	VBROADCASTSS factor+96(FP), Y6
+	VBROADCASTSS factor+88(FP), Y6
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Y9
 	VFMADD231PS  Y6, Y0, Y9
@@ -4758,53 +4336,41 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx2Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x24x32(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x02, DI
-	SHLQ    $0x02, R9
-	SHLQ    $0x02, DX
-	SHLQ    $0x02, SI
-	IMUL3Q  $0x00000018, SI, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 64(DI), Y2
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x24x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	IMUL3Q $0x00000018, SI, R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -4837,12 +4403,12 @@ done:
 	VADDPS       Y2, Y5, Y2
 	VMOVUPS      Y2, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
-	VBROADCASTSS factor+96(FP), Y3
+	VBROADCASTSS factor+88(FP), Y3
 	MOVQ         CX, AX
 	VMOVUPS      (AX), Y6
 	VFMADD231PS  Y3, Y0, Y6
@@ -4868,7 +4434,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -8493,57 +8059,27 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile12x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile12x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile12x2x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	LEAQ    (BX)(BX*2), R12
-	ADDQ    R11, R12
-	LEAQ    (BX)(BX*2), R13
-	ADDQ    R12, R13
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), X0
-	ADDQ    CX, DI
-	VMOVUPD (DI), X1
-	ADDQ    CX, DI
-	VMOVUPD (DI), X2
-	ADDQ    CX, DI
-	VMOVUPD (DI), X3
-	ADDQ    CX, DI
-	VMOVUPD (DI), X4
-	ADDQ    CX, DI
-	VMOVUPD (DI), X5
-	ADDQ    CX, DI
-	VMOVUPD (DI), X6
-	ADDQ    CX, DI
-	VMOVUPD (DI), X7
-	ADDQ    CX, DI
-	VMOVUPD (DI), X8
-	ADDQ    CX, DI
-	VMOVUPD (DI), X9
-	ADDQ    CX, DI
-	VMOVUPD (DI), X10
-	ADDQ    CX, DI
-	VMOVUPD (DI), X11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile12x2x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
 	VXORPD X0, X0, X0
 	VXORPD X1, X1, X1
 	VXORPD X2, X2, X2
@@ -8556,71 +8092,69 @@ fresh:
 	VXORPD X9, X9, X9
 	VXORPD X10, X10, X10
 	VXORPD X11, X11, X11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -8699,12 +8233,12 @@ done:
 	VADDPD      X11, X12, X11
 	VMOVUPD     X11, (AX)
 	XORQ        AX, AX
-	MOVQ        value+88(FP), DX
+	MOVQ        value+80(FP), DX
 	TESTQ       DX, DX
 	JZ          stay
 	VXORPD      X13, X13, X13
 	VXORPD      X14, X14, X14
-	VMOVDDUP    factor+96(FP), X12
+	VMOVDDUP    factor+88(FP), X12
 	MOVQ        DX, AX
 	VMOVUPD     (AX), X15
 	VFMADD231PD X12, X0, X15
@@ -8795,51 +8329,29 @@ done:
 	ORQ         CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile8x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile8x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile8x2x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	LEAQ    (BX)(BX*2), R12
-	ADDQ    R11, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), X0
-	ADDQ    CX, DI
-	VMOVUPD (DI), X1
-	ADDQ    CX, DI
-	VMOVUPD (DI), X2
-	ADDQ    CX, DI
-	VMOVUPD (DI), X3
-	ADDQ    CX, DI
-	VMOVUPD (DI), X4
-	ADDQ    CX, DI
-	VMOVUPD (DI), X5
-	ADDQ    CX, DI
-	VMOVUPD (DI), X6
-	ADDQ    CX, DI
-	VMOVUPD (DI), X7
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile8x2x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
 	VXORPD X0, X0, X0
 	VXORPD X1, X1, X1
 	VXORPD X2, X2, X2
@@ -8848,51 +8360,49 @@ fresh:
 	VXORPD X5, X5, X5
 	VXORPD X6, X6, X6
 	VXORPD X7, X7, X7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -8950,12 +8460,12 @@ done:
 	VADDPD      X7, X8, X7
 	VMOVUPD     X7, (AX)
 	XORQ        AX, AX
-	MOVQ        value+88(FP), DX
+	MOVQ        value+80(FP), DX
 	TESTQ       DX, DX
 	JZ          stay
 	VXORPD      X9, X9, X9
 	VXORPD      X10, X10, X10
-	VMOVDDUP    factor+96(FP), X8
+	VMOVDDUP    factor+88(FP), X8
 	MOVQ        DX, AX
 	VMOVUPD     (AX), X11
 	VFMADD231PD X8, X0, X11
@@ -9018,70 +8528,54 @@ done:
 	ORQ         CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile4x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x2x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), X0
-	ADDQ    CX, DI
-	VMOVUPD (DI), X1
-	ADDQ    CX, DI
-	VMOVUPD (DI), X2
-	ADDQ    CX, DI
-	VMOVUPD (DI), X3
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x2x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VXORPD X0, X0, X0
 	VXORPD X1, X1, X1
 	VXORPD X2, X2, X2
 	VXORPD X3, X3, X3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -9118,12 +8612,12 @@ done:
 	VADDPD      X3, X4, X3
 	VMOVUPD     X3, (AX)
 	XORQ        AX, AX
-	MOVQ        value+88(FP), DX
+	MOVQ        value+80(FP), DX
 	TESTQ       DX, DX
 	JZ          stay
 	VXORPD      X5, X5, X5
 	VXORPD      X6, X6, X6
-	VMOVDDUP    factor+96(FP), X4
+	VMOVDDUP    factor+88(FP), X4
 	MOVQ        DX, AX
 	VMOVUPD     (AX), X7
 	VFMADD231PD X4, X0, X7
@@ -9158,52 +8652,40 @@ done:
 	ORQ         CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile2x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x2x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), X0
-	ADDQ    CX, DI
-	VMOVUPD (DI), X1
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x2x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
 	VXORPD X0, X0, X0
 	VXORPD X1, X1, X1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -9229,12 +8711,12 @@ done:
 	VADDPD      X1, X2, X1
 	VMOVUPD     X1, (AX)
 	XORQ        AX, AX
-	MOVQ        value+88(FP), DX
+	MOVQ        value+80(FP), DX
 	TESTQ       DX, DX
 	JZ          stay
 	VXORPD      X3, X3, X3
 	VXORPD      X4, X4, X4
-	VMOVDDUP    factor+96(FP), X2
+	VMOVDDUP    factor+88(FP), X2
 	MOVQ        DX, AX
 	VMOVUPD     (AX), X5
 	VFMADD231PD X2, X0, X5
@@ -9255,43 +8737,33 @@ done:
 	ORQ         CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile1x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x2x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x03, DI
-	SHLQ    $0x03, R9
-	SHLQ    $0x03, DX
-	SHLQ    $0x03, SI
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), X0
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x2x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
 	VXORPD X0, X0, X0
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -9312,12 +8784,12 @@ done:
 	VADDPD      X0, X1, X0
 	VMOVUPD     X0, (AX)
 	XORQ        AX, AX
-	MOVQ        value+88(FP), CX
+	MOVQ        value+80(FP), CX
 	TESTQ       CX, CX
 	JZ          stay
 	VXORPD      X2, X2, X2
 	VXORPD      X3, X3, X3
-	VMOVDDUP    factor+96(FP), X1
+	VMOVDDUP    factor+88(FP), X1
 	MOVQ        CX, AX
 	VMOVUPD     (AX), X4
 	VFMADD231PD X1, X0, X4
@@ -9331,7 +8803,7 @@ done:
 	ORQ         CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -9484,57 +8956,27 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile12x4x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	LEAQ    (BX)(BX*2), R12
-	ADDQ    R11, R12
-	LEAQ    (BX)(BX*2), R13
-	ADDQ    R12, R13
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y1
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y2
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y3
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y4
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y5
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y6
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y7
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y8
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y9
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y10
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile12x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -9547,71 +8989,69 @@ fresh:
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -9690,12 +9130,12 @@ done:
 	VADDPD       Y11, Y12, Y11
 	VMOVUPD      Y11, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y13, Y13, Y13
 	VXORPD       Y14, Y14, Y14
-	VBROADCASTSD factor+96(FP), Y12
+	VBROADCASTSD factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y15
 	VFMADD231PD  Y12, Y0, Y15
@@ -9786,51 +9226,29 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile8x4x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	LEAQ    (BX)(BX*2), R12
-	ADDQ    R11, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y1
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y2
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y3
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y4
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y5
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y6
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y7
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile8x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -9839,51 +9257,49 @@ fresh:
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -9941,12 +9357,12 @@ done:
 	VADDPD       Y7, Y8, Y7
 	VMOVUPD      Y7, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y9, Y9, Y9
 	VXORPD       Y10, Y10, Y10
-	VBROADCASTSD factor+96(FP), Y8
+	VBROADCASTSD factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y11
 	VFMADD231PD  Y8, Y0, Y11
@@ -10009,70 +9425,54 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x4x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y1
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y2
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y3
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -10109,12 +9509,12 @@ done:
 	VADDPD       Y3, Y4, Y3
 	VMOVUPD      Y3, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y5, Y5, Y5
 	VXORPD       Y6, Y6, Y6
-	VBROADCASTSD factor+96(FP), Y4
+	VBROADCASTSD factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y7
 	VFMADD231PD  Y4, Y0, Y7
@@ -10149,52 +9549,40 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x4x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y1
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -10220,12 +9608,12 @@ done:
 	VADDPD       Y1, Y2, Y1
 	VMOVUPD      Y1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y3, Y3, Y3
 	VXORPD       Y4, Y4, Y4
-	VBROADCASTSD factor+96(FP), Y2
+	VBROADCASTSD factor+88(FP), Y2
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y5
 	VFMADD231PD  Y2, Y0, Y5
@@ -10246,43 +9634,33 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x4x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x03, DI
-	SHLQ    $0x03, R9
-	SHLQ    $0x03, DX
-	SHLQ    $0x03, SI
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
 	VXORPD Y0, Y0, Y0
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -10303,12 +9681,12 @@ done:
 	VADDPD       Y0, Y1, Y0
 	VMOVUPD      Y0, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPD       Y2, Y2, Y2
 	VXORPD       Y3, Y3, Y3
-	VBROADCASTSD factor+96(FP), Y1
+	VBROADCASTSD factor+88(FP), Y1
 	MOVQ         CX, AX
 	VMOVUPD      (AX), Y4
 	VFMADD231PD  Y1, Y0, Y4
@@ -10322,7 +9700,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -10475,47 +9853,23 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile6x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile6x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile6x6x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), X1
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y2
-	VMOVUPD 32(DI), X3
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y4
-	VMOVUPD 32(DI), X5
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y6
-	VMOVUPD 32(DI), X7
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y8
-	VMOVUPD 32(DI), X9
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y10
-	VMOVUPD 32(DI), X11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile6x6x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
 	VXORPD Y2, Y2, Y2
@@ -10528,41 +9882,39 @@ fresh:
 	VXORPD X9, X9, X9
 	VXORPD Y10, Y10, Y10
 	VXORPD X11, X11, X11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -10629,12 +9981,12 @@ done:
 	VADDPD       X11, X13, X11
 	VMOVUPD      X11, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y14, Y14, Y14
 	VXORPD       Y15, Y15, Y15
-	VBROADCASTSD factor+96(FP), Y12
+	VBROADCASTSD factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y16
 	VFMADD231PD  Y12, Y0, Y16
@@ -10719,45 +10071,27 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile4x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile4x6x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), X1
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y2
-	VMOVUPD 32(DI), X3
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y4
-	VMOVUPD 32(DI), X5
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y6
-	VMOVUPD 32(DI), X7
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x6x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
 	VXORPD Y2, Y2, Y2
@@ -10766,31 +10100,29 @@ fresh:
 	VXORPD X5, X5, X5
 	VXORPD Y6, Y6, Y6
 	VXORPD X7, X7, X7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -10841,12 +10173,12 @@ done:
 	VADDPD       X7, X9, X7
 	VMOVUPD      X7, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y10, Y10, Y10
 	VXORPD       Y11, Y11, Y11
-	VBROADCASTSD factor+96(FP), Y8
+	VBROADCASTSD factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y12
 	VFMADD231PD  Y8, Y0, Y12
@@ -10905,56 +10237,42 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile2x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile2x6x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), X1
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y2
-	VMOVUPD 32(DI), X3
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x6x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
 	VXORPD Y2, Y2, Y2
 	VXORPD X3, X3, X3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -10988,12 +10306,12 @@ done:
 	VADDPD       X3, X5, X3
 	VMOVUPD      X3, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y6, Y6, Y6
 	VXORPD       Y7, Y7, Y7
-	VBROADCASTSD factor+96(FP), Y4
+	VBROADCASTSD factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y8
 	VFMADD231PD  Y4, Y0, Y8
@@ -11026,45 +10344,34 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile1x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3
-TEXT ·avx2Tile1x6x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x03, DI
-	SHLQ    $0x03, R9
-	SHLQ    $0x03, DX
-	SHLQ    $0x03, SI
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), X1
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x6x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
 	VXORPD Y0, Y0, Y0
 	VXORPD X1, X1, X1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -11090,12 +10397,12 @@ done:
 	VADDPD       X1, X3, X1
 	VMOVUPD      X1, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPD       Y4, Y4, Y4
 	VXORPD       Y5, Y5, Y5
-	VBROADCASTSD factor+96(FP), Y2
+	VBROADCASTSD factor+88(FP), Y2
 	MOVQ         CX, AX
 	VMOVUPD      (AX), Y6
 	VFMADD231PD  Y2, Y0, Y6
@@ -11115,7 +10422,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -11296,48 +10603,24 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile6x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile6x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile6x8x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	IMUL3Q  $0x00000018, R9, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y2
-	VMOVUPD 32(DI), Y3
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y4
-	VMOVUPD 32(DI), Y5
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y6
-	VMOVUPD 32(DI), Y7
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y8
-	VMOVUPD 32(DI), Y9
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y10
-	VMOVUPD 32(DI), Y11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile6x8x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -11350,41 +10633,39 @@ fresh:
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -11452,12 +10733,12 @@ done:
 	VADDPD       Y11, Y13, Y11
 	VMOVUPD      Y11, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y13, Y13, Y13
 	VXORPD       Y14, Y14, Y14
-	VBROADCASTSD factor+96(FP), Y12
+	VBROADCASTSD factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y15
 	VFMADD231PD  Y12, Y0, Y15
@@ -11542,46 +10823,28 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x8x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	IMUL3Q  $0x00000018, R9, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y2
-	VMOVUPD 32(DI), Y3
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y4
-	VMOVUPD 32(DI), Y5
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y6
-	VMOVUPD 32(DI), Y7
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x8x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -11590,31 +10853,29 @@ fresh:
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -11666,12 +10927,12 @@ done:
 	VADDPD       Y7, Y9, Y7
 	VMOVUPD      Y7, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y9, Y9, Y9
 	VXORPD       Y10, Y10, Y10
-	VBROADCASTSD factor+96(FP), Y8
+	VBROADCASTSD factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y11
 	VFMADD231PD  Y8, Y0, Y11
@@ -11730,57 +10991,43 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x8x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	IMUL3Q  $0x00000018, R9, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y2
-	VMOVUPD 32(DI), Y3
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x8x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	IMUL3Q $0x00000018, R9, R11
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -11815,12 +11062,12 @@ done:
 	VADDPD       Y3, Y5, Y3
 	VMOVUPD      Y3, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y5, Y5, Y5
 	VXORPD       Y6, Y6, Y6
-	VBROADCASTSD factor+96(FP), Y4
+	VBROADCASTSD factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y7
 	VFMADD231PD  Y4, Y0, Y7
@@ -11853,46 +11100,35 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x8x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x03, DI
-	SHLQ    $0x03, R9
-	SHLQ    $0x03, DX
-	SHLQ    $0x03, SI
-	IMUL3Q  $0x00000018, SI, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x8x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
+	IMUL3Q $0x00000018, SI, R9
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -11919,12 +11155,12 @@ done:
 	VADDPD       Y1, Y3, Y1
 	VMOVUPD      Y1, 32(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPD       Y3, Y3, Y3
 	VXORPD       Y4, Y4, Y4
-	VBROADCASTSD factor+96(FP), Y2
+	VBROADCASTSD factor+88(FP), Y2
 	MOVQ         CX, AX
 	VMOVUPD      (AX), Y5
 	VFMADD231PD  Y2, Y0, Y5
@@ -11944,7 +11180,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -12121,46 +11357,24 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile4x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x10x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	IMUL3Q  $0x00000018, R9, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	VMOVUPD 64(DI), X2
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y3
-	VMOVUPD 32(DI), Y4
-	VMOVUPD 64(DI), X5
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y6
-	VMOVUPD 32(DI), Y7
-	VMOVUPD 64(DI), X8
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y9
-	VMOVUPD 32(DI), Y10
-	VMOVUPD 64(DI), X11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x10x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
@@ -12173,47 +11387,45 @@ fresh:
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD X11, X11, X11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -12280,12 +11492,12 @@ done:
 	VADDPD       X11, X14, X11
 	VMOVUPD      X11, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y13, Y13, Y13
 	VXORPD       Y15, Y15, Y15
-	VBROADCASTSD factor+96(FP), Y12
+	VBROADCASTSD factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y16
 	VFMADD231PD  Y12, Y0, Y16
@@ -12368,69 +11580,53 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile2x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x10x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	IMUL3Q  $0x00000018, R9, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	VMOVUPD 64(DI), X2
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y3
-	VMOVUPD 32(DI), Y4
-	VMOVUPD 64(DI), X5
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x10x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	IMUL3Q $0x00000018, R9, R11
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD X5, X5, X5
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -12474,12 +11670,12 @@ done:
 	VADDPD       X5, X8, X5
 	VMOVUPD      X5, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y7, Y7, Y7
 	VXORPD       Y9, Y9, Y9
-	VBROADCASTSD factor+96(FP), Y6
+	VBROADCASTSD factor+88(FP), Y6
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y10
 	VFMADD231PD  Y6, Y0, Y10
@@ -12524,53 +11720,41 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile1x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x10x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x03, DI
-	SHLQ    $0x03, R9
-	SHLQ    $0x03, DX
-	SHLQ    $0x03, SI
-	IMUL3Q  $0x00000018, SI, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	VMOVUPD 64(DI), X2
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x10x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
+	IMUL3Q $0x00000018, SI, R9
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD X2, X2, X2
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -12603,12 +11787,12 @@ done:
 	VADDPD       X2, X5, X2
 	VMOVUPD      X2, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPD       Y4, Y4, Y4
 	VXORPD       Y6, Y6, Y6
-	VBROADCASTSD factor+96(FP), Y3
+	VBROADCASTSD factor+88(FP), Y3
 	MOVQ         CX, AX
 	VMOVUPD      (AX), Y7
 	VFMADD231PD  Y3, Y0, Y7
@@ -12634,7 +11818,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -12844,46 +12028,24 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx2Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile4x12x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	LEAQ    (BX)(BX*2), R11
-	ADDQ    DX, R11
-	IMUL3Q  $0x00000018, R9, R12
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	VMOVUPD 64(DI), Y2
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y3
-	VMOVUPD 32(DI), Y4
-	VMOVUPD 64(DI), Y5
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y6
-	VMOVUPD 32(DI), Y7
-	VMOVUPD 64(DI), Y8
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y9
-	VMOVUPD 32(DI), Y10
-	VMOVUPD 64(DI), Y11
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile4x12x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
@@ -12896,47 +12058,45 @@ fresh:
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
 	VXORPD Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -13003,12 +12163,12 @@ done:
 	VADDPD       Y11, Y14, Y11
 	VMOVUPD      Y11, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y13, Y13, Y13
 	VXORPD       Y14, Y14, Y14
-	VBROADCASTSD factor+96(FP), Y12
+	VBROADCASTSD factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y15
 	VFMADD231PD  Y12, Y0, Y15
@@ -13091,69 +12251,53 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile2x12x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), CX
-	MOVQ    a+16(FP), DX
-	MOVQ    ar+24(FP), BX
-	MOVQ    ai+32(FP), SI
-	MOVQ    b+40(FP), R8
-	MOVQ    bs+48(FP), R9
-	MOVQ    inner+64(FP), R10
-	SHLQ    $0x03, CX
-	SHLQ    $0x03, BX
-	SHLQ    $0x03, SI
-	SHLQ    $0x03, R9
-	IMUL3Q  $0x00000018, R9, R11
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	VMOVUPD 64(DI), Y2
-	ADDQ    CX, DI
-	VMOVUPD (DI), Y3
-	VMOVUPD 32(DI), Y4
-	VMOVUPD 64(DI), Y5
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile2x12x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	IMUL3Q $0x00000018, R9, R11
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -13197,12 +12341,12 @@ done:
 	VADDPD       Y5, Y8, Y5
 	VMOVUPD      Y5, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VXORPD       Y7, Y7, Y7
 	VXORPD       Y8, Y8, Y8
-	VBROADCASTSD factor+96(FP), Y6
+	VBROADCASTSD factor+88(FP), Y6
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Y9
 	VFMADD231PD  Y6, Y0, Y9
@@ -13247,53 +12391,41 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx2Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx2Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·avx2Tile1x12x64(SB), NOSPLIT, $0-112
-	MOVQ    y+0(FP), AX
-	MOVQ    ys+8(FP), DI
-	MOVQ    a+16(FP), CX
-	MOVQ    ar+24(FP), R9
-	MOVQ    ai+32(FP), DX
-	MOVQ    b+40(FP), BX
-	MOVQ    bs+48(FP), SI
-	MOVQ    inner+64(FP), R8
-	SHLQ    $0x03, DI
-	SHLQ    $0x03, R9
-	SHLQ    $0x03, DX
-	SHLQ    $0x03, SI
-	IMUL3Q  $0x00000018, SI, R9
-	MOVQ    more+80(FP), DI
-	TESTQ   DI, DI
-	JZ      fresh
-	MOVQ    AX, DI
-	VMOVUPD (DI), Y0
-	VMOVUPD 32(DI), Y1
-	VMOVUPD 64(DI), Y2
-	JMP     begun
-
-fresh:
+TEXT ·avx2Tile1x12x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
+	IMUL3Q $0x00000018, SI, R9
 	VXORPD Y0, Y0, Y0
 	VXORPD Y1, Y1, Y1
 	VXORPD Y2, Y2, Y2
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -13326,12 +12458,12 @@ done:
 	VADDPD       Y2, Y5, Y2
 	VMOVUPD      Y2, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VXORPD       Y4, Y4, Y4
 	VXORPD       Y5, Y5, Y5
-	VBROADCASTSD factor+96(FP), Y3
+	VBROADCASTSD factor+88(FP), Y3
 	MOVQ         CX, AX
 	VMOVUPD      (AX), Y6
 	VFMADD231PD  Y3, Y0, Y6
@@ -13357,7 +12489,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 

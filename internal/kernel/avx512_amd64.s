@@ -4,61 +4,31 @@
 
 #include "textflag.h"
 
-// func avx512Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile12x8x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	LEAQ      (BX)(BX*2), R13
-	ADDQ      R12, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Y0
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y4
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y6
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y7
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y8
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y9
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y10
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y11
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile12x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
@@ -71,71 +41,69 @@ fresh:
 	VPXORQ Y9, Y9, Y9
 	VPXORQ Y10, Y10, Y10
 	VPXORQ Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -214,12 +182,12 @@ done:
 	VADDPS       Y11, Y12, Y11
 	VMOVUPS      Y11, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Y14, Y14, Y14
 	VPXORQ       Y15, Y15, Y15
-	VBROADCASTSS factor+96(FP), Y12
+	VBROADCASTSS factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Y13
 	VFMADD231PS  Y12, Y0, Y13
@@ -310,55 +278,33 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile8x8x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Y0
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y4
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y6
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y7
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
@@ -367,51 +313,49 @@ fresh:
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -469,12 +413,12 @@ done:
 	VADDPS       Y7, Y8, Y7
 	VMOVUPS      Y7, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Y10, Y10, Y10
 	VPXORQ       Y11, Y11, Y11
-	VBROADCASTSS factor+96(FP), Y8
+	VBROADCASTSS factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Y9
 	VFMADD231PS  Y8, Y0, Y9
@@ -537,74 +481,58 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile4x8x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Y0
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y3
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -641,12 +569,12 @@ done:
 	VADDPS       Y3, Y4, Y3
 	VMOVUPS      Y3, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Y6, Y6, Y6
 	VPXORQ       Y7, Y7, Y7
-	VBROADCASTSS factor+96(FP), Y4
+	VBROADCASTSS factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Y5
 	VFMADD231PS  Y4, Y0, Y5
@@ -681,56 +609,44 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile2x8x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Y0
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Y1
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -756,12 +672,12 @@ done:
 	VADDPS       Y1, Y2, Y1
 	VMOVUPS      Y1, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Y4, Y4, Y4
 	VPXORQ       Y5, Y5, Y5
-	VBROADCASTSS factor+96(FP), Y2
+	VBROADCASTSS factor+88(FP), Y2
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Y3
 	VFMADD231PS  Y2, Y0, Y3
@@ -782,47 +698,37 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile1x8x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x02, DI
-	SHLQ      $0x02, R9
-	SHLQ      $0x02, DX
-	SHLQ      $0x02, SI
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Y0
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x8x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
 	VPXORQ Y0, Y0, Y0
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -843,12 +749,12 @@ done:
 	VADDPS       Y0, Y1, Y0
 	VMOVUPS      Y0, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Y3, Y3, Y3
 	VPXORQ       Y4, Y4, Y4
-	VBROADCASTSS factor+96(FP), Y1
+	VBROADCASTSS factor+88(FP), Y1
 	MOVQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y2
 	VFMADD231PS  Y1, Y0, Y2
@@ -862,7 +768,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -1029,62 +935,32 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile12x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile12x16x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	LEAQ      (BX)(BX*2), R13
-	ADDQ      R12, R13
-	IMUL3Q    $0x00000018, R9, R14
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Z0
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z2
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z4
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z6
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z7
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z8
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z9
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z10
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z11
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile12x16x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
+	IMUL3Q $0x00000018, R9, R14
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -1097,71 +973,69 @@ fresh:
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -1241,12 +1115,12 @@ done:
 	VADDPS       Z11, Z12, Z11
 	VMOVUPS      Z11, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	VBROADCASTSS factor+96(FP), Z12
+	VBROADCASTSS factor+88(FP), Z12
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Z13
 	VFMADD231PS  Z12, Z0, Z13
@@ -1337,56 +1211,34 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile8x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile8x16x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	IMUL3Q    $0x00000018, R9, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Z0
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z2
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z4
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z6
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z7
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x16x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	IMUL3Q $0x00000018, R9, R13
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -1395,51 +1247,49 @@ fresh:
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -1498,12 +1348,12 @@ done:
 	VADDPS       Z7, Z8, Z7
 	VMOVUPS      Z7, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	VBROADCASTSS factor+96(FP), Z8
+	VBROADCASTSS factor+88(FP), Z8
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Z9
 	VFMADD231PS  Z8, Z0, Z9
@@ -1566,75 +1416,59 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile4x16x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	IMUL3Q    $0x00000018, R9, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Z0
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z2
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z3
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x16x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -1672,12 +1506,12 @@ done:
 	VADDPS       Z3, Z4, Z3
 	VMOVUPS      Z3, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	VBROADCASTSS factor+96(FP), Z4
+	VBROADCASTSS factor+88(FP), Z4
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Z5
 	VFMADD231PS  Z4, Z0, Z5
@@ -1712,57 +1546,45 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile2x16x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	IMUL3Q    $0x00000018, R9, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Z0
-	ADDQ      CX, DI
-	VMOVUPS.Z (DI), K1, Z1
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x16x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	IMUL3Q $0x00000018, R9, R11
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -1789,12 +1611,12 @@ done:
 	VADDPS       Z1, Z2, Z1
 	VMOVUPS      Z1, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	VBROADCASTSS factor+96(FP), Z2
+	VBROADCASTSS factor+88(FP), Z2
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Z3
 	VFMADD231PS  Z2, Z0, Z3
@@ -1815,48 +1637,38 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile1x16x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x02, DI
-	SHLQ      $0x02, R9
-	SHLQ      $0x02, DX
-	SHLQ      $0x02, SI
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	IMUL3Q    $0x00000018, SI, R9
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS.Z (DI), K1, Z0
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x16x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
+	IMUL3Q $0x00000018, SI, R9
 	VPXORQ Z0, Z0, Z0
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -1878,12 +1690,12 @@ done:
 	VADDPS       Z0, Z1, Z0
 	VMOVUPS      Z0, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
-	VBROADCASTSS factor+96(FP), Z1
+	VBROADCASTSS factor+88(FP), Z1
 	MOVQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z2
 	VFMADD231PS  Z1, Z0, Z2
@@ -1897,7 +1709,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -2064,75 +1876,33 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile12x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile12x24x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	LEAQ      (BX)(BX*2), R13
-	ADDQ      R12, R13
-	IMUL3Q    $0x00000018, R9, R14
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z2
-	VMOVUPS.Z 64(DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z4
-	VMOVUPS.Z 64(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z6
-	VMOVUPS.Z 64(DI), K1, Y7
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z8
-	VMOVUPS.Z 64(DI), K1, Y9
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z10
-	VMOVUPS.Z 64(DI), K1, Y11
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z12
-	VMOVUPS.Z 64(DI), K1, Y13
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z14
-	VMOVUPS.Z 64(DI), K1, Y15
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z16
-	VMOVUPS.Z 64(DI), K1, Y17
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z18
-	VMOVUPS.Z 64(DI), K1, Y19
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z20
-	VMOVUPS.Z 64(DI), K1, Y21
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z22
-	VMOVUPS.Z 64(DI), K1, Y23
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile12x24x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
+	IMUL3Q $0x00000018, R9, R14
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -2157,119 +1927,117 @@ fresh:
 	VPXORQ Y21, Y21, Y21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Y23, Y23, Y23
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -2388,12 +2156,12 @@ done:
 	VADDPS       Y23, Y25, Y23
 	VMOVUPS      Y23, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z27, Z27, Z27
 	VPXORQ       Z28, Z28, Z28
-	VBROADCASTSS factor+96(FP), Z24
+	VBROADCASTSS factor+88(FP), Z24
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z26
 	VFMADD231PS  Z24, Z0, Z26
@@ -2556,65 +2324,35 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile8x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile8x24x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	IMUL3Q    $0x00000018, R9, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z2
-	VMOVUPS.Z 64(DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z4
-	VMOVUPS.Z 64(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z6
-	VMOVUPS.Z 64(DI), K1, Y7
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z8
-	VMOVUPS.Z 64(DI), K1, Y9
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z10
-	VMOVUPS.Z 64(DI), K1, Y11
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z12
-	VMOVUPS.Z 64(DI), K1, Y13
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z14
-	VMOVUPS.Z 64(DI), K1, Y15
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x24x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	IMUL3Q $0x00000018, R9, R13
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -2631,83 +2369,81 @@ fresh:
 	VPXORQ Y13, Y13, Y13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Y15, Y15, Y15
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -2793,12 +2529,12 @@ done:
 	VADDPS       Y15, Y17, Y15
 	VMOVUPS      Y15, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
-	VBROADCASTSS factor+96(FP), Z16
+	VBROADCASTSS factor+88(FP), Z16
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z18
 	VFMADD231PS  Z16, Z0, Z18
@@ -2909,51 +2645,33 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile4x24x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	IMUL3Q    $0x00000018, R9, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z2
-	VMOVUPS.Z 64(DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z4
-	VMOVUPS.Z 64(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z6
-	VMOVUPS.Z 64(DI), K1, Y7
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x24x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -2962,47 +2680,45 @@ fresh:
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Y7, Y7, Y7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -3055,12 +2771,12 @@ done:
 	VADDPS       Y7, Y9, Y7
 	VMOVUPS      Y7, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
-	VBROADCASTSS factor+96(FP), Z8
+	VBROADCASTSS factor+88(FP), Z8
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z10
 	VFMADD231PS  Z8, Z0, Z10
@@ -3119,70 +2835,56 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile2x24x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	IMUL3Q    $0x00000018, R9, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z2
-	VMOVUPS.Z 64(DI), K1, Y3
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x24x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	IMUL3Q $0x00000018, R9, R11
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Y3, Y3, Y3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -3218,12 +2920,12 @@ done:
 	VADDPS       Y3, Y5, Y3
 	VMOVUPS      Y3, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	VBROADCASTSS factor+96(FP), Z4
+	VBROADCASTSS factor+88(FP), Z4
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z6
 	VFMADD231PS  Z4, Z0, Z6
@@ -3256,56 +2958,45 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile1x24x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x02, DI
-	SHLQ      $0x02, R9
-	SHLQ      $0x02, DX
-	SHLQ      $0x02, SI
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	IMUL3Q    $0x00000018, SI, R9
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Y1
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x24x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
+	IMUL3Q $0x00000018, SI, R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -3333,12 +3024,12 @@ done:
 	VADDPS       Y1, Y3, Y1
 	VMOVUPS      Y1, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	VBROADCASTSS factor+96(FP), Z2
+	VBROADCASTSS factor+88(FP), Z2
 	MOVQ         CX, AX
 	VMOVUPS      (AX), Z4
 	VFMADD231PS  Z2, Z0, Z4
@@ -3358,7 +3049,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -3565,75 +3256,33 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile12x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile12x32x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	LEAQ      (BX)(BX*2), R13
-	ADDQ      R12, R13
-	IMUL3Q    $0x00000018, R9, R14
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z2
-	VMOVUPS.Z 64(DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z4
-	VMOVUPS.Z 64(DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z6
-	VMOVUPS.Z 64(DI), K1, Z7
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z8
-	VMOVUPS.Z 64(DI), K1, Z9
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z10
-	VMOVUPS.Z 64(DI), K1, Z11
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z12
-	VMOVUPS.Z 64(DI), K1, Z13
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z14
-	VMOVUPS.Z 64(DI), K1, Z15
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z16
-	VMOVUPS.Z 64(DI), K1, Z17
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z18
-	VMOVUPS.Z 64(DI), K1, Z19
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z20
-	VMOVUPS.Z 64(DI), K1, Z21
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z22
-	VMOVUPS.Z 64(DI), K1, Z23
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile12x32x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
+	IMUL3Q $0x00000018, R9, R14
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -3658,119 +3307,117 @@ fresh:
 	VPXORQ Z21, Z21, Z21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Z23, Z23, Z23
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -3889,12 +3536,12 @@ done:
 	VADDPS       Z23, Z25, Z23
 	VMOVUPS      Z23, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z27, Z27, Z27
 	VPXORQ       Z28, Z28, Z28
-	VBROADCASTSS factor+96(FP), Z24
+	VBROADCASTSS factor+88(FP), Z24
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z25
 	VFMADD231PS  Z24, Z0, Z25
@@ -4057,65 +3704,35 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile8x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile8x32x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	IMUL3Q    $0x00000018, R9, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z2
-	VMOVUPS.Z 64(DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z4
-	VMOVUPS.Z 64(DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z6
-	VMOVUPS.Z 64(DI), K1, Z7
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z8
-	VMOVUPS.Z 64(DI), K1, Z9
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z10
-	VMOVUPS.Z 64(DI), K1, Z11
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z12
-	VMOVUPS.Z 64(DI), K1, Z13
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z14
-	VMOVUPS.Z 64(DI), K1, Z15
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x32x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	IMUL3Q $0x00000018, R9, R13
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -4132,83 +3749,81 @@ fresh:
 	VPXORQ Z13, Z13, Z13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -4294,12 +3909,12 @@ done:
 	VADDPS       Z15, Z17, Z15
 	VMOVUPS      Z15, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
-	VBROADCASTSS factor+96(FP), Z16
+	VBROADCASTSS factor+88(FP), Z16
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z17
 	VFMADD231PS  Z16, Z0, Z17
@@ -4410,51 +4025,33 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile4x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile4x32x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	IMUL3Q    $0x00000018, R9, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z2
-	VMOVUPS.Z 64(DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z4
-	VMOVUPS.Z 64(DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z6
-	VMOVUPS.Z 64(DI), K1, Z7
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x32x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -4463,47 +4060,45 @@ fresh:
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -4556,12 +4151,12 @@ done:
 	VADDPS       Z7, Z9, Z7
 	VMOVUPS      Z7, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
-	VBROADCASTSS factor+96(FP), Z8
+	VBROADCASTSS factor+88(FP), Z8
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z9
 	VFMADD231PS  Z8, Z0, Z9
@@ -4620,70 +4215,56 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile2x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile2x32x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	IMUL3Q    $0x00000018, R9, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z2
-	VMOVUPS.Z 64(DI), K1, Z3
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x32x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	IMUL3Q $0x00000018, R9, R11
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -4719,12 +4300,12 @@ done:
 	VADDPS       Z3, Z5, Z3
 	VMOVUPS      Z3, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	VBROADCASTSS factor+96(FP), Z4
+	VBROADCASTSS factor+88(FP), Z4
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z5
 	VFMADD231PS  Z4, Z0, Z5
@@ -4757,56 +4338,45 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile1x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile1x32x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x02, DI
-	SHLQ      $0x02, R9
-	SHLQ      $0x02, DX
-	SHLQ      $0x02, SI
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	IMUL3Q    $0x00000018, SI, R9
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS.Z 64(DI), K1, Z1
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x32x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
+	IMUL3Q $0x00000018, SI, R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -4834,12 +4404,12 @@ done:
 	VADDPS       Z1, Z3, Z1
 	VMOVUPS      Z1, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	VBROADCASTSS factor+96(FP), Z2
+	VBROADCASTSS factor+88(FP), Z2
 	MOVQ         CX, AX
 	VMOVUPS      (AX), Z3
 	VFMADD231PS  Z2, Z0, Z3
@@ -4859,7 +4429,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -5058,70 +4628,32 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile8x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile8x40x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	IMUL3Q    $0x00000018, R9, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS   64(DI), Z1
-	VMOVUPS.Z 128(DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z3
-	VMOVUPS   64(DI), Z4
-	VMOVUPS.Z 128(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z6
-	VMOVUPS   64(DI), Z7
-	VMOVUPS.Z 128(DI), K1, Y8
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z9
-	VMOVUPS   64(DI), Z10
-	VMOVUPS.Z 128(DI), K1, Y11
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z12
-	VMOVUPS   64(DI), Z13
-	VMOVUPS.Z 128(DI), K1, Y14
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z15
-	VMOVUPS   64(DI), Z16
-	VMOVUPS.Z 128(DI), K1, Y17
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z18
-	VMOVUPS   64(DI), Z19
-	VMOVUPS.Z 128(DI), K1, Y20
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z21
-	VMOVUPS   64(DI), Z22
-	VMOVUPS.Z 128(DI), K1, Y23
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x40x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	IMUL3Q $0x00000018, R9, R13
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
@@ -5146,115 +4678,113 @@ fresh:
 	VPXORQ Z21, Z21, Z21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Y23, Y23, Y23
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -5367,12 +4897,12 @@ done:
 	VADDPS       Y23, Y26, Y23
 	VMOVUPS      Y23, K1, 128(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z28, Z28, Z28
 	VPXORQ       Z29, Z29, Z29
-	VBROADCASTSS factor+96(FP), Z24
+	VBROADCASTSS factor+88(FP), Z24
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z25
 	VFMADD231PS  Z24, Z0, Z25
@@ -5531,56 +5061,34 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile4x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile4x40x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	IMUL3Q    $0x00000018, R9, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS   64(DI), Z1
-	VMOVUPS.Z 128(DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z3
-	VMOVUPS   64(DI), Z4
-	VMOVUPS.Z 128(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z6
-	VMOVUPS   64(DI), Z7
-	VMOVUPS.Z 128(DI), K1, Y8
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z9
-	VMOVUPS   64(DI), Z10
-	VMOVUPS.Z 128(DI), K1, Y11
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x40x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
@@ -5593,63 +5101,61 @@ fresh:
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -5717,12 +5223,12 @@ done:
 	VADDPS       Y11, Y14, Y11
 	VMOVUPS      Y11, K1, 128(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z16, Z16, Z16
 	VPXORQ       Z17, Z17, Z17
-	VBROADCASTSS factor+96(FP), Z12
+	VBROADCASTSS factor+88(FP), Z12
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z13
 	VFMADD231PS  Z12, Z0, Z13
@@ -5805,83 +5311,67 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile2x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile2x40x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x02, CX
-	SHLQ      $0x02, BX
-	SHLQ      $0x02, SI
-	SHLQ      $0x02, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	IMUL3Q    $0x00000018, R9, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS   64(DI), Z1
-	VMOVUPS.Z 128(DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPS   (DI), Z3
-	VMOVUPS   64(DI), Z4
-	VMOVUPS.Z 128(DI), K1, Y5
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x40x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x02, CX
+	SHLQ   $0x02, BX
+	SHLQ   $0x02, SI
+	SHLQ   $0x02, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	IMUL3Q $0x00000018, R9, R11
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Y5, Y5, Y5
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -5926,12 +5416,12 @@ done:
 	VADDPS       Y5, Y8, Y5
 	VMOVUPS      Y5, K1, 128(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	VBROADCASTSS factor+96(FP), Z6
+	VBROADCASTSS factor+88(FP), Z6
 	MOVQ         DX, AX
 	VMOVUPS      (AX), Z7
 	VFMADD231PS  Z6, Z0, Z7
@@ -5976,63 +5466,51 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, more int, value *float32, factor float32) (bad int)
+// func avx512Tile1x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile1x40x32(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x02, DI
-	SHLQ      $0x02, R9
-	SHLQ      $0x02, DX
-	SHLQ      $0x02, SI
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000010, DI
-	SUBQ      $0x00000010, DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	IMUL3Q    $0x00000018, SI, R9
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPS   (DI), Z0
-	VMOVUPS   64(DI), Z1
-	VMOVUPS.Z 128(DI), K1, Y2
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x40x32(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x02, DI
+	SHLQ   $0x02, R9
+	SHLQ   $0x02, DX
+	SHLQ   $0x02, SI
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000010, DI
+	SUBQ   $0x00000010, DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
+	IMUL3Q $0x00000018, SI, R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -6066,12 +5544,12 @@ done:
 	VADDPS       Y2, Y5, Y2
 	VMOVUPS      Y2, K1, 128(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	VBROADCASTSS factor+96(FP), Z3
+	VBROADCASTSS factor+88(FP), Z3
 	MOVQ         CX, AX
 	VMOVUPS      (AX), Z4
 	VFMADD231PS  Z3, Z0, Z4
@@ -6097,7 +5575,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -11213,61 +10691,31 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile12x4x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	LEAQ      (BX)(BX*2), R13
-	ADDQ      R12, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Y0
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y4
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y6
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y7
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y8
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y9
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y10
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y11
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile12x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
@@ -11280,71 +10728,69 @@ fresh:
 	VPXORQ Y9, Y9, Y9
 	VPXORQ Y10, Y10, Y10
 	VPXORQ Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -11423,12 +10869,12 @@ done:
 	VADDPD       Y11, Y12, Y11
 	VMOVUPD      Y11, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Y14, Y14, Y14
 	VPXORQ       Y15, Y15, Y15
-	VBROADCASTSD factor+96(FP), Y12
+	VBROADCASTSD factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Y13
 	VFMADD231PD  Y12, Y0, Y13
@@ -11519,55 +10965,33 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile8x4x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Y0
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y4
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y6
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y7
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
@@ -11576,51 +11000,49 @@ fresh:
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Y6, Y6, Y6
 	VPXORQ Y7, Y7, Y7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -11678,12 +11100,12 @@ done:
 	VADDPD       Y7, Y8, Y7
 	VMOVUPD      Y7, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Y10, Y10, Y10
 	VPXORQ       Y11, Y11, Y11
-	VBROADCASTSD factor+96(FP), Y8
+	VBROADCASTSD factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Y9
 	VFMADD231PD  Y8, Y0, Y9
@@ -11746,74 +11168,58 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile4x4x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Y0
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y3
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -11850,12 +11256,12 @@ done:
 	VADDPD       Y3, Y4, Y3
 	VMOVUPD      Y3, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Y6, Y6, Y6
 	VPXORQ       Y7, Y7, Y7
-	VBROADCASTSD factor+96(FP), Y4
+	VBROADCASTSD factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Y5
 	VFMADD231PD  Y4, Y0, Y5
@@ -11890,56 +11296,44 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile2x4x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Y0
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Y1
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
 	VPXORQ Y0, Y0, Y0
 	VPXORQ Y1, Y1, Y1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R11
-	LEAQ  (R11), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R11
+	LEAQ   (R11), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -11965,12 +11359,12 @@ done:
 	VADDPD       Y1, Y2, Y1
 	VMOVUPD      Y1, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Y4, Y4, Y4
 	VPXORQ       Y5, Y5, Y5
-	VBROADCASTSD factor+96(FP), Y2
+	VBROADCASTSD factor+88(FP), Y2
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Y3
 	VFMADD231PD  Y2, Y0, Y3
@@ -11991,47 +11385,37 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
-TEXT ·avx512Tile1x4x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x03, DI
-	SHLQ      $0x03, R9
-	SHLQ      $0x03, DX
-	SHLQ      $0x03, SI
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Y0
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x4x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
 	VPXORQ Y0, Y0, Y0
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -12052,12 +11436,12 @@ done:
 	VADDPD       Y0, Y1, Y0
 	VMOVUPD      Y0, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Y3, Y3, Y3
 	VPXORQ       Y4, Y4, Y4
-	VBROADCASTSD factor+96(FP), Y1
+	VBROADCASTSD factor+88(FP), Y1
 	MOVQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y2
 	VFMADD231PD  Y1, Y0, Y2
@@ -12071,7 +11455,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -12238,62 +11622,32 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile12x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile12x8x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	LEAQ      (BX)(BX*2), R13
-	ADDQ      R12, R13
-	IMUL3Q    $0x00000018, R9, R14
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Z0
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z2
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z4
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z6
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z7
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z8
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z9
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z10
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z11
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile12x8x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
+	IMUL3Q $0x00000018, R9, R14
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -12306,71 +11660,69 @@ fresh:
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -12450,12 +11802,12 @@ done:
 	VADDPD       Z11, Z12, Z11
 	VMOVUPD      Z11, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	VBROADCASTSD factor+96(FP), Z12
+	VBROADCASTSD factor+88(FP), Z12
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Z13
 	VFMADD231PD  Z12, Z0, Z13
@@ -12546,56 +11898,34 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile8x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile8x8x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	IMUL3Q    $0x00000018, R9, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Z0
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z2
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z4
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z6
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z7
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x8x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	IMUL3Q $0x00000018, R9, R13
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -12604,51 +11934,49 @@ fresh:
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -12707,12 +12035,12 @@ done:
 	VADDPD       Z7, Z8, Z7
 	VMOVUPD      Z7, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	VBROADCASTSD factor+96(FP), Z8
+	VBROADCASTSD factor+88(FP), Z8
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Z9
 	VFMADD231PD  Z8, Z0, Z9
@@ -12775,75 +12103,59 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile4x8x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	IMUL3Q    $0x00000018, R9, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Z0
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z2
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z3
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x8x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -12881,12 +12193,12 @@ done:
 	VADDPD       Z3, Z4, Z3
 	VMOVUPD      Z3, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	VBROADCASTSD factor+96(FP), Z4
+	VBROADCASTSD factor+88(FP), Z4
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Z5
 	VFMADD231PD  Z4, Z0, Z5
@@ -12921,57 +12233,45 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile2x8x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	IMUL3Q    $0x00000018, R9, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Z0
-	ADDQ      CX, DI
-	VMOVUPD.Z (DI), K1, Z1
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x8x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	IMUL3Q $0x00000018, R9, R11
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -12998,12 +12298,12 @@ done:
 	VADDPD       Z1, Z2, Z1
 	VMOVUPD      Z1, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	VBROADCASTSD factor+96(FP), Z2
+	VBROADCASTSD factor+88(FP), Z2
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Z3
 	VFMADD231PD  Z2, Z0, Z3
@@ -13024,48 +12324,38 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile1x8x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x03, DI
-	SHLQ      $0x03, R9
-	SHLQ      $0x03, DX
-	SHLQ      $0x03, SI
-	MOVQ      width+72(FP), DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	IMUL3Q    $0x00000018, SI, R9
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD.Z (DI), K1, Z0
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x8x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
+	MOVQ   width+72(FP), DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
+	IMUL3Q $0x00000018, SI, R9
 	VPXORQ Z0, Z0, Z0
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	LEAQ  (DI), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	LEAQ   (DI), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -13087,12 +12377,12 @@ done:
 	VADDPD       Z0, Z1, Z0
 	VMOVUPD      Z0, K1, (AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
-	VBROADCASTSD factor+96(FP), Z1
+	VBROADCASTSD factor+88(FP), Z1
 	MOVQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z2
 	VFMADD231PD  Z1, Z0, Z2
@@ -13106,7 +12396,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -13273,75 +12563,33 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile12x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile12x12x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	LEAQ      (BX)(BX*2), R13
-	ADDQ      R12, R13
-	IMUL3Q    $0x00000018, R9, R14
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z2
-	VMOVUPD.Z 64(DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z4
-	VMOVUPD.Z 64(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z6
-	VMOVUPD.Z 64(DI), K1, Y7
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z8
-	VMOVUPD.Z 64(DI), K1, Y9
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z10
-	VMOVUPD.Z 64(DI), K1, Y11
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z12
-	VMOVUPD.Z 64(DI), K1, Y13
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z14
-	VMOVUPD.Z 64(DI), K1, Y15
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z16
-	VMOVUPD.Z 64(DI), K1, Y17
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z18
-	VMOVUPD.Z 64(DI), K1, Y19
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z20
-	VMOVUPD.Z 64(DI), K1, Y21
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z22
-	VMOVUPD.Z 64(DI), K1, Y23
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile12x12x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
+	IMUL3Q $0x00000018, R9, R14
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -13366,119 +12614,117 @@ fresh:
 	VPXORQ Y21, Y21, Y21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Y23, Y23, Y23
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -13597,12 +12843,12 @@ done:
 	VADDPD       Y23, Y25, Y23
 	VMOVUPD      Y23, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z27, Z27, Z27
 	VPXORQ       Z28, Z28, Z28
-	VBROADCASTSD factor+96(FP), Z24
+	VBROADCASTSD factor+88(FP), Z24
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z26
 	VFMADD231PD  Z24, Z0, Z26
@@ -13765,65 +13011,35 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile8x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile8x12x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	IMUL3Q    $0x00000018, R9, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z2
-	VMOVUPD.Z 64(DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z4
-	VMOVUPD.Z 64(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z6
-	VMOVUPD.Z 64(DI), K1, Y7
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z8
-	VMOVUPD.Z 64(DI), K1, Y9
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z10
-	VMOVUPD.Z 64(DI), K1, Y11
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z12
-	VMOVUPD.Z 64(DI), K1, Y13
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z14
-	VMOVUPD.Z 64(DI), K1, Y15
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x12x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	IMUL3Q $0x00000018, R9, R13
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -13840,83 +13056,81 @@ fresh:
 	VPXORQ Y13, Y13, Y13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Y15, Y15, Y15
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -14002,12 +13216,12 @@ done:
 	VADDPD       Y15, Y17, Y15
 	VMOVUPD      Y15, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
-	VBROADCASTSD factor+96(FP), Z16
+	VBROADCASTSD factor+88(FP), Z16
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z18
 	VFMADD231PD  Z16, Z0, Z18
@@ -14118,51 +13332,33 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile4x12x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	IMUL3Q    $0x00000018, R9, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z2
-	VMOVUPD.Z 64(DI), K1, Y3
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z4
-	VMOVUPD.Z 64(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z6
-	VMOVUPD.Z 64(DI), K1, Y7
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x12x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
@@ -14171,47 +13367,45 @@ fresh:
 	VPXORQ Y5, Y5, Y5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Y7, Y7, Y7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -14264,12 +13458,12 @@ done:
 	VADDPD       Y7, Y9, Y7
 	VMOVUPD      Y7, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
-	VBROADCASTSD factor+96(FP), Z8
+	VBROADCASTSD factor+88(FP), Z8
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z10
 	VFMADD231PD  Z8, Z0, Z10
@@ -14328,70 +13522,56 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile2x12x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	IMUL3Q    $0x00000018, R9, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Y1
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z2
-	VMOVUPD.Z 64(DI), K1, Y3
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x12x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	IMUL3Q $0x00000018, R9, R11
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Y3, Y3, Y3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -14427,12 +13607,12 @@ done:
 	VADDPD       Y3, Y5, Y3
 	VMOVUPD      Y3, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	VBROADCASTSD factor+96(FP), Z4
+	VBROADCASTSD factor+88(FP), Z4
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z6
 	VFMADD231PD  Z4, Z0, Z6
@@ -14465,56 +13645,45 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile1x12x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x03, DI
-	SHLQ      $0x03, R9
-	SHLQ      $0x03, DX
-	SHLQ      $0x03, SI
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	IMUL3Q    $0x00000018, SI, R9
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Y1
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x12x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
+	IMUL3Q $0x00000018, SI, R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Y1, Y1, Y1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -14542,12 +13711,12 @@ done:
 	VADDPD       Y1, Y3, Y1
 	VMOVUPD      Y1, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	VBROADCASTSD factor+96(FP), Z2
+	VBROADCASTSD factor+88(FP), Z2
 	MOVQ         CX, AX
 	VMOVUPD      (AX), Z4
 	VFMADD231PD  Z2, Z0, Z4
@@ -14567,7 +13736,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -14774,75 +13943,33 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile12x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile12x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile12x16x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	LEAQ      (BX)(BX*2), R13
-	ADDQ      R12, R13
-	IMUL3Q    $0x00000018, R9, R14
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z2
-	VMOVUPD.Z 64(DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z4
-	VMOVUPD.Z 64(DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z6
-	VMOVUPD.Z 64(DI), K1, Z7
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z8
-	VMOVUPD.Z 64(DI), K1, Z9
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z10
-	VMOVUPD.Z 64(DI), K1, Z11
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z12
-	VMOVUPD.Z 64(DI), K1, Z13
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z14
-	VMOVUPD.Z 64(DI), K1, Z15
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z16
-	VMOVUPD.Z 64(DI), K1, Z17
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z18
-	VMOVUPD.Z 64(DI), K1, Z19
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z20
-	VMOVUPD.Z 64(DI), K1, Z21
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z22
-	VMOVUPD.Z 64(DI), K1, Z23
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile12x16x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	LEAQ   (BX)(BX*2), R13
+	ADDQ   R12, R13
+	IMUL3Q $0x00000018, R9, R14
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -14867,119 +13994,117 @@ fresh:
 	VPXORQ Z21, Z21, Z21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Z23, Z23, Z23
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R15
-	LEAQ  (R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R15), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R15
+	LEAQ   (R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R15), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -15098,12 +14223,12 @@ done:
 	VADDPD       Z23, Z25, Z23
 	VMOVUPD      Z23, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z27, Z27, Z27
 	VPXORQ       Z28, Z28, Z28
-	VBROADCASTSD factor+96(FP), Z24
+	VBROADCASTSD factor+88(FP), Z24
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z25
 	VFMADD231PD  Z24, Z0, Z25
@@ -15266,65 +14391,35 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile8x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile8x16x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	IMUL3Q    $0x00000018, R9, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z2
-	VMOVUPD.Z 64(DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z4
-	VMOVUPD.Z 64(DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z6
-	VMOVUPD.Z 64(DI), K1, Z7
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z8
-	VMOVUPD.Z 64(DI), K1, Z9
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z10
-	VMOVUPD.Z 64(DI), K1, Z11
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z12
-	VMOVUPD.Z 64(DI), K1, Z13
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z14
-	VMOVUPD.Z 64(DI), K1, Z15
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x16x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	IMUL3Q $0x00000018, R9, R13
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -15341,83 +14436,81 @@ fresh:
 	VPXORQ Z13, Z13, Z13
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -15503,12 +14596,12 @@ done:
 	VADDPD       Z15, Z17, Z15
 	VMOVUPD      Z15, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
-	VBROADCASTSD factor+96(FP), Z16
+	VBROADCASTSD factor+88(FP), Z16
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z17
 	VFMADD231PD  Z16, Z0, Z17
@@ -15619,51 +14712,33 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile4x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile4x16x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	IMUL3Q    $0x00000018, R9, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z2
-	VMOVUPD.Z 64(DI), K1, Z3
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z4
-	VMOVUPD.Z 64(DI), K1, Z5
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z6
-	VMOVUPD.Z 64(DI), K1, Z7
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x16x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
@@ -15672,47 +14747,45 @@ fresh:
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -15765,12 +14838,12 @@ done:
 	VADDPD       Z7, Z9, Z7
 	VMOVUPD      Z7, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
-	VBROADCASTSD factor+96(FP), Z8
+	VBROADCASTSD factor+88(FP), Z8
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z9
 	VFMADD231PD  Z8, Z0, Z9
@@ -15829,70 +14902,56 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile2x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile2x16x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	IMUL3Q    $0x00000018, R9, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Z1
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z2
-	VMOVUPD.Z 64(DI), K1, Z3
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x16x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	IMUL3Q $0x00000018, R9, R11
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -15928,12 +14987,12 @@ done:
 	VADDPD       Z3, Z5, Z3
 	VMOVUPD      Z3, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	VBROADCASTSD factor+96(FP), Z4
+	VBROADCASTSD factor+88(FP), Z4
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z5
 	VFMADD231PD  Z4, Z0, Z5
@@ -15966,56 +15025,45 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile1x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, MMX+
-TEXT ·avx512Tile1x16x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x03, DI
-	SHLQ      $0x03, R9
-	SHLQ      $0x03, DX
-	SHLQ      $0x03, SI
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	IMUL3Q    $0x00000018, SI, R9
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD.Z 64(DI), K1, Z1
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x16x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
+	IMUL3Q $0x00000018, SI, R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -16043,12 +15091,12 @@ done:
 	VADDPD       Z1, Z3, Z1
 	VMOVUPD      Z1, K1, 64(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	VBROADCASTSD factor+96(FP), Z2
+	VBROADCASTSD factor+88(FP), Z2
 	MOVQ         CX, AX
 	VMOVUPD      (AX), Z3
 	VFMADD231PD  Z2, Z0, Z3
@@ -16068,7 +15116,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
@@ -16267,70 +15315,32 @@ done:
 	VZEROUPPER
 	RET
 
-// func avx512Tile8x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile8x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile8x20x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	LEAQ      (BX)(BX*2), R12
-	ADDQ      R11, R12
-	IMUL3Q    $0x00000018, R9, R13
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD   64(DI), Z1
-	VMOVUPD.Z 128(DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z3
-	VMOVUPD   64(DI), Z4
-	VMOVUPD.Z 128(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z6
-	VMOVUPD   64(DI), Z7
-	VMOVUPD.Z 128(DI), K1, Y8
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z9
-	VMOVUPD   64(DI), Z10
-	VMOVUPD.Z 128(DI), K1, Y11
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z12
-	VMOVUPD   64(DI), Z13
-	VMOVUPD.Z 128(DI), K1, Y14
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z15
-	VMOVUPD   64(DI), Z16
-	VMOVUPD.Z 128(DI), K1, Y17
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z18
-	VMOVUPD   64(DI), Z19
-	VMOVUPD.Z 128(DI), K1, Y20
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z21
-	VMOVUPD   64(DI), Z22
-	VMOVUPD.Z 128(DI), K1, Y23
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile8x20x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	LEAQ   (BX)(BX*2), R12
+	ADDQ   R11, R12
+	IMUL3Q $0x00000018, R9, R13
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
@@ -16355,115 +15365,113 @@ fresh:
 	VPXORQ Z21, Z21, Z21
 	VPXORQ Z22, Z22, Z22
 	VPXORQ Y23, Y23, Y23
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R14
-	LEAQ  (R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R14), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R14
+	LEAQ   (R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R14), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -16576,12 +15584,12 @@ done:
 	VADDPD       Y23, Y26, Y23
 	VMOVUPD      Y23, K1, 128(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z28, Z28, Z28
 	VPXORQ       Z29, Z29, Z29
-	VBROADCASTSD factor+96(FP), Z24
+	VBROADCASTSD factor+88(FP), Z24
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z25
 	VFMADD231PD  Z24, Z0, Z25
@@ -16740,56 +15748,34 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile4x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile4x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile4x20x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	LEAQ      (BX)(BX*2), R11
-	ADDQ      DX, R11
-	IMUL3Q    $0x00000018, R9, R12
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD   64(DI), Z1
-	VMOVUPD.Z 128(DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z3
-	VMOVUPD   64(DI), Z4
-	VMOVUPD.Z 128(DI), K1, Y5
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z6
-	VMOVUPD   64(DI), Z7
-	VMOVUPD.Z 128(DI), K1, Y8
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z9
-	VMOVUPD   64(DI), Z10
-	VMOVUPD.Z 128(DI), K1, Y11
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile4x20x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	LEAQ   (BX)(BX*2), R11
+	ADDQ   DX, R11
+	IMUL3Q $0x00000018, R9, R12
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
@@ -16802,63 +15788,61 @@ fresh:
 	VPXORQ Z9, Z9, Z9
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Y11, Y11, Y11
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R13
-	LEAQ  (R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R13), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R13
+	LEAQ   (R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R13), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -16926,12 +15910,12 @@ done:
 	VADDPD       Y11, Y14, Y11
 	VMOVUPD      Y11, K1, 128(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z16, Z16, Z16
 	VPXORQ       Z17, Z17, Z17
-	VBROADCASTSD factor+96(FP), Z12
+	VBROADCASTSD factor+88(FP), Z12
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z13
 	VFMADD231PD  Z12, Z0, Z13
@@ -17014,83 +15998,67 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile2x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile2x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile2x20x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), CX
-	MOVQ      a+16(FP), DX
-	MOVQ      ar+24(FP), BX
-	MOVQ      ai+32(FP), SI
-	MOVQ      b+40(FP), R8
-	MOVQ      bs+48(FP), R9
-	MOVQ      inner+64(FP), R10
-	SHLQ      $0x03, CX
-	SHLQ      $0x03, BX
-	SHLQ      $0x03, SI
-	SHLQ      $0x03, R9
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R11
-	BZHIQ     DI, R11, R11
-	KMOVQ     R11, K1
-	IMUL3Q    $0x00000018, R9, R11
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD   64(DI), Z1
-	VMOVUPD.Z 128(DI), K1, Y2
-	ADDQ      CX, DI
-	VMOVUPD   (DI), Z3
-	VMOVUPD   64(DI), Z4
-	VMOVUPD.Z 128(DI), K1, Y5
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile2x20x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), CX
+	MOVQ   a+16(FP), DX
+	MOVQ   ar+24(FP), BX
+	MOVQ   ai+32(FP), SI
+	MOVQ   b+40(FP), R8
+	MOVQ   bs+48(FP), R9
+	MOVQ   inner+64(FP), R10
+	SHLQ   $0x03, CX
+	SHLQ   $0x03, BX
+	SHLQ   $0x03, SI
+	SHLQ   $0x03, R9
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R11
+	BZHIQ  DI, R11, R11
+	KMOVQ  R11, K1
+	IMUL3Q $0x00000018, R9, R11
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Y5, Y5, Y5
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	ADDQ  CX, R12
-	LEAQ  (R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R12), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	ADDQ   CX, R12
+	LEAQ   (R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R12), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R10, R10
@@ -17135,12 +16103,12 @@ done:
 	VADDPD       Y5, Y8, Y5
 	VMOVUPD      Y5, K1, 128(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), DX
+	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	VBROADCASTSD factor+96(FP), Z6
+	VBROADCASTSD factor+88(FP), Z6
 	MOVQ         DX, AX
 	VMOVUPD      (AX), Z7
 	VFMADD231PD  Z6, Z0, Z7
@@ -17185,63 +16153,51 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 
-// func avx512Tile1x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, more int, value *float64, factor float64) (bad int)
+// func avx512Tile1x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3, MMX+
-TEXT ·avx512Tile1x20x64(SB), NOSPLIT, $0-112
-	MOVQ      y+0(FP), AX
-	MOVQ      ys+8(FP), DI
-	MOVQ      a+16(FP), CX
-	MOVQ      ar+24(FP), R9
-	MOVQ      ai+32(FP), DX
-	MOVQ      b+40(FP), BX
-	MOVQ      bs+48(FP), SI
-	MOVQ      inner+64(FP), R8
-	SHLQ      $0x03, DI
-	SHLQ      $0x03, R9
-	SHLQ      $0x03, DX
-	SHLQ      $0x03, SI
-	MOVQ      width+72(FP), DI
-	SUBQ      $0x00000008, DI
-	SUBQ      $0x00000008, DI
-	MOVQ      $-1, R9
-	BZHIQ     DI, R9, R9
-	KMOVQ     R9, K1
-	IMUL3Q    $0x00000018, SI, R9
-	MOVQ      more+80(FP), DI
-	TESTQ     DI, DI
-	JZ        fresh
-	MOVQ      AX, DI
-	VMOVUPD   (DI), Z0
-	VMOVUPD   64(DI), Z1
-	VMOVUPD.Z 128(DI), K1, Y2
-	JMP       begun
-
-fresh:
+TEXT ·avx512Tile1x20x64(SB), NOSPLIT, $0-104
+	MOVQ   y+0(FP), AX
+	MOVQ   ys+8(FP), DI
+	MOVQ   a+16(FP), CX
+	MOVQ   ar+24(FP), R9
+	MOVQ   ai+32(FP), DX
+	MOVQ   b+40(FP), BX
+	MOVQ   bs+48(FP), SI
+	MOVQ   inner+64(FP), R8
+	SHLQ   $0x03, DI
+	SHLQ   $0x03, R9
+	SHLQ   $0x03, DX
+	SHLQ   $0x03, SI
+	MOVQ   width+72(FP), DI
+	SUBQ   $0x00000008, DI
+	SUBQ   $0x00000008, DI
+	MOVQ   $-1, R9
+	BZHIQ  DI, R9, R9
+	KMOVQ  R9, K1
+	IMUL3Q $0x00000018, SI, R9
 	VPXORQ Z0, Z0, Z0
 	VPXORQ Z1, Z1, Z1
 	VPXORQ Y2, Y2, Y2
-
-begun:
-	MOVQ  value+88(FP), DI
-	TESTQ DI, DI
-	JZ    alone
-	MOVQ  DI, R10
-	LEAQ  (R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  64(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
-	LEAQ  128(R10), DI
-	BYTE  $0x0f
-	BYTE  $0x0d
-	BYTE  $0x0f
+	MOVQ   value+80(FP), DI
+	TESTQ  DI, DI
+	JZ     alone
+	MOVQ   DI, R10
+	LEAQ   (R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   64(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
+	LEAQ   128(R10), DI
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x0f
 
 alone:
 	TESTQ R8, R8
@@ -17275,12 +16231,12 @@ done:
 	VADDPD       Y2, Y5, Y2
 	VMOVUPD      Y2, K1, 128(AX)
 	XORQ         AX, AX
-	MOVQ         value+88(FP), CX
+	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	VBROADCASTSD factor+96(FP), Z3
+	VBROADCASTSD factor+88(FP), Z3
 	MOVQ         CX, AX
 	VMOVUPD      (AX), Z4
 	VFMADD231PD  Z3, Z0, Z4
@@ -17306,7 +16262,7 @@ done:
 	ORQ          CX, AX
 
 stay:
-	MOVQ AX, bad+104(FP)
+	MOVQ AX, bad+96(FP)
 	VZEROUPPER
 	RET
 

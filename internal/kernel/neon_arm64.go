@@ -4,20 +4,20 @@
 
 package kernel
 
-// neonTile4x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile4x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+func neonTile4x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile2x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 4 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile2x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+func neonTile2x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile1x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 4 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile1x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+func neonTile1x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
 // neonSparse4x4x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 4 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
@@ -44,20 +44,20 @@ func neonPairsFinish4x32(y *float32, ys int, sums *float32, images int, bias *fl
 //go:noescape
 func neonPairsGradient4x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
 
-// neonTile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile4x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+func neonTile4x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile2x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 8 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile2x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+func neonTile2x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile1x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 8 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile1x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+func neonTile1x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
 // neonSparse4x8x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 8 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
@@ -84,20 +84,20 @@ func neonPairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *fl
 //go:noescape
 func neonPairsGradient8x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
 
-// neonTile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 16 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 16 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile4x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+func neonTile4x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile2x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 16 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 16 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile2x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+func neonTile2x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile1x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 16 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 16 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile1x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
+func neonTile1x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
 // neonSparse4x16x32 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 16 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
@@ -134,20 +134,20 @@ func neonAddScaled32(y, x *float32, n int, a float32)
 //go:noescape
 func neonPeak32(n int) (flops int)
 
-// neonTile4x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 2 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 2 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile4x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+func neonTile4x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile2x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 2 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 2 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile2x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+func neonTile2x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile1x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 2 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 2 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile1x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+func neonTile1x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
 // neonSparse4x2x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 2 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
@@ -174,20 +174,20 @@ func neonPairsFinish2x64(y *float64, ys int, sums *float64, images int, bias *fl
 //go:noescape
 func neonPairsGradient2x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
 
-// neonTile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile4x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+func neonTile4x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile2x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 4 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile2x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+func neonTile2x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile1x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 4 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile1x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+func neonTile1x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
 // neonSparse4x4x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 4 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //
@@ -214,20 +214,20 @@ func neonPairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *fl
 //go:noescape
 func neonPairsGradient4x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
 
-// neonTile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile4x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+func neonTile4x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile2x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 8 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile2x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+func neonTile2x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile1x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 8 columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
 //
 //go:noescape
-func neonTile1x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
+func neonTile1x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
 // neonSparse4x8x64 computes row.y[left + j] = Σ_t values[byte]·b[place·bs + j] + bias[j], place and byte of row.entries[t], for groups of 4 rows and 8 columns; the last row of a group has the count of all. All columns are in b: rest and rs are not read.
 //

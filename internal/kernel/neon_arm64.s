@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-// func neonTile4x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
-TEXT ·neonTile4x4x32(SB), NOSPLIT, $0-112
+// func neonTile4x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
+TEXT ·neonTile4x4x32(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -24,23 +24,11 @@ TEXT ·neonTile4x4x32(SB), NOSPLIT, $0-112
 	ADD R3, R10, R11
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V1.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V2.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V3.S4]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4]
@@ -75,7 +63,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVS factor+96(FP), F22
+	FMOVS factor+88(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -107,11 +95,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile2x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
-TEXT ·neonTile2x4x32(SB), NOSPLIT, $0-112
+// func neonTile2x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
+TEXT ·neonTile2x4x32(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -128,17 +116,9 @@ TEXT ·neonTile2x4x32(SB), NOSPLIT, $0-112
 	ADD R3, R8, R9
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V1.S4]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4]
@@ -161,7 +141,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVS factor+96(FP), F22
+	FMOVS factor+88(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -181,11 +161,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile1x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
-TEXT ·neonTile1x4x32(SB), NOSPLIT, $0-112
+// func neonTile1x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
+TEXT ·neonTile1x4x32(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -201,14 +181,8 @@ TEXT ·neonTile1x4x32(SB), NOSPLIT, $0-112
 	LSL $2, R6, R6
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.S4]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4]
@@ -225,7 +199,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVS factor+96(FP), F22
+	FMOVS factor+88(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -239,7 +213,7 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
 // func neonSparse4x4x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
@@ -595,8 +569,8 @@ done:
 	MOVD R12, bad+72(FP)
 	RET
 
-// func neonTile4x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
-TEXT ·neonTile4x8x32(SB), NOSPLIT, $0-112
+// func neonTile4x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
+TEXT ·neonTile4x8x32(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -615,8 +589,7 @@ TEXT ·neonTile4x8x32(SB), NOSPLIT, $0-112
 	ADD R3, R10, R11
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -625,17 +598,6 @@ TEXT ·neonTile4x8x32(SB), NOSPLIT, $0-112
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.S4, V1.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V2.S4, V3.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V4.S4, V5.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V6.S4, V7.S4]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4]
@@ -678,7 +640,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVS factor+96(FP), F22
+	FMOVS factor+88(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -722,11 +684,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile2x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
-TEXT ·neonTile2x8x32(SB), NOSPLIT, $0-112
+// func neonTile2x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
+TEXT ·neonTile2x8x32(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -743,19 +705,11 @@ TEXT ·neonTile2x8x32(SB), NOSPLIT, $0-112
 	ADD R3, R8, R9
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.S4, V1.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V2.S4, V3.S4]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4]
@@ -782,7 +736,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVS factor+96(FP), F22
+	FMOVS factor+88(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -808,11 +762,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile1x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
-TEXT ·neonTile1x8x32(SB), NOSPLIT, $0-112
+// func neonTile1x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
+TEXT ·neonTile1x8x32(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -828,15 +782,9 @@ TEXT ·neonTile1x8x32(SB), NOSPLIT, $0-112
 	LSL $2, R6, R6
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.S4, V1.S4]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4]
@@ -855,7 +803,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVS factor+96(FP), F22
+	FMOVS factor+88(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -872,7 +820,7 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
 // func neonSparse4x8x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
@@ -1274,8 +1222,8 @@ done:
 	MOVD R12, bad+72(FP)
 	RET
 
-// func neonTile4x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
-TEXT ·neonTile4x16x32(SB), NOSPLIT, $0-112
+// func neonTile4x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
+TEXT ·neonTile4x16x32(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -1294,8 +1242,7 @@ TEXT ·neonTile4x16x32(SB), NOSPLIT, $0-112
 	ADD R3, R10, R11
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -1312,17 +1259,6 @@ TEXT ·neonTile4x16x32(SB), NOSPLIT, $0-112
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.S4, V1.S4, V2.S4, V3.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V4.S4, V5.S4, V6.S4, V7.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V8.S4, V9.S4, V10.S4, V11.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V12.S4, V13.S4, V14.S4, V15.S4]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -1381,7 +1317,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVS factor+96(FP), F22
+	FMOVS factor+88(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -1449,11 +1385,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile2x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
-TEXT ·neonTile2x16x32(SB), NOSPLIT, $0-112
+// func neonTile2x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
+TEXT ·neonTile2x16x32(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -1470,8 +1406,7 @@ TEXT ·neonTile2x16x32(SB), NOSPLIT, $0-112
 	ADD R3, R8, R9
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -1480,13 +1415,6 @@ TEXT ·neonTile2x16x32(SB), NOSPLIT, $0-112
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.S4, V1.S4, V2.S4, V3.S4]
-	ADD R1, R12, R12
-	VLD1 (R12), [V4.S4, V5.S4, V6.S4, V7.S4]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -1521,7 +1449,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVS factor+96(FP), F22
+	FMOVS factor+88(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -1559,11 +1487,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile1x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width, more int, value *float32, factor float32) (bad int)
-TEXT ·neonTile1x16x32(SB), NOSPLIT, $0-112
+// func neonTile1x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
+TEXT ·neonTile1x16x32(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -1579,17 +1507,11 @@ TEXT ·neonTile1x16x32(SB), NOSPLIT, $0-112
 	LSL $2, R6, R6
 	FMOVS $1.0, F31
 	VDUP V31.S[0], V31.S4
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.S4, V1.S4, V2.S4, V3.S4]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.S4, V17.S4, V18.S4, V19.S4]
@@ -1612,7 +1534,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVS factor+96(FP), F22
+	FMOVS factor+88(FP), F22
 	VDUP V22.S[0], V22.S4
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -1635,7 +1557,7 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
 // func neonSparse4x16x32(rows *byte, groups, left int, b *float32, bs int, rest *float32, rs int, bias, values *float32, width int)
@@ -2206,8 +2128,8 @@ loop:
 	MOVD R0, flops+8(FP)
 	RET
 
-// func neonTile4x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
-TEXT ·neonTile4x2x64(SB), NOSPLIT, $0-112
+// func neonTile4x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
+TEXT ·neonTile4x2x64(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2226,23 +2148,11 @@ TEXT ·neonTile4x2x64(SB), NOSPLIT, $0-112
 	ADD R3, R10, R11
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V1.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V2.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V3.D2]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2]
@@ -2277,7 +2187,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVD factor+96(FP), F22
+	FMOVD factor+88(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -2309,11 +2219,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile2x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
-TEXT ·neonTile2x2x64(SB), NOSPLIT, $0-112
+// func neonTile2x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
+TEXT ·neonTile2x2x64(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2330,17 +2240,9 @@ TEXT ·neonTile2x2x64(SB), NOSPLIT, $0-112
 	ADD R3, R8, R9
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V1.D2]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2]
@@ -2363,7 +2265,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVD factor+96(FP), F22
+	FMOVD factor+88(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -2383,11 +2285,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile1x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
-TEXT ·neonTile1x2x64(SB), NOSPLIT, $0-112
+// func neonTile1x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
+TEXT ·neonTile1x2x64(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2403,14 +2305,8 @@ TEXT ·neonTile1x2x64(SB), NOSPLIT, $0-112
 	LSL $3, R6, R6
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.D2]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2]
@@ -2427,7 +2323,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVD factor+96(FP), F22
+	FMOVD factor+88(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -2441,7 +2337,7 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
 // func neonSparse4x2x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
@@ -2797,8 +2693,8 @@ done:
 	MOVD R12, bad+72(FP)
 	RET
 
-// func neonTile4x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
-TEXT ·neonTile4x4x64(SB), NOSPLIT, $0-112
+// func neonTile4x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
+TEXT ·neonTile4x4x64(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2817,8 +2713,7 @@ TEXT ·neonTile4x4x64(SB), NOSPLIT, $0-112
 	ADD R3, R10, R11
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -2827,17 +2722,6 @@ TEXT ·neonTile4x4x64(SB), NOSPLIT, $0-112
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.D2, V1.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V2.D2, V3.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V4.D2, V5.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V6.D2, V7.D2]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2]
@@ -2880,7 +2764,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVD factor+96(FP), F22
+	FMOVD factor+88(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -2924,11 +2808,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile2x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
-TEXT ·neonTile2x4x64(SB), NOSPLIT, $0-112
+// func neonTile2x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
+TEXT ·neonTile2x4x64(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -2945,19 +2829,11 @@ TEXT ·neonTile2x4x64(SB), NOSPLIT, $0-112
 	ADD R3, R8, R9
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.D2, V1.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V2.D2, V3.D2]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2]
@@ -2984,7 +2860,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVD factor+96(FP), F22
+	FMOVD factor+88(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -3010,11 +2886,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile1x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
-TEXT ·neonTile1x4x64(SB), NOSPLIT, $0-112
+// func neonTile1x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
+TEXT ·neonTile1x4x64(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -3030,15 +2906,9 @@ TEXT ·neonTile1x4x64(SB), NOSPLIT, $0-112
 	LSL $3, R6, R6
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.D2, V1.D2]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2]
@@ -3057,7 +2927,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVD factor+96(FP), F22
+	FMOVD factor+88(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -3074,7 +2944,7 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
 // func neonSparse4x4x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)
@@ -3476,8 +3346,8 @@ done:
 	MOVD R12, bad+72(FP)
 	RET
 
-// func neonTile4x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
-TEXT ·neonTile4x8x64(SB), NOSPLIT, $0-112
+// func neonTile4x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
+TEXT ·neonTile4x8x64(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -3496,8 +3366,7 @@ TEXT ·neonTile4x8x64(SB), NOSPLIT, $0-112
 	ADD R3, R10, R11
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -3514,17 +3383,6 @@ TEXT ·neonTile4x8x64(SB), NOSPLIT, $0-112
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.D2, V1.D2, V2.D2, V3.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V4.D2, V5.D2, V6.D2, V7.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V8.D2, V9.D2, V10.D2, V11.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V12.D2, V13.D2, V14.D2, V15.D2]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2, V18.D2, V19.D2]
@@ -3583,7 +3441,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVD factor+96(FP), F22
+	FMOVD factor+88(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -3651,11 +3509,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile2x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
-TEXT ·neonTile2x8x64(SB), NOSPLIT, $0-112
+// func neonTile2x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
+TEXT ·neonTile2x8x64(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -3672,8 +3530,7 @@ TEXT ·neonTile2x8x64(SB), NOSPLIT, $0-112
 	ADD R3, R8, R9
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -3682,13 +3539,6 @@ TEXT ·neonTile2x8x64(SB), NOSPLIT, $0-112
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.D2, V1.D2, V2.D2, V3.D2]
-	ADD R1, R12, R12
-	VLD1 (R12), [V4.D2, V5.D2, V6.D2, V7.D2]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2, V18.D2, V19.D2]
@@ -3723,7 +3573,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVD factor+96(FP), F22
+	FMOVD factor+88(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -3761,11 +3611,11 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
-// func neonTile1x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width, more int, value *float64, factor float64) (bad int)
-TEXT ·neonTile1x8x64(SB), NOSPLIT, $0-112
+// func neonTile1x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
+TEXT ·neonTile1x8x64(SB), NOSPLIT, $0-104
 	MOVD y+0(FP), R0
 	MOVD ys+8(FP), R1
 	MOVD a+16(FP), R8
@@ -3781,17 +3631,11 @@ TEXT ·neonTile1x8x64(SB), NOSPLIT, $0-112
 	LSL $3, R6, R6
 	FMOVD $1.0, F31
 	VDUP V31.D[0], V31.D2
-	MOVD more+80(FP), R12
-	MOVD value+88(FP), R13
+	MOVD value+80(FP), R13
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	CBZ R12, begun
-	MOVD R0, R12
-	VLD1 (R12), [V0.D2, V1.D2, V2.D2, V3.D2]
-	ADD R1, R12, R12
-begun:
 	CBZ R7, done
 loop:
 	VLD1 (R5), [V16.D2, V17.D2, V18.D2, V19.D2]
@@ -3814,7 +3658,7 @@ done:
 	ADD R1, R0, R0
 	MOVD $0, R12
 	CBZ R13, stay
-	FMOVD factor+96(FP), F22
+	FMOVD factor+88(FP), F22
 	VDUP V22.D[0], V22.D2
 	VEOR V23.B16, V23.B16, V23.B16
 	VEOR V30.B16, V30.B16, V30.B16
@@ -3837,7 +3681,7 @@ done:
 	VMOV V23.D[1], R14
 	ORR R14, R12, R12
 stay:
-	MOVD R12, bad+104(FP)
+	MOVD R12, bad+96(FP)
 	RET
 
 // func neonSparse4x8x64(rows *byte, groups, left int, b *float64, bs int, rest *float64, rs int, bias, values *float64, width int)

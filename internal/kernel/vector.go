@@ -53,10 +53,10 @@ type panel[T Float] struct {
 }
 
 // tileFunc computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for as many
-// rows as the tile is high and width columns, beginning with what is in y if more is not 0.
-// If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad
-// is not 0 when a number of them is infinite or NaN.
-type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *T, inner, width, more int, value *T, factor T) (bad int)
+// rows as the tile is high and width columns. If value is not nil, its rows, which are ys
+// apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite
+// or NaN.
+type tileFunc[T Float] func(y *T, ys int, a *T, ar, ai int, b *T, bs int, bias *T, inner, width int, value *T, factor T) (bad int)
 
 // sparseFunc computes row.y[left + j] = Σ_t values[byte]·b[place, j] + bias[j] for the
 // entries of each row and width columns of a panel in pieces. A group has one row or as
@@ -250,7 +250,7 @@ func (v *vectors[T]) tiles(s *Scratch[T], p *product[T], cols, inner int, a fact
 				if follows {
 					value = &p.value[at]
 				}
-				bad |= panel.tiles[h](&p.y[at], cols, from, a.row, step, columns, g.stride, biases, inner, width, 0, value, p.factor)
+				bad |= panel.tiles[h](&p.y[at], cols, from, a.row, step, columns, g.stride, biases, inner, width, value, p.factor)
 				continue
 			}
 			size := panel.heights[0] * panel.columns
@@ -261,7 +261,7 @@ func (v *vectors[T]) tiles(s *Scratch[T], p *product[T], cols, inner int, a fact
 				clear(s.tile[size : 2*size]) // what was there before might not be finite
 				copyRows(s.tile[size:], panel.columns, p.value[at:], cols, panel.heights[h], width)
 			}
-			bad |= panel.tiles[h](&y[0], panel.columns, from, a.row, step, columns, g.stride, biases, inner, width, 0, value, p.factor)
+			bad |= panel.tiles[h](&y[0], panel.columns, from, a.row, step, columns, g.stride, biases, inner, width, value, p.factor)
 			copyRows(p.y[at:], cols, y, panel.columns, panel.heights[h], width)
 			if follows {
 				copyRows(p.value[at:], cols, s.tile[size:], panel.columns, panel.heights[h], width)

@@ -267,8 +267,8 @@ const panelAhead = 24
 // numbers of y are summed in registers over the whole inner index.
 func (g generator) tile(rows int, widths []int) {
 	g.function(fmt.Sprintf("Tile%dx%dx", rows, total(widths)/g.size),
-		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width, more int, value *%[1]s, factor %[1]s) (bad int", g.number.name),
-		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and width columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.", rows))
+		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width int, value *%[1]s, factor %[1]s) (bad int", g.number.name),
+		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.", rows))
 	y, ys := load("y"), load("ys")
 	a, ar, ai := load("a"), load("ar"), load("ai")
 	b, bs := load("b"), load("bs")
@@ -298,6 +298,9 @@ func (g generator) tile(rows int, widths []int) {
 	var acc [][]reg.VecVirtual
 	for range rows {
 		acc = append(acc, g.row(widths))
+		for _, v := range acc[len(acc)-1] {
+			g.zero(v)
+		}
 	}
 	// eachRow calls do with each row of a matrix whose rows are ys apart.
 	eachRow := func(first reg.GPVirtual, do func(r int, m operand.Mem)) {
@@ -310,19 +313,6 @@ func (g generator) tile(rows int, widths []int) {
 			}
 		}
 	}
-	fresh, begun := label("fresh"), label("begun")
-	more := load("more")
-	TESTQ(more, more)
-	JZ(fresh.ref())
-	eachRow(y, func(r int, m operand.Mem) { g.loadRow(acc[r], m, mask) })
-	JMP(begun.ref())
-	fresh.here()
-	for r := range acc {
-		for _, v := range acc[r] {
-			g.zero(v)
-		}
-	}
-	begun.here()
 	alone := label("alone")
 	value := load("value")
 	TESTQ(value, value)

@@ -113,8 +113,8 @@ func (n neon) one() {
 
 func (n neon) tile(rows, panel int) {
 	n.function(fmt.Sprintf("neonTile%dx%dx%s", rows, panel*n.lanes, n.short),
-		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width, more int, value *%[1]s, factor %[1]s", n.typ), " (bad int)",
-		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and %d columns, beginning with what is there if more is not 0. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.", rows, panel*n.lanes), 112)
+		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width int, value *%[1]s, factor %[1]s", n.typ), " (bad int)",
+		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and %d columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.", rows, panel*n.lanes), 104)
 	n.load(0, "y:R0", "ys:R1", "a:R8", "ar:R3", "ai:R4", "b:R5", "bs:R6", "bias:R2", "inner:R7")
 	for _, stride := range []int{1, 3, 4, 6} {
 		n.line("LSL $%d, R%d, R%d", n.shift, stride, stride)
@@ -123,15 +123,8 @@ func (n neon) tile(rows, panel int) {
 		n.line("ADD R3, R%d, R%d", 7+r, 8+r)
 	}
 	n.one()
-	n.load(80, "more:R12", "value:R13")
+	n.load(80, "value:R13")
 	n.zero(rows * panel)
-	n.line("CBZ R12, begun")
-	n.line("MOVD R0, R12")
-	for r := range rows {
-		n.line("VLD1 (R12), %s", n.registers(r*panel, panel))
-		n.line("ADD R1, R12, R12")
-	}
-	n.label("begun")
 	n.line("CBZ R7, done")
 	n.label("loop")
 	n.line("VLD1 (R5), %s", n.registers(neonRow, panel))
@@ -156,14 +149,14 @@ func (n neon) tile(rows, panel int) {
 	}
 	n.line("MOVD $0, R12")
 	n.line("CBZ R13, stay")
-	n.beginToFollow(96)
+	n.beginToFollow(88)
 	for r := range rows {
 		n.follow("R13", r*panel, panel)
 		n.line("ADD R1, R13, R13")
 	}
 	n.lost("R12", "R14")
 	n.label("stay")
-	n.line("MOVD R12, bad+104(FP)")
+	n.line("MOVD R12, bad+96(FP)")
 	n.line("RET")
 }
 
