@@ -27,8 +27,8 @@ type shared struct {
 	patience int
 	workers  []worker
 	grace    time.Duration
-	alone    atomic.Int32  // tasks that the caller does alone, because workers came late
-	last     int           // how many these were the last time
+	alone    atomic.Int64  // until when the caller does tasks alone, because workers came late, in nanoseconds as by sinceStart; 0: it does not
+	last     time.Duration // how long that was the last time
 	waited   time.Duration // that the caller has waited, after looking, within its part of the task under way
 }
 
@@ -163,14 +163,14 @@ func (s *shared) start(t Task) (awake bool) {
 
 // A worker that was awake is late when it is not done after twice the time that its
 // caller took and waited awake, and grace. Then another program has its core, and the
-// tasks after this one are faster without it: at first a few, twice as many each time it
-// is late again.
+// tasks after this one are faster without it: for a short while, twice as long each time it
+// is late again. (A while, not a number of tasks: 16 of 50 ms would be most of a second.)
 // Memory that has to come from the caller's core, after tasks that it did alone, makes
 // a worker some 300 µs late; with less grace than that, these tasks led to the next ones.
 const (
-	grace     = time.Millisecond
-	fewAlone  = 16
-	mostAlone = 1 << 12
+	grace      = time.Millisecond
+	shortAlone = time.Millisecond
+	longAlone  = 256 * time.Millisecond
 )
 
 // Run does all parts of t and returns when they are done: by all threads when
@@ -182,11 +182,13 @@ func (p *Pool) Run(t Task, split bool) {
 		return
 	}
 	s := p.shared
-	if s.alone.Load() > 0 {
-		s.alone.Add(-1)
+	if s.late() {
 		t.Part(0, 1)
 		s.mu.Unlock()
 		return
+	}
+	if s.alone.Load() > 0 {
+		s.alone.Store(0) // no later task looks at the clock for it
 	}
 	s.waited = 0
 	began := sinceStart()
@@ -216,20 +218,25 @@ func (p *Pool) Run(t Task, split bool) {
 	runtime.KeepAlive(p)
 }
 
-// Late says whether the caller does the next task alone, because workers came late.
-func (p *Pool) Late() bool { return p != nil && p.shared.alone.Load() > 0 }
+// Late says whether the caller would do a task alone now, because workers came late.
+func (p *Pool) Late() bool { return p != nil && p.shared.late() }
+
+func (s *shared) late() bool {
+	until := s.alone.Load()
+	return until > 0 && sinceStart() < time.Duration(until)
+}
 
 var processStart = time.Now()
 
 // sinceStart reads the monotonic clock alone: 25 ns, where time.Now takes 50.
 func sinceStart() time.Duration { return time.Since(processStart) }
 
-// judge decides how many of the next tasks the caller does alone. own is the time that the
-// caller took and then waited awake, whole the time until all were done.
+// judge decides how long the caller does tasks alone. own is the time that it took and then
+// waited awake, whole the time until all were done.
 func (s *shared) judge(own, whole time.Duration) {
 	if whole > 2*own+s.grace {
-		s.last = min(max(fewAlone, 2*s.last), mostAlone)
-		s.alone.Store(int32(s.last))
+		s.last = min(max(shortAlone, 2*s.last), longAlone)
+		s.alone.Store(int64(sinceStart() + s.last))
 	} else {
 		s.last /= 2
 	}

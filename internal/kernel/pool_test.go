@@ -65,35 +65,44 @@ func TestPoolServesManyCallers(t *testing.T) {
 	callers.Wait()
 }
 
-// Workers that come late are left out of the tasks after that, of twice as many each
+// Workers that come late are left out of the tasks after that, for twice as long each
 // time up to a bound, and are forgiven as fast when they come in time.
 func TestPoolLeavesLateWorkersOut(t *testing.T) {
 	const own = 50 * time.Microsecond
 	s := &shared{grace: grace}
-	for i, c := range []struct {
-		whole time.Duration
-		alone int
-	}{
+	// judge returns for how long the caller is alone after a task.
+	judge := func(whole time.Duration) (least, most time.Duration) {
+		s.alone.Store(0)
+		before := sinceStart()
+		s.judge(own, whole)
+		after := sinceStart()
+		until := time.Duration(s.alone.Load())
+		if until == 0 {
+			return 0, 0
+		}
+		return until - after, until - before
+	}
+	for i, c := range []struct{ whole, alone time.Duration }{
 		{own, 0},
 		{2*own + grace, 0},
-		{2*own + grace + 1, fewAlone},
-		{time.Second, 2 * fewAlone},
-		{time.Second, 4 * fewAlone},
+		{2*own + grace + 1, shortAlone},
+		{time.Second, 2 * shortAlone},
+		{time.Second, 4 * shortAlone},
 		{own, 0},
-		{time.Second, 4 * fewAlone},
-		{own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0},
-		{time.Second, fewAlone},
+		{time.Second, 4 * shortAlone},
+		{own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0},
+		{own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0}, {own, 0},
+		{time.Second, shortAlone},
 	} {
-		s.alone.Store(0)
-		if s.judge(own, c.whole); int(s.alone.Load()) != c.alone {
-			t.Errorf("after task %d of %v: %d alone, want %d", i, c.whole, s.alone.Load(), c.alone)
+		if least, most := judge(c.whole); least > c.alone || most < c.alone {
+			t.Errorf("after task %d of %v: alone for %v to %v, want %v", i, c.whole, least, most, c.alone)
 		}
 	}
 	for range 64 {
 		s.judge(own, time.Second)
 	}
-	if s.alone.Load() != mostAlone {
-		t.Errorf("always late: %d alone, want %d", s.alone.Load(), mostAlone)
+	if least, most := judge(time.Second); least > longAlone || most < longAlone {
+		t.Errorf("always late: alone for %v to %v, want %v", least, most, longAlone)
 	}
 }
 
@@ -154,19 +163,20 @@ func TestPoolLeavesOutWhoIsAwaited(t *testing.T) {
 	t.Errorf("after each of %d tasks whose worker took 10 ms, and its caller nothing, it was in time", tries)
 }
 
-// The caller does as many tasks alone as were judged, then shares them again.
+// The caller does tasks alone for as long as was judged, then shares them again.
 func TestPoolDoesTasksAlone(t *testing.T) {
 	p := NewPool(2)
 	p.shared.grace = time.Hour
-	p.shared.alone.Store(5)
 	var c count
-	for c.round = range 8 {
-		if late := c.round < 5; p.Late() != late {
-			t.Errorf("before task %d Late is %v, want %v", c.round, p.Late(), late)
+	for round, late := range []bool{true, true, false, true, false, false} {
+		p.shared.alone.Store(map[bool]int64{true: int64(sinceStart() + time.Hour), false: int64(sinceStart())}[late])
+		if p.Late() != late {
+			t.Errorf("before task %d Late is %v, want %v", round, p.Late(), late)
 		}
+		before := c.parts[1].Load()
 		p.Run(&c, true)
-		if got, want := c.parts[1].Load(), int64(max(0, c.round-4)); got != want {
-			t.Errorf("after task %d the worker did %d parts, want %d", c.round, got, want)
+		if shared := c.parts[1].Load() > before; shared == late {
+			t.Errorf("task %d: shared is %v, where workers are late that is %v", round, shared, late)
 		}
 	}
 }
