@@ -69,9 +69,9 @@ func (d *Dense[T]) ForwardPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) m
 
 // beginPixels prepares ForwardPixels and returns where its result will be.
 func (d *Dense[T]) beginPixels(c *Cache[T], pixels matrix.Pixels, mode Mode) matrix.Matrix[T] {
-	y := c.begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
+	c.begin(d, matrix.Matrix[T]{Rows: pixels.Rows(), Cols: pixels.Cols}, mode)
 	c.In, c.Pixels = matrix.Matrix[T]{}, pixels
-	return y
+	return c.Out
 }
 
 // multiplyPixels computes what ForwardPixels does. In mode Train a thread goes on with

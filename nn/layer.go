@@ -159,15 +159,17 @@ func (c *Cache[T]) keepRows(name string, rows, cols int, perExample bool) {
 // Begin prepares a forward pass of x [batch, in] through layer and returns where its
 // output [batch, out] goes, not cleared. It panics when the shape of x does not fit, or
 // its Data.
-func (c *Cache[T]) Begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
+func (c *Cache[T]) Begin(layer Layer[T], x matrix.Matrix[T], mode Mode) (out matrix.Matrix[T]) {
 	if len(x.Data) != x.Rows*x.Cols {
 		panic(fmt.Sprintf("nn: %s.Forward: got shape %v of %d numbers", layer.Spec().Kind, x, len(x.Data)))
 	}
-	return c.begin(layer, x, mode)
+	c.begin(layer, x, mode)
+	out.Rows, out.Cols, out.Data = c.Out.Rows, c.Out.Cols, c.Out.Data // word by word, as there
+	return out
 }
 
 // begin is Begin; the Data of x may be elsewhere.
-func (c *Cache[T]) begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.Matrix[T] {
+func (c *Cache[T]) begin(layer Layer[T], x matrix.Matrix[T], mode Mode) {
 	in, _ := layer.Widths()
 	if x.Cols != in || x.Rows < 0 || x.Rows > c.out.Rows {
 		panic(fmt.Sprintf("nn: %s.Forward: got shape %v, want [%d, %d] or fewer rows", layer.Spec().Kind, x, c.out.Rows, in))
@@ -188,7 +190,6 @@ func (c *Cache[T]) begin(layer Layer[T], x matrix.Matrix[T], mode Mode) matrix.M
 			c.Kept[i].Value = k.value.Head(x.Rows)
 		}
 	}
-	return c.Out
 }
 
 // BeginBackward prepares a backward pass; GradIn, not cleared, stays empty without room

@@ -163,11 +163,11 @@ func (n *Network[T]) ForwardPixels(t *Trace[T], pixels matrix.Pixels, mode Mode)
 	if !dense {
 		return n.Forward(t, matrix.Unpack(t.unpacked, pixels), mode)
 	}
-	x := first.ForwardPixels(t.Caches[0], pixels, mode)
+	first.ForwardPixels(t.Caches[0], pixels, mode)
 	for i, l := range n.layers[1:] {
-		x = l.Forward(t.Caches[i+1], x, mode)
+		l.Forward(t.Caches[i+1], t.Caches[i].Out, mode) // what the layer before has returned, copied less often
 	}
-	return x
+	return t.Caches[len(t.Caches)-1].Out
 }
 
 // Backward takes dCost/dLogits [batch, out] of the batch that t last saw, goes through the
