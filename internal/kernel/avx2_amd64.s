@@ -181,96 +181,84 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       X13, X13, X13
+	VXORPS       X12, X12, X12
 	VXORPS       X14, X14, X14
-	VBROADCASTSS factor+88(FP), X12
+	VBROADCASTSS factor+88(FP), X13
 	MOVQ         DX, AX
-	VMOVUPS      (AX), X15
-	VFMADD231PS  X12, X0, X15
-	VADDPS       X13, X15, X15
-	VMOVUPS      X15, (AX)
-	VSUBPS       X15, X15, X15
-	VADDPS       X15, X14, X14
-	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X1, X0
-	VADDPS       X13, X0, X0
+	VFMADD213PS  (AX), X13, X0
+	VADDPS       X14, X0, X0
 	VMOVUPS      X0, (AX)
 	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VADDPS       X0, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X2, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X1
+	VADDPS       X14, X1, X1
+	VMOVUPS      X1, (AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       X1, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X3, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X2
+	VADDPS       X14, X2, X2
+	VMOVUPS      X2, (AX)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X4, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X3
+	VADDPS       X14, X3, X3
+	VMOVUPS      X3, (AX)
+	VSUBPS       X3, X3, X3
+	VADDPS       X3, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X5, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X4
+	VADDPS       X14, X4, X4
+	VMOVUPS      X4, (AX)
+	VSUBPS       X4, X4, X4
+	VADDPS       X4, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X6, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X5
+	VADDPS       X14, X5, X5
+	VMOVUPS      X5, (AX)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X7, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X6
+	VADDPS       X14, X6, X6
+	VMOVUPS      X6, (AX)
+	VSUBPS       X6, X6, X6
+	VADDPS       X6, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X8, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X7
+	VADDPS       X14, X7, X7
+	VMOVUPS      X7, (AX)
+	VSUBPS       X7, X7, X7
+	VADDPS       X7, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X9, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X8
+	VADDPS       X14, X8, X8
+	VMOVUPS      X8, (AX)
+	VSUBPS       X8, X8, X8
+	VADDPS       X8, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X10, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X9
+	VADDPS       X14, X9, X9
+	VMOVUPS      X9, (AX)
+	VSUBPS       X9, X9, X9
+	VADDPS       X9, X12, X12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X12, X11, X0
-	VADDPS       X13, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X14, X14
+	VFMADD213PS  (AX), X13, X10
+	VADDPS       X14, X10, X10
+	VMOVUPS      X10, (AX)
+	VSUBPS       X10, X10, X10
+	VADDPS       X10, X12, X12
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), X13, X11
+	VADDPS       X14, X11, X11
+	VMOVUPS      X11, (AX)
+	VSUBPS       X11, X11, X11
+	VADDPS       X11, X12, X12
 	XORQ         AX, AX
-	VCMPPS       $0x03, X14, X14, X14
-	VMOVMSKPS    X14, CX
+	VCMPPS       $0x03, X12, X12, X12
+	VMOVMSKPS    X12, CX
 	ORQ          CX, AX
 
 stay:
@@ -408,68 +396,60 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       X9, X9, X9
+	VXORPS       X8, X8, X8
 	VXORPS       X10, X10, X10
-	VBROADCASTSS factor+88(FP), X8
+	VBROADCASTSS factor+88(FP), X9
 	MOVQ         DX, AX
-	VMOVUPS      (AX), X11
-	VFMADD231PS  X8, X0, X11
-	VADDPS       X9, X11, X11
-	VMOVUPS      X11, (AX)
-	VSUBPS       X11, X11, X11
-	VADDPS       X11, X10, X10
-	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X8, X1, X0
-	VADDPS       X9, X0, X0
+	VFMADD213PS  (AX), X9, X0
+	VADDPS       X10, X0, X0
 	VMOVUPS      X0, (AX)
 	VSUBPS       X0, X0, X0
-	VADDPS       X0, X10, X10
+	VADDPS       X0, X8, X8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X8, X2, X0
-	VADDPS       X9, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X10, X10
+	VFMADD213PS  (AX), X9, X1
+	VADDPS       X10, X1, X1
+	VMOVUPS      X1, (AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       X1, X8, X8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X8, X3, X0
-	VADDPS       X9, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X10, X10
+	VFMADD213PS  (AX), X9, X2
+	VADDPS       X10, X2, X2
+	VMOVUPS      X2, (AX)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X8, X8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X8, X4, X0
-	VADDPS       X9, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X10, X10
+	VFMADD213PS  (AX), X9, X3
+	VADDPS       X10, X3, X3
+	VMOVUPS      X3, (AX)
+	VSUBPS       X3, X3, X3
+	VADDPS       X3, X8, X8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X8, X5, X0
-	VADDPS       X9, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X10, X10
+	VFMADD213PS  (AX), X9, X4
+	VADDPS       X10, X4, X4
+	VMOVUPS      X4, (AX)
+	VSUBPS       X4, X4, X4
+	VADDPS       X4, X8, X8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X8, X6, X0
-	VADDPS       X9, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X10, X10
+	VFMADD213PS  (AX), X9, X5
+	VADDPS       X10, X5, X5
+	VMOVUPS      X5, (AX)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X8, X8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X8, X7, X0
-	VADDPS       X9, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X10, X10
+	VFMADD213PS  (AX), X9, X6
+	VADDPS       X10, X6, X6
+	VMOVUPS      X6, (AX)
+	VSUBPS       X6, X6, X6
+	VADDPS       X6, X8, X8
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), X9, X7
+	VADDPS       X10, X7, X7
+	VMOVUPS      X7, (AX)
+	VSUBPS       X7, X7, X7
+	VADDPS       X7, X8, X8
 	XORQ         AX, AX
-	VCMPPS       $0x03, X10, X10, X10
-	VMOVMSKPS    X10, CX
+	VCMPPS       $0x03, X8, X8, X8
+	VMOVMSKPS    X8, CX
 	ORQ          CX, AX
 
 stay:
@@ -560,40 +540,36 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       X5, X5, X5
+	VXORPS       X4, X4, X4
 	VXORPS       X6, X6, X6
-	VBROADCASTSS factor+88(FP), X4
+	VBROADCASTSS factor+88(FP), X5
 	MOVQ         DX, AX
-	VMOVUPS      (AX), X7
-	VFMADD231PS  X4, X0, X7
-	VADDPS       X5, X7, X7
-	VMOVUPS      X7, (AX)
-	VSUBPS       X7, X7, X7
-	VADDPS       X7, X6, X6
-	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X4, X1, X0
-	VADDPS       X5, X0, X0
+	VFMADD213PS  (AX), X5, X0
+	VADDPS       X6, X0, X0
 	VMOVUPS      X0, (AX)
 	VSUBPS       X0, X0, X0
-	VADDPS       X0, X6, X6
+	VADDPS       X0, X4, X4
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X4, X2, X0
-	VADDPS       X5, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X6, X6
+	VFMADD213PS  (AX), X5, X1
+	VADDPS       X6, X1, X1
+	VMOVUPS      X1, (AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       X1, X4, X4
 	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X4, X3, X0
-	VADDPS       X5, X0, X0
-	VMOVUPS      X0, (AX)
-	VSUBPS       X0, X0, X0
-	VADDPS       X0, X6, X6
+	VFMADD213PS  (AX), X5, X2
+	VADDPS       X6, X2, X2
+	VMOVUPS      X2, (AX)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X4, X4
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), X5, X3
+	VADDPS       X6, X3, X3
+	VMOVUPS      X3, (AX)
+	VSUBPS       X3, X3, X3
+	VADDPS       X3, X4, X4
 	XORQ         AX, AX
-	VCMPPS       $0x03, X6, X6, X6
-	VMOVMSKPS    X6, CX
+	VCMPPS       $0x03, X4, X4, X4
+	VMOVMSKPS    X4, CX
 	ORQ          CX, AX
 
 stay:
@@ -659,26 +635,24 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       X3, X3, X3
+	VXORPS       X2, X2, X2
 	VXORPS       X4, X4, X4
-	VBROADCASTSS factor+88(FP), X2
+	VBROADCASTSS factor+88(FP), X3
 	MOVQ         DX, AX
-	VMOVUPS      (AX), X5
-	VFMADD231PS  X2, X0, X5
-	VADDPS       X3, X5, X5
-	VMOVUPS      X5, (AX)
-	VSUBPS       X5, X5, X5
-	VADDPS       X5, X4, X4
-	ADDQ         CX, AX
-	VMOVUPS      (AX), X0
-	VFMADD231PS  X2, X1, X0
-	VADDPS       X3, X0, X0
+	VFMADD213PS  (AX), X3, X0
+	VADDPS       X4, X0, X0
 	VMOVUPS      X0, (AX)
 	VSUBPS       X0, X0, X0
-	VADDPS       X0, X4, X4
+	VADDPS       X0, X2, X2
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), X3, X1
+	VADDPS       X4, X1, X1
+	VMOVUPS      X1, (AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       X1, X2, X2
 	XORQ         AX, AX
-	VCMPPS       $0x03, X4, X4, X4
-	VMOVMSKPS    X4, CX
+	VCMPPS       $0x03, X2, X2, X2
+	VMOVMSKPS    X2, CX
 	ORQ          CX, AX
 
 stay:
@@ -732,19 +706,18 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPS       X2, X2, X2
+	VXORPS       X1, X1, X1
 	VXORPS       X3, X3, X3
-	VBROADCASTSS factor+88(FP), X1
+	VBROADCASTSS factor+88(FP), X2
 	MOVQ         CX, AX
-	VMOVUPS      (AX), X4
-	VFMADD231PS  X1, X0, X4
-	VADDPS       X2, X4, X4
-	VMOVUPS      X4, (AX)
-	VSUBPS       X4, X4, X4
-	VADDPS       X4, X3, X3
+	VFMADD213PS  (AX), X2, X0
+	VADDPS       X3, X0, X0
+	VMOVUPS      X0, (AX)
+	VSUBPS       X0, X0, X0
+	VADDPS       X0, X1, X1
 	XORQ         AX, AX
-	VCMPPS       $0x03, X3, X3, X3
-	VMOVMSKPS    X3, CX
+	VCMPPS       $0x03, X1, X1, X1
+	VMOVMSKPS    X1, CX
 	ORQ          CX, AX
 
 stay:
@@ -1078,96 +1051,84 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y13, Y13, Y13
+	VXORPS       Y12, Y12, Y12
 	VXORPS       Y14, Y14, Y14
-	VBROADCASTSS factor+88(FP), Y12
+	VBROADCASTSS factor+88(FP), Y13
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y15
-	VFMADD231PS  Y12, Y0, Y15
-	VADDPS       Y13, Y15, Y15
-	VMOVUPS      Y15, (AX)
-	VSUBPS       Y15, Y15, Y15
-	VADDPS       Y15, Y14, Y14
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y1, Y0
-	VADDPS       Y13, Y0, Y0
+	VFMADD213PS  (AX), Y13, Y0
+	VADDPS       Y14, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VADDPS       Y0, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y2, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y1
+	VADDPS       Y14, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y3, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y2
+	VADDPS       Y14, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y4, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y3
+	VADDPS       Y14, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y5, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y4
+	VADDPS       Y14, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y6, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y5
+	VADDPS       Y14, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y7, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y6
+	VADDPS       Y14, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y8, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y7
+	VADDPS       Y14, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y9, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y8
+	VADDPS       Y14, Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y10, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y9
+	VADDPS       Y14, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y11, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y10
+	VADDPS       Y14, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y12, Y12
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y13, Y11
+	VADDPS       Y14, Y11, Y11
+	VMOVUPS      Y11, (AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y12, Y12
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y14, Y14, Y14
-	VMOVMSKPS    Y14, CX
+	VCMPPS       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
 	ORQ          CX, AX
 
 stay:
@@ -1305,68 +1266,60 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y9, Y9, Y9
+	VXORPS       Y8, Y8, Y8
 	VXORPS       Y10, Y10, Y10
-	VBROADCASTSS factor+88(FP), Y8
+	VBROADCASTSS factor+88(FP), Y9
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y11
-	VFMADD231PS  Y8, Y0, Y11
-	VADDPS       Y9, Y11, Y11
-	VMOVUPS      Y11, (AX)
-	VSUBPS       Y11, Y11, Y11
-	VADDPS       Y11, Y10, Y10
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y1, Y0
-	VADDPS       Y9, Y0, Y0
+	VFMADD213PS  (AX), Y9, Y0
+	VADDPS       Y10, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VADDPS       Y0, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y2, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VFMADD213PS  (AX), Y9, Y1
+	VADDPS       Y10, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y3, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VFMADD213PS  (AX), Y9, Y2
+	VADDPS       Y10, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y4, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VFMADD213PS  (AX), Y9, Y3
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y5, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VFMADD213PS  (AX), Y9, Y4
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y6, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VFMADD213PS  (AX), Y9, Y5
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y7, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VFMADD213PS  (AX), Y9, Y6
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y8, Y8
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y9, Y7
+	VADDPS       Y10, Y7, Y7
+	VMOVUPS      Y7, (AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y8, Y8
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y10, Y10, Y10
-	VMOVMSKPS    Y10, CX
+	VCMPPS       $0x03, Y8, Y8, Y8
+	VMOVMSKPS    Y8, CX
 	ORQ          CX, AX
 
 stay:
@@ -1457,40 +1410,36 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y5, Y5, Y5
+	VXORPS       Y4, Y4, Y4
 	VXORPS       Y6, Y6, Y6
-	VBROADCASTSS factor+88(FP), Y4
+	VBROADCASTSS factor+88(FP), Y5
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y7
-	VFMADD231PS  Y4, Y0, Y7
-	VADDPS       Y5, Y7, Y7
-	VMOVUPS      Y7, (AX)
-	VSUBPS       Y7, Y7, Y7
-	VADDPS       Y7, Y6, Y6
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y4, Y1, Y0
-	VADDPS       Y5, Y0, Y0
+	VFMADD213PS  (AX), Y5, Y0
+	VADDPS       Y6, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y6, Y6
+	VADDPS       Y0, Y4, Y4
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y4, Y2, Y0
-	VADDPS       Y5, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y6, Y6
+	VFMADD213PS  (AX), Y5, Y1
+	VADDPS       Y6, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y4, Y4
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y4, Y3, Y0
-	VADDPS       Y5, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y6, Y6
+	VFMADD213PS  (AX), Y5, Y2
+	VADDPS       Y6, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y4, Y4
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y5, Y3
+	VADDPS       Y6, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y4, Y4
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y6, Y6, Y6
-	VMOVMSKPS    Y6, CX
+	VCMPPS       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
 	ORQ          CX, AX
 
 stay:
@@ -1556,26 +1505,24 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y3, Y3, Y3
+	VXORPS       Y2, Y2, Y2
 	VXORPS       Y4, Y4, Y4
-	VBROADCASTSS factor+88(FP), Y2
+	VBROADCASTSS factor+88(FP), Y3
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y5
-	VFMADD231PS  Y2, Y0, Y5
-	VADDPS       Y3, Y5, Y5
-	VMOVUPS      Y5, (AX)
-	VSUBPS       Y5, Y5, Y5
-	VADDPS       Y5, Y4, Y4
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y2, Y1, Y0
-	VADDPS       Y3, Y0, Y0
+	VFMADD213PS  (AX), Y3, Y0
+	VADDPS       Y4, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y4, Y4
+	VADDPS       Y0, Y2, Y2
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y3, Y1
+	VADDPS       Y4, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y2, Y2
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y4, Y4, Y4
-	VMOVMSKPS    Y4, CX
+	VCMPPS       $0x03, Y2, Y2, Y2
+	VMOVMSKPS    Y2, CX
 	ORQ          CX, AX
 
 stay:
@@ -1629,19 +1576,18 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPS       Y2, Y2, Y2
+	VXORPS       Y1, Y1, Y1
 	VXORPS       Y3, Y3, Y3
-	VBROADCASTSS factor+88(FP), Y1
+	VBROADCASTSS factor+88(FP), Y2
 	MOVQ         CX, AX
-	VMOVUPS      (AX), Y4
-	VFMADD231PS  Y1, Y0, Y4
-	VADDPS       Y2, Y4, Y4
-	VMOVUPS      Y4, (AX)
-	VSUBPS       Y4, Y4, Y4
-	VADDPS       Y4, Y3, Y3
+	VFMADD213PS  (AX), Y2, Y0
+	VADDPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y1, Y1
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y3, Y3, Y3
-	VMOVMSKPS    Y3, CX
+	VCMPPS       $0x03, Y1, Y1, Y1
+	VMOVMSKPS    Y1, CX
 	ORQ          CX, AX
 
 stay:
@@ -1929,90 +1875,82 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y14, Y14, Y14
+	VXORPS       Y12, Y12, Y12
+	VXORPS       X13, X13, X13
 	VXORPS       Y15, Y15, Y15
-	VBROADCASTSS factor+88(FP), Y12
+	VBROADCASTSS factor+88(FP), Y14
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y16
-	VFMADD231PS  Y12, Y0, Y16
-	VADDPS       Y14, Y16, Y16
-	VMOVUPS      Y16, (AX)
-	VSUBPS       Y16, Y16, Y16
-	VADDPS       Y16, Y15, Y15
-	VMOVUPS      32(AX), X13
-	VFMADD231PS  X12, X1, X13
-	VADDPS       X14, X13, X13
-	VMOVUPS      X13, 32(AX)
-	VSUBPS       X13, X13, X13
-	VADDPS       Y13, Y15, Y15
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y2, Y0
-	VADDPS       Y14, Y0, Y0
+	VFMADD213PS  (AX), Y14, Y0
+	VADDPS       Y15, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      32(AX), X1
-	VFMADD231PS  X12, X3, X1
-	VADDPS       X14, X1, X1
+	VADDPS       Y0, Y12, Y12
+	VFMADD213PS  32(AX), X14, X1
+	VADDPS       X15, X1, X1
 	VMOVUPS      X1, 32(AX)
 	VSUBPS       X1, X1, X1
-	VADDPS       Y1, Y15, Y15
+	VADDPS       X1, X13, X13
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y4, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      32(AX), X1
-	VFMADD231PS  X12, X5, X1
-	VADDPS       X14, X1, X1
-	VMOVUPS      X1, 32(AX)
-	VSUBPS       X1, X1, X1
-	VADDPS       Y1, Y15, Y15
+	VFMADD213PS  (AX), Y14, Y2
+	VADDPS       Y15, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y12, Y12
+	VFMADD213PS  32(AX), X14, X3
+	VADDPS       X15, X3, X3
+	VMOVUPS      X3, 32(AX)
+	VSUBPS       X3, X3, X3
+	VADDPS       X3, X13, X13
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y6, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      32(AX), X1
-	VFMADD231PS  X12, X7, X1
-	VADDPS       X14, X1, X1
-	VMOVUPS      X1, 32(AX)
-	VSUBPS       X1, X1, X1
-	VADDPS       Y1, Y15, Y15
+	VFMADD213PS  (AX), Y14, Y4
+	VADDPS       Y15, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y12, Y12
+	VFMADD213PS  32(AX), X14, X5
+	VADDPS       X15, X5, X5
+	VMOVUPS      X5, 32(AX)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X13, X13
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y8, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      32(AX), X1
-	VFMADD231PS  X12, X9, X1
-	VADDPS       X14, X1, X1
-	VMOVUPS      X1, 32(AX)
-	VSUBPS       X1, X1, X1
-	VADDPS       Y1, Y15, Y15
+	VFMADD213PS  (AX), Y14, Y6
+	VADDPS       Y15, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y12, Y12
+	VFMADD213PS  32(AX), X14, X7
+	VADDPS       X15, X7, X7
+	VMOVUPS      X7, 32(AX)
+	VSUBPS       X7, X7, X7
+	VADDPS       X7, X13, X13
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y10, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      32(AX), X1
-	VFMADD231PS  X12, X11, X1
-	VADDPS       X14, X1, X1
-	VMOVUPS      X1, 32(AX)
-	VSUBPS       X1, X1, X1
-	VADDPS       Y1, Y15, Y15
+	VFMADD213PS  (AX), Y14, Y8
+	VADDPS       Y15, Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y12, Y12
+	VFMADD213PS  32(AX), X14, X9
+	VADDPS       X15, X9, X9
+	VMOVUPS      X9, 32(AX)
+	VSUBPS       X9, X9, X9
+	VADDPS       X9, X13, X13
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y14, Y10
+	VADDPS       Y15, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y12, Y12
+	VFMADD213PS  32(AX), X14, X11
+	VADDPS       X15, X11, X11
+	VMOVUPS      X11, 32(AX)
+	VSUBPS       X11, X11, X11
+	VADDPS       X11, X13, X13
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y15, Y15, Y15
-	VMOVMSKPS    Y15, CX
+	VCMPPS       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, X13, X13, X13
+	VMOVMSKPS    X13, CX
 	ORQ          CX, AX
 
 stay:
@@ -2121,64 +2059,60 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y10, Y10, Y10
+	VXORPS       Y8, Y8, Y8
+	VXORPS       X9, X9, X9
 	VXORPS       Y11, Y11, Y11
-	VBROADCASTSS factor+88(FP), Y8
+	VBROADCASTSS factor+88(FP), Y10
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y12
-	VFMADD231PS  Y8, Y0, Y12
-	VADDPS       Y10, Y12, Y12
-	VMOVUPS      Y12, (AX)
-	VSUBPS       Y12, Y12, Y12
-	VADDPS       Y12, Y11, Y11
-	VMOVUPS      32(AX), X9
-	VFMADD231PS  X8, X1, X9
-	VADDPS       X10, X9, X9
-	VMOVUPS      X9, 32(AX)
-	VSUBPS       X9, X9, X9
-	VADDPS       Y9, Y11, Y11
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y2, Y0
-	VADDPS       Y10, Y0, Y0
+	VFMADD213PS  (AX), Y10, Y0
+	VADDPS       Y11, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
-	VMOVUPS      32(AX), X1
-	VFMADD231PS  X8, X3, X1
-	VADDPS       X10, X1, X1
+	VADDPS       Y0, Y8, Y8
+	VFMADD213PS  32(AX), X10, X1
+	VADDPS       X11, X1, X1
 	VMOVUPS      X1, 32(AX)
 	VSUBPS       X1, X1, X1
-	VADDPS       Y1, Y11, Y11
+	VADDPS       X1, X9, X9
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y4, Y0
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
-	VMOVUPS      32(AX), X1
-	VFMADD231PS  X8, X5, X1
-	VADDPS       X10, X1, X1
-	VMOVUPS      X1, 32(AX)
-	VSUBPS       X1, X1, X1
-	VADDPS       Y1, Y11, Y11
+	VFMADD213PS  (AX), Y10, Y2
+	VADDPS       Y11, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y8, Y8
+	VFMADD213PS  32(AX), X10, X3
+	VADDPS       X11, X3, X3
+	VMOVUPS      X3, 32(AX)
+	VSUBPS       X3, X3, X3
+	VADDPS       X3, X9, X9
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y6, Y0
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
-	VMOVUPS      32(AX), X1
-	VFMADD231PS  X8, X7, X1
-	VADDPS       X10, X1, X1
-	VMOVUPS      X1, 32(AX)
-	VSUBPS       X1, X1, X1
-	VADDPS       Y1, Y11, Y11
+	VFMADD213PS  (AX), Y10, Y4
+	VADDPS       Y11, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y8, Y8
+	VFMADD213PS  32(AX), X10, X5
+	VADDPS       X11, X5, X5
+	VMOVUPS      X5, 32(AX)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X9, X9
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y10, Y6
+	VADDPS       Y11, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y8, Y8
+	VFMADD213PS  32(AX), X10, X7
+	VADDPS       X11, X7, X7
+	VMOVUPS      X7, 32(AX)
+	VSUBPS       X7, X7, X7
+	VADDPS       X7, X9, X9
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y11, Y11, Y11
-	VMOVMSKPS    Y11, CX
+	VCMPPS       $0x03, Y8, Y8, Y8
+	VMOVMSKPS    Y8, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, X9, X9, X9
+	VMOVMSKPS    X9, CX
 	ORQ          CX, AX
 
 stay:
@@ -2254,38 +2188,38 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y6, Y6, Y6
+	VXORPS       Y4, Y4, Y4
+	VXORPS       X5, X5, X5
 	VXORPS       Y7, Y7, Y7
-	VBROADCASTSS factor+88(FP), Y4
+	VBROADCASTSS factor+88(FP), Y6
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y8
-	VFMADD231PS  Y4, Y0, Y8
-	VADDPS       Y6, Y8, Y8
-	VMOVUPS      Y8, (AX)
-	VSUBPS       Y8, Y8, Y8
-	VADDPS       Y8, Y7, Y7
-	VMOVUPS      32(AX), X5
-	VFMADD231PS  X4, X1, X5
-	VADDPS       X6, X5, X5
-	VMOVUPS      X5, 32(AX)
-	VSUBPS       X5, X5, X5
-	VADDPS       Y5, Y7, Y7
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y4, Y2, Y0
-	VADDPS       Y6, Y0, Y0
+	VFMADD213PS  (AX), Y6, Y0
+	VADDPS       Y7, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y7, Y7
-	VMOVUPS      32(AX), X1
-	VFMADD231PS  X4, X3, X1
-	VADDPS       X6, X1, X1
+	VADDPS       Y0, Y4, Y4
+	VFMADD213PS  32(AX), X6, X1
+	VADDPS       X7, X1, X1
 	VMOVUPS      X1, 32(AX)
 	VSUBPS       X1, X1, X1
-	VADDPS       Y1, Y7, Y7
+	VADDPS       X1, X5, X5
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y6, Y2
+	VADDPS       Y7, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y4, Y4
+	VFMADD213PS  32(AX), X6, X3
+	VADDPS       X7, X3, X3
+	VMOVUPS      X3, 32(AX)
+	VSUBPS       X3, X3, X3
+	VADDPS       X3, X5, X5
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y7, Y7, Y7
-	VMOVMSKPS    Y7, CX
+	VCMPPS       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, X5, X5, X5
+	VMOVMSKPS    X5, CX
 	ORQ          CX, AX
 
 stay:
@@ -2345,25 +2279,27 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPS       Y4, Y4, Y4
+	VXORPS       Y2, Y2, Y2
+	VXORPS       X3, X3, X3
 	VXORPS       Y5, Y5, Y5
-	VBROADCASTSS factor+88(FP), Y2
+	VBROADCASTSS factor+88(FP), Y4
 	MOVQ         CX, AX
-	VMOVUPS      (AX), Y6
-	VFMADD231PS  Y2, Y0, Y6
-	VADDPS       Y4, Y6, Y6
-	VMOVUPS      Y6, (AX)
-	VSUBPS       Y6, Y6, Y6
-	VADDPS       Y6, Y5, Y5
-	VMOVUPS      32(AX), X3
-	VFMADD231PS  X2, X1, X3
-	VADDPS       X4, X3, X3
-	VMOVUPS      X3, 32(AX)
-	VSUBPS       X3, X3, X3
-	VADDPS       Y3, Y5, Y5
+	VFMADD213PS  (AX), Y4, Y0
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VFMADD213PS  32(AX), X4, X1
+	VADDPS       X5, X1, X1
+	VMOVUPS      X1, 32(AX)
+	VSUBPS       X1, X1, X1
+	VADDPS       X1, X3, X3
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y5, Y5, Y5
-	VMOVMSKPS    Y5, CX
+	VCMPPS       $0x03, Y2, Y2, Y2
+	VMOVMSKPS    Y2, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, X3, X3, X3
+	VMOVMSKPS    X3, CX
 	ORQ          CX, AX
 
 stay:
@@ -2681,90 +2617,78 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y13, Y13, Y13
+	VXORPS       Y12, Y12, Y12
 	VXORPS       Y14, Y14, Y14
-	VBROADCASTSS factor+88(FP), Y12
+	VBROADCASTSS factor+88(FP), Y13
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y15
-	VFMADD231PS  Y12, Y0, Y15
-	VADDPS       Y13, Y15, Y15
-	VMOVUPS      Y15, (AX)
-	VSUBPS       Y15, Y15, Y15
-	VADDPS       Y15, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y1, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y2, Y0
-	VADDPS       Y13, Y0, Y0
+	VFMADD213PS  (AX), Y13, Y0
+	VADDPS       Y14, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y3, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VADDPS       Y0, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y1
+	VADDPS       Y14, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y4, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y5, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y2
+	VADDPS       Y14, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y3
+	VADDPS       Y14, Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y6, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y7, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y4
+	VADDPS       Y14, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y5
+	VADDPS       Y14, Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y8, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y9, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y6
+	VADDPS       Y14, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y7
+	VADDPS       Y14, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y10, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y11, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y8
+	VADDPS       Y14, Y8, Y8
+	VMOVUPS      Y8, (AX)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y9
+	VADDPS       Y14, Y9, Y9
+	VMOVUPS      Y9, 32(AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y12, Y12
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y13, Y10
+	VADDPS       Y14, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y11
+	VADDPS       Y14, Y11, Y11
+	VMOVUPS      Y11, 32(AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y12, Y12
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y14, Y14, Y14
-	VMOVMSKPS    Y14, CX
+	VCMPPS       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
 	ORQ          CX, AX
 
 stay:
@@ -2875,64 +2799,56 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y9, Y9, Y9
+	VXORPS       Y8, Y8, Y8
 	VXORPS       Y10, Y10, Y10
-	VBROADCASTSS factor+88(FP), Y8
+	VBROADCASTSS factor+88(FP), Y9
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y11
-	VFMADD231PS  Y8, Y0, Y11
-	VADDPS       Y9, Y11, Y11
-	VMOVUPS      Y11, (AX)
-	VSUBPS       Y11, Y11, Y11
-	VADDPS       Y11, Y10, Y10
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y8, Y1, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y2, Y0
-	VADDPS       Y9, Y0, Y0
+	VFMADD213PS  (AX), Y9, Y0
+	VADDPS       Y10, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y8, Y3, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VADDPS       Y0, Y8, Y8
+	VFMADD213PS  32(AX), Y9, Y1
+	VADDPS       Y10, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y4, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y8, Y5, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VFMADD213PS  (AX), Y9, Y2
+	VADDPS       Y10, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y8, Y8
+	VFMADD213PS  32(AX), Y9, Y3
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y8, Y6, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y8, Y7, Y0
-	VADDPS       Y9, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y10, Y10
+	VFMADD213PS  (AX), Y9, Y4
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y8, Y8
+	VFMADD213PS  32(AX), Y9, Y5
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y8, Y8
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y9, Y6
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y8, Y8
+	VFMADD213PS  32(AX), Y9, Y7
+	VADDPS       Y10, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y8, Y8
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y10, Y10, Y10
-	VMOVMSKPS    Y10, CX
+	VCMPPS       $0x03, Y8, Y8, Y8
+	VMOVMSKPS    Y8, CX
 	ORQ          CX, AX
 
 stay:
@@ -3010,38 +2926,34 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y5, Y5, Y5
+	VXORPS       Y4, Y4, Y4
 	VXORPS       Y6, Y6, Y6
-	VBROADCASTSS factor+88(FP), Y4
+	VBROADCASTSS factor+88(FP), Y5
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y7
-	VFMADD231PS  Y4, Y0, Y7
-	VADDPS       Y5, Y7, Y7
-	VMOVUPS      Y7, (AX)
-	VSUBPS       Y7, Y7, Y7
-	VADDPS       Y7, Y6, Y6
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y4, Y1, Y0
-	VADDPS       Y5, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y6, Y6
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y4, Y2, Y0
-	VADDPS       Y5, Y0, Y0
+	VFMADD213PS  (AX), Y5, Y0
+	VADDPS       Y6, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y6, Y6
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y4, Y3, Y0
-	VADDPS       Y5, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y6, Y6
+	VADDPS       Y0, Y4, Y4
+	VFMADD213PS  32(AX), Y5, Y1
+	VADDPS       Y6, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y4, Y4
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y5, Y2
+	VADDPS       Y6, Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y4, Y4
+	VFMADD213PS  32(AX), Y5, Y3
+	VADDPS       Y6, Y3, Y3
+	VMOVUPS      Y3, 32(AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y4, Y4
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y6, Y6, Y6
-	VMOVMSKPS    Y6, CX
+	VCMPPS       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
 	ORQ          CX, AX
 
 stay:
@@ -3103,25 +3015,23 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPS       Y3, Y3, Y3
+	VXORPS       Y2, Y2, Y2
 	VXORPS       Y4, Y4, Y4
-	VBROADCASTSS factor+88(FP), Y2
+	VBROADCASTSS factor+88(FP), Y3
 	MOVQ         CX, AX
-	VMOVUPS      (AX), Y5
-	VFMADD231PS  Y2, Y0, Y5
-	VADDPS       Y3, Y5, Y5
-	VMOVUPS      Y5, (AX)
-	VSUBPS       Y5, Y5, Y5
-	VADDPS       Y5, Y4, Y4
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y2, Y1, Y0
-	VADDPS       Y3, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
+	VFMADD213PS  (AX), Y3, Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y4, Y4
+	VADDPS       Y0, Y2, Y2
+	VFMADD213PS  32(AX), Y3, Y1
+	VADDPS       Y4, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y2, Y2
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y4, Y4, Y4
-	VMOVMSKPS    Y4, CX
+	VCMPPS       $0x03, Y2, Y2, Y2
+	VMOVMSKPS    Y2, CX
 	ORQ          CX, AX
 
 stay:
@@ -3440,88 +3350,80 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y13, Y13, Y13
+	VXORPS       Y12, Y12, Y12
+	VXORPS       X13, X13, X13
 	VXORPS       Y15, Y15, Y15
-	VBROADCASTSS factor+88(FP), Y12
+	VBROADCASTSS factor+88(FP), Y14
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y16
-	VFMADD231PS  Y12, Y0, Y16
-	VADDPS       Y13, Y16, Y16
-	VMOVUPS      Y16, (AX)
-	VSUBPS       Y16, Y16, Y16
-	VADDPS       Y16, Y15, Y15
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y1, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      64(AX), X14
-	VFMADD231PS  X12, X2, X14
-	VADDPS       X13, X14, X14
-	VMOVUPS      X14, 64(AX)
-	VSUBPS       X14, X14, X14
-	VADDPS       Y14, Y15, Y15
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y3, Y0
-	VADDPS       Y13, Y0, Y0
+	VFMADD213PS  (AX), Y14, Y0
+	VADDPS       Y15, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y4, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      64(AX), X2
-	VFMADD231PS  X12, X5, X2
-	VADDPS       X13, X2, X2
+	VADDPS       Y0, Y12, Y12
+	VFMADD213PS  32(AX), Y14, Y1
+	VADDPS       Y15, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y12, Y12
+	VFMADD213PS  64(AX), X14, X2
+	VADDPS       X15, X2, X2
 	VMOVUPS      X2, 64(AX)
 	VSUBPS       X2, X2, X2
-	VADDPS       Y2, Y15, Y15
+	VADDPS       X2, X13, X13
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y6, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y7, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      64(AX), X2
-	VFMADD231PS  X12, X8, X2
-	VADDPS       X13, X2, X2
-	VMOVUPS      X2, 64(AX)
-	VSUBPS       X2, X2, X2
-	VADDPS       Y2, Y15, Y15
+	VFMADD213PS  (AX), Y14, Y3
+	VADDPS       Y15, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y12, Y12
+	VFMADD213PS  32(AX), Y14, Y4
+	VADDPS       Y15, Y4, Y4
+	VMOVUPS      Y4, 32(AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y12, Y12
+	VFMADD213PS  64(AX), X14, X5
+	VADDPS       X15, X5, X5
+	VMOVUPS      X5, 64(AX)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X13, X13
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y9, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y10, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
-	VMOVUPS      64(AX), X2
-	VFMADD231PS  X12, X11, X2
-	VADDPS       X13, X2, X2
-	VMOVUPS      X2, 64(AX)
-	VSUBPS       X2, X2, X2
-	VADDPS       Y2, Y15, Y15
+	VFMADD213PS  (AX), Y14, Y6
+	VADDPS       Y15, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y12, Y12
+	VFMADD213PS  32(AX), Y14, Y7
+	VADDPS       Y15, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y12, Y12
+	VFMADD213PS  64(AX), X14, X8
+	VADDPS       X15, X8, X8
+	VMOVUPS      X8, 64(AX)
+	VSUBPS       X8, X8, X8
+	VADDPS       X8, X13, X13
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y14, Y9
+	VADDPS       Y15, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y12, Y12
+	VFMADD213PS  32(AX), Y14, Y10
+	VADDPS       Y15, Y10, Y10
+	VMOVUPS      Y10, 32(AX)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y12, Y12
+	VFMADD213PS  64(AX), X14, X11
+	VADDPS       X15, X11, X11
+	VMOVUPS      X11, 64(AX)
+	VSUBPS       X11, X11, X11
+	VADDPS       X11, X13, X13
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y15, Y15, Y15
-	VMOVMSKPS    Y15, CX
+	VCMPPS       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, X13, X13, X13
+	VMOVMSKPS    X13, CX
 	ORQ          CX, AX
 
 stay:
@@ -3618,50 +3520,48 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y7, Y7, Y7
+	VXORPS       Y6, Y6, Y6
+	VXORPS       X7, X7, X7
 	VXORPS       Y9, Y9, Y9
-	VBROADCASTSS factor+88(FP), Y6
+	VBROADCASTSS factor+88(FP), Y8
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y10
-	VFMADD231PS  Y6, Y0, Y10
-	VADDPS       Y7, Y10, Y10
-	VMOVUPS      Y10, (AX)
-	VSUBPS       Y10, Y10, Y10
-	VADDPS       Y10, Y9, Y9
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y6, Y1, Y0
-	VADDPS       Y7, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y9, Y9
-	VMOVUPS      64(AX), X8
-	VFMADD231PS  X6, X2, X8
-	VADDPS       X7, X8, X8
-	VMOVUPS      X8, 64(AX)
-	VSUBPS       X8, X8, X8
-	VADDPS       Y8, Y9, Y9
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y6, Y3, Y0
-	VADDPS       Y7, Y0, Y0
+	VFMADD213PS  (AX), Y8, Y0
+	VADDPS       Y9, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y9, Y9
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y6, Y4, Y0
-	VADDPS       Y7, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y9, Y9
-	VMOVUPS      64(AX), X2
-	VFMADD231PS  X6, X5, X2
-	VADDPS       X7, X2, X2
+	VADDPS       Y0, Y6, Y6
+	VFMADD213PS  32(AX), Y8, Y1
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y6, Y6
+	VFMADD213PS  64(AX), X8, X2
+	VADDPS       X9, X2, X2
 	VMOVUPS      X2, 64(AX)
 	VSUBPS       X2, X2, X2
-	VADDPS       Y2, Y9, Y9
+	VADDPS       X2, X7, X7
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y8, Y3
+	VADDPS       Y9, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y6, Y6
+	VFMADD213PS  32(AX), Y8, Y4
+	VADDPS       Y9, Y4, Y4
+	VMOVUPS      Y4, 32(AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y6, Y6
+	VFMADD213PS  64(AX), X8, X5
+	VADDPS       X9, X5, X5
+	VMOVUPS      X5, 64(AX)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X7, X7
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y9, Y9, Y9
-	VMOVMSKPS    Y9, CX
+	VCMPPS       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, X7, X7, X7
+	VMOVMSKPS    X7, CX
 	ORQ          CX, AX
 
 stay:
@@ -3735,31 +3635,32 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPS       Y4, Y4, Y4
+	VXORPS       Y3, Y3, Y3
+	VXORPS       X4, X4, X4
 	VXORPS       Y6, Y6, Y6
-	VBROADCASTSS factor+88(FP), Y3
+	VBROADCASTSS factor+88(FP), Y5
 	MOVQ         CX, AX
-	VMOVUPS      (AX), Y7
-	VFMADD231PS  Y3, Y0, Y7
-	VADDPS       Y4, Y7, Y7
-	VMOVUPS      Y7, (AX)
-	VSUBPS       Y7, Y7, Y7
-	VADDPS       Y7, Y6, Y6
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y3, Y1, Y0
-	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
+	VFMADD213PS  (AX), Y5, Y0
+	VADDPS       Y6, Y0, Y0
+	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y6, Y6
-	VMOVUPS      64(AX), X5
-	VFMADD231PS  X3, X2, X5
-	VADDPS       X4, X5, X5
-	VMOVUPS      X5, 64(AX)
-	VSUBPS       X5, X5, X5
-	VADDPS       Y5, Y6, Y6
+	VADDPS       Y0, Y3, Y3
+	VFMADD213PS  32(AX), Y5, Y1
+	VADDPS       Y6, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y3, Y3
+	VFMADD213PS  64(AX), X5, X2
+	VADDPS       X6, X2, X2
+	VMOVUPS      X2, 64(AX)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X4, X4
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y6, Y6, Y6
-	VMOVMSKPS    Y6, CX
+	VCMPPS       $0x03, Y3, Y3, Y3
+	VMOVMSKPS    Y3, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, X4, X4, X4
+	VMOVMSKPS    X4, CX
 	ORQ          CX, AX
 
 stay:
@@ -4111,88 +4012,76 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y13, Y13, Y13
+	VXORPS       Y12, Y12, Y12
 	VXORPS       Y14, Y14, Y14
-	VBROADCASTSS factor+88(FP), Y12
+	VBROADCASTSS factor+88(FP), Y13
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y15
-	VFMADD231PS  Y12, Y0, Y15
-	VADDPS       Y13, Y15, Y15
-	VMOVUPS      Y15, (AX)
-	VSUBPS       Y15, Y15, Y15
-	VADDPS       Y15, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y1, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      64(AX), Y0
-	VFMADD231PS  Y12, Y2, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 64(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y3, Y0
-	VADDPS       Y13, Y0, Y0
+	VFMADD213PS  (AX), Y13, Y0
+	VADDPS       Y14, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y4, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      64(AX), Y0
-	VFMADD231PS  Y12, Y5, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 64(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VADDPS       Y0, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y1
+	VADDPS       Y14, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y12, Y12
+	VFMADD213PS  64(AX), Y13, Y2
+	VADDPS       Y14, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y6, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y7, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      64(AX), Y0
-	VFMADD231PS  Y12, Y8, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 64(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y3
+	VADDPS       Y14, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y4
+	VADDPS       Y14, Y4, Y4
+	VMOVUPS      Y4, 32(AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y12, Y12
+	VFMADD213PS  64(AX), Y13, Y5
+	VADDPS       Y14, Y5, Y5
+	VMOVUPS      Y5, 64(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y12, Y9, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y12, Y10, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
-	VMOVUPS      64(AX), Y0
-	VFMADD231PS  Y12, Y11, Y0
-	VADDPS       Y13, Y0, Y0
-	VMOVUPS      Y0, 64(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y14, Y14
+	VFMADD213PS  (AX), Y13, Y6
+	VADDPS       Y14, Y6, Y6
+	VMOVUPS      Y6, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y7
+	VADDPS       Y14, Y7, Y7
+	VMOVUPS      Y7, 32(AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y12, Y12
+	VFMADD213PS  64(AX), Y13, Y8
+	VADDPS       Y14, Y8, Y8
+	VMOVUPS      Y8, 64(AX)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y12, Y12
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y13, Y9
+	VADDPS       Y14, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y12, Y12
+	VFMADD213PS  32(AX), Y13, Y10
+	VADDPS       Y14, Y10, Y10
+	VMOVUPS      Y10, 32(AX)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y12, Y12
+	VFMADD213PS  64(AX), Y13, Y11
+	VADDPS       Y14, Y11, Y11
+	VMOVUPS      Y11, 64(AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y12, Y12
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y14, Y14, Y14
-	VMOVMSKPS    Y14, CX
+	VCMPPS       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
 	ORQ          CX, AX
 
 stay:
@@ -4289,50 +4178,44 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPS       Y7, Y7, Y7
+	VXORPS       Y6, Y6, Y6
 	VXORPS       Y8, Y8, Y8
-	VBROADCASTSS factor+88(FP), Y6
+	VBROADCASTSS factor+88(FP), Y7
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Y9
-	VFMADD231PS  Y6, Y0, Y9
-	VADDPS       Y7, Y9, Y9
-	VMOVUPS      Y9, (AX)
-	VSUBPS       Y9, Y9, Y9
-	VADDPS       Y9, Y8, Y8
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y6, Y1, Y0
-	VADDPS       Y7, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y8, Y8
-	VMOVUPS      64(AX), Y0
-	VFMADD231PS  Y6, Y2, Y0
-	VADDPS       Y7, Y0, Y0
-	VMOVUPS      Y0, 64(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y8, Y8
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Y0
-	VFMADD231PS  Y6, Y3, Y0
-	VADDPS       Y7, Y0, Y0
+	VFMADD213PS  (AX), Y7, Y0
+	VADDPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y8, Y8
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y6, Y4, Y0
-	VADDPS       Y7, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y8, Y8
-	VMOVUPS      64(AX), Y0
-	VFMADD231PS  Y6, Y5, Y0
-	VADDPS       Y7, Y0, Y0
-	VMOVUPS      Y0, 64(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y8, Y8
+	VADDPS       Y0, Y6, Y6
+	VFMADD213PS  32(AX), Y7, Y1
+	VADDPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y6, Y6
+	VFMADD213PS  64(AX), Y7, Y2
+	VADDPS       Y8, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y6, Y6
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Y7, Y3
+	VADDPS       Y8, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y6, Y6
+	VFMADD213PS  32(AX), Y7, Y4
+	VADDPS       Y8, Y4, Y4
+	VMOVUPS      Y4, 32(AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y6, Y6
+	VFMADD213PS  64(AX), Y7, Y5
+	VADDPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 64(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y6, Y6
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y8, Y8, Y8
-	VMOVMSKPS    Y8, CX
+	VCMPPS       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
 	ORQ          CX, AX
 
 stay:
@@ -4406,31 +4289,28 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPS       Y4, Y4, Y4
+	VXORPS       Y3, Y3, Y3
 	VXORPS       Y5, Y5, Y5
-	VBROADCASTSS factor+88(FP), Y3
+	VBROADCASTSS factor+88(FP), Y4
 	MOVQ         CX, AX
-	VMOVUPS      (AX), Y6
-	VFMADD231PS  Y3, Y0, Y6
-	VADDPS       Y4, Y6, Y6
-	VMOVUPS      Y6, (AX)
-	VSUBPS       Y6, Y6, Y6
-	VADDPS       Y6, Y5, Y5
-	VMOVUPS      32(AX), Y0
-	VFMADD231PS  Y3, Y1, Y0
-	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, 32(AX)
+	VFMADD213PS  (AX), Y4, Y0
+	VADDPS       Y5, Y0, Y0
+	VMOVUPS      Y0, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y5, Y5
-	VMOVUPS      64(AX), Y0
-	VFMADD231PS  Y3, Y2, Y0
-	VADDPS       Y4, Y0, Y0
-	VMOVUPS      Y0, 64(AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y3, Y3
+	VFMADD213PS  32(AX), Y4, Y1
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y3, Y3
+	VFMADD213PS  64(AX), Y4, Y2
+	VADDPS       Y5, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y3, Y3
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y5, Y5, Y5
-	VMOVMSKPS    Y5, CX
+	VCMPPS       $0x03, Y3, Y3, Y3
+	VMOVMSKPS    Y3, CX
 	ORQ          CX, AX
 
 stay:
@@ -4779,14 +4659,12 @@ added:
 // func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient4x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPS       X1, X1, X1
-	VXORPS       X2, X2, X2
-	VBROADCASTSS factor+64(FP), X0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS X0, X0, X0
 
 next:
 	SUBQ $0x01, SI
@@ -4810,14 +4688,14 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), X3
+	VMOVUPS (AX)(R8*4), X1
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), X4
+	VMOVUPS (AX)(R8*4), X2
 	JMP     begun
 
 fresh:
-	VXORPS X3, X3, X3
-	VXORPS X4, X4, X4
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
 
 begun:
 	XORQ DI, DI
@@ -4830,39 +4708,39 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), X5
-	VBROADCASTSS (R10)(DX*4), X6
+	VBROADCASTSS (R10)(CX*4), X3
+	VBROADCASTSS (R10)(DX*4), X4
 	SHLL         $0x01, AX
-	VMOVUPS      (R9)(AX*8), X7
-	VFMADD231PS  X5, X7, X3
-	VFMADD231PS  X6, X7, X4
+	VMOVUPS      (R9)(AX*8), X5
+	VFMADD231PS  X3, X5, X1
+	VFMADD231PS  X4, X5, X2
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPS      X3, X1, X3
-	VMOVUPS     X3, (AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      X4, X1, X4
-	VMOVUPS     X4, (AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), X5
-	VFMADD231PS X0, X3, X5
-	VADDPS      X1, X5, X5
-	VMOVUPS     X5, (AX)(R8*4)
-	VSUBPS      X5, X5, X5
-	VADDPS      X5, X2, X2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), X3
-	VFMADD231PS X0, X4, X3
-	VADDPS      X1, X3, X3
-	VMOVUPS     X3, (AX)(R8*4)
-	VSUBPS      X3, X3, X3
-	VADDPS      X3, X2, X2
+	VXORPS       X4, X4, X4
+	VBROADCASTSS factor+64(FP), X3
+	MOVQ         (BX), AX
+	VADDPS       X1, X4, X1
+	VMOVUPS      X1, (AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       X2, X4, X2
+	VMOVUPS      X2, (AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), X3, X1
+	VADDPS       X4, X1, X1
+	VMOVUPS      X1, (AX)(R8*4)
+	VSUBPS       X1, X1, X1
+	VADDPS       X1, X0, X0
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), X3, X2
+	VADDPS       X4, X2, X2
+	VMOVUPS      X2, (AX)(R8*4)
+	VSUBPS       X2, X2, X2
+	VADDPS       X2, X0, X0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -4870,8 +4748,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, X2, X2, X2
-	VMOVMSKPS X2, CX
+	VCMPPS    $0x03, X0, X0, X0
+	VMOVMSKPS X0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -5012,14 +4890,12 @@ added:
 // func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient8x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VBROADCASTSS factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -5043,14 +4919,14 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y3
+	VMOVUPS (AX)(R8*4), Y1
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y4
+	VMOVUPS (AX)(R8*4), Y2
 	JMP     begun
 
 fresh:
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 
 begun:
 	XORQ DI, DI
@@ -5063,39 +4939,39 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y5
-	VBROADCASTSS (R10)(DX*4), Y6
+	VBROADCASTSS (R10)(CX*4), Y3
+	VBROADCASTSS (R10)(DX*4), Y4
 	SHLL         $0x02, AX
-	VMOVUPS      (R9)(AX*8), Y7
-	VFMADD231PS  Y5, Y7, Y3
-	VFMADD231PS  Y6, Y7, Y4
+	VMOVUPS      (R9)(AX*8), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VFMADD231PS  Y4, Y5, Y2
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Y5
-	VFMADD231PS Y0, Y3, Y5
-	VADDPS      Y1, Y5, Y5
-	VMOVUPS     Y5, (AX)(R8*4)
-	VSUBPS      Y5, Y5, Y5
-	VADDPS      Y5, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Y3
-	VFMADD231PS Y0, Y4, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
+	VXORPS       Y4, Y4, Y4
+	VBROADCASTSS factor+64(FP), Y3
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y4, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y3, Y1
+	VADDPS       Y4, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y3, Y2
+	VADDPS       Y4, Y2, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -5103,8 +4979,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -5259,14 +5135,13 @@ added:
 // func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient12x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VBROADCASTSS factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
 
 next:
 	SUBQ $0x01, SI
@@ -5290,18 +5165,18 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y3
-	VMOVUPS 32(AX)(R8*4), X4
+	VMOVUPS (AX)(R8*4), Y2
+	VMOVUPS 32(AX)(R8*4), X3
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y5
-	VMOVUPS 32(AX)(R8*4), X6
+	VMOVUPS (AX)(R8*4), Y4
+	VMOVUPS 32(AX)(R8*4), X5
 	JMP     begun
 
 fresh:
-	VXORPS Y3, Y3, Y3
-	VXORPS X4, X4, X4
-	VXORPS Y5, Y5, Y5
-	VXORPS X6, X6, X6
+	VXORPS Y2, Y2, Y2
+	VXORPS X3, X3, X3
+	VXORPS Y4, Y4, Y4
+	VXORPS X5, X5, X5
 
 begun:
 	XORQ DI, DI
@@ -5314,58 +5189,56 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y7
-	VBROADCASTSS (R10)(DX*4), Y8
+	VBROADCASTSS (R10)(CX*4), Y6
+	VBROADCASTSS (R10)(DX*4), Y7
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Y9
-	VFMADD231PS  Y7, Y9, Y3
-	VFMADD231PS  Y8, Y9, Y5
-	VMOVUPS      32(R9)(AX*8), X9
-	VFMADD231PS  X7, X9, X4
-	VFMADD231PS  X8, X9, X6
+	VMOVUPS      (R9)(AX*8), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y4
+	VMOVUPS      32(R9)(AX*8), X8
+	VFMADD231PS  X6, X8, X3
+	VFMADD231PS  X7, X8, X5
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VADDPS      X4, X1, X4
-	VMOVUPS     X4, 32(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Y5, Y1, Y5
-	VMOVUPS     Y5, (AX)(R8*4)
-	VADDPS      X6, X1, X6
-	VMOVUPS     X6, 32(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Y7
-	VFMADD231PS Y0, Y3, Y7
-	VADDPS      Y1, Y7, Y7
-	VMOVUPS     Y7, (AX)(R8*4)
-	VSUBPS      Y7, Y7, Y7
-	VADDPS      Y7, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), X10
-	VFMADD231PS X0, X4, X10
-	VADDPS      X1, X10, X10
-	VMOVUPS     X10, 32(AX)(R8*4)
-	VSUBPS      X10, X10, X10
-	VADDPS      Y10, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Y3
-	VFMADD231PS Y0, Y5, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), X4
-	VFMADD231PS X0, X6, X4
-	VADDPS      X1, X4, X4
-	VMOVUPS     X4, 32(AX)(R8*4)
-	VSUBPS      X4, X4, X4
-	VADDPS      Y4, Y2, Y2
+	VXORPS       Y7, Y7, Y7
+	VBROADCASTSS factor+64(FP), Y6
+	MOVQ         (BX), AX
+	VADDPS       Y2, Y7, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VADDPS       X3, X7, X3
+	VMOVUPS      X3, 32(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y4, Y7, Y4
+	VMOVUPS      Y4, (AX)(R8*4)
+	VADDPS       X5, X7, X5
+	VMOVUPS      X5, 32(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y6, Y2
+	VADDPS       Y7, Y2, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), X6, X3
+	VADDPS       X7, X3, X3
+	VMOVUPS      X3, 32(AX)(R8*4)
+	VSUBPS       X3, X3, X3
+	VADDPS       X3, X1, X1
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y6, Y4
+	VADDPS       Y7, Y4, Y4
+	VMOVUPS      Y4, (AX)(R8*4)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), X6, X5
+	VADDPS       X7, X5, X5
+	VMOVUPS      X5, 32(AX)(R8*4)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X1, X1
 
 stay:
 	ADDQ $0x00000030, BX
@@ -5373,8 +5246,11 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPS    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -5529,14 +5405,12 @@ added:
 // func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient16x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VBROADCASTSS factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -5560,18 +5434,18 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
+	VMOVUPS (AX)(R8*4), Y1
+	VMOVUPS 32(AX)(R8*4), Y2
+	MOVQ    8(BX), AX
 	VMOVUPS (AX)(R8*4), Y3
 	VMOVUPS 32(AX)(R8*4), Y4
-	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y5
-	VMOVUPS 32(AX)(R8*4), Y6
 	JMP     begun
 
 fresh:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
 
 begun:
 	XORQ DI, DI
@@ -5584,58 +5458,56 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y7
-	VBROADCASTSS (R10)(DX*4), Y8
+	VBROADCASTSS (R10)(CX*4), Y5
+	VBROADCASTSS (R10)(DX*4), Y6
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Y9
-	VFMADD231PS  Y7, Y9, Y3
-	VFMADD231PS  Y8, Y9, Y5
-	VMOVUPS      32(R9)(AX*8), Y9
-	VFMADD231PS  Y7, Y9, Y4
-	VFMADD231PS  Y8, Y9, Y6
+	VMOVUPS      (R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VFMADD231PS  Y6, Y7, Y3
+	VMOVUPS      32(R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y2
+	VFMADD231PS  Y6, Y7, Y4
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VADDPS      Y4, Y1, Y4
-	VMOVUPS     Y4, 32(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Y5, Y1, Y5
-	VMOVUPS     Y5, (AX)(R8*4)
-	VADDPS      Y6, Y1, Y6
-	VMOVUPS     Y6, 32(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Y7
-	VFMADD231PS Y0, Y3, Y7
-	VADDPS      Y1, Y7, Y7
-	VMOVUPS     Y7, (AX)(R8*4)
-	VSUBPS      Y7, Y7, Y7
-	VADDPS      Y7, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y4, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Y3
-	VFMADD231PS Y0, Y5, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y6, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
+	VXORPS       Y6, Y6, Y6
+	VBROADCASTSS factor+64(FP), Y5
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y6, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VADDPS       Y2, Y6, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y3, Y6, Y3
+	VMOVUPS      Y3, (AX)(R8*4)
+	VADDPS       Y4, Y6, Y4
+	VMOVUPS      Y4, 32(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y5, Y1
+	VADDPS       Y6, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y5, Y2
+	VADDPS       Y6, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y5, Y3
+	VADDPS       Y6, Y3, Y3
+	VMOVUPS      Y3, (AX)(R8*4)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y5, Y4
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 32(AX)(R8*4)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -5643,8 +5515,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -5813,14 +5685,13 @@ added:
 // func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient20x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VBROADCASTSS factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
 
 next:
 	SUBQ $0x01, SI
@@ -5852,22 +5723,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y3
-	VMOVUPS 32(AX)(R8*4), Y4
-	VMOVUPS 64(AX)(R8*4), X5
+	VMOVUPS (AX)(R8*4), Y2
+	VMOVUPS 32(AX)(R8*4), Y3
+	VMOVUPS 64(AX)(R8*4), X4
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y6
-	VMOVUPS 32(AX)(R8*4), Y7
-	VMOVUPS 64(AX)(R8*4), X8
+	VMOVUPS (AX)(R8*4), Y5
+	VMOVUPS 32(AX)(R8*4), Y6
+	VMOVUPS 64(AX)(R8*4), X7
 	JMP     begun
 
 fresh:
+	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS X5, X5, X5
+	VXORPS X4, X4, X4
+	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS X8, X8, X8
+	VXORPS X7, X7, X7
 
 begun:
 	XORQ DI, DI
@@ -5880,77 +5751,73 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y9
-	VBROADCASTSS (R10)(DX*4), Y10
+	VBROADCASTSS (R10)(CX*4), Y8
+	VBROADCASTSS (R10)(DX*4), Y9
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Y11
-	VFMADD231PS  Y9, Y11, Y3
-	VFMADD231PS  Y10, Y11, Y6
-	VMOVUPS      32(R9)(AX*8), Y11
-	VFMADD231PS  Y9, Y11, Y4
-	VFMADD231PS  Y10, Y11, Y7
-	VMOVUPS      64(R9)(AX*8), X11
-	VFMADD231PS  X9, X11, X5
-	VFMADD231PS  X10, X11, X8
+	VMOVUPS      (R9)(AX*8), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y5
+	VMOVUPS      32(R9)(AX*8), Y10
+	VFMADD231PS  Y8, Y10, Y3
+	VFMADD231PS  Y9, Y10, Y6
+	VMOVUPS      64(R9)(AX*8), X10
+	VFMADD231PS  X8, X10, X4
+	VFMADD231PS  X9, X10, X7
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VADDPS      Y4, Y1, Y4
-	VMOVUPS     Y4, 32(AX)(R8*4)
-	VADDPS      X5, X1, X5
-	VMOVUPS     X5, 64(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Y6, Y1, Y6
-	VMOVUPS     Y6, (AX)(R8*4)
-	VADDPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 32(AX)(R8*4)
-	VADDPS      X8, X1, X8
-	VMOVUPS     X8, 64(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Y9
-	VFMADD231PS Y0, Y3, Y9
-	VADDPS      Y1, Y9, Y9
-	VMOVUPS     Y9, (AX)(R8*4)
-	VSUBPS      Y9, Y9, Y9
-	VADDPS      Y9, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y4, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), X12
-	VFMADD231PS X0, X5, X12
-	VADDPS      X1, X12, X12
-	VMOVUPS     X12, 64(AX)(R8*4)
-	VSUBPS      X12, X12, X12
-	VADDPS      Y12, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Y3
-	VFMADD231PS Y0, Y6, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y7, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), X5
-	VFMADD231PS X0, X8, X5
-	VADDPS      X1, X5, X5
-	VMOVUPS     X5, 64(AX)(R8*4)
-	VSUBPS      X5, X5, X5
-	VADDPS      Y5, Y2, Y2
+	VXORPS       Y9, Y9, Y9
+	VBROADCASTSS factor+64(FP), Y8
+	MOVQ         (BX), AX
+	VADDPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VADDPS       Y3, Y9, Y3
+	VMOVUPS      Y3, 32(AX)(R8*4)
+	VADDPS       X4, X9, X4
+	VMOVUPS      X4, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (AX)(R8*4)
+	VADDPS       Y6, Y9, Y6
+	VMOVUPS      Y6, 32(AX)(R8*4)
+	VADDPS       X7, X9, X7
+	VMOVUPS      X7, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y8, Y2
+	VADDPS       Y9, Y2, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y8, Y3
+	VADDPS       Y9, Y3, Y3
+	VMOVUPS      Y3, 32(AX)(R8*4)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), X8, X4
+	VADDPS       X9, X4, X4
+	VMOVUPS      X4, 64(AX)(R8*4)
+	VSUBPS       X4, X4, X4
+	VADDPS       X4, X1, X1
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y8, Y5
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      Y5, (AX)(R8*4)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y8, Y6
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y6, 32(AX)(R8*4)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), X8, X7
+	VADDPS       X9, X7, X7
+	VMOVUPS      X7, 64(AX)(R8*4)
+	VSUBPS       X7, X7, X7
+	VADDPS       X7, X1, X1
 
 stay:
 	ADDQ $0x00000030, BX
@@ -5958,8 +5825,11 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPS    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -6128,14 +5998,12 @@ added:
 // func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient24x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VBROADCASTSS factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -6167,22 +6035,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y3
-	VMOVUPS 32(AX)(R8*4), Y4
-	VMOVUPS 64(AX)(R8*4), Y5
+	VMOVUPS (AX)(R8*4), Y1
+	VMOVUPS 32(AX)(R8*4), Y2
+	VMOVUPS 64(AX)(R8*4), Y3
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y6
-	VMOVUPS 32(AX)(R8*4), Y7
-	VMOVUPS 64(AX)(R8*4), Y8
+	VMOVUPS (AX)(R8*4), Y4
+	VMOVUPS 32(AX)(R8*4), Y5
+	VMOVUPS 64(AX)(R8*4), Y6
 	JMP     begun
 
 fresh:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
 
 begun:
 	XORQ DI, DI
@@ -6195,77 +6063,73 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y9
-	VBROADCASTSS (R10)(DX*4), Y10
+	VBROADCASTSS (R10)(CX*4), Y7
+	VBROADCASTSS (R10)(DX*4), Y8
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Y11
-	VFMADD231PS  Y9, Y11, Y3
-	VFMADD231PS  Y10, Y11, Y6
-	VMOVUPS      32(R9)(AX*8), Y11
-	VFMADD231PS  Y9, Y11, Y4
-	VFMADD231PS  Y10, Y11, Y7
-	VMOVUPS      64(R9)(AX*8), Y11
-	VFMADD231PS  Y9, Y11, Y5
-	VFMADD231PS  Y10, Y11, Y8
+	VMOVUPS      (R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y1
+	VFMADD231PS  Y8, Y9, Y4
+	VMOVUPS      32(R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y2
+	VFMADD231PS  Y8, Y9, Y5
+	VMOVUPS      64(R9)(AX*8), Y9
+	VFMADD231PS  Y7, Y9, Y3
+	VFMADD231PS  Y8, Y9, Y6
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VADDPS      Y4, Y1, Y4
-	VMOVUPS     Y4, 32(AX)(R8*4)
-	VADDPS      Y5, Y1, Y5
-	VMOVUPS     Y5, 64(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Y6, Y1, Y6
-	VMOVUPS     Y6, (AX)(R8*4)
-	VADDPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 32(AX)(R8*4)
-	VADDPS      Y8, Y1, Y8
-	VMOVUPS     Y8, 64(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Y9
-	VFMADD231PS Y0, Y3, Y9
-	VADDPS      Y1, Y9, Y9
-	VMOVUPS     Y9, (AX)(R8*4)
-	VSUBPS      Y9, Y9, Y9
-	VADDPS      Y9, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y4, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y5, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Y3
-	VFMADD231PS Y0, Y6, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y7, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y8, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
+	VXORPS       Y8, Y8, Y8
+	VBROADCASTSS factor+64(FP), Y7
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y8, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VADDPS       Y3, Y8, Y3
+	VMOVUPS      Y3, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (AX)(R8*4)
+	VADDPS       Y5, Y8, Y5
+	VMOVUPS      Y5, 32(AX)(R8*4)
+	VADDPS       Y6, Y8, Y6
+	VMOVUPS      Y6, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y7, Y1
+	VADDPS       Y8, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y7, Y2
+	VADDPS       Y8, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), Y7, Y3
+	VADDPS       Y8, Y3, Y3
+	VMOVUPS      Y3, 64(AX)(R8*4)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y7, Y4
+	VADDPS       Y8, Y4, Y4
+	VMOVUPS      Y4, (AX)(R8*4)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y7, Y5
+	VADDPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 32(AX)(R8*4)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), Y7, Y6
+	VADDPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 64(AX)(R8*4)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -6273,8 +6137,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -6457,14 +6321,12 @@ added:
 // func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient32x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VBROADCASTSS factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -6496,26 +6358,26 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y3
-	VMOVUPS 32(AX)(R8*4), Y4
-	VMOVUPS 64(AX)(R8*4), Y5
-	VMOVUPS 96(AX)(R8*4), Y6
+	VMOVUPS (AX)(R8*4), Y1
+	VMOVUPS 32(AX)(R8*4), Y2
+	VMOVUPS 64(AX)(R8*4), Y3
+	VMOVUPS 96(AX)(R8*4), Y4
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y7
-	VMOVUPS 32(AX)(R8*4), Y8
-	VMOVUPS 64(AX)(R8*4), Y9
-	VMOVUPS 96(AX)(R8*4), Y10
+	VMOVUPS (AX)(R8*4), Y5
+	VMOVUPS 32(AX)(R8*4), Y6
+	VMOVUPS 64(AX)(R8*4), Y7
+	VMOVUPS 96(AX)(R8*4), Y8
 	JMP     begun
 
 fresh:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-	VXORPS Y10, Y10, Y10
 
 begun:
 	XORQ DI, DI
@@ -6528,96 +6390,90 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y11
-	VBROADCASTSS (R10)(DX*4), Y12
+	VBROADCASTSS (R10)(CX*4), Y9
+	VBROADCASTSS (R10)(DX*4), Y10
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y3
-	VFMADD231PS  Y12, Y13, Y7
-	VMOVUPS      32(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y4
-	VFMADD231PS  Y12, Y13, Y8
-	VMOVUPS      64(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y5
-	VFMADD231PS  Y12, Y13, Y9
-	VMOVUPS      96(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y6
-	VFMADD231PS  Y12, Y13, Y10
+	VMOVUPS      (R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y1
+	VFMADD231PS  Y10, Y11, Y5
+	VMOVUPS      32(R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y2
+	VFMADD231PS  Y10, Y11, Y6
+	VMOVUPS      64(R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y3
+	VFMADD231PS  Y10, Y11, Y7
+	VMOVUPS      96(R9)(AX*8), Y11
+	VFMADD231PS  Y9, Y11, Y4
+	VFMADD231PS  Y10, Y11, Y8
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VADDPS      Y4, Y1, Y4
-	VMOVUPS     Y4, 32(AX)(R8*4)
-	VADDPS      Y5, Y1, Y5
-	VMOVUPS     Y5, 64(AX)(R8*4)
-	VADDPS      Y6, Y1, Y6
-	VMOVUPS     Y6, 96(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Y7, Y1, Y7
-	VMOVUPS     Y7, (AX)(R8*4)
-	VADDPS      Y8, Y1, Y8
-	VMOVUPS     Y8, 32(AX)(R8*4)
-	VADDPS      Y9, Y1, Y9
-	VMOVUPS     Y9, 64(AX)(R8*4)
-	VADDPS      Y10, Y1, Y10
-	VMOVUPS     Y10, 96(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Y11
-	VFMADD231PS Y0, Y3, Y11
-	VADDPS      Y1, Y11, Y11
-	VMOVUPS     Y11, (AX)(R8*4)
-	VSUBPS      Y11, Y11, Y11
-	VADDPS      Y11, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y4, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y5, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     96(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y6, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 96(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Y3
-	VFMADD231PS Y0, Y7, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y8, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y9, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     96(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y10, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 96(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
+	VXORPS       Y10, Y10, Y10
+	VBROADCASTSS factor+64(FP), Y9
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y10, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VADDPS       Y2, Y10, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VADDPS       Y3, Y10, Y3
+	VMOVUPS      Y3, 64(AX)(R8*4)
+	VADDPS       Y4, Y10, Y4
+	VMOVUPS      Y4, 96(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y5, Y10, Y5
+	VMOVUPS      Y5, (AX)(R8*4)
+	VADDPS       Y6, Y10, Y6
+	VMOVUPS      Y6, 32(AX)(R8*4)
+	VADDPS       Y7, Y10, Y7
+	VMOVUPS      Y7, 64(AX)(R8*4)
+	VADDPS       Y8, Y10, Y8
+	VMOVUPS      Y8, 96(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y9, Y1
+	VADDPS       Y10, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y9, Y2
+	VADDPS       Y10, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), Y9, Y3
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      Y3, 64(AX)(R8*4)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y0, Y0
+	VFMADD213PS  96(AX)(R8*4), Y9, Y4
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      Y4, 96(AX)(R8*4)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y9, Y5
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y5, (AX)(R8*4)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y9, Y6
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y6, 32(AX)(R8*4)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), Y9, Y7
+	VADDPS       Y10, Y7, Y7
+	VMOVUPS      Y7, 64(AX)(R8*4)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y0, Y0
+	VFMADD213PS  96(AX)(R8*4), Y9, Y8
+	VADDPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 96(AX)(R8*4)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -6625,8 +6481,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -6824,14 +6680,13 @@ added:
 // func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient36x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VBROADCASTSS factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS X1, X1, X1
 
 next:
 	SUBQ $0x01, SI
@@ -6871,30 +6726,30 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y3
-	VMOVUPS 32(AX)(R8*4), Y4
-	VMOVUPS 64(AX)(R8*4), Y5
-	VMOVUPS 96(AX)(R8*4), Y6
-	VMOVUPS 128(AX)(R8*4), X7
+	VMOVUPS (AX)(R8*4), Y2
+	VMOVUPS 32(AX)(R8*4), Y3
+	VMOVUPS 64(AX)(R8*4), Y4
+	VMOVUPS 96(AX)(R8*4), Y5
+	VMOVUPS 128(AX)(R8*4), X6
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y8
-	VMOVUPS 32(AX)(R8*4), Y9
-	VMOVUPS 64(AX)(R8*4), Y10
-	VMOVUPS 96(AX)(R8*4), Y11
-	VMOVUPS 128(AX)(R8*4), X12
+	VMOVUPS (AX)(R8*4), Y7
+	VMOVUPS 32(AX)(R8*4), Y8
+	VMOVUPS 64(AX)(R8*4), Y9
+	VMOVUPS 96(AX)(R8*4), Y10
+	VMOVUPS 128(AX)(R8*4), X11
 	JMP     begun
 
 fresh:
+	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS X7, X7, X7
+	VXORPS X6, X6, X6
+	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS X12, X12, X12
+	VXORPS X11, X11, X11
 
 begun:
 	XORQ DI, DI
@@ -6907,116 +6762,108 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y13
-	VBROADCASTSS (R10)(DX*4), Y14
+	VBROADCASTSS (R10)(CX*4), Y12
+	VBROADCASTSS (R10)(DX*4), Y13
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Y15
-	VFMADD231PS  Y13, Y15, Y3
-	VFMADD231PS  Y14, Y15, Y8
-	VMOVUPS      32(R9)(AX*8), Y15
-	VFMADD231PS  Y13, Y15, Y4
-	VFMADD231PS  Y14, Y15, Y9
-	VMOVUPS      64(R9)(AX*8), Y15
-	VFMADD231PS  Y13, Y15, Y5
-	VFMADD231PS  Y14, Y15, Y10
-	VMOVUPS      96(R9)(AX*8), Y15
-	VFMADD231PS  Y13, Y15, Y6
-	VFMADD231PS  Y14, Y15, Y11
-	VMOVUPS      128(R9)(AX*8), X15
-	VFMADD231PS  X13, X15, X7
-	VFMADD231PS  X14, X15, X12
+	VMOVUPS      (R9)(AX*8), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y7
+	VMOVUPS      32(R9)(AX*8), Y14
+	VFMADD231PS  Y12, Y14, Y3
+	VFMADD231PS  Y13, Y14, Y8
+	VMOVUPS      64(R9)(AX*8), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y9
+	VMOVUPS      96(R9)(AX*8), Y14
+	VFMADD231PS  Y12, Y14, Y5
+	VFMADD231PS  Y13, Y14, Y10
+	VMOVUPS      128(R9)(AX*8), X14
+	VFMADD231PS  X12, X14, X6
+	VFMADD231PS  X13, X14, X11
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VADDPS      Y4, Y1, Y4
-	VMOVUPS     Y4, 32(AX)(R8*4)
-	VADDPS      Y5, Y1, Y5
-	VMOVUPS     Y5, 64(AX)(R8*4)
-	VADDPS      Y6, Y1, Y6
-	VMOVUPS     Y6, 96(AX)(R8*4)
-	VADDPS      X7, X1, X7
-	VMOVUPS     X7, 128(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Y8, Y1, Y8
-	VMOVUPS     Y8, (AX)(R8*4)
-	VADDPS      Y9, Y1, Y9
-	VMOVUPS     Y9, 32(AX)(R8*4)
-	VADDPS      Y10, Y1, Y10
-	VMOVUPS     Y10, 64(AX)(R8*4)
-	VADDPS      Y11, Y1, Y11
-	VMOVUPS     Y11, 96(AX)(R8*4)
-	VADDPS      X12, X1, X12
-	VMOVUPS     X12, 128(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Y13
-	VFMADD231PS Y0, Y3, Y13
-	VADDPS      Y1, Y13, Y13
-	VMOVUPS     Y13, (AX)(R8*4)
-	VSUBPS      Y13, Y13, Y13
-	VADDPS      Y13, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y4, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y5, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     96(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y6, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 96(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     128(AX)(R8*4), X16
-	VFMADD231PS X0, X7, X16
-	VADDPS      X1, X16, X16
-	VMOVUPS     X16, 128(AX)(R8*4)
-	VSUBPS      X16, X16, X16
-	VADDPS      Y16, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Y3
-	VFMADD231PS Y0, Y8, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y9, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y10, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     96(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y11, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 96(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     128(AX)(R8*4), X7
-	VFMADD231PS X0, X12, X7
-	VADDPS      X1, X7, X7
-	VMOVUPS     X7, 128(AX)(R8*4)
-	VSUBPS      X7, X7, X7
-	VADDPS      Y7, Y2, Y2
+	VXORPS       Y13, Y13, Y13
+	VBROADCASTSS factor+64(FP), Y12
+	MOVQ         (BX), AX
+	VADDPS       Y2, Y13, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VADDPS       Y3, Y13, Y3
+	VMOVUPS      Y3, 32(AX)(R8*4)
+	VADDPS       Y4, Y13, Y4
+	VMOVUPS      Y4, 64(AX)(R8*4)
+	VADDPS       Y5, Y13, Y5
+	VMOVUPS      Y5, 96(AX)(R8*4)
+	VADDPS       X6, X13, X6
+	VMOVUPS      X6, 128(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y7, Y13, Y7
+	VMOVUPS      Y7, (AX)(R8*4)
+	VADDPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 32(AX)(R8*4)
+	VADDPS       Y9, Y13, Y9
+	VMOVUPS      Y9, 64(AX)(R8*4)
+	VADDPS       Y10, Y13, Y10
+	VMOVUPS      Y10, 96(AX)(R8*4)
+	VADDPS       X11, X13, X11
+	VMOVUPS      X11, 128(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y12, Y2
+	VADDPS       Y13, Y2, Y2
+	VMOVUPS      Y2, (AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y12, Y3
+	VADDPS       Y13, Y3, Y3
+	VMOVUPS      Y3, 32(AX)(R8*4)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), Y12, Y4
+	VADDPS       Y13, Y4, Y4
+	VMOVUPS      Y4, 64(AX)(R8*4)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VFMADD213PS  96(AX)(R8*4), Y12, Y5
+	VADDPS       Y13, Y5, Y5
+	VMOVUPS      Y5, 96(AX)(R8*4)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y0, Y0
+	VFMADD213PS  128(AX)(R8*4), X12, X6
+	VADDPS       X13, X6, X6
+	VMOVUPS      X6, 128(AX)(R8*4)
+	VSUBPS       X6, X6, X6
+	VADDPS       X6, X1, X1
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y12, Y7
+	VADDPS       Y13, Y7, Y7
+	VMOVUPS      Y7, (AX)(R8*4)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y12, Y8
+	VADDPS       Y13, Y8, Y8
+	VMOVUPS      Y8, 32(AX)(R8*4)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), Y12, Y9
+	VADDPS       Y13, Y9, Y9
+	VMOVUPS      Y9, 64(AX)(R8*4)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y0, Y0
+	VFMADD213PS  96(AX)(R8*4), Y12, Y10
+	VADDPS       Y13, Y10, Y10
+	VMOVUPS      Y10, 96(AX)(R8*4)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y0, Y0
+	VFMADD213PS  128(AX)(R8*4), X12, X11
+	VADDPS       X13, X11, X11
+	VMOVUPS      X11, 128(AX)(R8*4)
+	VSUBPS       X11, X11, X11
+	VADDPS       X11, X1, X1
 
 stay:
 	ADDQ $0x00000030, BX
@@ -7024,8 +6871,11 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPS    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -7223,14 +7073,12 @@ added:
 // func avx2PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient40x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VBROADCASTSS factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPS Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -7270,20 +7118,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPS (AX)(R8*4), Y3
-	VMOVUPS 32(AX)(R8*4), Y4
-	VMOVUPS 64(AX)(R8*4), Y5
-	VMOVUPS 96(AX)(R8*4), Y6
-	VMOVUPS 128(AX)(R8*4), Y7
+	VMOVUPS (AX)(R8*4), Y1
+	VMOVUPS 32(AX)(R8*4), Y2
+	VMOVUPS 64(AX)(R8*4), Y3
+	VMOVUPS 96(AX)(R8*4), Y4
+	VMOVUPS 128(AX)(R8*4), Y5
 	MOVQ    8(BX), AX
-	VMOVUPS (AX)(R8*4), Y8
-	VMOVUPS 32(AX)(R8*4), Y9
-	VMOVUPS 64(AX)(R8*4), Y10
-	VMOVUPS 96(AX)(R8*4), Y11
-	VMOVUPS 128(AX)(R8*4), Y12
+	VMOVUPS (AX)(R8*4), Y6
+	VMOVUPS 32(AX)(R8*4), Y7
+	VMOVUPS 64(AX)(R8*4), Y8
+	VMOVUPS 96(AX)(R8*4), Y9
+	VMOVUPS 128(AX)(R8*4), Y10
 	JMP     begun
 
 fresh:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
@@ -7292,8 +7142,6 @@ fresh:
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
-	VXORPS Y11, Y11, Y11
-	VXORPS Y12, Y12, Y12
 
 begun:
 	XORQ DI, DI
@@ -7306,116 +7154,108 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y13
-	VBROADCASTSS (R10)(DX*4), Y14
+	VBROADCASTSS (R10)(CX*4), Y11
+	VBROADCASTSS (R10)(DX*4), Y12
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Y15
-	VFMADD231PS  Y13, Y15, Y3
-	VFMADD231PS  Y14, Y15, Y8
-	VMOVUPS      32(R9)(AX*8), Y15
-	VFMADD231PS  Y13, Y15, Y4
-	VFMADD231PS  Y14, Y15, Y9
-	VMOVUPS      64(R9)(AX*8), Y15
-	VFMADD231PS  Y13, Y15, Y5
-	VFMADD231PS  Y14, Y15, Y10
-	VMOVUPS      96(R9)(AX*8), Y15
-	VFMADD231PS  Y13, Y15, Y6
-	VFMADD231PS  Y14, Y15, Y11
-	VMOVUPS      128(R9)(AX*8), Y15
-	VFMADD231PS  Y13, Y15, Y7
-	VFMADD231PS  Y14, Y15, Y12
+	VMOVUPS      (R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y1
+	VFMADD231PS  Y12, Y13, Y6
+	VMOVUPS      32(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y2
+	VFMADD231PS  Y12, Y13, Y7
+	VMOVUPS      64(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y3
+	VFMADD231PS  Y12, Y13, Y8
+	VMOVUPS      96(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y4
+	VFMADD231PS  Y12, Y13, Y9
+	VMOVUPS      128(R9)(AX*8), Y13
+	VFMADD231PS  Y11, Y13, Y5
+	VFMADD231PS  Y12, Y13, Y10
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VADDPS      Y4, Y1, Y4
-	VMOVUPS     Y4, 32(AX)(R8*4)
-	VADDPS      Y5, Y1, Y5
-	VMOVUPS     Y5, 64(AX)(R8*4)
-	VADDPS      Y6, Y1, Y6
-	VMOVUPS     Y6, 96(AX)(R8*4)
-	VADDPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 128(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Y8, Y1, Y8
-	VMOVUPS     Y8, (AX)(R8*4)
-	VADDPS      Y9, Y1, Y9
-	VMOVUPS     Y9, 32(AX)(R8*4)
-	VADDPS      Y10, Y1, Y10
-	VMOVUPS     Y10, 64(AX)(R8*4)
-	VADDPS      Y11, Y1, Y11
-	VMOVUPS     Y11, 96(AX)(R8*4)
-	VADDPS      Y12, Y1, Y12
-	VMOVUPS     Y12, 128(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Y13
-	VFMADD231PS Y0, Y3, Y13
-	VADDPS      Y1, Y13, Y13
-	VMOVUPS     Y13, (AX)(R8*4)
-	VSUBPS      Y13, Y13, Y13
-	VADDPS      Y13, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y4, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y5, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     96(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y6, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 96(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     128(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y7, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 128(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Y3
-	VFMADD231PS Y0, Y8, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, (AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     32(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y9, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 32(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     64(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y10, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 64(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     96(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y11, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 96(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
-	VMOVUPS     128(AX)(R8*4), Y3
-	VFMADD231PS Y0, Y12, Y3
-	VADDPS      Y1, Y3, Y3
-	VMOVUPS     Y3, 128(AX)(R8*4)
-	VSUBPS      Y3, Y3, Y3
-	VADDPS      Y3, Y2, Y2
+	VXORPS       Y12, Y12, Y12
+	VBROADCASTSS factor+64(FP), Y11
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y12, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VADDPS       Y2, Y12, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VADDPS       Y3, Y12, Y3
+	VMOVUPS      Y3, 64(AX)(R8*4)
+	VADDPS       Y4, Y12, Y4
+	VMOVUPS      Y4, 96(AX)(R8*4)
+	VADDPS       Y5, Y12, Y5
+	VMOVUPS      Y5, 128(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y6, Y12, Y6
+	VMOVUPS      Y6, (AX)(R8*4)
+	VADDPS       Y7, Y12, Y7
+	VMOVUPS      Y7, 32(AX)(R8*4)
+	VADDPS       Y8, Y12, Y8
+	VMOVUPS      Y8, 64(AX)(R8*4)
+	VADDPS       Y9, Y12, Y9
+	VMOVUPS      Y9, 96(AX)(R8*4)
+	VADDPS       Y10, Y12, Y10
+	VMOVUPS      Y10, 128(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y11, Y1
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y11, Y2
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), Y11, Y3
+	VADDPS       Y12, Y3, Y3
+	VMOVUPS      Y3, 64(AX)(R8*4)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y0, Y0
+	VFMADD213PS  96(AX)(R8*4), Y11, Y4
+	VADDPS       Y12, Y4, Y4
+	VMOVUPS      Y4, 96(AX)(R8*4)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y0, Y0
+	VFMADD213PS  128(AX)(R8*4), Y11, Y5
+	VADDPS       Y12, Y5, Y5
+	VMOVUPS      Y5, 128(AX)(R8*4)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Y11, Y6
+	VADDPS       Y12, Y6, Y6
+	VMOVUPS      Y6, (AX)(R8*4)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y0, Y0
+	VFMADD213PS  32(AX)(R8*4), Y11, Y7
+	VADDPS       Y12, Y7, Y7
+	VMOVUPS      Y7, 32(AX)(R8*4)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y0, Y0
+	VFMADD213PS  64(AX)(R8*4), Y11, Y8
+	VADDPS       Y12, Y8, Y8
+	VMOVUPS      Y8, 64(AX)(R8*4)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y0, Y0
+	VFMADD213PS  96(AX)(R8*4), Y11, Y9
+	VADDPS       Y12, Y9, Y9
+	VMOVUPS      Y9, 96(AX)(R8*4)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y0, Y0
+	VFMADD213PS  128(AX)(R8*4), Y11, Y10
+	VADDPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 128(AX)(R8*4)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -7423,8 +7263,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPS    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -8236,96 +8076,84 @@ done:
 	MOVQ        value+80(FP), DX
 	TESTQ       DX, DX
 	JZ          stay
-	VXORPD      X13, X13, X13
+	VXORPD      X12, X12, X12
 	VXORPD      X14, X14, X14
-	VMOVDDUP    factor+88(FP), X12
+	VMOVDDUP    factor+88(FP), X13
 	MOVQ        DX, AX
-	VMOVUPD     (AX), X15
-	VFMADD231PD X12, X0, X15
-	VADDPD      X13, X15, X15
-	VMOVUPD     X15, (AX)
-	VSUBPD      X15, X15, X15
-	VADDPD      X15, X14, X14
-	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X1, X0
-	VADDPD      X13, X0, X0
+	VFMADD213PD (AX), X13, X0
+	VADDPD      X14, X0, X0
 	VMOVUPD     X0, (AX)
 	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VADDPD      X0, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X2, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X1
+	VADDPD      X14, X1, X1
+	VMOVUPD     X1, (AX)
+	VSUBPD      X1, X1, X1
+	VADDPD      X1, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X3, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X2
+	VADDPD      X14, X2, X2
+	VMOVUPD     X2, (AX)
+	VSUBPD      X2, X2, X2
+	VADDPD      X2, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X4, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X3
+	VADDPD      X14, X3, X3
+	VMOVUPD     X3, (AX)
+	VSUBPD      X3, X3, X3
+	VADDPD      X3, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X5, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X4
+	VADDPD      X14, X4, X4
+	VMOVUPD     X4, (AX)
+	VSUBPD      X4, X4, X4
+	VADDPD      X4, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X6, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X5
+	VADDPD      X14, X5, X5
+	VMOVUPD     X5, (AX)
+	VSUBPD      X5, X5, X5
+	VADDPD      X5, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X7, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X6
+	VADDPD      X14, X6, X6
+	VMOVUPD     X6, (AX)
+	VSUBPD      X6, X6, X6
+	VADDPD      X6, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X8, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X7
+	VADDPD      X14, X7, X7
+	VMOVUPD     X7, (AX)
+	VSUBPD      X7, X7, X7
+	VADDPD      X7, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X9, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X8
+	VADDPD      X14, X8, X8
+	VMOVUPD     X8, (AX)
+	VSUBPD      X8, X8, X8
+	VADDPD      X8, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X10, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X9
+	VADDPD      X14, X9, X9
+	VMOVUPD     X9, (AX)
+	VSUBPD      X9, X9, X9
+	VADDPD      X9, X12, X12
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X12, X11, X0
-	VADDPD      X13, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X14, X14
+	VFMADD213PD (AX), X13, X10
+	VADDPD      X14, X10, X10
+	VMOVUPD     X10, (AX)
+	VSUBPD      X10, X10, X10
+	VADDPD      X10, X12, X12
+	ADDQ        CX, AX
+	VFMADD213PD (AX), X13, X11
+	VADDPD      X14, X11, X11
+	VMOVUPD     X11, (AX)
+	VSUBPD      X11, X11, X11
+	VADDPD      X11, X12, X12
 	XORQ        AX, AX
-	VCMPPD      $0x03, X14, X14, X14
-	VMOVMSKPS   X14, CX
+	VCMPPD      $0x03, X12, X12, X12
+	VMOVMSKPS   X12, CX
 	ORQ         CX, AX
 
 stay:
@@ -8463,68 +8291,60 @@ done:
 	MOVQ        value+80(FP), DX
 	TESTQ       DX, DX
 	JZ          stay
-	VXORPD      X9, X9, X9
+	VXORPD      X8, X8, X8
 	VXORPD      X10, X10, X10
-	VMOVDDUP    factor+88(FP), X8
+	VMOVDDUP    factor+88(FP), X9
 	MOVQ        DX, AX
-	VMOVUPD     (AX), X11
-	VFMADD231PD X8, X0, X11
-	VADDPD      X9, X11, X11
-	VMOVUPD     X11, (AX)
-	VSUBPD      X11, X11, X11
-	VADDPD      X11, X10, X10
-	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X8, X1, X0
-	VADDPD      X9, X0, X0
+	VFMADD213PD (AX), X9, X0
+	VADDPD      X10, X0, X0
 	VMOVUPD     X0, (AX)
 	VSUBPD      X0, X0, X0
-	VADDPD      X0, X10, X10
+	VADDPD      X0, X8, X8
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X8, X2, X0
-	VADDPD      X9, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X10, X10
+	VFMADD213PD (AX), X9, X1
+	VADDPD      X10, X1, X1
+	VMOVUPD     X1, (AX)
+	VSUBPD      X1, X1, X1
+	VADDPD      X1, X8, X8
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X8, X3, X0
-	VADDPD      X9, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X10, X10
+	VFMADD213PD (AX), X9, X2
+	VADDPD      X10, X2, X2
+	VMOVUPD     X2, (AX)
+	VSUBPD      X2, X2, X2
+	VADDPD      X2, X8, X8
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X8, X4, X0
-	VADDPD      X9, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X10, X10
+	VFMADD213PD (AX), X9, X3
+	VADDPD      X10, X3, X3
+	VMOVUPD     X3, (AX)
+	VSUBPD      X3, X3, X3
+	VADDPD      X3, X8, X8
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X8, X5, X0
-	VADDPD      X9, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X10, X10
+	VFMADD213PD (AX), X9, X4
+	VADDPD      X10, X4, X4
+	VMOVUPD     X4, (AX)
+	VSUBPD      X4, X4, X4
+	VADDPD      X4, X8, X8
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X8, X6, X0
-	VADDPD      X9, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X10, X10
+	VFMADD213PD (AX), X9, X5
+	VADDPD      X10, X5, X5
+	VMOVUPD     X5, (AX)
+	VSUBPD      X5, X5, X5
+	VADDPD      X5, X8, X8
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X8, X7, X0
-	VADDPD      X9, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X10, X10
+	VFMADD213PD (AX), X9, X6
+	VADDPD      X10, X6, X6
+	VMOVUPD     X6, (AX)
+	VSUBPD      X6, X6, X6
+	VADDPD      X6, X8, X8
+	ADDQ        CX, AX
+	VFMADD213PD (AX), X9, X7
+	VADDPD      X10, X7, X7
+	VMOVUPD     X7, (AX)
+	VSUBPD      X7, X7, X7
+	VADDPD      X7, X8, X8
 	XORQ        AX, AX
-	VCMPPD      $0x03, X10, X10, X10
-	VMOVMSKPS   X10, CX
+	VCMPPD      $0x03, X8, X8, X8
+	VMOVMSKPS   X8, CX
 	ORQ         CX, AX
 
 stay:
@@ -8615,40 +8435,36 @@ done:
 	MOVQ        value+80(FP), DX
 	TESTQ       DX, DX
 	JZ          stay
-	VXORPD      X5, X5, X5
+	VXORPD      X4, X4, X4
 	VXORPD      X6, X6, X6
-	VMOVDDUP    factor+88(FP), X4
+	VMOVDDUP    factor+88(FP), X5
 	MOVQ        DX, AX
-	VMOVUPD     (AX), X7
-	VFMADD231PD X4, X0, X7
-	VADDPD      X5, X7, X7
-	VMOVUPD     X7, (AX)
-	VSUBPD      X7, X7, X7
-	VADDPD      X7, X6, X6
-	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X4, X1, X0
-	VADDPD      X5, X0, X0
+	VFMADD213PD (AX), X5, X0
+	VADDPD      X6, X0, X0
 	VMOVUPD     X0, (AX)
 	VSUBPD      X0, X0, X0
-	VADDPD      X0, X6, X6
+	VADDPD      X0, X4, X4
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X4, X2, X0
-	VADDPD      X5, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X6, X6
+	VFMADD213PD (AX), X5, X1
+	VADDPD      X6, X1, X1
+	VMOVUPD     X1, (AX)
+	VSUBPD      X1, X1, X1
+	VADDPD      X1, X4, X4
 	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X4, X3, X0
-	VADDPD      X5, X0, X0
-	VMOVUPD     X0, (AX)
-	VSUBPD      X0, X0, X0
-	VADDPD      X0, X6, X6
+	VFMADD213PD (AX), X5, X2
+	VADDPD      X6, X2, X2
+	VMOVUPD     X2, (AX)
+	VSUBPD      X2, X2, X2
+	VADDPD      X2, X4, X4
+	ADDQ        CX, AX
+	VFMADD213PD (AX), X5, X3
+	VADDPD      X6, X3, X3
+	VMOVUPD     X3, (AX)
+	VSUBPD      X3, X3, X3
+	VADDPD      X3, X4, X4
 	XORQ        AX, AX
-	VCMPPD      $0x03, X6, X6, X6
-	VMOVMSKPS   X6, CX
+	VCMPPD      $0x03, X4, X4, X4
+	VMOVMSKPS   X4, CX
 	ORQ         CX, AX
 
 stay:
@@ -8714,26 +8530,24 @@ done:
 	MOVQ        value+80(FP), DX
 	TESTQ       DX, DX
 	JZ          stay
-	VXORPD      X3, X3, X3
+	VXORPD      X2, X2, X2
 	VXORPD      X4, X4, X4
-	VMOVDDUP    factor+88(FP), X2
+	VMOVDDUP    factor+88(FP), X3
 	MOVQ        DX, AX
-	VMOVUPD     (AX), X5
-	VFMADD231PD X2, X0, X5
-	VADDPD      X3, X5, X5
-	VMOVUPD     X5, (AX)
-	VSUBPD      X5, X5, X5
-	VADDPD      X5, X4, X4
-	ADDQ        CX, AX
-	VMOVUPD     (AX), X0
-	VFMADD231PD X2, X1, X0
-	VADDPD      X3, X0, X0
+	VFMADD213PD (AX), X3, X0
+	VADDPD      X4, X0, X0
 	VMOVUPD     X0, (AX)
 	VSUBPD      X0, X0, X0
-	VADDPD      X0, X4, X4
+	VADDPD      X0, X2, X2
+	ADDQ        CX, AX
+	VFMADD213PD (AX), X3, X1
+	VADDPD      X4, X1, X1
+	VMOVUPD     X1, (AX)
+	VSUBPD      X1, X1, X1
+	VADDPD      X1, X2, X2
 	XORQ        AX, AX
-	VCMPPD      $0x03, X4, X4, X4
-	VMOVMSKPS   X4, CX
+	VCMPPD      $0x03, X2, X2, X2
+	VMOVMSKPS   X2, CX
 	ORQ         CX, AX
 
 stay:
@@ -8787,19 +8601,18 @@ done:
 	MOVQ        value+80(FP), CX
 	TESTQ       CX, CX
 	JZ          stay
-	VXORPD      X2, X2, X2
+	VXORPD      X1, X1, X1
 	VXORPD      X3, X3, X3
-	VMOVDDUP    factor+88(FP), X1
+	VMOVDDUP    factor+88(FP), X2
 	MOVQ        CX, AX
-	VMOVUPD     (AX), X4
-	VFMADD231PD X1, X0, X4
-	VADDPD      X2, X4, X4
-	VMOVUPD     X4, (AX)
-	VSUBPD      X4, X4, X4
-	VADDPD      X4, X3, X3
+	VFMADD213PD (AX), X2, X0
+	VADDPD      X3, X0, X0
+	VMOVUPD     X0, (AX)
+	VSUBPD      X0, X0, X0
+	VADDPD      X0, X1, X1
 	XORQ        AX, AX
-	VCMPPD      $0x03, X3, X3, X3
-	VMOVMSKPS   X3, CX
+	VCMPPD      $0x03, X1, X1, X1
+	VMOVMSKPS   X1, CX
 	ORQ         CX, AX
 
 stay:
@@ -9133,96 +8946,84 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y13, Y13, Y13
+	VXORPD       Y12, Y12, Y12
 	VXORPD       Y14, Y14, Y14
-	VBROADCASTSD factor+88(FP), Y12
+	VBROADCASTSD factor+88(FP), Y13
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y15
-	VFMADD231PD  Y12, Y0, Y15
-	VADDPD       Y13, Y15, Y15
-	VMOVUPD      Y15, (AX)
-	VSUBPD       Y15, Y15, Y15
-	VADDPD       Y15, Y14, Y14
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y1, Y0
-	VADDPD       Y13, Y0, Y0
+	VFMADD213PD  (AX), Y13, Y0
+	VADDPD       Y14, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VADDPD       Y0, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y2, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y1
+	VADDPD       Y14, Y1, Y1
+	VMOVUPD      Y1, (AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y3, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y2
+	VADDPD       Y14, Y2, Y2
+	VMOVUPD      Y2, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y4, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y3
+	VADDPD       Y14, Y3, Y3
+	VMOVUPD      Y3, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y5, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y4
+	VADDPD       Y14, Y4, Y4
+	VMOVUPD      Y4, (AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y6, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y5
+	VADDPD       Y14, Y5, Y5
+	VMOVUPD      Y5, (AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y7, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y6
+	VADDPD       Y14, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y8, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y7
+	VADDPD       Y14, Y7, Y7
+	VMOVUPD      Y7, (AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y9, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y8
+	VADDPD       Y14, Y8, Y8
+	VMOVUPD      Y8, (AX)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y10, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y9
+	VADDPD       Y14, Y9, Y9
+	VMOVUPD      Y9, (AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y11, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y10
+	VADDPD       Y14, Y10, Y10
+	VMOVUPD      Y10, (AX)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y12, Y12
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y13, Y11
+	VADDPD       Y14, Y11, Y11
+	VMOVUPD      Y11, (AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y12, Y12
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y14, Y14, Y14
-	VMOVMSKPS    Y14, CX
+	VCMPPD       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
 	ORQ          CX, AX
 
 stay:
@@ -9360,68 +9161,60 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y9, Y9, Y9
+	VXORPD       Y8, Y8, Y8
 	VXORPD       Y10, Y10, Y10
-	VBROADCASTSD factor+88(FP), Y8
+	VBROADCASTSD factor+88(FP), Y9
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y11
-	VFMADD231PD  Y8, Y0, Y11
-	VADDPD       Y9, Y11, Y11
-	VMOVUPD      Y11, (AX)
-	VSUBPD       Y11, Y11, Y11
-	VADDPD       Y11, Y10, Y10
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y1, Y0
-	VADDPD       Y9, Y0, Y0
+	VFMADD213PD  (AX), Y9, Y0
+	VADDPD       Y10, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VADDPD       Y0, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y2, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VFMADD213PD  (AX), Y9, Y1
+	VADDPD       Y10, Y1, Y1
+	VMOVUPD      Y1, (AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y3, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VFMADD213PD  (AX), Y9, Y2
+	VADDPD       Y10, Y2, Y2
+	VMOVUPD      Y2, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y4, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VFMADD213PD  (AX), Y9, Y3
+	VADDPD       Y10, Y3, Y3
+	VMOVUPD      Y3, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y5, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VFMADD213PD  (AX), Y9, Y4
+	VADDPD       Y10, Y4, Y4
+	VMOVUPD      Y4, (AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y6, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VFMADD213PD  (AX), Y9, Y5
+	VADDPD       Y10, Y5, Y5
+	VMOVUPD      Y5, (AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y7, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VFMADD213PD  (AX), Y9, Y6
+	VADDPD       Y10, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y8, Y8
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y9, Y7
+	VADDPD       Y10, Y7, Y7
+	VMOVUPD      Y7, (AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y8, Y8
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y10, Y10, Y10
-	VMOVMSKPS    Y10, CX
+	VCMPPD       $0x03, Y8, Y8, Y8
+	VMOVMSKPS    Y8, CX
 	ORQ          CX, AX
 
 stay:
@@ -9512,40 +9305,36 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y5, Y5, Y5
+	VXORPD       Y4, Y4, Y4
 	VXORPD       Y6, Y6, Y6
-	VBROADCASTSD factor+88(FP), Y4
+	VBROADCASTSD factor+88(FP), Y5
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y7
-	VFMADD231PD  Y4, Y0, Y7
-	VADDPD       Y5, Y7, Y7
-	VMOVUPD      Y7, (AX)
-	VSUBPD       Y7, Y7, Y7
-	VADDPD       Y7, Y6, Y6
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y4, Y1, Y0
-	VADDPD       Y5, Y0, Y0
+	VFMADD213PD  (AX), Y5, Y0
+	VADDPD       Y6, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y6, Y6
+	VADDPD       Y0, Y4, Y4
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y4, Y2, Y0
-	VADDPD       Y5, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y6, Y6
+	VFMADD213PD  (AX), Y5, Y1
+	VADDPD       Y6, Y1, Y1
+	VMOVUPD      Y1, (AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y4, Y4
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y4, Y3, Y0
-	VADDPD       Y5, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y6, Y6
+	VFMADD213PD  (AX), Y5, Y2
+	VADDPD       Y6, Y2, Y2
+	VMOVUPD      Y2, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y4, Y4
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y5, Y3
+	VADDPD       Y6, Y3, Y3
+	VMOVUPD      Y3, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y4, Y4
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y6, Y6, Y6
-	VMOVMSKPS    Y6, CX
+	VCMPPD       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
 	ORQ          CX, AX
 
 stay:
@@ -9611,26 +9400,24 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y3, Y3, Y3
+	VXORPD       Y2, Y2, Y2
 	VXORPD       Y4, Y4, Y4
-	VBROADCASTSD factor+88(FP), Y2
+	VBROADCASTSD factor+88(FP), Y3
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y5
-	VFMADD231PD  Y2, Y0, Y5
-	VADDPD       Y3, Y5, Y5
-	VMOVUPD      Y5, (AX)
-	VSUBPD       Y5, Y5, Y5
-	VADDPD       Y5, Y4, Y4
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y2, Y1, Y0
-	VADDPD       Y3, Y0, Y0
+	VFMADD213PD  (AX), Y3, Y0
+	VADDPD       Y4, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y4, Y4
+	VADDPD       Y0, Y2, Y2
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y3, Y1
+	VADDPD       Y4, Y1, Y1
+	VMOVUPD      Y1, (AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y2, Y2
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y4, Y4, Y4
-	VMOVMSKPS    Y4, CX
+	VCMPPD       $0x03, Y2, Y2, Y2
+	VMOVMSKPS    Y2, CX
 	ORQ          CX, AX
 
 stay:
@@ -9684,19 +9471,18 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPD       Y2, Y2, Y2
+	VXORPD       Y1, Y1, Y1
 	VXORPD       Y3, Y3, Y3
-	VBROADCASTSD factor+88(FP), Y1
+	VBROADCASTSD factor+88(FP), Y2
 	MOVQ         CX, AX
-	VMOVUPD      (AX), Y4
-	VFMADD231PD  Y1, Y0, Y4
-	VADDPD       Y2, Y4, Y4
-	VMOVUPD      Y4, (AX)
-	VSUBPD       Y4, Y4, Y4
-	VADDPD       Y4, Y3, Y3
+	VFMADD213PD  (AX), Y2, Y0
+	VADDPD       Y3, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y1, Y1
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y3, Y3, Y3
-	VMOVMSKPS    Y3, CX
+	VCMPPD       $0x03, Y1, Y1, Y1
+	VMOVMSKPS    Y1, CX
 	ORQ          CX, AX
 
 stay:
@@ -9984,90 +9770,82 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y14, Y14, Y14
+	VXORPD       Y12, Y12, Y12
+	VXORPD       X13, X13, X13
 	VXORPD       Y15, Y15, Y15
-	VBROADCASTSD factor+88(FP), Y12
+	VBROADCASTSD factor+88(FP), Y14
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y16
-	VFMADD231PD  Y12, Y0, Y16
-	VADDPD       Y14, Y16, Y16
-	VMOVUPD      Y16, (AX)
-	VSUBPD       Y16, Y16, Y16
-	VADDPD       Y16, Y15, Y15
-	VMOVUPD      32(AX), X13
-	VFMADD231PD  X12, X1, X13
-	VADDPD       X14, X13, X13
-	VMOVUPD      X13, 32(AX)
-	VSUBPD       X13, X13, X13
-	VADDPD       Y13, Y15, Y15
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y2, Y0
-	VADDPD       Y14, Y0, Y0
+	VFMADD213PD  (AX), Y14, Y0
+	VADDPD       Y15, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      32(AX), X1
-	VFMADD231PD  X12, X3, X1
-	VADDPD       X14, X1, X1
+	VADDPD       Y0, Y12, Y12
+	VFMADD213PD  32(AX), X14, X1
+	VADDPD       X15, X1, X1
 	VMOVUPD      X1, 32(AX)
 	VSUBPD       X1, X1, X1
-	VADDPD       Y1, Y15, Y15
+	VADDPD       X1, X13, X13
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y4, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      32(AX), X1
-	VFMADD231PD  X12, X5, X1
-	VADDPD       X14, X1, X1
-	VMOVUPD      X1, 32(AX)
-	VSUBPD       X1, X1, X1
-	VADDPD       Y1, Y15, Y15
+	VFMADD213PD  (AX), Y14, Y2
+	VADDPD       Y15, Y2, Y2
+	VMOVUPD      Y2, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y12, Y12
+	VFMADD213PD  32(AX), X14, X3
+	VADDPD       X15, X3, X3
+	VMOVUPD      X3, 32(AX)
+	VSUBPD       X3, X3, X3
+	VADDPD       X3, X13, X13
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y6, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      32(AX), X1
-	VFMADD231PD  X12, X7, X1
-	VADDPD       X14, X1, X1
-	VMOVUPD      X1, 32(AX)
-	VSUBPD       X1, X1, X1
-	VADDPD       Y1, Y15, Y15
+	VFMADD213PD  (AX), Y14, Y4
+	VADDPD       Y15, Y4, Y4
+	VMOVUPD      Y4, (AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y12, Y12
+	VFMADD213PD  32(AX), X14, X5
+	VADDPD       X15, X5, X5
+	VMOVUPD      X5, 32(AX)
+	VSUBPD       X5, X5, X5
+	VADDPD       X5, X13, X13
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y8, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      32(AX), X1
-	VFMADD231PD  X12, X9, X1
-	VADDPD       X14, X1, X1
-	VMOVUPD      X1, 32(AX)
-	VSUBPD       X1, X1, X1
-	VADDPD       Y1, Y15, Y15
+	VFMADD213PD  (AX), Y14, Y6
+	VADDPD       Y15, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y12, Y12
+	VFMADD213PD  32(AX), X14, X7
+	VADDPD       X15, X7, X7
+	VMOVUPD      X7, 32(AX)
+	VSUBPD       X7, X7, X7
+	VADDPD       X7, X13, X13
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y10, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      32(AX), X1
-	VFMADD231PD  X12, X11, X1
-	VADDPD       X14, X1, X1
-	VMOVUPD      X1, 32(AX)
-	VSUBPD       X1, X1, X1
-	VADDPD       Y1, Y15, Y15
+	VFMADD213PD  (AX), Y14, Y8
+	VADDPD       Y15, Y8, Y8
+	VMOVUPD      Y8, (AX)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y12, Y12
+	VFMADD213PD  32(AX), X14, X9
+	VADDPD       X15, X9, X9
+	VMOVUPD      X9, 32(AX)
+	VSUBPD       X9, X9, X9
+	VADDPD       X9, X13, X13
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y14, Y10
+	VADDPD       Y15, Y10, Y10
+	VMOVUPD      Y10, (AX)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y12, Y12
+	VFMADD213PD  32(AX), X14, X11
+	VADDPD       X15, X11, X11
+	VMOVUPD      X11, 32(AX)
+	VSUBPD       X11, X11, X11
+	VADDPD       X11, X13, X13
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y15, Y15, Y15
-	VMOVMSKPS    Y15, CX
+	VCMPPD       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, X13, X13, X13
+	VMOVMSKPS    X13, CX
 	ORQ          CX, AX
 
 stay:
@@ -10176,64 +9954,60 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y10, Y10, Y10
+	VXORPD       Y8, Y8, Y8
+	VXORPD       X9, X9, X9
 	VXORPD       Y11, Y11, Y11
-	VBROADCASTSD factor+88(FP), Y8
+	VBROADCASTSD factor+88(FP), Y10
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y12
-	VFMADD231PD  Y8, Y0, Y12
-	VADDPD       Y10, Y12, Y12
-	VMOVUPD      Y12, (AX)
-	VSUBPD       Y12, Y12, Y12
-	VADDPD       Y12, Y11, Y11
-	VMOVUPD      32(AX), X9
-	VFMADD231PD  X8, X1, X9
-	VADDPD       X10, X9, X9
-	VMOVUPD      X9, 32(AX)
-	VSUBPD       X9, X9, X9
-	VADDPD       Y9, Y11, Y11
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y2, Y0
-	VADDPD       Y10, Y0, Y0
+	VFMADD213PD  (AX), Y10, Y0
+	VADDPD       Y11, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
-	VMOVUPD      32(AX), X1
-	VFMADD231PD  X8, X3, X1
-	VADDPD       X10, X1, X1
+	VADDPD       Y0, Y8, Y8
+	VFMADD213PD  32(AX), X10, X1
+	VADDPD       X11, X1, X1
 	VMOVUPD      X1, 32(AX)
 	VSUBPD       X1, X1, X1
-	VADDPD       Y1, Y11, Y11
+	VADDPD       X1, X9, X9
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y4, Y0
-	VADDPD       Y10, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
-	VMOVUPD      32(AX), X1
-	VFMADD231PD  X8, X5, X1
-	VADDPD       X10, X1, X1
-	VMOVUPD      X1, 32(AX)
-	VSUBPD       X1, X1, X1
-	VADDPD       Y1, Y11, Y11
+	VFMADD213PD  (AX), Y10, Y2
+	VADDPD       Y11, Y2, Y2
+	VMOVUPD      Y2, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y8, Y8
+	VFMADD213PD  32(AX), X10, X3
+	VADDPD       X11, X3, X3
+	VMOVUPD      X3, 32(AX)
+	VSUBPD       X3, X3, X3
+	VADDPD       X3, X9, X9
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y6, Y0
-	VADDPD       Y10, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
-	VMOVUPD      32(AX), X1
-	VFMADD231PD  X8, X7, X1
-	VADDPD       X10, X1, X1
-	VMOVUPD      X1, 32(AX)
-	VSUBPD       X1, X1, X1
-	VADDPD       Y1, Y11, Y11
+	VFMADD213PD  (AX), Y10, Y4
+	VADDPD       Y11, Y4, Y4
+	VMOVUPD      Y4, (AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y8, Y8
+	VFMADD213PD  32(AX), X10, X5
+	VADDPD       X11, X5, X5
+	VMOVUPD      X5, 32(AX)
+	VSUBPD       X5, X5, X5
+	VADDPD       X5, X9, X9
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y10, Y6
+	VADDPD       Y11, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y8, Y8
+	VFMADD213PD  32(AX), X10, X7
+	VADDPD       X11, X7, X7
+	VMOVUPD      X7, 32(AX)
+	VSUBPD       X7, X7, X7
+	VADDPD       X7, X9, X9
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y11, Y11, Y11
-	VMOVMSKPS    Y11, CX
+	VCMPPD       $0x03, Y8, Y8, Y8
+	VMOVMSKPS    Y8, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, X9, X9, X9
+	VMOVMSKPS    X9, CX
 	ORQ          CX, AX
 
 stay:
@@ -10309,38 +10083,38 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y6, Y6, Y6
+	VXORPD       Y4, Y4, Y4
+	VXORPD       X5, X5, X5
 	VXORPD       Y7, Y7, Y7
-	VBROADCASTSD factor+88(FP), Y4
+	VBROADCASTSD factor+88(FP), Y6
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y8
-	VFMADD231PD  Y4, Y0, Y8
-	VADDPD       Y6, Y8, Y8
-	VMOVUPD      Y8, (AX)
-	VSUBPD       Y8, Y8, Y8
-	VADDPD       Y8, Y7, Y7
-	VMOVUPD      32(AX), X5
-	VFMADD231PD  X4, X1, X5
-	VADDPD       X6, X5, X5
-	VMOVUPD      X5, 32(AX)
-	VSUBPD       X5, X5, X5
-	VADDPD       Y5, Y7, Y7
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y4, Y2, Y0
-	VADDPD       Y6, Y0, Y0
+	VFMADD213PD  (AX), Y6, Y0
+	VADDPD       Y7, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y7, Y7
-	VMOVUPD      32(AX), X1
-	VFMADD231PD  X4, X3, X1
-	VADDPD       X6, X1, X1
+	VADDPD       Y0, Y4, Y4
+	VFMADD213PD  32(AX), X6, X1
+	VADDPD       X7, X1, X1
 	VMOVUPD      X1, 32(AX)
 	VSUBPD       X1, X1, X1
-	VADDPD       Y1, Y7, Y7
+	VADDPD       X1, X5, X5
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y6, Y2
+	VADDPD       Y7, Y2, Y2
+	VMOVUPD      Y2, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y4, Y4
+	VFMADD213PD  32(AX), X6, X3
+	VADDPD       X7, X3, X3
+	VMOVUPD      X3, 32(AX)
+	VSUBPD       X3, X3, X3
+	VADDPD       X3, X5, X5
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y7, Y7, Y7
-	VMOVMSKPS    Y7, CX
+	VCMPPD       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, X5, X5, X5
+	VMOVMSKPS    X5, CX
 	ORQ          CX, AX
 
 stay:
@@ -10400,25 +10174,27 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPD       Y4, Y4, Y4
+	VXORPD       Y2, Y2, Y2
+	VXORPD       X3, X3, X3
 	VXORPD       Y5, Y5, Y5
-	VBROADCASTSD factor+88(FP), Y2
+	VBROADCASTSD factor+88(FP), Y4
 	MOVQ         CX, AX
-	VMOVUPD      (AX), Y6
-	VFMADD231PD  Y2, Y0, Y6
-	VADDPD       Y4, Y6, Y6
-	VMOVUPD      Y6, (AX)
-	VSUBPD       Y6, Y6, Y6
-	VADDPD       Y6, Y5, Y5
-	VMOVUPD      32(AX), X3
-	VFMADD231PD  X2, X1, X3
-	VADDPD       X4, X3, X3
-	VMOVUPD      X3, 32(AX)
-	VSUBPD       X3, X3, X3
-	VADDPD       Y3, Y5, Y5
+	VFMADD213PD  (AX), Y4, Y0
+	VADDPD       Y5, Y0, Y0
+	VMOVUPD      Y0, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y2, Y2
+	VFMADD213PD  32(AX), X4, X1
+	VADDPD       X5, X1, X1
+	VMOVUPD      X1, 32(AX)
+	VSUBPD       X1, X1, X1
+	VADDPD       X1, X3, X3
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y5, Y5, Y5
-	VMOVMSKPS    Y5, CX
+	VCMPPD       $0x03, Y2, Y2, Y2
+	VMOVMSKPS    Y2, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, X3, X3, X3
+	VMOVMSKPS    X3, CX
 	ORQ          CX, AX
 
 stay:
@@ -10736,90 +10512,78 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y13, Y13, Y13
+	VXORPD       Y12, Y12, Y12
 	VXORPD       Y14, Y14, Y14
-	VBROADCASTSD factor+88(FP), Y12
+	VBROADCASTSD factor+88(FP), Y13
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y15
-	VFMADD231PD  Y12, Y0, Y15
-	VADDPD       Y13, Y15, Y15
-	VMOVUPD      Y15, (AX)
-	VSUBPD       Y15, Y15, Y15
-	VADDPD       Y15, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y1, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y2, Y0
-	VADDPD       Y13, Y0, Y0
+	VFMADD213PD  (AX), Y13, Y0
+	VADDPD       Y14, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y3, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VADDPD       Y0, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y1
+	VADDPD       Y14, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y4, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y5, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y2
+	VADDPD       Y14, Y2, Y2
+	VMOVUPD      Y2, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y3
+	VADDPD       Y14, Y3, Y3
+	VMOVUPD      Y3, 32(AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y6, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y7, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y4
+	VADDPD       Y14, Y4, Y4
+	VMOVUPD      Y4, (AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y5
+	VADDPD       Y14, Y5, Y5
+	VMOVUPD      Y5, 32(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y8, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y9, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y6
+	VADDPD       Y14, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y7
+	VADDPD       Y14, Y7, Y7
+	VMOVUPD      Y7, 32(AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y10, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y11, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y8
+	VADDPD       Y14, Y8, Y8
+	VMOVUPD      Y8, (AX)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y9
+	VADDPD       Y14, Y9, Y9
+	VMOVUPD      Y9, 32(AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y12, Y12
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y13, Y10
+	VADDPD       Y14, Y10, Y10
+	VMOVUPD      Y10, (AX)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y11
+	VADDPD       Y14, Y11, Y11
+	VMOVUPD      Y11, 32(AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y12, Y12
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y14, Y14, Y14
-	VMOVMSKPS    Y14, CX
+	VCMPPD       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
 	ORQ          CX, AX
 
 stay:
@@ -10930,64 +10694,56 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y9, Y9, Y9
+	VXORPD       Y8, Y8, Y8
 	VXORPD       Y10, Y10, Y10
-	VBROADCASTSD factor+88(FP), Y8
+	VBROADCASTSD factor+88(FP), Y9
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y11
-	VFMADD231PD  Y8, Y0, Y11
-	VADDPD       Y9, Y11, Y11
-	VMOVUPD      Y11, (AX)
-	VSUBPD       Y11, Y11, Y11
-	VADDPD       Y11, Y10, Y10
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y8, Y1, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y2, Y0
-	VADDPD       Y9, Y0, Y0
+	VFMADD213PD  (AX), Y9, Y0
+	VADDPD       Y10, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y8, Y3, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VADDPD       Y0, Y8, Y8
+	VFMADD213PD  32(AX), Y9, Y1
+	VADDPD       Y10, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y4, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y8, Y5, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VFMADD213PD  (AX), Y9, Y2
+	VADDPD       Y10, Y2, Y2
+	VMOVUPD      Y2, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y8, Y8
+	VFMADD213PD  32(AX), Y9, Y3
+	VADDPD       Y10, Y3, Y3
+	VMOVUPD      Y3, 32(AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y8, Y8
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y8, Y6, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y8, Y7, Y0
-	VADDPD       Y9, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y10, Y10
+	VFMADD213PD  (AX), Y9, Y4
+	VADDPD       Y10, Y4, Y4
+	VMOVUPD      Y4, (AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y8, Y8
+	VFMADD213PD  32(AX), Y9, Y5
+	VADDPD       Y10, Y5, Y5
+	VMOVUPD      Y5, 32(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y8, Y8
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y9, Y6
+	VADDPD       Y10, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y8, Y8
+	VFMADD213PD  32(AX), Y9, Y7
+	VADDPD       Y10, Y7, Y7
+	VMOVUPD      Y7, 32(AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y8, Y8
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y10, Y10, Y10
-	VMOVMSKPS    Y10, CX
+	VCMPPD       $0x03, Y8, Y8, Y8
+	VMOVMSKPS    Y8, CX
 	ORQ          CX, AX
 
 stay:
@@ -11065,38 +10821,34 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y5, Y5, Y5
+	VXORPD       Y4, Y4, Y4
 	VXORPD       Y6, Y6, Y6
-	VBROADCASTSD factor+88(FP), Y4
+	VBROADCASTSD factor+88(FP), Y5
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y7
-	VFMADD231PD  Y4, Y0, Y7
-	VADDPD       Y5, Y7, Y7
-	VMOVUPD      Y7, (AX)
-	VSUBPD       Y7, Y7, Y7
-	VADDPD       Y7, Y6, Y6
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y4, Y1, Y0
-	VADDPD       Y5, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y6, Y6
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y4, Y2, Y0
-	VADDPD       Y5, Y0, Y0
+	VFMADD213PD  (AX), Y5, Y0
+	VADDPD       Y6, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y6, Y6
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y4, Y3, Y0
-	VADDPD       Y5, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y6, Y6
+	VADDPD       Y0, Y4, Y4
+	VFMADD213PD  32(AX), Y5, Y1
+	VADDPD       Y6, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y4, Y4
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y5, Y2
+	VADDPD       Y6, Y2, Y2
+	VMOVUPD      Y2, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y4, Y4
+	VFMADD213PD  32(AX), Y5, Y3
+	VADDPD       Y6, Y3, Y3
+	VMOVUPD      Y3, 32(AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y4, Y4
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y6, Y6, Y6
-	VMOVMSKPS    Y6, CX
+	VCMPPD       $0x03, Y4, Y4, Y4
+	VMOVMSKPS    Y4, CX
 	ORQ          CX, AX
 
 stay:
@@ -11158,25 +10910,23 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPD       Y3, Y3, Y3
+	VXORPD       Y2, Y2, Y2
 	VXORPD       Y4, Y4, Y4
-	VBROADCASTSD factor+88(FP), Y2
+	VBROADCASTSD factor+88(FP), Y3
 	MOVQ         CX, AX
-	VMOVUPD      (AX), Y5
-	VFMADD231PD  Y2, Y0, Y5
-	VADDPD       Y3, Y5, Y5
-	VMOVUPD      Y5, (AX)
-	VSUBPD       Y5, Y5, Y5
-	VADDPD       Y5, Y4, Y4
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y2, Y1, Y0
-	VADDPD       Y3, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
+	VFMADD213PD  (AX), Y3, Y0
+	VADDPD       Y4, Y0, Y0
+	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y4, Y4
+	VADDPD       Y0, Y2, Y2
+	VFMADD213PD  32(AX), Y3, Y1
+	VADDPD       Y4, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y2, Y2
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y4, Y4, Y4
-	VMOVMSKPS    Y4, CX
+	VCMPPD       $0x03, Y2, Y2, Y2
+	VMOVMSKPS    Y2, CX
 	ORQ          CX, AX
 
 stay:
@@ -11495,88 +11245,80 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y13, Y13, Y13
+	VXORPD       Y12, Y12, Y12
+	VXORPD       X13, X13, X13
 	VXORPD       Y15, Y15, Y15
-	VBROADCASTSD factor+88(FP), Y12
+	VBROADCASTSD factor+88(FP), Y14
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y16
-	VFMADD231PD  Y12, Y0, Y16
-	VADDPD       Y13, Y16, Y16
-	VMOVUPD      Y16, (AX)
-	VSUBPD       Y16, Y16, Y16
-	VADDPD       Y16, Y15, Y15
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y1, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      64(AX), X14
-	VFMADD231PD  X12, X2, X14
-	VADDPD       X13, X14, X14
-	VMOVUPD      X14, 64(AX)
-	VSUBPD       X14, X14, X14
-	VADDPD       Y14, Y15, Y15
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y3, Y0
-	VADDPD       Y13, Y0, Y0
+	VFMADD213PD  (AX), Y14, Y0
+	VADDPD       Y15, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y4, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      64(AX), X2
-	VFMADD231PD  X12, X5, X2
-	VADDPD       X13, X2, X2
+	VADDPD       Y0, Y12, Y12
+	VFMADD213PD  32(AX), Y14, Y1
+	VADDPD       Y15, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y12, Y12
+	VFMADD213PD  64(AX), X14, X2
+	VADDPD       X15, X2, X2
 	VMOVUPD      X2, 64(AX)
 	VSUBPD       X2, X2, X2
-	VADDPD       Y2, Y15, Y15
+	VADDPD       X2, X13, X13
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y6, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y7, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      64(AX), X2
-	VFMADD231PD  X12, X8, X2
-	VADDPD       X13, X2, X2
-	VMOVUPD      X2, 64(AX)
-	VSUBPD       X2, X2, X2
-	VADDPD       Y2, Y15, Y15
+	VFMADD213PD  (AX), Y14, Y3
+	VADDPD       Y15, Y3, Y3
+	VMOVUPD      Y3, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y12, Y12
+	VFMADD213PD  32(AX), Y14, Y4
+	VADDPD       Y15, Y4, Y4
+	VMOVUPD      Y4, 32(AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y12, Y12
+	VFMADD213PD  64(AX), X14, X5
+	VADDPD       X15, X5, X5
+	VMOVUPD      X5, 64(AX)
+	VSUBPD       X5, X5, X5
+	VADDPD       X5, X13, X13
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y9, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y10, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
-	VMOVUPD      64(AX), X2
-	VFMADD231PD  X12, X11, X2
-	VADDPD       X13, X2, X2
-	VMOVUPD      X2, 64(AX)
-	VSUBPD       X2, X2, X2
-	VADDPD       Y2, Y15, Y15
+	VFMADD213PD  (AX), Y14, Y6
+	VADDPD       Y15, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y12, Y12
+	VFMADD213PD  32(AX), Y14, Y7
+	VADDPD       Y15, Y7, Y7
+	VMOVUPD      Y7, 32(AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y12, Y12
+	VFMADD213PD  64(AX), X14, X8
+	VADDPD       X15, X8, X8
+	VMOVUPD      X8, 64(AX)
+	VSUBPD       X8, X8, X8
+	VADDPD       X8, X13, X13
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y14, Y9
+	VADDPD       Y15, Y9, Y9
+	VMOVUPD      Y9, (AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y12, Y12
+	VFMADD213PD  32(AX), Y14, Y10
+	VADDPD       Y15, Y10, Y10
+	VMOVUPD      Y10, 32(AX)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y12, Y12
+	VFMADD213PD  64(AX), X14, X11
+	VADDPD       X15, X11, X11
+	VMOVUPD      X11, 64(AX)
+	VSUBPD       X11, X11, X11
+	VADDPD       X11, X13, X13
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y15, Y15, Y15
-	VMOVMSKPS    Y15, CX
+	VCMPPD       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, X13, X13, X13
+	VMOVMSKPS    X13, CX
 	ORQ          CX, AX
 
 stay:
@@ -11673,50 +11415,48 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y7, Y7, Y7
+	VXORPD       Y6, Y6, Y6
+	VXORPD       X7, X7, X7
 	VXORPD       Y9, Y9, Y9
-	VBROADCASTSD factor+88(FP), Y6
+	VBROADCASTSD factor+88(FP), Y8
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y10
-	VFMADD231PD  Y6, Y0, Y10
-	VADDPD       Y7, Y10, Y10
-	VMOVUPD      Y10, (AX)
-	VSUBPD       Y10, Y10, Y10
-	VADDPD       Y10, Y9, Y9
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y6, Y1, Y0
-	VADDPD       Y7, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y9, Y9
-	VMOVUPD      64(AX), X8
-	VFMADD231PD  X6, X2, X8
-	VADDPD       X7, X8, X8
-	VMOVUPD      X8, 64(AX)
-	VSUBPD       X8, X8, X8
-	VADDPD       Y8, Y9, Y9
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y6, Y3, Y0
-	VADDPD       Y7, Y0, Y0
+	VFMADD213PD  (AX), Y8, Y0
+	VADDPD       Y9, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y9, Y9
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y6, Y4, Y0
-	VADDPD       Y7, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y9, Y9
-	VMOVUPD      64(AX), X2
-	VFMADD231PD  X6, X5, X2
-	VADDPD       X7, X2, X2
+	VADDPD       Y0, Y6, Y6
+	VFMADD213PD  32(AX), Y8, Y1
+	VADDPD       Y9, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y6, Y6
+	VFMADD213PD  64(AX), X8, X2
+	VADDPD       X9, X2, X2
 	VMOVUPD      X2, 64(AX)
 	VSUBPD       X2, X2, X2
-	VADDPD       Y2, Y9, Y9
+	VADDPD       X2, X7, X7
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y8, Y3
+	VADDPD       Y9, Y3, Y3
+	VMOVUPD      Y3, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y6, Y6
+	VFMADD213PD  32(AX), Y8, Y4
+	VADDPD       Y9, Y4, Y4
+	VMOVUPD      Y4, 32(AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y6, Y6
+	VFMADD213PD  64(AX), X8, X5
+	VADDPD       X9, X5, X5
+	VMOVUPD      X5, 64(AX)
+	VSUBPD       X5, X5, X5
+	VADDPD       X5, X7, X7
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y9, Y9, Y9
-	VMOVMSKPS    Y9, CX
+	VCMPPD       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, X7, X7, X7
+	VMOVMSKPS    X7, CX
 	ORQ          CX, AX
 
 stay:
@@ -11790,31 +11530,32 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPD       Y4, Y4, Y4
+	VXORPD       Y3, Y3, Y3
+	VXORPD       X4, X4, X4
 	VXORPD       Y6, Y6, Y6
-	VBROADCASTSD factor+88(FP), Y3
+	VBROADCASTSD factor+88(FP), Y5
 	MOVQ         CX, AX
-	VMOVUPD      (AX), Y7
-	VFMADD231PD  Y3, Y0, Y7
-	VADDPD       Y4, Y7, Y7
-	VMOVUPD      Y7, (AX)
-	VSUBPD       Y7, Y7, Y7
-	VADDPD       Y7, Y6, Y6
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y3, Y1, Y0
-	VADDPD       Y4, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
+	VFMADD213PD  (AX), Y5, Y0
+	VADDPD       Y6, Y0, Y0
+	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y6, Y6
-	VMOVUPD      64(AX), X5
-	VFMADD231PD  X3, X2, X5
-	VADDPD       X4, X5, X5
-	VMOVUPD      X5, 64(AX)
-	VSUBPD       X5, X5, X5
-	VADDPD       Y5, Y6, Y6
+	VADDPD       Y0, Y3, Y3
+	VFMADD213PD  32(AX), Y5, Y1
+	VADDPD       Y6, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y3, Y3
+	VFMADD213PD  64(AX), X5, X2
+	VADDPD       X6, X2, X2
+	VMOVUPD      X2, 64(AX)
+	VSUBPD       X2, X2, X2
+	VADDPD       X2, X4, X4
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y6, Y6, Y6
-	VMOVMSKPS    Y6, CX
+	VCMPPD       $0x03, Y3, Y3, Y3
+	VMOVMSKPS    Y3, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, X4, X4, X4
+	VMOVMSKPS    X4, CX
 	ORQ          CX, AX
 
 stay:
@@ -12166,88 +11907,76 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y13, Y13, Y13
+	VXORPD       Y12, Y12, Y12
 	VXORPD       Y14, Y14, Y14
-	VBROADCASTSD factor+88(FP), Y12
+	VBROADCASTSD factor+88(FP), Y13
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y15
-	VFMADD231PD  Y12, Y0, Y15
-	VADDPD       Y13, Y15, Y15
-	VMOVUPD      Y15, (AX)
-	VSUBPD       Y15, Y15, Y15
-	VADDPD       Y15, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y1, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      64(AX), Y0
-	VFMADD231PD  Y12, Y2, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 64(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y3, Y0
-	VADDPD       Y13, Y0, Y0
+	VFMADD213PD  (AX), Y13, Y0
+	VADDPD       Y14, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y4, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      64(AX), Y0
-	VFMADD231PD  Y12, Y5, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 64(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VADDPD       Y0, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y1
+	VADDPD       Y14, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y12, Y12
+	VFMADD213PD  64(AX), Y13, Y2
+	VADDPD       Y14, Y2, Y2
+	VMOVUPD      Y2, 64(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y6, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y7, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      64(AX), Y0
-	VFMADD231PD  Y12, Y8, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 64(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y3
+	VADDPD       Y14, Y3, Y3
+	VMOVUPD      Y3, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y4
+	VADDPD       Y14, Y4, Y4
+	VMOVUPD      Y4, 32(AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y12, Y12
+	VFMADD213PD  64(AX), Y13, Y5
+	VADDPD       Y14, Y5, Y5
+	VMOVUPD      Y5, 64(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y12, Y9, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y12, Y10, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
-	VMOVUPD      64(AX), Y0
-	VFMADD231PD  Y12, Y11, Y0
-	VADDPD       Y13, Y0, Y0
-	VMOVUPD      Y0, 64(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y14, Y14
+	VFMADD213PD  (AX), Y13, Y6
+	VADDPD       Y14, Y6, Y6
+	VMOVUPD      Y6, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y7
+	VADDPD       Y14, Y7, Y7
+	VMOVUPD      Y7, 32(AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y12, Y12
+	VFMADD213PD  64(AX), Y13, Y8
+	VADDPD       Y14, Y8, Y8
+	VMOVUPD      Y8, 64(AX)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y12, Y12
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y13, Y9
+	VADDPD       Y14, Y9, Y9
+	VMOVUPD      Y9, (AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y12, Y12
+	VFMADD213PD  32(AX), Y13, Y10
+	VADDPD       Y14, Y10, Y10
+	VMOVUPD      Y10, 32(AX)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y12, Y12
+	VFMADD213PD  64(AX), Y13, Y11
+	VADDPD       Y14, Y11, Y11
+	VMOVUPD      Y11, 64(AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y12, Y12
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y14, Y14, Y14
-	VMOVMSKPS    Y14, CX
+	VCMPPD       $0x03, Y12, Y12, Y12
+	VMOVMSKPS    Y12, CX
 	ORQ          CX, AX
 
 stay:
@@ -12344,50 +12073,44 @@ done:
 	MOVQ         value+80(FP), DX
 	TESTQ        DX, DX
 	JZ           stay
-	VXORPD       Y7, Y7, Y7
+	VXORPD       Y6, Y6, Y6
 	VXORPD       Y8, Y8, Y8
-	VBROADCASTSD factor+88(FP), Y6
+	VBROADCASTSD factor+88(FP), Y7
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Y9
-	VFMADD231PD  Y6, Y0, Y9
-	VADDPD       Y7, Y9, Y9
-	VMOVUPD      Y9, (AX)
-	VSUBPD       Y9, Y9, Y9
-	VADDPD       Y9, Y8, Y8
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y6, Y1, Y0
-	VADDPD       Y7, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y8, Y8
-	VMOVUPD      64(AX), Y0
-	VFMADD231PD  Y6, Y2, Y0
-	VADDPD       Y7, Y0, Y0
-	VMOVUPD      Y0, 64(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y8, Y8
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Y0
-	VFMADD231PD  Y6, Y3, Y0
-	VADDPD       Y7, Y0, Y0
+	VFMADD213PD  (AX), Y7, Y0
+	VADDPD       Y8, Y0, Y0
 	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y8, Y8
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y6, Y4, Y0
-	VADDPD       Y7, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y8, Y8
-	VMOVUPD      64(AX), Y0
-	VFMADD231PD  Y6, Y5, Y0
-	VADDPD       Y7, Y0, Y0
-	VMOVUPD      Y0, 64(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y8, Y8
+	VADDPD       Y0, Y6, Y6
+	VFMADD213PD  32(AX), Y7, Y1
+	VADDPD       Y8, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y6, Y6
+	VFMADD213PD  64(AX), Y7, Y2
+	VADDPD       Y8, Y2, Y2
+	VMOVUPD      Y2, 64(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y6, Y6
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Y7, Y3
+	VADDPD       Y8, Y3, Y3
+	VMOVUPD      Y3, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y6, Y6
+	VFMADD213PD  32(AX), Y7, Y4
+	VADDPD       Y8, Y4, Y4
+	VMOVUPD      Y4, 32(AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y6, Y6
+	VFMADD213PD  64(AX), Y7, Y5
+	VADDPD       Y8, Y5, Y5
+	VMOVUPD      Y5, 64(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y6, Y6
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y8, Y8, Y8
-	VMOVMSKPS    Y8, CX
+	VCMPPD       $0x03, Y6, Y6, Y6
+	VMOVMSKPS    Y6, CX
 	ORQ          CX, AX
 
 stay:
@@ -12461,31 +12184,28 @@ done:
 	MOVQ         value+80(FP), CX
 	TESTQ        CX, CX
 	JZ           stay
-	VXORPD       Y4, Y4, Y4
+	VXORPD       Y3, Y3, Y3
 	VXORPD       Y5, Y5, Y5
-	VBROADCASTSD factor+88(FP), Y3
+	VBROADCASTSD factor+88(FP), Y4
 	MOVQ         CX, AX
-	VMOVUPD      (AX), Y6
-	VFMADD231PD  Y3, Y0, Y6
-	VADDPD       Y4, Y6, Y6
-	VMOVUPD      Y6, (AX)
-	VSUBPD       Y6, Y6, Y6
-	VADDPD       Y6, Y5, Y5
-	VMOVUPD      32(AX), Y0
-	VFMADD231PD  Y3, Y1, Y0
-	VADDPD       Y4, Y0, Y0
-	VMOVUPD      Y0, 32(AX)
+	VFMADD213PD  (AX), Y4, Y0
+	VADDPD       Y5, Y0, Y0
+	VMOVUPD      Y0, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y5, Y5
-	VMOVUPD      64(AX), Y0
-	VFMADD231PD  Y3, Y2, Y0
-	VADDPD       Y4, Y0, Y0
-	VMOVUPD      Y0, 64(AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y5, Y5
+	VADDPD       Y0, Y3, Y3
+	VFMADD213PD  32(AX), Y4, Y1
+	VADDPD       Y5, Y1, Y1
+	VMOVUPD      Y1, 32(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y3, Y3
+	VFMADD213PD  64(AX), Y4, Y2
+	VADDPD       Y5, Y2, Y2
+	VMOVUPD      Y2, 64(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y3, Y3
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y5, Y5, Y5
-	VMOVMSKPS    Y5, CX
+	VCMPPD       $0x03, Y3, Y3, Y3
+	VMOVMSKPS    Y3, CX
 	ORQ          CX, AX
 
 stay:
@@ -12834,14 +12554,12 @@ added:
 // func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient2x64(SB), NOSPLIT, $0-80
-	MOVQ     pairs+0(FP), BX
-	MOVQ     groups+8(FP), SI
-	MOVQ     left+16(FP), R8
-	MOVQ     grad+24(FP), R9
-	MOVQ     values+32(FP), R10
-	VXORPD   X1, X1, X1
-	VXORPD   X2, X2, X2
-	VMOVDDUP factor+64(FP), X0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD X0, X0, X0
 
 next:
 	SUBQ $0x01, SI
@@ -12865,14 +12583,14 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), X3
+	VMOVUPD (AX)(R8*8), X1
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), X4
+	VMOVUPD (AX)(R8*8), X2
 	JMP     begun
 
 fresh:
-	VXORPD X3, X3, X3
-	VXORPD X4, X4, X4
+	VXORPD X1, X1, X1
+	VXORPD X2, X2, X2
 
 begun:
 	XORQ DI, DI
@@ -12885,39 +12603,39 @@ loop0:
 	MOVBLZX     AL, CX
 	MOVBLZX     AH, DX
 	SHRL        $0x10, AX
-	VMOVDDUP    (R10)(CX*8), X5
-	VMOVDDUP    (R10)(DX*8), X6
+	VMOVDDUP    (R10)(CX*8), X3
+	VMOVDDUP    (R10)(DX*8), X4
 	SHLL        $0x01, AX
-	VMOVUPD     (R9)(AX*8), X7
-	VFMADD231PD X5, X7, X3
-	VFMADD231PD X6, X7, X4
+	VMOVUPD     (R9)(AX*8), X5
+	VFMADD231PD X3, X5, X1
+	VFMADD231PD X4, X5, X2
 	INCQ        DI
 	CMPQ        DI, R12
 	JNE         loop0
 
 done0:
+	VXORPD      X4, X4, X4
+	VMOVDDUP    factor+64(FP), X3
 	MOVQ        (BX), AX
-	VADDPD      X3, X1, X3
-	VMOVUPD     X3, (AX)(R8*8)
+	VADDPD      X1, X4, X1
+	VMOVUPD     X1, (AX)(R8*8)
 	MOVQ        8(BX), AX
-	VADDPD      X4, X1, X4
-	VMOVUPD     X4, (AX)(R8*8)
+	VADDPD      X2, X4, X2
+	VMOVUPD     X2, (AX)(R8*8)
 	CMPQ        descend+56(FP), $0x00
 	JEQ         stay
 	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), X5
-	VFMADD231PD X0, X3, X5
-	VADDPD      X1, X5, X5
-	VMOVUPD     X5, (AX)(R8*8)
-	VSUBPD      X5, X5, X5
-	VADDPD      X5, X2, X2
+	VFMADD213PD (AX)(R8*8), X3, X1
+	VADDPD      X4, X1, X1
+	VMOVUPD     X1, (AX)(R8*8)
+	VSUBPD      X1, X1, X1
+	VADDPD      X1, X0, X0
 	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), X3
-	VFMADD231PD X0, X4, X3
-	VADDPD      X1, X3, X3
-	VMOVUPD     X3, (AX)(R8*8)
-	VSUBPD      X3, X3, X3
-	VADDPD      X3, X2, X2
+	VFMADD213PD (AX)(R8*8), X3, X2
+	VADDPD      X4, X2, X2
+	VMOVUPD     X2, (AX)(R8*8)
+	VSUBPD      X2, X2, X2
+	VADDPD      X2, X0, X0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -12925,8 +12643,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, X2, X2, X2
-	VMOVMSKPS X2, CX
+	VCMPPD    $0x03, X0, X0, X0
+	VMOVMSKPS X0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -13067,14 +12785,12 @@ added:
 // func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient4x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPD       Y1, Y1, Y1
-	VXORPD       Y2, Y2, Y2
-	VBROADCASTSD factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -13098,14 +12814,14 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y3
+	VMOVUPD (AX)(R8*8), Y1
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y4
+	VMOVUPD (AX)(R8*8), Y2
 	JMP     begun
 
 fresh:
-	VXORPD Y3, Y3, Y3
-	VXORPD Y4, Y4, Y4
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
 
 begun:
 	XORQ DI, DI
@@ -13118,39 +12834,39 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y5
-	VBROADCASTSD (R10)(DX*8), Y6
+	VBROADCASTSD (R10)(CX*8), Y3
+	VBROADCASTSD (R10)(DX*8), Y4
 	SHLL         $0x02, AX
-	VMOVUPD      (R9)(AX*8), Y7
-	VFMADD231PD  Y5, Y7, Y3
-	VFMADD231PD  Y6, Y7, Y4
+	VMOVUPD      (R9)(AX*8), Y5
+	VFMADD231PD  Y3, Y5, Y1
+	VFMADD231PD  Y4, Y5, Y2
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPD      Y3, Y1, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Y4, Y1, Y4
-	VMOVUPD     Y4, (AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Y5
-	VFMADD231PD Y0, Y3, Y5
-	VADDPD      Y1, Y5, Y5
-	VMOVUPD     Y5, (AX)(R8*8)
-	VSUBPD      Y5, Y5, Y5
-	VADDPD      Y5, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Y3
-	VFMADD231PD Y0, Y4, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
+	VXORPD       Y4, Y4, Y4
+	VBROADCASTSD factor+64(FP), Y3
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y4, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y2, Y4, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y3, Y1
+	VADDPD       Y4, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y3, Y2
+	VADDPD       Y4, Y2, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -13158,8 +12874,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -13314,14 +13030,13 @@ added:
 // func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient6x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPD       Y1, Y1, Y1
-	VXORPD       Y2, Y2, Y2
-	VBROADCASTSD factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
 
 next:
 	SUBQ $0x01, SI
@@ -13345,18 +13060,18 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y3
-	VMOVUPD 32(AX)(R8*8), X4
+	VMOVUPD (AX)(R8*8), Y2
+	VMOVUPD 32(AX)(R8*8), X3
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y5
-	VMOVUPD 32(AX)(R8*8), X6
+	VMOVUPD (AX)(R8*8), Y4
+	VMOVUPD 32(AX)(R8*8), X5
 	JMP     begun
 
 fresh:
-	VXORPD Y3, Y3, Y3
-	VXORPD X4, X4, X4
-	VXORPD Y5, Y5, Y5
-	VXORPD X6, X6, X6
+	VXORPD Y2, Y2, Y2
+	VXORPD X3, X3, X3
+	VXORPD Y4, Y4, Y4
+	VXORPD X5, X5, X5
 
 begun:
 	XORQ DI, DI
@@ -13369,58 +13084,56 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y7
-	VBROADCASTSD (R10)(DX*8), Y8
+	VBROADCASTSD (R10)(CX*8), Y6
+	VBROADCASTSD (R10)(DX*8), Y7
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Y9
-	VFMADD231PD  Y7, Y9, Y3
-	VFMADD231PD  Y8, Y9, Y5
-	VMOVUPD      32(R9)(AX*8), X9
-	VFMADD231PD  X7, X9, X4
-	VFMADD231PD  X8, X9, X6
+	VMOVUPD      (R9)(AX*8), Y8
+	VFMADD231PD  Y6, Y8, Y2
+	VFMADD231PD  Y7, Y8, Y4
+	VMOVUPD      32(R9)(AX*8), X8
+	VFMADD231PD  X6, X8, X3
+	VFMADD231PD  X7, X8, X5
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPD      Y3, Y1, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VADDPD      X4, X1, X4
-	VMOVUPD     X4, 32(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Y5, Y1, Y5
-	VMOVUPD     Y5, (AX)(R8*8)
-	VADDPD      X6, X1, X6
-	VMOVUPD     X6, 32(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Y7
-	VFMADD231PD Y0, Y3, Y7
-	VADDPD      Y1, Y7, Y7
-	VMOVUPD     Y7, (AX)(R8*8)
-	VSUBPD      Y7, Y7, Y7
-	VADDPD      Y7, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), X10
-	VFMADD231PD X0, X4, X10
-	VADDPD      X1, X10, X10
-	VMOVUPD     X10, 32(AX)(R8*8)
-	VSUBPD      X10, X10, X10
-	VADDPD      Y10, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Y3
-	VFMADD231PD Y0, Y5, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), X4
-	VFMADD231PD X0, X6, X4
-	VADDPD      X1, X4, X4
-	VMOVUPD     X4, 32(AX)(R8*8)
-	VSUBPD      X4, X4, X4
-	VADDPD      Y4, Y2, Y2
+	VXORPD       Y7, Y7, Y7
+	VBROADCASTSD factor+64(FP), Y6
+	MOVQ         (BX), AX
+	VADDPD       Y2, Y7, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VADDPD       X3, X7, X3
+	VMOVUPD      X3, 32(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y4, Y7, Y4
+	VMOVUPD      Y4, (AX)(R8*8)
+	VADDPD       X5, X7, X5
+	VMOVUPD      X5, 32(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y6, Y2
+	VADDPD       Y7, Y2, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), X6, X3
+	VADDPD       X7, X3, X3
+	VMOVUPD      X3, 32(AX)(R8*8)
+	VSUBPD       X3, X3, X3
+	VADDPD       X3, X1, X1
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y6, Y4
+	VADDPD       Y7, Y4, Y4
+	VMOVUPD      Y4, (AX)(R8*8)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), X6, X5
+	VADDPD       X7, X5, X5
+	VMOVUPD      X5, 32(AX)(R8*8)
+	VSUBPD       X5, X5, X5
+	VADDPD       X5, X1, X1
 
 stay:
 	ADDQ $0x00000030, BX
@@ -13428,8 +13141,11 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPD    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -13584,14 +13300,12 @@ added:
 // func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient8x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPD       Y1, Y1, Y1
-	VXORPD       Y2, Y2, Y2
-	VBROADCASTSD factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -13615,18 +13329,18 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
+	VMOVUPD (AX)(R8*8), Y1
+	VMOVUPD 32(AX)(R8*8), Y2
+	MOVQ    8(BX), AX
 	VMOVUPD (AX)(R8*8), Y3
 	VMOVUPD 32(AX)(R8*8), Y4
-	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y5
-	VMOVUPD 32(AX)(R8*8), Y6
 	JMP     begun
 
 fresh:
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
-	VXORPD Y5, Y5, Y5
-	VXORPD Y6, Y6, Y6
 
 begun:
 	XORQ DI, DI
@@ -13639,58 +13353,56 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y7
-	VBROADCASTSD (R10)(DX*8), Y8
+	VBROADCASTSD (R10)(CX*8), Y5
+	VBROADCASTSD (R10)(DX*8), Y6
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Y9
-	VFMADD231PD  Y7, Y9, Y3
-	VFMADD231PD  Y8, Y9, Y5
-	VMOVUPD      32(R9)(AX*8), Y9
-	VFMADD231PD  Y7, Y9, Y4
-	VFMADD231PD  Y8, Y9, Y6
+	VMOVUPD      (R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y1
+	VFMADD231PD  Y6, Y7, Y3
+	VMOVUPD      32(R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y2
+	VFMADD231PD  Y6, Y7, Y4
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPD      Y3, Y1, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VADDPD      Y4, Y1, Y4
-	VMOVUPD     Y4, 32(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Y5, Y1, Y5
-	VMOVUPD     Y5, (AX)(R8*8)
-	VADDPD      Y6, Y1, Y6
-	VMOVUPD     Y6, 32(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Y7
-	VFMADD231PD Y0, Y3, Y7
-	VADDPD      Y1, Y7, Y7
-	VMOVUPD     Y7, (AX)(R8*8)
-	VSUBPD      Y7, Y7, Y7
-	VADDPD      Y7, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y4, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Y3
-	VFMADD231PD Y0, Y5, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y6, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
+	VXORPD       Y6, Y6, Y6
+	VBROADCASTSD factor+64(FP), Y5
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y6, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VADDPD       Y2, Y6, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y3, Y6, Y3
+	VMOVUPD      Y3, (AX)(R8*8)
+	VADDPD       Y4, Y6, Y4
+	VMOVUPD      Y4, 32(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y5, Y1
+	VADDPD       Y6, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y5, Y2
+	VADDPD       Y6, Y2, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y5, Y3
+	VADDPD       Y6, Y3, Y3
+	VMOVUPD      Y3, (AX)(R8*8)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y5, Y4
+	VADDPD       Y6, Y4, Y4
+	VMOVUPD      Y4, 32(AX)(R8*8)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -13698,8 +13410,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -13868,14 +13580,13 @@ added:
 // func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient10x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPD       Y1, Y1, Y1
-	VXORPD       Y2, Y2, Y2
-	VBROADCASTSD factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
 
 next:
 	SUBQ $0x01, SI
@@ -13907,22 +13618,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y3
-	VMOVUPD 32(AX)(R8*8), Y4
-	VMOVUPD 64(AX)(R8*8), X5
+	VMOVUPD (AX)(R8*8), Y2
+	VMOVUPD 32(AX)(R8*8), Y3
+	VMOVUPD 64(AX)(R8*8), X4
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y6
-	VMOVUPD 32(AX)(R8*8), Y7
-	VMOVUPD 64(AX)(R8*8), X8
+	VMOVUPD (AX)(R8*8), Y5
+	VMOVUPD 32(AX)(R8*8), Y6
+	VMOVUPD 64(AX)(R8*8), X7
 	JMP     begun
 
 fresh:
+	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
-	VXORPD Y4, Y4, Y4
-	VXORPD X5, X5, X5
+	VXORPD X4, X4, X4
+	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
-	VXORPD Y7, Y7, Y7
-	VXORPD X8, X8, X8
+	VXORPD X7, X7, X7
 
 begun:
 	XORQ DI, DI
@@ -13935,77 +13646,73 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y9
-	VBROADCASTSD (R10)(DX*8), Y10
+	VBROADCASTSD (R10)(CX*8), Y8
+	VBROADCASTSD (R10)(DX*8), Y9
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Y11
-	VFMADD231PD  Y9, Y11, Y3
-	VFMADD231PD  Y10, Y11, Y6
-	VMOVUPD      32(R9)(AX*8), Y11
-	VFMADD231PD  Y9, Y11, Y4
-	VFMADD231PD  Y10, Y11, Y7
-	VMOVUPD      64(R9)(AX*8), X11
-	VFMADD231PD  X9, X11, X5
-	VFMADD231PD  X10, X11, X8
+	VMOVUPD      (R9)(AX*8), Y10
+	VFMADD231PD  Y8, Y10, Y2
+	VFMADD231PD  Y9, Y10, Y5
+	VMOVUPD      32(R9)(AX*8), Y10
+	VFMADD231PD  Y8, Y10, Y3
+	VFMADD231PD  Y9, Y10, Y6
+	VMOVUPD      64(R9)(AX*8), X10
+	VFMADD231PD  X8, X10, X4
+	VFMADD231PD  X9, X10, X7
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPD      Y3, Y1, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VADDPD      Y4, Y1, Y4
-	VMOVUPD     Y4, 32(AX)(R8*8)
-	VADDPD      X5, X1, X5
-	VMOVUPD     X5, 64(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Y6, Y1, Y6
-	VMOVUPD     Y6, (AX)(R8*8)
-	VADDPD      Y7, Y1, Y7
-	VMOVUPD     Y7, 32(AX)(R8*8)
-	VADDPD      X8, X1, X8
-	VMOVUPD     X8, 64(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Y9
-	VFMADD231PD Y0, Y3, Y9
-	VADDPD      Y1, Y9, Y9
-	VMOVUPD     Y9, (AX)(R8*8)
-	VSUBPD      Y9, Y9, Y9
-	VADDPD      Y9, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y4, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), X12
-	VFMADD231PD X0, X5, X12
-	VADDPD      X1, X12, X12
-	VMOVUPD     X12, 64(AX)(R8*8)
-	VSUBPD      X12, X12, X12
-	VADDPD      Y12, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Y3
-	VFMADD231PD Y0, Y6, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y7, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), X5
-	VFMADD231PD X0, X8, X5
-	VADDPD      X1, X5, X5
-	VMOVUPD     X5, 64(AX)(R8*8)
-	VSUBPD      X5, X5, X5
-	VADDPD      Y5, Y2, Y2
+	VXORPD       Y9, Y9, Y9
+	VBROADCASTSD factor+64(FP), Y8
+	MOVQ         (BX), AX
+	VADDPD       Y2, Y9, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VADDPD       Y3, Y9, Y3
+	VMOVUPD      Y3, 32(AX)(R8*8)
+	VADDPD       X4, X9, X4
+	VMOVUPD      X4, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y5, Y9, Y5
+	VMOVUPD      Y5, (AX)(R8*8)
+	VADDPD       Y6, Y9, Y6
+	VMOVUPD      Y6, 32(AX)(R8*8)
+	VADDPD       X7, X9, X7
+	VMOVUPD      X7, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y8, Y2
+	VADDPD       Y9, Y2, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y8, Y3
+	VADDPD       Y9, Y3, Y3
+	VMOVUPD      Y3, 32(AX)(R8*8)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), X8, X4
+	VADDPD       X9, X4, X4
+	VMOVUPD      X4, 64(AX)(R8*8)
+	VSUBPD       X4, X4, X4
+	VADDPD       X4, X1, X1
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y8, Y5
+	VADDPD       Y9, Y5, Y5
+	VMOVUPD      Y5, (AX)(R8*8)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y8, Y6
+	VADDPD       Y9, Y6, Y6
+	VMOVUPD      Y6, 32(AX)(R8*8)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), X8, X7
+	VADDPD       X9, X7, X7
+	VMOVUPD      X7, 64(AX)(R8*8)
+	VSUBPD       X7, X7, X7
+	VADDPD       X7, X1, X1
 
 stay:
 	ADDQ $0x00000030, BX
@@ -14013,8 +13720,11 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPD    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -14183,14 +13893,12 @@ added:
 // func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient12x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPD       Y1, Y1, Y1
-	VXORPD       Y2, Y2, Y2
-	VBROADCASTSD factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -14222,22 +13930,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y3
-	VMOVUPD 32(AX)(R8*8), Y4
-	VMOVUPD 64(AX)(R8*8), Y5
+	VMOVUPD (AX)(R8*8), Y1
+	VMOVUPD 32(AX)(R8*8), Y2
+	VMOVUPD 64(AX)(R8*8), Y3
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y6
-	VMOVUPD 32(AX)(R8*8), Y7
-	VMOVUPD 64(AX)(R8*8), Y8
+	VMOVUPD (AX)(R8*8), Y4
+	VMOVUPD 32(AX)(R8*8), Y5
+	VMOVUPD 64(AX)(R8*8), Y6
 	JMP     begun
 
 fresh:
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
-	VXORPD Y7, Y7, Y7
-	VXORPD Y8, Y8, Y8
 
 begun:
 	XORQ DI, DI
@@ -14250,77 +13958,73 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y9
-	VBROADCASTSD (R10)(DX*8), Y10
+	VBROADCASTSD (R10)(CX*8), Y7
+	VBROADCASTSD (R10)(DX*8), Y8
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Y11
-	VFMADD231PD  Y9, Y11, Y3
-	VFMADD231PD  Y10, Y11, Y6
-	VMOVUPD      32(R9)(AX*8), Y11
-	VFMADD231PD  Y9, Y11, Y4
-	VFMADD231PD  Y10, Y11, Y7
-	VMOVUPD      64(R9)(AX*8), Y11
-	VFMADD231PD  Y9, Y11, Y5
-	VFMADD231PD  Y10, Y11, Y8
+	VMOVUPD      (R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y1
+	VFMADD231PD  Y8, Y9, Y4
+	VMOVUPD      32(R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y2
+	VFMADD231PD  Y8, Y9, Y5
+	VMOVUPD      64(R9)(AX*8), Y9
+	VFMADD231PD  Y7, Y9, Y3
+	VFMADD231PD  Y8, Y9, Y6
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPD      Y3, Y1, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VADDPD      Y4, Y1, Y4
-	VMOVUPD     Y4, 32(AX)(R8*8)
-	VADDPD      Y5, Y1, Y5
-	VMOVUPD     Y5, 64(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Y6, Y1, Y6
-	VMOVUPD     Y6, (AX)(R8*8)
-	VADDPD      Y7, Y1, Y7
-	VMOVUPD     Y7, 32(AX)(R8*8)
-	VADDPD      Y8, Y1, Y8
-	VMOVUPD     Y8, 64(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Y9
-	VFMADD231PD Y0, Y3, Y9
-	VADDPD      Y1, Y9, Y9
-	VMOVUPD     Y9, (AX)(R8*8)
-	VSUBPD      Y9, Y9, Y9
-	VADDPD      Y9, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y4, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y5, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 64(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Y3
-	VFMADD231PD Y0, Y6, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y7, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y8, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 64(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
+	VXORPD       Y8, Y8, Y8
+	VBROADCASTSD factor+64(FP), Y7
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y8, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VADDPD       Y3, Y8, Y3
+	VMOVUPD      Y3, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y4, Y8, Y4
+	VMOVUPD      Y4, (AX)(R8*8)
+	VADDPD       Y5, Y8, Y5
+	VMOVUPD      Y5, 32(AX)(R8*8)
+	VADDPD       Y6, Y8, Y6
+	VMOVUPD      Y6, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y7, Y1
+	VADDPD       Y8, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y7, Y2
+	VADDPD       Y8, Y2, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), Y7, Y3
+	VADDPD       Y8, Y3, Y3
+	VMOVUPD      Y3, 64(AX)(R8*8)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y7, Y4
+	VADDPD       Y8, Y4, Y4
+	VMOVUPD      Y4, (AX)(R8*8)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y7, Y5
+	VADDPD       Y8, Y5, Y5
+	VMOVUPD      Y5, 32(AX)(R8*8)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), Y7, Y6
+	VADDPD       Y8, Y6, Y6
+	VMOVUPD      Y6, 64(AX)(R8*8)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -14328,8 +14032,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -14512,14 +14216,12 @@ added:
 // func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient16x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPD       Y1, Y1, Y1
-	VXORPD       Y2, Y2, Y2
-	VBROADCASTSD factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -14551,26 +14253,26 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y3
-	VMOVUPD 32(AX)(R8*8), Y4
-	VMOVUPD 64(AX)(R8*8), Y5
-	VMOVUPD 96(AX)(R8*8), Y6
+	VMOVUPD (AX)(R8*8), Y1
+	VMOVUPD 32(AX)(R8*8), Y2
+	VMOVUPD 64(AX)(R8*8), Y3
+	VMOVUPD 96(AX)(R8*8), Y4
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y7
-	VMOVUPD 32(AX)(R8*8), Y8
-	VMOVUPD 64(AX)(R8*8), Y9
-	VMOVUPD 96(AX)(R8*8), Y10
+	VMOVUPD (AX)(R8*8), Y5
+	VMOVUPD 32(AX)(R8*8), Y6
+	VMOVUPD 64(AX)(R8*8), Y7
+	VMOVUPD 96(AX)(R8*8), Y8
 	JMP     begun
 
 fresh:
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
 	VXORPD Y6, Y6, Y6
 	VXORPD Y7, Y7, Y7
 	VXORPD Y8, Y8, Y8
-	VXORPD Y9, Y9, Y9
-	VXORPD Y10, Y10, Y10
 
 begun:
 	XORQ DI, DI
@@ -14583,96 +14285,90 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y11
-	VBROADCASTSD (R10)(DX*8), Y12
+	VBROADCASTSD (R10)(CX*8), Y9
+	VBROADCASTSD (R10)(DX*8), Y10
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y3
-	VFMADD231PD  Y12, Y13, Y7
-	VMOVUPD      32(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y4
-	VFMADD231PD  Y12, Y13, Y8
-	VMOVUPD      64(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y5
-	VFMADD231PD  Y12, Y13, Y9
-	VMOVUPD      96(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y6
-	VFMADD231PD  Y12, Y13, Y10
+	VMOVUPD      (R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y1
+	VFMADD231PD  Y10, Y11, Y5
+	VMOVUPD      32(R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y2
+	VFMADD231PD  Y10, Y11, Y6
+	VMOVUPD      64(R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y3
+	VFMADD231PD  Y10, Y11, Y7
+	VMOVUPD      96(R9)(AX*8), Y11
+	VFMADD231PD  Y9, Y11, Y4
+	VFMADD231PD  Y10, Y11, Y8
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPD      Y3, Y1, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VADDPD      Y4, Y1, Y4
-	VMOVUPD     Y4, 32(AX)(R8*8)
-	VADDPD      Y5, Y1, Y5
-	VMOVUPD     Y5, 64(AX)(R8*8)
-	VADDPD      Y6, Y1, Y6
-	VMOVUPD     Y6, 96(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Y7, Y1, Y7
-	VMOVUPD     Y7, (AX)(R8*8)
-	VADDPD      Y8, Y1, Y8
-	VMOVUPD     Y8, 32(AX)(R8*8)
-	VADDPD      Y9, Y1, Y9
-	VMOVUPD     Y9, 64(AX)(R8*8)
-	VADDPD      Y10, Y1, Y10
-	VMOVUPD     Y10, 96(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Y11
-	VFMADD231PD Y0, Y3, Y11
-	VADDPD      Y1, Y11, Y11
-	VMOVUPD     Y11, (AX)(R8*8)
-	VSUBPD      Y11, Y11, Y11
-	VADDPD      Y11, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y4, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y5, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 64(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     96(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y6, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 96(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Y3
-	VFMADD231PD Y0, Y7, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y8, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y9, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 64(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     96(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y10, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 96(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
+	VXORPD       Y10, Y10, Y10
+	VBROADCASTSD factor+64(FP), Y9
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y10, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VADDPD       Y2, Y10, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VADDPD       Y3, Y10, Y3
+	VMOVUPD      Y3, 64(AX)(R8*8)
+	VADDPD       Y4, Y10, Y4
+	VMOVUPD      Y4, 96(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y5, Y10, Y5
+	VMOVUPD      Y5, (AX)(R8*8)
+	VADDPD       Y6, Y10, Y6
+	VMOVUPD      Y6, 32(AX)(R8*8)
+	VADDPD       Y7, Y10, Y7
+	VMOVUPD      Y7, 64(AX)(R8*8)
+	VADDPD       Y8, Y10, Y8
+	VMOVUPD      Y8, 96(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y9, Y1
+	VADDPD       Y10, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y9, Y2
+	VADDPD       Y10, Y2, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), Y9, Y3
+	VADDPD       Y10, Y3, Y3
+	VMOVUPD      Y3, 64(AX)(R8*8)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y0, Y0
+	VFMADD213PD  96(AX)(R8*8), Y9, Y4
+	VADDPD       Y10, Y4, Y4
+	VMOVUPD      Y4, 96(AX)(R8*8)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y9, Y5
+	VADDPD       Y10, Y5, Y5
+	VMOVUPD      Y5, (AX)(R8*8)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y9, Y6
+	VADDPD       Y10, Y6, Y6
+	VMOVUPD      Y6, 32(AX)(R8*8)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), Y9, Y7
+	VADDPD       Y10, Y7, Y7
+	VMOVUPD      Y7, 64(AX)(R8*8)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y0, Y0
+	VFMADD213PD  96(AX)(R8*8), Y9, Y8
+	VADDPD       Y10, Y8, Y8
+	VMOVUPD      Y8, 96(AX)(R8*8)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -14680,8 +14376,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -14879,14 +14575,13 @@ added:
 // func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient18x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPD       Y1, Y1, Y1
-	VXORPD       Y2, Y2, Y2
-	VBROADCASTSD factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
+	VXORPD X1, X1, X1
 
 next:
 	SUBQ $0x01, SI
@@ -14926,30 +14621,30 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y3
-	VMOVUPD 32(AX)(R8*8), Y4
-	VMOVUPD 64(AX)(R8*8), Y5
-	VMOVUPD 96(AX)(R8*8), Y6
-	VMOVUPD 128(AX)(R8*8), X7
+	VMOVUPD (AX)(R8*8), Y2
+	VMOVUPD 32(AX)(R8*8), Y3
+	VMOVUPD 64(AX)(R8*8), Y4
+	VMOVUPD 96(AX)(R8*8), Y5
+	VMOVUPD 128(AX)(R8*8), X6
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y8
-	VMOVUPD 32(AX)(R8*8), Y9
-	VMOVUPD 64(AX)(R8*8), Y10
-	VMOVUPD 96(AX)(R8*8), Y11
-	VMOVUPD 128(AX)(R8*8), X12
+	VMOVUPD (AX)(R8*8), Y7
+	VMOVUPD 32(AX)(R8*8), Y8
+	VMOVUPD 64(AX)(R8*8), Y9
+	VMOVUPD 96(AX)(R8*8), Y10
+	VMOVUPD 128(AX)(R8*8), X11
 	JMP     begun
 
 fresh:
+	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
-	VXORPD Y6, Y6, Y6
-	VXORPD X7, X7, X7
+	VXORPD X6, X6, X6
+	VXORPD Y7, Y7, Y7
 	VXORPD Y8, Y8, Y8
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
-	VXORPD Y11, Y11, Y11
-	VXORPD X12, X12, X12
+	VXORPD X11, X11, X11
 
 begun:
 	XORQ DI, DI
@@ -14962,116 +14657,108 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y13
-	VBROADCASTSD (R10)(DX*8), Y14
+	VBROADCASTSD (R10)(CX*8), Y12
+	VBROADCASTSD (R10)(DX*8), Y13
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Y15
-	VFMADD231PD  Y13, Y15, Y3
-	VFMADD231PD  Y14, Y15, Y8
-	VMOVUPD      32(R9)(AX*8), Y15
-	VFMADD231PD  Y13, Y15, Y4
-	VFMADD231PD  Y14, Y15, Y9
-	VMOVUPD      64(R9)(AX*8), Y15
-	VFMADD231PD  Y13, Y15, Y5
-	VFMADD231PD  Y14, Y15, Y10
-	VMOVUPD      96(R9)(AX*8), Y15
-	VFMADD231PD  Y13, Y15, Y6
-	VFMADD231PD  Y14, Y15, Y11
-	VMOVUPD      128(R9)(AX*8), X15
-	VFMADD231PD  X13, X15, X7
-	VFMADD231PD  X14, X15, X12
+	VMOVUPD      (R9)(AX*8), Y14
+	VFMADD231PD  Y12, Y14, Y2
+	VFMADD231PD  Y13, Y14, Y7
+	VMOVUPD      32(R9)(AX*8), Y14
+	VFMADD231PD  Y12, Y14, Y3
+	VFMADD231PD  Y13, Y14, Y8
+	VMOVUPD      64(R9)(AX*8), Y14
+	VFMADD231PD  Y12, Y14, Y4
+	VFMADD231PD  Y13, Y14, Y9
+	VMOVUPD      96(R9)(AX*8), Y14
+	VFMADD231PD  Y12, Y14, Y5
+	VFMADD231PD  Y13, Y14, Y10
+	VMOVUPD      128(R9)(AX*8), X14
+	VFMADD231PD  X12, X14, X6
+	VFMADD231PD  X13, X14, X11
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPD      Y3, Y1, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VADDPD      Y4, Y1, Y4
-	VMOVUPD     Y4, 32(AX)(R8*8)
-	VADDPD      Y5, Y1, Y5
-	VMOVUPD     Y5, 64(AX)(R8*8)
-	VADDPD      Y6, Y1, Y6
-	VMOVUPD     Y6, 96(AX)(R8*8)
-	VADDPD      X7, X1, X7
-	VMOVUPD     X7, 128(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Y8, Y1, Y8
-	VMOVUPD     Y8, (AX)(R8*8)
-	VADDPD      Y9, Y1, Y9
-	VMOVUPD     Y9, 32(AX)(R8*8)
-	VADDPD      Y10, Y1, Y10
-	VMOVUPD     Y10, 64(AX)(R8*8)
-	VADDPD      Y11, Y1, Y11
-	VMOVUPD     Y11, 96(AX)(R8*8)
-	VADDPD      X12, X1, X12
-	VMOVUPD     X12, 128(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Y13
-	VFMADD231PD Y0, Y3, Y13
-	VADDPD      Y1, Y13, Y13
-	VMOVUPD     Y13, (AX)(R8*8)
-	VSUBPD      Y13, Y13, Y13
-	VADDPD      Y13, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y4, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y5, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 64(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     96(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y6, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 96(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     128(AX)(R8*8), X16
-	VFMADD231PD X0, X7, X16
-	VADDPD      X1, X16, X16
-	VMOVUPD     X16, 128(AX)(R8*8)
-	VSUBPD      X16, X16, X16
-	VADDPD      Y16, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Y3
-	VFMADD231PD Y0, Y8, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y9, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y10, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 64(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     96(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y11, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 96(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     128(AX)(R8*8), X7
-	VFMADD231PD X0, X12, X7
-	VADDPD      X1, X7, X7
-	VMOVUPD     X7, 128(AX)(R8*8)
-	VSUBPD      X7, X7, X7
-	VADDPD      Y7, Y2, Y2
+	VXORPD       Y13, Y13, Y13
+	VBROADCASTSD factor+64(FP), Y12
+	MOVQ         (BX), AX
+	VADDPD       Y2, Y13, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VADDPD       Y3, Y13, Y3
+	VMOVUPD      Y3, 32(AX)(R8*8)
+	VADDPD       Y4, Y13, Y4
+	VMOVUPD      Y4, 64(AX)(R8*8)
+	VADDPD       Y5, Y13, Y5
+	VMOVUPD      Y5, 96(AX)(R8*8)
+	VADDPD       X6, X13, X6
+	VMOVUPD      X6, 128(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y7, Y13, Y7
+	VMOVUPD      Y7, (AX)(R8*8)
+	VADDPD       Y8, Y13, Y8
+	VMOVUPD      Y8, 32(AX)(R8*8)
+	VADDPD       Y9, Y13, Y9
+	VMOVUPD      Y9, 64(AX)(R8*8)
+	VADDPD       Y10, Y13, Y10
+	VMOVUPD      Y10, 96(AX)(R8*8)
+	VADDPD       X11, X13, X11
+	VMOVUPD      X11, 128(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y12, Y2
+	VADDPD       Y13, Y2, Y2
+	VMOVUPD      Y2, (AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y12, Y3
+	VADDPD       Y13, Y3, Y3
+	VMOVUPD      Y3, 32(AX)(R8*8)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), Y12, Y4
+	VADDPD       Y13, Y4, Y4
+	VMOVUPD      Y4, 64(AX)(R8*8)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y0, Y0
+	VFMADD213PD  96(AX)(R8*8), Y12, Y5
+	VADDPD       Y13, Y5, Y5
+	VMOVUPD      Y5, 96(AX)(R8*8)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y0, Y0
+	VFMADD213PD  128(AX)(R8*8), X12, X6
+	VADDPD       X13, X6, X6
+	VMOVUPD      X6, 128(AX)(R8*8)
+	VSUBPD       X6, X6, X6
+	VADDPD       X6, X1, X1
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y12, Y7
+	VADDPD       Y13, Y7, Y7
+	VMOVUPD      Y7, (AX)(R8*8)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y12, Y8
+	VADDPD       Y13, Y8, Y8
+	VMOVUPD      Y8, 32(AX)(R8*8)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), Y12, Y9
+	VADDPD       Y13, Y9, Y9
+	VMOVUPD      Y9, 64(AX)(R8*8)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y0, Y0
+	VFMADD213PD  96(AX)(R8*8), Y12, Y10
+	VADDPD       Y13, Y10, Y10
+	VMOVUPD      Y10, 96(AX)(R8*8)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y0, Y0
+	VFMADD213PD  128(AX)(R8*8), X12, X11
+	VADDPD       X13, X11, X11
+	VMOVUPD      X11, 128(AX)(R8*8)
+	VSUBPD       X11, X11, X11
+	VADDPD       X11, X1, X1
 
 stay:
 	ADDQ $0x00000030, BX
@@ -15079,8 +14766,11 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
+	ORQ       CX, AX
+	VCMPPD    $0x03, X1, X1, X1
+	VMOVMSKPS X1, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER
@@ -15278,14 +14968,12 @@ added:
 // func avx2PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, FMA3
 TEXT ·avx2PairsGradient20x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	VXORPD       Y1, Y1, Y1
-	VXORPD       Y2, Y2, Y2
-	VBROADCASTSD factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	VXORPD Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -15325,20 +15013,22 @@ nothingtofetch:
 	TESTQ   AX, AX
 	JZ      fresh
 	MOVQ    (BX), AX
-	VMOVUPD (AX)(R8*8), Y3
-	VMOVUPD 32(AX)(R8*8), Y4
-	VMOVUPD 64(AX)(R8*8), Y5
-	VMOVUPD 96(AX)(R8*8), Y6
-	VMOVUPD 128(AX)(R8*8), Y7
+	VMOVUPD (AX)(R8*8), Y1
+	VMOVUPD 32(AX)(R8*8), Y2
+	VMOVUPD 64(AX)(R8*8), Y3
+	VMOVUPD 96(AX)(R8*8), Y4
+	VMOVUPD 128(AX)(R8*8), Y5
 	MOVQ    8(BX), AX
-	VMOVUPD (AX)(R8*8), Y8
-	VMOVUPD 32(AX)(R8*8), Y9
-	VMOVUPD 64(AX)(R8*8), Y10
-	VMOVUPD 96(AX)(R8*8), Y11
-	VMOVUPD 128(AX)(R8*8), Y12
+	VMOVUPD (AX)(R8*8), Y6
+	VMOVUPD 32(AX)(R8*8), Y7
+	VMOVUPD 64(AX)(R8*8), Y8
+	VMOVUPD 96(AX)(R8*8), Y9
+	VMOVUPD 128(AX)(R8*8), Y10
 	JMP     begun
 
 fresh:
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
 	VXORPD Y3, Y3, Y3
 	VXORPD Y4, Y4, Y4
 	VXORPD Y5, Y5, Y5
@@ -15347,8 +15037,6 @@ fresh:
 	VXORPD Y8, Y8, Y8
 	VXORPD Y9, Y9, Y9
 	VXORPD Y10, Y10, Y10
-	VXORPD Y11, Y11, Y11
-	VXORPD Y12, Y12, Y12
 
 begun:
 	XORQ DI, DI
@@ -15361,116 +15049,108 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y13
-	VBROADCASTSD (R10)(DX*8), Y14
+	VBROADCASTSD (R10)(CX*8), Y11
+	VBROADCASTSD (R10)(DX*8), Y12
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Y15
-	VFMADD231PD  Y13, Y15, Y3
-	VFMADD231PD  Y14, Y15, Y8
-	VMOVUPD      32(R9)(AX*8), Y15
-	VFMADD231PD  Y13, Y15, Y4
-	VFMADD231PD  Y14, Y15, Y9
-	VMOVUPD      64(R9)(AX*8), Y15
-	VFMADD231PD  Y13, Y15, Y5
-	VFMADD231PD  Y14, Y15, Y10
-	VMOVUPD      96(R9)(AX*8), Y15
-	VFMADD231PD  Y13, Y15, Y6
-	VFMADD231PD  Y14, Y15, Y11
-	VMOVUPD      128(R9)(AX*8), Y15
-	VFMADD231PD  Y13, Y15, Y7
-	VFMADD231PD  Y14, Y15, Y12
+	VMOVUPD      (R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y1
+	VFMADD231PD  Y12, Y13, Y6
+	VMOVUPD      32(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y2
+	VFMADD231PD  Y12, Y13, Y7
+	VMOVUPD      64(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y3
+	VFMADD231PD  Y12, Y13, Y8
+	VMOVUPD      96(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y4
+	VFMADD231PD  Y12, Y13, Y9
+	VMOVUPD      128(R9)(AX*8), Y13
+	VFMADD231PD  Y11, Y13, Y5
+	VFMADD231PD  Y12, Y13, Y10
 	INCQ         DI
 	CMPQ         DI, R12
 	JNE          loop0
 
 done0:
-	MOVQ        (BX), AX
-	VADDPD      Y3, Y1, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VADDPD      Y4, Y1, Y4
-	VMOVUPD     Y4, 32(AX)(R8*8)
-	VADDPD      Y5, Y1, Y5
-	VMOVUPD     Y5, 64(AX)(R8*8)
-	VADDPD      Y6, Y1, Y6
-	VMOVUPD     Y6, 96(AX)(R8*8)
-	VADDPD      Y7, Y1, Y7
-	VMOVUPD     Y7, 128(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Y8, Y1, Y8
-	VMOVUPD     Y8, (AX)(R8*8)
-	VADDPD      Y9, Y1, Y9
-	VMOVUPD     Y9, 32(AX)(R8*8)
-	VADDPD      Y10, Y1, Y10
-	VMOVUPD     Y10, 64(AX)(R8*8)
-	VADDPD      Y11, Y1, Y11
-	VMOVUPD     Y11, 96(AX)(R8*8)
-	VADDPD      Y12, Y1, Y12
-	VMOVUPD     Y12, 128(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Y13
-	VFMADD231PD Y0, Y3, Y13
-	VADDPD      Y1, Y13, Y13
-	VMOVUPD     Y13, (AX)(R8*8)
-	VSUBPD      Y13, Y13, Y13
-	VADDPD      Y13, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y4, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y5, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 64(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     96(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y6, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 96(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     128(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y7, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 128(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Y3
-	VFMADD231PD Y0, Y8, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, (AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     32(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y9, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 32(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     64(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y10, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 64(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     96(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y11, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 96(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
-	VMOVUPD     128(AX)(R8*8), Y3
-	VFMADD231PD Y0, Y12, Y3
-	VADDPD      Y1, Y3, Y3
-	VMOVUPD     Y3, 128(AX)(R8*8)
-	VSUBPD      Y3, Y3, Y3
-	VADDPD      Y3, Y2, Y2
+	VXORPD       Y12, Y12, Y12
+	VBROADCASTSD factor+64(FP), Y11
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y12, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VADDPD       Y2, Y12, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VADDPD       Y3, Y12, Y3
+	VMOVUPD      Y3, 64(AX)(R8*8)
+	VADDPD       Y4, Y12, Y4
+	VMOVUPD      Y4, 96(AX)(R8*8)
+	VADDPD       Y5, Y12, Y5
+	VMOVUPD      Y5, 128(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y6, Y12, Y6
+	VMOVUPD      Y6, (AX)(R8*8)
+	VADDPD       Y7, Y12, Y7
+	VMOVUPD      Y7, 32(AX)(R8*8)
+	VADDPD       Y8, Y12, Y8
+	VMOVUPD      Y8, 64(AX)(R8*8)
+	VADDPD       Y9, Y12, Y9
+	VMOVUPD      Y9, 96(AX)(R8*8)
+	VADDPD       Y10, Y12, Y10
+	VMOVUPD      Y10, 128(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y11, Y1
+	VADDPD       Y12, Y1, Y1
+	VMOVUPD      Y1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y11, Y2
+	VADDPD       Y12, Y2, Y2
+	VMOVUPD      Y2, 32(AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), Y11, Y3
+	VADDPD       Y12, Y3, Y3
+	VMOVUPD      Y3, 64(AX)(R8*8)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y0, Y0
+	VFMADD213PD  96(AX)(R8*8), Y11, Y4
+	VADDPD       Y12, Y4, Y4
+	VMOVUPD      Y4, 96(AX)(R8*8)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y0, Y0
+	VFMADD213PD  128(AX)(R8*8), Y11, Y5
+	VADDPD       Y12, Y5, Y5
+	VMOVUPD      Y5, 128(AX)(R8*8)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y0, Y0
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Y11, Y6
+	VADDPD       Y12, Y6, Y6
+	VMOVUPD      Y6, (AX)(R8*8)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y0, Y0
+	VFMADD213PD  32(AX)(R8*8), Y11, Y7
+	VADDPD       Y12, Y7, Y7
+	VMOVUPD      Y7, 32(AX)(R8*8)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y0, Y0
+	VFMADD213PD  64(AX)(R8*8), Y11, Y8
+	VADDPD       Y12, Y8, Y8
+	VMOVUPD      Y8, 64(AX)(R8*8)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y0, Y0
+	VFMADD213PD  96(AX)(R8*8), Y11, Y9
+	VADDPD       Y12, Y9, Y9
+	VMOVUPD      Y9, 96(AX)(R8*8)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y0, Y0
+	VFMADD213PD  128(AX)(R8*8), Y11, Y10
+	VADDPD       Y12, Y10, Y10
+	VMOVUPD      Y10, 128(AX)(R8*8)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y0, Y0
 
 stay:
 	ADDQ $0x00000030, BX
@@ -15478,8 +15158,8 @@ stay:
 
 done:
 	XORQ      AX, AX
-	VCMPPD    $0x03, Y2, Y2, Y2
-	VMOVMSKPS Y2, CX
+	VCMPPD    $0x03, Y0, Y0, Y0
+	VMOVMSKPS Y0, CX
 	ORQ       CX, AX
 	MOVQ      AX, bad+72(FP)
 	VZEROUPPER

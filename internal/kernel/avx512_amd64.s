@@ -190,90 +190,90 @@ done:
 	VBROADCASTSS factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Y13
-	VFMADD231PS  Y12, Y0, Y13
-	VADDPS       Y14, Y13, Y13
-	VMOVUPS      Y13, K1, (AX)
-	VSUBPS       Y13, Y13, Y13
-	VADDPS       Y13, Y15, Y15
-	ADDQ         CX, AX
-	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y1, Y0
-	VADDPS       Y14, Y0, Y0
+	VFMADD213PS  Y13, Y12, Y0
+	VADDPS       Y15, Y0, Y0
 	VMOVUPS      Y0, K1, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VADDPS       Y0, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y2, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y1
+	VADDPS       Y15, Y1, Y1
+	VMOVUPS      Y1, K1, (AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y3, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y2
+	VADDPS       Y15, Y2, Y2
+	VMOVUPS      Y2, K1, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y4, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y3
+	VADDPS       Y15, Y3, Y3
+	VMOVUPS      Y3, K1, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y5, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y4
+	VADDPS       Y15, Y4, Y4
+	VMOVUPS      Y4, K1, (AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y6, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y5
+	VADDPS       Y15, Y5, Y5
+	VMOVUPS      Y5, K1, (AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y7, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y6
+	VADDPS       Y15, Y6, Y6
+	VMOVUPS      Y6, K1, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y8, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y7
+	VADDPS       Y15, Y7, Y7
+	VMOVUPS      Y7, K1, (AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y9, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y8
+	VADDPS       Y15, Y8, Y8
+	VMOVUPS      Y8, K1, (AX)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y10, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y9
+	VADDPS       Y15, Y9, Y9
+	VMOVUPS      Y9, K1, (AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y12, Y11, Y0
-	VADDPS       Y14, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y15, Y15
+	VFMADD213PS  Y0, Y12, Y10
+	VADDPS       Y15, Y10, Y10
+	VMOVUPS      Y10, K1, (AX)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD213PS  Y0, Y12, Y11
+	VADDPS       Y15, Y11, Y11
+	VMOVUPS      Y11, K1, (AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y14, Y14
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y15, Y15, K1
+	VCMPPS       $0x03, Y14, Y14, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -421,62 +421,62 @@ done:
 	VBROADCASTSS factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Y9
-	VFMADD231PS  Y8, Y0, Y9
-	VADDPS       Y10, Y9, Y9
-	VMOVUPS      Y9, K1, (AX)
-	VSUBPS       Y9, Y9, Y9
-	VADDPS       Y9, Y11, Y11
-	ADDQ         CX, AX
-	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y8, Y1, Y0
-	VADDPS       Y10, Y0, Y0
+	VFMADD213PS  Y9, Y8, Y0
+	VADDPS       Y11, Y0, Y0
 	VMOVUPS      Y0, K1, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
+	VADDPS       Y0, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y8, Y2, Y0
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
+	VFMADD213PS  Y0, Y8, Y1
+	VADDPS       Y11, Y1, Y1
+	VMOVUPS      Y1, K1, (AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y8, Y3, Y0
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
+	VFMADD213PS  Y0, Y8, Y2
+	VADDPS       Y11, Y2, Y2
+	VMOVUPS      Y2, K1, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y8, Y4, Y0
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
+	VFMADD213PS  Y0, Y8, Y3
+	VADDPS       Y11, Y3, Y3
+	VMOVUPS      Y3, K1, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y8, Y5, Y0
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
+	VFMADD213PS  Y0, Y8, Y4
+	VADDPS       Y11, Y4, Y4
+	VMOVUPS      Y4, K1, (AX)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y8, Y6, Y0
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
+	VFMADD213PS  Y0, Y8, Y5
+	VADDPS       Y11, Y5, Y5
+	VMOVUPS      Y5, K1, (AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y8, Y7, Y0
-	VADDPS       Y10, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y11, Y11
+	VFMADD213PS  Y0, Y8, Y6
+	VADDPS       Y11, Y6, Y6
+	VMOVUPS      Y6, K1, (AX)
+	VSUBPS       Y6, Y6, Y6
+	VADDPS       Y6, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD213PS  Y0, Y8, Y7
+	VADDPS       Y11, Y7, Y7
+	VMOVUPS      Y7, K1, (AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y10, Y10
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y11, Y11, K1
+	VCMPPS       $0x03, Y10, Y10, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -577,34 +577,34 @@ done:
 	VBROADCASTSS factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Y5
-	VFMADD231PS  Y4, Y0, Y5
-	VADDPS       Y6, Y5, Y5
-	VMOVUPS      Y5, K1, (AX)
-	VSUBPS       Y5, Y5, Y5
-	VADDPS       Y5, Y7, Y7
-	ADDQ         CX, AX
-	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y4, Y1, Y0
-	VADDPS       Y6, Y0, Y0
+	VFMADD213PS  Y5, Y4, Y0
+	VADDPS       Y7, Y0, Y0
 	VMOVUPS      Y0, K1, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y7, Y7
+	VADDPS       Y0, Y6, Y6
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y4, Y2, Y0
-	VADDPS       Y6, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y7, Y7
+	VFMADD213PS  Y0, Y4, Y1
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, K1, (AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y6, Y6
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y4, Y3, Y0
-	VADDPS       Y6, Y0, Y0
-	VMOVUPS      Y0, K1, (AX)
-	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y7, Y7
+	VFMADD213PS  Y0, Y4, Y2
+	VADDPS       Y7, Y2, Y2
+	VMOVUPS      Y2, K1, (AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD213PS  Y0, Y4, Y3
+	VADDPS       Y7, Y3, Y3
+	VMOVUPS      Y3, K1, (AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y6, Y6
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y7, Y7, K1
+	VCMPPS       $0x03, Y6, Y6, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -680,20 +680,20 @@ done:
 	VBROADCASTSS factor+88(FP), Y2
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Y3
-	VFMADD231PS  Y2, Y0, Y3
-	VADDPS       Y4, Y3, Y3
-	VMOVUPS      Y3, K1, (AX)
-	VSUBPS       Y3, Y3, Y3
-	VADDPS       Y3, Y5, Y5
-	ADDQ         CX, AX
-	VMOVUPS.Z    (AX), K1, Y0
-	VFMADD231PS  Y2, Y1, Y0
-	VADDPS       Y4, Y0, Y0
+	VFMADD213PS  Y3, Y2, Y0
+	VADDPS       Y5, Y0, Y0
 	VMOVUPS      Y0, K1, (AX)
 	VSUBPS       Y0, Y0, Y0
-	VADDPS       Y0, Y5, Y5
+	VADDPS       Y0, Y4, Y4
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Y0
+	VFMADD213PS  Y0, Y2, Y1
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      Y1, K1, (AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y4, Y4
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y5, Y5, K1
+	VCMPPS       $0x03, Y4, Y4, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -757,13 +757,13 @@ done:
 	VBROADCASTSS factor+88(FP), Y1
 	MOVQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Y2
-	VFMADD231PS  Y1, Y0, Y2
-	VADDPS       Y3, Y2, Y2
-	VMOVUPS      Y2, K1, (AX)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Y2, Y4, Y4
+	VFMADD213PS  Y2, Y1, Y0
+	VADDPS       Y4, Y0, Y0
+	VMOVUPS      Y0, K1, (AX)
+	VSUBPS       Y0, Y0, Y0
+	VADDPS       Y0, Y3, Y3
 	XORQ         AX, AX
-	VCMPPS       $0x03, Y4, Y4, K1
+	VCMPPS       $0x03, Y3, Y3, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -1123,90 +1123,90 @@ done:
 	VBROADCASTSS factor+88(FP), Z12
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Z13
-	VFMADD231PS  Z12, Z0, Z13
-	VADDPS       Z14, Z13, Z13
-	VMOVUPS      Z13, K1, (AX)
-	VSUBPS       Z13, Z13, Z13
-	VADDPS       Z13, Z15, Z15
-	ADDQ         CX, AX
-	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z1, Z0
-	VADDPS       Z14, Z0, Z0
+	VFMADD213PS  Z13, Z12, Z0
+	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VADDPS       Z0, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z2, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z1
+	VADDPS       Z15, Z1, Z1
+	VMOVUPS      Z1, K1, (AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z3, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z2
+	VADDPS       Z15, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z4, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z3
+	VADDPS       Z15, Z3, Z3
+	VMOVUPS      Z3, K1, (AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z5, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z4
+	VADDPS       Z15, Z4, Z4
+	VMOVUPS      Z4, K1, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z6, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z5
+	VADDPS       Z15, Z5, Z5
+	VMOVUPS      Z5, K1, (AX)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z7, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z6
+	VADDPS       Z15, Z6, Z6
+	VMOVUPS      Z6, K1, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z8, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z7
+	VADDPS       Z15, Z7, Z7
+	VMOVUPS      Z7, K1, (AX)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z9, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z8
+	VADDPS       Z15, Z8, Z8
+	VMOVUPS      Z8, K1, (AX)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z10, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z9
+	VADDPS       Z15, Z9, Z9
+	VMOVUPS      Z9, K1, (AX)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z12, Z11, Z0
-	VADDPS       Z14, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z15, Z15
+	VFMADD213PS  Z0, Z12, Z10
+	VADDPS       Z15, Z10, Z10
+	VMOVUPS      Z10, K1, (AX)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z14, Z14
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD213PS  Z0, Z12, Z11
+	VADDPS       Z15, Z11, Z11
+	VMOVUPS      Z11, K1, (AX)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z14, Z14
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z15, Z15, K1
+	VCMPPS       $0x03, Z14, Z14, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -1356,62 +1356,62 @@ done:
 	VBROADCASTSS factor+88(FP), Z8
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Z9
-	VFMADD231PS  Z8, Z0, Z9
-	VADDPS       Z10, Z9, Z9
-	VMOVUPS      Z9, K1, (AX)
-	VSUBPS       Z9, Z9, Z9
-	VADDPS       Z9, Z11, Z11
-	ADDQ         CX, AX
-	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z8, Z1, Z0
-	VADDPS       Z10, Z0, Z0
+	VFMADD213PS  Z9, Z8, Z0
+	VADDPS       Z11, Z0, Z0
 	VMOVUPS      Z0, K1, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
+	VADDPS       Z0, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z8, Z2, Z0
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
+	VFMADD213PS  Z0, Z8, Z1
+	VADDPS       Z11, Z1, Z1
+	VMOVUPS      Z1, K1, (AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z8, Z3, Z0
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
+	VFMADD213PS  Z0, Z8, Z2
+	VADDPS       Z11, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z8, Z4, Z0
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
+	VFMADD213PS  Z0, Z8, Z3
+	VADDPS       Z11, Z3, Z3
+	VMOVUPS      Z3, K1, (AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z8, Z5, Z0
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
+	VFMADD213PS  Z0, Z8, Z4
+	VADDPS       Z11, Z4, Z4
+	VMOVUPS      Z4, K1, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z8, Z6, Z0
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
+	VFMADD213PS  Z0, Z8, Z5
+	VADDPS       Z11, Z5, Z5
+	VMOVUPS      Z5, K1, (AX)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z8, Z7, Z0
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
+	VFMADD213PS  Z0, Z8, Z6
+	VADDPS       Z11, Z6, Z6
+	VMOVUPS      Z6, K1, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z10, Z10
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD213PS  Z0, Z8, Z7
+	VADDPS       Z11, Z7, Z7
+	VMOVUPS      Z7, K1, (AX)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z10, Z10
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z11, Z11, K1
+	VCMPPS       $0x03, Z10, Z10, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -1514,34 +1514,34 @@ done:
 	VBROADCASTSS factor+88(FP), Z4
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Z5
-	VFMADD231PS  Z4, Z0, Z5
-	VADDPS       Z6, Z5, Z5
-	VMOVUPS      Z5, K1, (AX)
-	VSUBPS       Z5, Z5, Z5
-	VADDPS       Z5, Z7, Z7
-	ADDQ         CX, AX
-	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z4, Z1, Z0
-	VADDPS       Z6, Z0, Z0
+	VFMADD213PS  Z5, Z4, Z0
+	VADDPS       Z7, Z0, Z0
 	VMOVUPS      Z0, K1, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z7, Z7
+	VADDPS       Z0, Z6, Z6
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z4, Z2, Z0
-	VADDPS       Z6, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z7, Z7
+	VFMADD213PS  Z0, Z4, Z1
+	VADDPS       Z7, Z1, Z1
+	VMOVUPS      Z1, K1, (AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z6, Z6
 	ADDQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z4, Z3, Z0
-	VADDPS       Z6, Z0, Z0
-	VMOVUPS      Z0, K1, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z7, Z7
+	VFMADD213PS  Z0, Z4, Z2
+	VADDPS       Z7, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z6, Z6
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD213PS  Z0, Z4, Z3
+	VADDPS       Z7, Z3, Z3
+	VMOVUPS      Z3, K1, (AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z6, Z6
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z7, Z7, K1
+	VCMPPS       $0x03, Z6, Z6, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -1619,20 +1619,20 @@ done:
 	VBROADCASTSS factor+88(FP), Z2
 	MOVQ         DX, AX
 	VMOVUPS.Z    (AX), K1, Z3
-	VFMADD231PS  Z2, Z0, Z3
-	VADDPS       Z4, Z3, Z3
-	VMOVUPS      Z3, K1, (AX)
-	VSUBPS       Z3, Z3, Z3
-	VADDPS       Z3, Z5, Z5
-	ADDQ         CX, AX
-	VMOVUPS.Z    (AX), K1, Z0
-	VFMADD231PS  Z2, Z1, Z0
-	VADDPS       Z4, Z0, Z0
+	VFMADD213PS  Z3, Z2, Z0
+	VADDPS       Z5, Z0, Z0
 	VMOVUPS      Z0, K1, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z5, Z5
+	VADDPS       Z0, Z4, Z4
+	ADDQ         CX, AX
+	VMOVUPS.Z    (AX), K1, Z0
+	VFMADD213PS  Z0, Z2, Z1
+	VADDPS       Z5, Z1, Z1
+	VMOVUPS      Z1, K1, (AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z4, Z4
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z5, Z5, K1
+	VCMPPS       $0x03, Z4, Z4, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -1698,13 +1698,13 @@ done:
 	VBROADCASTSS factor+88(FP), Z1
 	MOVQ         CX, AX
 	VMOVUPS.Z    (AX), K1, Z2
-	VFMADD231PS  Z1, Z0, Z2
-	VADDPS       Z3, Z2, Z2
-	VMOVUPS      Z2, K1, (AX)
-	VSUBPS       Z2, Z2, Z2
-	VADDPS       Z2, Z4, Z4
+	VFMADD213PS  Z2, Z1, Z0
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z3, Z3
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z4, Z4, K1
+	VCMPPS       $0x03, Z3, Z3, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -2160,166 +2160,158 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z27, Z27, Z27
-	VPXORQ       Z28, Z28, Z28
+	VPXORQ       Y28, Y28, Y28
+	VPXORQ       Z29, Z29, Z29
 	VBROADCASTSS factor+88(FP), Z24
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z26
-	VFMADD231PS  Z24, Z0, Z26
-	VADDPS       Z27, Z26, Z26
-	VMOVUPS      Z26, (AX)
-	VSUBPS       Z26, Z26, Z26
-	VADDPS       Z26, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y25
-	VFMADD231PS  Y24, Y1, Y25
-	VADDPS       Y27, Y25, Y25
-	VMOVUPS      Y25, K1, 64(AX)
-	VSUBPS       Y25, Y25, Y25
-	VADDPS       Z25, Z28, Z28
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z2, Z0
-	VADDPS       Z27, Z0, Z0
+	VFMADD213PS  (AX), Z24, Z0
+	VADDPS       Z29, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y3, Y1
-	VADDPS       Y27, Y1, Y1
+	VADDPS       Z0, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y1
+	VADDPS       Y29, Y1, Y1
 	VMOVUPS      Y1, K1, 64(AX)
 	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VADDPS       Y1, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z4, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y5, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z2
+	VADDPS       Z29, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y3
+	VADDPS       Y29, Y3, Y3
+	VMOVUPS      Y3, K1, 64(AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z6, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y7, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z4
+	VADDPS       Z29, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y5
+	VADDPS       Y29, Y5, Y5
+	VMOVUPS      Y5, K1, 64(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z8, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y9, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z6
+	VADDPS       Z29, Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y7
+	VADDPS       Y29, Y7, Y7
+	VMOVUPS      Y7, K1, 64(AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z10, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y11, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z8
+	VADDPS       Z29, Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y9
+	VADDPS       Y29, Y9, Y9
+	VMOVUPS      Y9, K1, 64(AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z12, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y13, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z10
+	VADDPS       Z29, Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y11
+	VADDPS       Y29, Y11, Y11
+	VMOVUPS      Y11, K1, 64(AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z14, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y15, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z12
+	VADDPS       Z29, Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VSUBPS       Z12, Z12, Z12
+	VADDPS       Z12, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y13
+	VADDPS       Y29, Y13, Y13
+	VMOVUPS      Y13, K1, 64(AX)
+	VSUBPS       Y13, Y13, Y13
+	VADDPS       Y13, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z16, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y17, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z14
+	VADDPS       Z29, Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y15
+	VADDPS       Y29, Y15, Y15
+	VMOVUPS      Y15, K1, 64(AX)
+	VSUBPS       Y15, Y15, Y15
+	VADDPS       Y15, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z18, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y19, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z16
+	VADDPS       Z29, Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VSUBPS       Z16, Z16, Z16
+	VADDPS       Z16, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y17
+	VADDPS       Y29, Y17, Y17
+	VMOVUPS      Y17, K1, 64(AX)
+	VSUBPS       Y17, Y17, Y17
+	VADDPS       Y17, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z20, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y21, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z18
+	VADDPS       Z29, Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y19
+	VADDPS       Y29, Y19, Y19
+	VMOVUPS      Y19, K1, 64(AX)
+	VSUBPS       Y19, Y19, Y19
+	VADDPS       Y19, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z22, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y24, Y23, Y1
-	VADDPS       Y27, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z20
+	VADDPS       Z29, Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VSUBPS       Z20, Z20, Z20
+	VADDPS       Z20, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y21
+	VADDPS       Y29, Y21, Y21
+	VMOVUPS      Y21, K1, 64(AX)
+	VSUBPS       Y21, Y21, Y21
+	VADDPS       Y21, Y28, Y28
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z24, Z22
+	VADDPS       Z29, Z22, Z22
+	VMOVUPS      Z22, (AX)
+	VSUBPS       Z22, Z22, Z22
+	VADDPS       Z22, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y23
+	VADDPS       Y29, Y23, Y23
+	VMOVUPS      Y23, K1, 64(AX)
+	VSUBPS       Y23, Y23, Y23
+	VADDPS       Y23, Y28, Y28
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z28, Z28, K1
+	VCMPPS       $0x03, Z27, Z27, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, Y28, Y28, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -2533,114 +2525,110 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z19, Z19, Z19
-	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Y20, Y20, Y20
+	VPXORQ       Z21, Z21, Z21
 	VBROADCASTSS factor+88(FP), Z16
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z18
-	VFMADD231PS  Z16, Z0, Z18
-	VADDPS       Z19, Z18, Z18
-	VMOVUPS      Z18, (AX)
-	VSUBPS       Z18, Z18, Z18
-	VADDPS       Z18, Z20, Z20
-	VMOVUPS.Z    64(AX), K1, Y17
-	VFMADD231PS  Y16, Y1, Y17
-	VADDPS       Y19, Y17, Y17
-	VMOVUPS      Y17, K1, 64(AX)
-	VSUBPS       Y17, Y17, Y17
-	VADDPS       Z17, Z20, Z20
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z2, Z0
-	VADDPS       Z19, Z0, Z0
+	VFMADD213PS  (AX), Z16, Z0
+	VADDPS       Z21, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y16, Y3, Y1
-	VADDPS       Y19, Y1, Y1
+	VADDPS       Z0, Z19, Z19
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y16, Y1
+	VADDPS       Y21, Y1, Y1
 	VMOVUPS      Y1, K1, 64(AX)
 	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z20, Z20
+	VADDPS       Y1, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z4, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y16, Y5, Y1
-	VADDPS       Y19, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z2
+	VADDPS       Z21, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z19, Z19
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y16, Y3
+	VADDPS       Y21, Y3, Y3
+	VMOVUPS      Y3, K1, 64(AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z6, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y16, Y7, Y1
-	VADDPS       Y19, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z4
+	VADDPS       Z21, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z19, Z19
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y16, Y5
+	VADDPS       Y21, Y5, Y5
+	VMOVUPS      Y5, K1, 64(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z8, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y16, Y9, Y1
-	VADDPS       Y19, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z6
+	VADDPS       Z21, Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z19, Z19
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y16, Y7
+	VADDPS       Y21, Y7, Y7
+	VMOVUPS      Y7, K1, 64(AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z10, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y16, Y11, Y1
-	VADDPS       Y19, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z8
+	VADDPS       Z21, Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z19, Z19
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y16, Y9
+	VADDPS       Y21, Y9, Y9
+	VMOVUPS      Y9, K1, 64(AX)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z12, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y16, Y13, Y1
-	VADDPS       Y19, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z10
+	VADDPS       Z21, Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z19, Z19
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y16, Y11
+	VADDPS       Y21, Y11, Y11
+	VMOVUPS      Y11, K1, 64(AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z14, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y16, Y15, Y1
-	VADDPS       Y19, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z12
+	VADDPS       Z21, Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VSUBPS       Z12, Z12, Z12
+	VADDPS       Z12, Z19, Z19
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y16, Y13
+	VADDPS       Y21, Y13, Y13
+	VMOVUPS      Y13, K1, 64(AX)
+	VSUBPS       Y13, Y13, Y13
+	VADDPS       Y13, Y20, Y20
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z16, Z14
+	VADDPS       Z21, Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z19, Z19
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y16, Y15
+	VADDPS       Y21, Y15, Y15
+	VMOVUPS      Y15, K1, 64(AX)
+	VSUBPS       Y15, Y15, Y15
+	VADDPS       Y15, Y20, Y20
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z20, Z20, K1
+	VCMPPS       $0x03, Z19, Z19, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, Y20, Y20, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -2775,62 +2763,62 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z11, Z11, Z11
-	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Y12, Y12, Y12
+	VPXORQ       Z13, Z13, Z13
 	VBROADCASTSS factor+88(FP), Z8
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z10
-	VFMADD231PS  Z8, Z0, Z10
-	VADDPS       Z11, Z10, Z10
-	VMOVUPS      Z10, (AX)
-	VSUBPS       Z10, Z10, Z10
-	VADDPS       Z10, Z12, Z12
-	VMOVUPS.Z    64(AX), K1, Y9
-	VFMADD231PS  Y8, Y1, Y9
-	VADDPS       Y11, Y9, Y9
-	VMOVUPS      Y9, K1, 64(AX)
-	VSUBPS       Y9, Y9, Y9
-	VADDPS       Z9, Z12, Z12
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z8, Z2, Z0
-	VADDPS       Z11, Z0, Z0
+	VFMADD213PS  (AX), Z8, Z0
+	VADDPS       Z13, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y8, Y3, Y1
-	VADDPS       Y11, Y1, Y1
+	VADDPS       Z0, Z11, Z11
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y8, Y1
+	VADDPS       Y13, Y1, Y1
 	VMOVUPS      Y1, K1, 64(AX)
 	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z12, Z12
+	VADDPS       Y1, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z8, Z4, Z0
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y8, Y5, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z12, Z12
+	VFMADD213PS  (AX), Z8, Z2
+	VADDPS       Z13, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z11, Z11
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y8, Y3
+	VADDPS       Y13, Y3, Y3
+	VMOVUPS      Y3, K1, 64(AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z8, Z6, Z0
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y8, Y7, Y1
-	VADDPS       Y11, Y1, Y1
-	VMOVUPS      Y1, K1, 64(AX)
-	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z12, Z12
+	VFMADD213PS  (AX), Z8, Z4
+	VADDPS       Z13, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z11, Z11
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y8, Y5
+	VADDPS       Y13, Y5, Y5
+	VMOVUPS      Y5, K1, 64(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y12, Y12
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z8, Z6
+	VADDPS       Z13, Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z11, Z11
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y8, Y7
+	VADDPS       Y13, Y7, Y7
+	VMOVUPS      Y7, K1, 64(AX)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y12, Y12
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z12, Z12, K1
+	VCMPPS       $0x03, Z11, Z11, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, Y12, Y12, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -2924,36 +2912,38 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
-	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Y8, Y8, Y8
+	VPXORQ       Z9, Z9, Z9
 	VBROADCASTSS factor+88(FP), Z4
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z6
-	VFMADD231PS  Z4, Z0, Z6
-	VADDPS       Z7, Z6, Z6
-	VMOVUPS      Z6, (AX)
-	VSUBPS       Z6, Z6, Z6
-	VADDPS       Z6, Z8, Z8
-	VMOVUPS.Z    64(AX), K1, Y5
-	VFMADD231PS  Y4, Y1, Y5
-	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, K1, 64(AX)
-	VSUBPS       Y5, Y5, Y5
-	VADDPS       Z5, Z8, Z8
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z4, Z2, Z0
-	VADDPS       Z7, Z0, Z0
+	VFMADD213PS  (AX), Z4, Z0
+	VADDPS       Z9, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z8, Z8
-	VMOVUPS.Z    64(AX), K1, Y1
-	VFMADD231PS  Y4, Y3, Y1
-	VADDPS       Y7, Y1, Y1
+	VADDPS       Z0, Z7, Z7
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y4, Y1
+	VADDPS       Y9, Y1, Y1
 	VMOVUPS      Y1, K1, 64(AX)
 	VSUBPS       Y1, Y1, Y1
-	VADDPS       Z1, Z8, Z8
+	VADDPS       Y1, Y8, Y8
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z4, Z2
+	VADDPS       Z9, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z7, Z7
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y4, Y3
+	VADDPS       Y9, Y3, Y3
+	VMOVUPS      Y3, K1, 64(AX)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y8, Y8
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z8, Z8, K1
+	VCMPPS       $0x03, Z7, Z7, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, Y8, Y8, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -3028,23 +3018,26 @@ done:
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z5, Z5, Z5
-	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Y6, Y6, Y6
+	VPXORQ       Z7, Z7, Z7
 	VBROADCASTSS factor+88(FP), Z2
 	MOVQ         CX, AX
-	VMOVUPS      (AX), Z4
-	VFMADD231PS  Z2, Z0, Z4
-	VADDPS       Z5, Z4, Z4
-	VMOVUPS      Z4, (AX)
-	VSUBPS       Z4, Z4, Z4
-	VADDPS       Z4, Z6, Z6
-	VMOVUPS.Z    64(AX), K1, Y3
-	VFMADD231PS  Y2, Y1, Y3
-	VADDPS       Y5, Y3, Y3
-	VMOVUPS      Y3, K1, 64(AX)
-	VSUBPS       Y3, Y3, Y3
-	VADDPS       Z3, Z6, Z6
+	VFMADD213PS  (AX), Z2, Z0
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VSUBPS       Z0, Z0, Z0
+	VADDPS       Z0, Z5, Z5
+	VMOVUPS.Z    64(AX), K1, Y0
+	VFMADD213PS  Y0, Y2, Y1
+	VADDPS       Y7, Y1, Y1
+	VMOVUPS      Y1, K1, 64(AX)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y6, Y6
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z6, Z6, K1
+	VCMPPS       $0x03, Z5, Z5, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, Y6, Y6, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -3543,163 +3536,151 @@ done:
 	VPXORQ       Z28, Z28, Z28
 	VBROADCASTSS factor+88(FP), Z24
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z25
-	VFMADD231PS  Z24, Z0, Z25
-	VADDPS       Z27, Z25, Z25
-	VMOVUPS      Z25, (AX)
-	VSUBPS       Z25, Z25, Z25
-	VADDPS       Z25, Z28, Z28
-	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z1, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z2, Z0
-	VADDPS       Z27, Z0, Z0
+	VFMADD213PS  (AX), Z24, Z0
+	VADDPS       Z28, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VADDPS       Z0, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z3, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z1
+	VADDPS       Z28, Z1, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z4, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z2
+	VADDPS       Z28, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z5, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z3
+	VADDPS       Z28, Z3, Z3
+	VMOVUPS      Z3, K1, 64(AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z6, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z4
+	VADDPS       Z28, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z7, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z5
+	VADDPS       Z28, Z5, Z5
+	VMOVUPS      Z5, K1, 64(AX)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z8, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z6
+	VADDPS       Z28, Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z9, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z7
+	VADDPS       Z28, Z7, Z7
+	VMOVUPS      Z7, K1, 64(AX)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z10, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z8
+	VADDPS       Z28, Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z11, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z9
+	VADDPS       Z28, Z9, Z9
+	VMOVUPS      Z9, K1, 64(AX)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z12, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z10
+	VADDPS       Z28, Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z13, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z11
+	VADDPS       Z28, Z11, Z11
+	VMOVUPS      Z11, K1, 64(AX)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z14, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z12
+	VADDPS       Z28, Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VSUBPS       Z12, Z12, Z12
+	VADDPS       Z12, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z15, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z13
+	VADDPS       Z28, Z13, Z13
+	VMOVUPS      Z13, K1, 64(AX)
+	VSUBPS       Z13, Z13, Z13
+	VADDPS       Z13, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z16, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z14
+	VADDPS       Z28, Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z17, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z15
+	VADDPS       Z28, Z15, Z15
+	VMOVUPS      Z15, K1, 64(AX)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z18, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z16
+	VADDPS       Z28, Z16, Z16
+	VMOVUPS      Z16, (AX)
+	VSUBPS       Z16, Z16, Z16
+	VADDPS       Z16, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z19, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z17
+	VADDPS       Z28, Z17, Z17
+	VMOVUPS      Z17, K1, 64(AX)
+	VSUBPS       Z17, Z17, Z17
+	VADDPS       Z17, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z20, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z18
+	VADDPS       Z28, Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z21, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z19
+	VADDPS       Z28, Z19, Z19
+	VMOVUPS      Z19, K1, 64(AX)
+	VSUBPS       Z19, Z19, Z19
+	VADDPS       Z19, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z22, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  (AX), Z24, Z20
+	VADDPS       Z28, Z20, Z20
+	VMOVUPS      Z20, (AX)
+	VSUBPS       Z20, Z20, Z20
+	VADDPS       Z20, Z27, Z27
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z24, Z23, Z0
-	VADDPS       Z27, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  Z0, Z24, Z21
+	VADDPS       Z28, Z21, Z21
+	VMOVUPS      Z21, K1, 64(AX)
+	VSUBPS       Z21, Z21, Z21
+	VADDPS       Z21, Z27, Z27
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z24, Z22
+	VADDPS       Z28, Z22, Z22
+	VMOVUPS      Z22, (AX)
+	VSUBPS       Z22, Z22, Z22
+	VADDPS       Z22, Z27, Z27
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD213PS  Z0, Z24, Z23
+	VADDPS       Z28, Z23, Z23
+	VMOVUPS      Z23, K1, 64(AX)
+	VSUBPS       Z23, Z23, Z23
+	VADDPS       Z23, Z27, Z27
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z28, Z28, K1
+	VCMPPS       $0x03, Z27, Z27, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -3916,111 +3897,103 @@ done:
 	VPXORQ       Z20, Z20, Z20
 	VBROADCASTSS factor+88(FP), Z16
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z17
-	VFMADD231PS  Z16, Z0, Z17
-	VADDPS       Z19, Z17, Z17
-	VMOVUPS      Z17, (AX)
-	VSUBPS       Z17, Z17, Z17
-	VADDPS       Z17, Z20, Z20
-	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z16, Z1, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z2, Z0
-	VADDPS       Z19, Z0, Z0
+	VFMADD213PS  (AX), Z16, Z0
+	VADDPS       Z20, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VADDPS       Z0, Z19, Z19
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z16, Z3, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  Z0, Z16, Z1
+	VADDPS       Z20, Z1, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z4, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z2
+	VADDPS       Z20, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z19, Z19
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z16, Z5, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  Z0, Z16, Z3
+	VADDPS       Z20, Z3, Z3
+	VMOVUPS      Z3, K1, 64(AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z6, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z4
+	VADDPS       Z20, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z19, Z19
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z16, Z7, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  Z0, Z16, Z5
+	VADDPS       Z20, Z5, Z5
+	VMOVUPS      Z5, K1, 64(AX)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z8, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z6
+	VADDPS       Z20, Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z19, Z19
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z16, Z9, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  Z0, Z16, Z7
+	VADDPS       Z20, Z7, Z7
+	VMOVUPS      Z7, K1, 64(AX)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z10, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z8
+	VADDPS       Z20, Z8, Z8
+	VMOVUPS      Z8, (AX)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z19, Z19
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z16, Z11, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  Z0, Z16, Z9
+	VADDPS       Z20, Z9, Z9
+	VMOVUPS      Z9, K1, 64(AX)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z12, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z10
+	VADDPS       Z20, Z10, Z10
+	VMOVUPS      Z10, (AX)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z19, Z19
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z16, Z13, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  Z0, Z16, Z11
+	VADDPS       Z20, Z11, Z11
+	VMOVUPS      Z11, K1, 64(AX)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z16, Z14, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  (AX), Z16, Z12
+	VADDPS       Z20, Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VSUBPS       Z12, Z12, Z12
+	VADDPS       Z12, Z19, Z19
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z16, Z15, Z0
-	VADDPS       Z19, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z20, Z20
+	VFMADD213PS  Z0, Z16, Z13
+	VADDPS       Z20, Z13, Z13
+	VMOVUPS      Z13, K1, 64(AX)
+	VSUBPS       Z13, Z13, Z13
+	VADDPS       Z13, Z19, Z19
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z16, Z14
+	VADDPS       Z20, Z14, Z14
+	VMOVUPS      Z14, (AX)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z19, Z19
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD213PS  Z0, Z16, Z15
+	VADDPS       Z20, Z15, Z15
+	VMOVUPS      Z15, K1, 64(AX)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z19, Z19
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z20, Z20, K1
+	VCMPPS       $0x03, Z19, Z19, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -4158,59 +4131,55 @@ done:
 	VPXORQ       Z12, Z12, Z12
 	VBROADCASTSS factor+88(FP), Z8
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z9
-	VFMADD231PS  Z8, Z0, Z9
-	VADDPS       Z11, Z9, Z9
-	VMOVUPS      Z9, (AX)
-	VSUBPS       Z9, Z9, Z9
-	VADDPS       Z9, Z12, Z12
-	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z8, Z1, Z0
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z8, Z2, Z0
-	VADDPS       Z11, Z0, Z0
+	VFMADD213PS  (AX), Z8, Z0
+	VADDPS       Z12, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
+	VADDPS       Z0, Z11, Z11
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z8, Z3, Z0
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
+	VFMADD213PS  Z0, Z8, Z1
+	VADDPS       Z12, Z1, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z11, Z11
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z8, Z4, Z0
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
+	VFMADD213PS  (AX), Z8, Z2
+	VADDPS       Z12, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z11, Z11
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z8, Z5, Z0
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
+	VFMADD213PS  Z0, Z8, Z3
+	VADDPS       Z12, Z3, Z3
+	VMOVUPS      Z3, K1, 64(AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z11, Z11
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z8, Z6, Z0
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
+	VFMADD213PS  (AX), Z8, Z4
+	VADDPS       Z12, Z4, Z4
+	VMOVUPS      Z4, (AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z11, Z11
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z8, Z7, Z0
-	VADDPS       Z11, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z12, Z12
+	VFMADD213PS  Z0, Z8, Z5
+	VADDPS       Z12, Z5, Z5
+	VMOVUPS      Z5, K1, 64(AX)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z11, Z11
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z8, Z6
+	VADDPS       Z12, Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z11, Z11
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD213PS  Z0, Z8, Z7
+	VADDPS       Z12, Z7, Z7
+	VMOVUPS      Z7, K1, 64(AX)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z11, Z11
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z12, Z12, K1
+	VCMPPS       $0x03, Z11, Z11, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -4307,33 +4276,31 @@ done:
 	VPXORQ       Z8, Z8, Z8
 	VBROADCASTSS factor+88(FP), Z4
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z5
-	VFMADD231PS  Z4, Z0, Z5
-	VADDPS       Z7, Z5, Z5
-	VMOVUPS      Z5, (AX)
-	VSUBPS       Z5, Z5, Z5
-	VADDPS       Z5, Z8, Z8
-	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z4, Z1, Z0
-	VADDPS       Z7, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z8, Z8
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z4, Z2, Z0
-	VADDPS       Z7, Z0, Z0
+	VFMADD213PS  (AX), Z4, Z0
+	VADDPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z8, Z8
+	VADDPS       Z0, Z7, Z7
 	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z4, Z3, Z0
-	VADDPS       Z7, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z8, Z8
+	VFMADD213PS  Z0, Z4, Z1
+	VADDPS       Z8, Z1, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z7, Z7
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z4, Z2
+	VADDPS       Z8, Z2, Z2
+	VMOVUPS      Z2, (AX)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z7, Z7
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD213PS  Z0, Z4, Z3
+	VADDPS       Z8, Z3, Z3
+	VMOVUPS      Z3, K1, 64(AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z7, Z7
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z8, Z8, K1
+	VCMPPS       $0x03, Z7, Z7, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -4411,20 +4378,19 @@ done:
 	VPXORQ       Z6, Z6, Z6
 	VBROADCASTSS factor+88(FP), Z2
 	MOVQ         CX, AX
-	VMOVUPS      (AX), Z3
-	VFMADD231PS  Z2, Z0, Z3
-	VADDPS       Z5, Z3, Z3
-	VMOVUPS      Z3, (AX)
-	VSUBPS       Z3, Z3, Z3
-	VADDPS       Z3, Z6, Z6
-	VMOVUPS.Z    64(AX), K1, Z0
-	VFMADD231PS  Z2, Z1, Z0
-	VADDPS       Z5, Z0, Z0
-	VMOVUPS      Z0, K1, 64(AX)
+	VFMADD213PS  (AX), Z2, Z0
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z6, Z6
+	VADDPS       Z0, Z5, Z5
+	VMOVUPS.Z    64(AX), K1, Z0
+	VFMADD213PS  Z0, Z2, Z1
+	VADDPS       Z6, Z1, Z1
+	VMOVUPS      Z1, K1, 64(AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z5, Z5
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z6, Z6, K1
+	VCMPPS       $0x03, Z5, Z5, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -4901,162 +4867,150 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z28, Z28, Z28
-	VPXORQ       Z29, Z29, Z29
+	VPXORQ       Y29, Y29, Y29
+	VPXORQ       Z30, Z30, Z30
 	VBROADCASTSS factor+88(FP), Z24
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z25
-	VFMADD231PS  Z24, Z0, Z25
-	VADDPS       Z28, Z25, Z25
-	VMOVUPS      Z25, (AX)
-	VSUBPS       Z25, Z25, Z25
-	VADDPS       Z25, Z29, Z29
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z24, Z1, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS.Z    128(AX), K1, Y26
-	VFMADD231PS  Y24, Y2, Y26
-	VADDPS       Y28, Y26, Y26
-	VMOVUPS      Y26, K1, 128(AX)
-	VSUBPS       Y26, Y26, Y26
-	VADDPS       Z26, Z29, Z29
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z3, Z0
-	VADDPS       Z28, Z0, Z0
+	VFMADD213PS  (AX), Z24, Z0
+	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z24, Z4, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y24, Y5, Y2
-	VADDPS       Y28, Y2, Y2
+	VADDPS       Z0, Z28, Z28
+	VFMADD213PS  64(AX), Z24, Z1
+	VADDPS       Z30, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z28, Z28
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y2
+	VADDPS       Y30, Y2, Y2
 	VMOVUPS      Y2, K1, 128(AX)
 	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z29, Z29
+	VADDPS       Y2, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z6, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z24, Z7, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y24, Y8, Y2
-	VADDPS       Y28, Y2, Y2
-	VMOVUPS      Y2, K1, 128(AX)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z29, Z29
+	VFMADD213PS  (AX), Z24, Z3
+	VADDPS       Z30, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z28, Z28
+	VFMADD213PS  64(AX), Z24, Z4
+	VADDPS       Z30, Z4, Z4
+	VMOVUPS      Z4, 64(AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z28, Z28
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y5
+	VADDPS       Y30, Y5, Y5
+	VMOVUPS      Y5, K1, 128(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z9, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z24, Z10, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y24, Y11, Y2
-	VADDPS       Y28, Y2, Y2
-	VMOVUPS      Y2, K1, 128(AX)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z29, Z29
+	VFMADD213PS  (AX), Z24, Z6
+	VADDPS       Z30, Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z28, Z28
+	VFMADD213PS  64(AX), Z24, Z7
+	VADDPS       Z30, Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z28, Z28
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y8
+	VADDPS       Y30, Y8, Y8
+	VMOVUPS      Y8, K1, 128(AX)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z12, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z24, Z13, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y24, Y14, Y2
-	VADDPS       Y28, Y2, Y2
-	VMOVUPS      Y2, K1, 128(AX)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z29, Z29
+	VFMADD213PS  (AX), Z24, Z9
+	VADDPS       Z30, Z9, Z9
+	VMOVUPS      Z9, (AX)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z28, Z28
+	VFMADD213PS  64(AX), Z24, Z10
+	VADDPS       Z30, Z10, Z10
+	VMOVUPS      Z10, 64(AX)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z28, Z28
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y11
+	VADDPS       Y30, Y11, Y11
+	VMOVUPS      Y11, K1, 128(AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z15, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z24, Z16, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y24, Y17, Y2
-	VADDPS       Y28, Y2, Y2
-	VMOVUPS      Y2, K1, 128(AX)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z29, Z29
+	VFMADD213PS  (AX), Z24, Z12
+	VADDPS       Z30, Z12, Z12
+	VMOVUPS      Z12, (AX)
+	VSUBPS       Z12, Z12, Z12
+	VADDPS       Z12, Z28, Z28
+	VFMADD213PS  64(AX), Z24, Z13
+	VADDPS       Z30, Z13, Z13
+	VMOVUPS      Z13, 64(AX)
+	VSUBPS       Z13, Z13, Z13
+	VADDPS       Z13, Z28, Z28
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y14
+	VADDPS       Y30, Y14, Y14
+	VMOVUPS      Y14, K1, 128(AX)
+	VSUBPS       Y14, Y14, Y14
+	VADDPS       Y14, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z18, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z24, Z19, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y24, Y20, Y2
-	VADDPS       Y28, Y2, Y2
-	VMOVUPS      Y2, K1, 128(AX)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z29, Z29
+	VFMADD213PS  (AX), Z24, Z15
+	VADDPS       Z30, Z15, Z15
+	VMOVUPS      Z15, (AX)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z28, Z28
+	VFMADD213PS  64(AX), Z24, Z16
+	VADDPS       Z30, Z16, Z16
+	VMOVUPS      Z16, 64(AX)
+	VSUBPS       Z16, Z16, Z16
+	VADDPS       Z16, Z28, Z28
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y17
+	VADDPS       Y30, Y17, Y17
+	VMOVUPS      Y17, K1, 128(AX)
+	VSUBPS       Y17, Y17, Y17
+	VADDPS       Y17, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z24, Z21, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z24, Z22, Z0
-	VADDPS       Z28, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z29, Z29
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y24, Y23, Y2
-	VADDPS       Y28, Y2, Y2
-	VMOVUPS      Y2, K1, 128(AX)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z29, Z29
+	VFMADD213PS  (AX), Z24, Z18
+	VADDPS       Z30, Z18, Z18
+	VMOVUPS      Z18, (AX)
+	VSUBPS       Z18, Z18, Z18
+	VADDPS       Z18, Z28, Z28
+	VFMADD213PS  64(AX), Z24, Z19
+	VADDPS       Z30, Z19, Z19
+	VMOVUPS      Z19, 64(AX)
+	VSUBPS       Z19, Z19, Z19
+	VADDPS       Z19, Z28, Z28
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y20
+	VADDPS       Y30, Y20, Y20
+	VMOVUPS      Y20, K1, 128(AX)
+	VSUBPS       Y20, Y20, Y20
+	VADDPS       Y20, Y29, Y29
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z24, Z21
+	VADDPS       Z30, Z21, Z21
+	VMOVUPS      Z21, (AX)
+	VSUBPS       Z21, Z21, Z21
+	VADDPS       Z21, Z28, Z28
+	VFMADD213PS  64(AX), Z24, Z22
+	VADDPS       Z30, Z22, Z22
+	VMOVUPS      Z22, 64(AX)
+	VSUBPS       Z22, Z22, Z22
+	VADDPS       Z22, Z28, Z28
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y24, Y23
+	VADDPS       Y30, Y23, Y23
+	VMOVUPS      Y23, K1, 128(AX)
+	VSUBPS       Y23, Y23, Y23
+	VADDPS       Y23, Y29, Y29
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z29, Z29, K1
+	VCMPPS       $0x03, Z28, Z28, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, Y29, Y29, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -5227,86 +5181,82 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z16, Z16, Z16
-	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Y17, Y17, Y17
+	VPXORQ       Z18, Z18, Z18
 	VBROADCASTSS factor+88(FP), Z12
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z13
-	VFMADD231PS  Z12, Z0, Z13
-	VADDPS       Z16, Z13, Z13
-	VMOVUPS      Z13, (AX)
-	VSUBPS       Z13, Z13, Z13
-	VADDPS       Z13, Z17, Z17
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z12, Z1, Z0
-	VADDPS       Z16, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z17, Z17
-	VMOVUPS.Z    128(AX), K1, Y14
-	VFMADD231PS  Y12, Y2, Y14
-	VADDPS       Y16, Y14, Y14
-	VMOVUPS      Y14, K1, 128(AX)
-	VSUBPS       Y14, Y14, Y14
-	VADDPS       Z14, Z17, Z17
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z12, Z3, Z0
-	VADDPS       Z16, Z0, Z0
+	VFMADD213PS  (AX), Z12, Z0
+	VADDPS       Z18, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z17, Z17
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z12, Z4, Z0
-	VADDPS       Z16, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z17, Z17
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y12, Y5, Y2
-	VADDPS       Y16, Y2, Y2
+	VADDPS       Z0, Z16, Z16
+	VFMADD213PS  64(AX), Z12, Z1
+	VADDPS       Z18, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z16, Z16
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y12, Y2
+	VADDPS       Y18, Y2, Y2
 	VMOVUPS      Y2, K1, 128(AX)
 	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z17, Z17
+	VADDPS       Y2, Y17, Y17
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z12, Z6, Z0
-	VADDPS       Z16, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z17, Z17
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z12, Z7, Z0
-	VADDPS       Z16, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z17, Z17
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y12, Y8, Y2
-	VADDPS       Y16, Y2, Y2
-	VMOVUPS      Y2, K1, 128(AX)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z17, Z17
+	VFMADD213PS  (AX), Z12, Z3
+	VADDPS       Z18, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z16, Z16
+	VFMADD213PS  64(AX), Z12, Z4
+	VADDPS       Z18, Z4, Z4
+	VMOVUPS      Z4, 64(AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z16, Z16
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y12, Y5
+	VADDPS       Y18, Y5, Y5
+	VMOVUPS      Y5, K1, 128(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y17, Y17
 	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z12, Z9, Z0
-	VADDPS       Z16, Z0, Z0
-	VMOVUPS      Z0, (AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z17, Z17
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z12, Z10, Z0
-	VADDPS       Z16, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z17, Z17
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y12, Y11, Y2
-	VADDPS       Y16, Y2, Y2
-	VMOVUPS      Y2, K1, 128(AX)
-	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z17, Z17
+	VFMADD213PS  (AX), Z12, Z6
+	VADDPS       Z18, Z6, Z6
+	VMOVUPS      Z6, (AX)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z16, Z16
+	VFMADD213PS  64(AX), Z12, Z7
+	VADDPS       Z18, Z7, Z7
+	VMOVUPS      Z7, 64(AX)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z16, Z16
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y12, Y8
+	VADDPS       Y18, Y8, Y8
+	VMOVUPS      Y8, K1, 128(AX)
+	VSUBPS       Y8, Y8, Y8
+	VADDPS       Y8, Y17, Y17
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z12, Z9
+	VADDPS       Z18, Z9, Z9
+	VMOVUPS      Z9, (AX)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z16, Z16
+	VFMADD213PS  64(AX), Z12, Z10
+	VADDPS       Z18, Z10, Z10
+	VMOVUPS      Z10, 64(AX)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z16, Z16
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y12, Y11
+	VADDPS       Y18, Y11, Y11
+	VMOVUPS      Y11, K1, 128(AX)
+	VSUBPS       Y11, Y11, Y11
+	VADDPS       Y11, Y17, Y17
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z17, Z17, K1
+	VCMPPS       $0x03, Z16, Z16, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, Y17, Y17, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -5420,48 +5370,48 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z10, Z10, Z10
-	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Y11, Y11, Y11
+	VPXORQ       Z12, Z12, Z12
 	VBROADCASTSS factor+88(FP), Z6
 	MOVQ         DX, AX
-	VMOVUPS      (AX), Z7
-	VFMADD231PS  Z6, Z0, Z7
-	VADDPS       Z10, Z7, Z7
-	VMOVUPS      Z7, (AX)
-	VSUBPS       Z7, Z7, Z7
-	VADDPS       Z7, Z11, Z11
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z6, Z1, Z0
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
-	VMOVUPS.Z    128(AX), K1, Y8
-	VFMADD231PS  Y6, Y2, Y8
-	VADDPS       Y10, Y8, Y8
-	VMOVUPS      Y8, K1, 128(AX)
-	VSUBPS       Y8, Y8, Y8
-	VADDPS       Z8, Z11, Z11
-	ADDQ         CX, AX
-	VMOVUPS      (AX), Z0
-	VFMADD231PS  Z6, Z3, Z0
-	VADDPS       Z10, Z0, Z0
+	VFMADD213PS  (AX), Z6, Z0
+	VADDPS       Z12, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z6, Z4, Z0
-	VADDPS       Z10, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
-	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z11, Z11
-	VMOVUPS.Z    128(AX), K1, Y2
-	VFMADD231PS  Y6, Y5, Y2
-	VADDPS       Y10, Y2, Y2
+	VADDPS       Z0, Z10, Z10
+	VFMADD213PS  64(AX), Z6, Z1
+	VADDPS       Z12, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z10, Z10
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y6, Y2
+	VADDPS       Y12, Y2, Y2
 	VMOVUPS      Y2, K1, 128(AX)
 	VSUBPS       Y2, Y2, Y2
-	VADDPS       Z2, Z11, Z11
+	VADDPS       Y2, Y11, Y11
+	ADDQ         CX, AX
+	VFMADD213PS  (AX), Z6, Z3
+	VADDPS       Z12, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z10, Z10
+	VFMADD213PS  64(AX), Z6, Z4
+	VADDPS       Z12, Z4, Z4
+	VMOVUPS      Z4, 64(AX)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z10, Z10
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y6, Y5
+	VADDPS       Y12, Y5, Y5
+	VMOVUPS      Y5, K1, 128(AX)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y11, Y11
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z11, Z11, K1
+	VCMPPS       $0x03, Z10, Z10, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, Y11, Y11, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -5548,29 +5498,31 @@ done:
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
-	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Y8, Y8, Y8
+	VPXORQ       Z9, Z9, Z9
 	VBROADCASTSS factor+88(FP), Z3
 	MOVQ         CX, AX
-	VMOVUPS      (AX), Z4
-	VFMADD231PS  Z3, Z0, Z4
-	VADDPS       Z7, Z4, Z4
-	VMOVUPS      Z4, (AX)
-	VSUBPS       Z4, Z4, Z4
-	VADDPS       Z4, Z8, Z8
-	VMOVUPS      64(AX), Z0
-	VFMADD231PS  Z3, Z1, Z0
-	VADDPS       Z7, Z0, Z0
-	VMOVUPS      Z0, 64(AX)
+	VFMADD213PS  (AX), Z3, Z0
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS      Z0, (AX)
 	VSUBPS       Z0, Z0, Z0
-	VADDPS       Z0, Z8, Z8
-	VMOVUPS.Z    128(AX), K1, Y5
-	VFMADD231PS  Y3, Y2, Y5
-	VADDPS       Y7, Y5, Y5
-	VMOVUPS      Y5, K1, 128(AX)
-	VSUBPS       Y5, Y5, Y5
-	VADDPS       Z5, Z8, Z8
+	VADDPS       Z0, Z7, Z7
+	VFMADD213PS  64(AX), Z3, Z1
+	VADDPS       Z9, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z7, Z7
+	VMOVUPS.Z    128(AX), K1, Y0
+	VFMADD213PS  Y0, Y3, Y2
+	VADDPS       Y9, Y2, Y2
+	VMOVUPS      Y2, K1, 128(AX)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y8, Y8
 	XORQ         AX, AX
-	VCMPPS       $0x03, Z8, Z8, K1
+	VCMPPS       $0x03, Z7, Z7, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPS       $0x03, Y8, Y8, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -5957,18 +5909,16 @@ added:
 // func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient8x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Y1, Y1, Y1
-	VPXORQ       Y2, Y2, Y2
-	VBROADCASTSS factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -6003,20 +5953,20 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Y3
+	VMOVUPS.Z (AX)(R8*4), K1, Y1
 	MOVQ      8(BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Y4
+	VMOVUPS.Z (AX)(R8*4), K1, Y2
 	MOVQ      48(BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Y5
+	VMOVUPS.Z (AX)(R8*4), K1, Y3
 	MOVQ      56(BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Y6
+	VMOVUPS.Z (AX)(R8*4), K1, Y4
 	JMP       begun
 
 fresh:
+	VPXORQ Y1, Y1, Y1
+	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
 	VPXORQ Y4, Y4, Y4
-	VPXORQ Y5, Y5, Y5
-	VPXORQ Y6, Y6, Y6
 
 begun:
 	XORQ DI, DI
@@ -6029,22 +5979,22 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y7
-	VBROADCASTSS (R10)(DX*4), Y8
+	VBROADCASTSS (R10)(CX*4), Y5
+	VBROADCASTSS (R10)(DX*4), Y6
 	SHLL         $0x02, AX
-	VMOVUPS      (R9)(AX*8), Y9
-	VFMADD231PS  Y7, Y9, Y3
-	VFMADD231PS  Y8, Y9, Y4
+	VMOVUPS      (R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y1
+	VFMADD231PS  Y6, Y7, Y2
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y7
-	VBROADCASTSS (R10)(DX*4), Y8
+	VBROADCASTSS (R10)(CX*4), Y5
+	VBROADCASTSS (R10)(DX*4), Y6
 	SHLL         $0x02, AX
-	VMOVUPS      (R9)(AX*8), Y9
-	VFMADD231PS  Y7, Y9, Y5
-	VFMADD231PS  Y8, Y9, Y6
+	VMOVUPS      (R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y6, Y7, Y4
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -6059,59 +6009,61 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Y7
-	VBROADCASTSS (R10)(DX*4), Y8
+	VBROADCASTSS (R10)(CX*4), Y5
+	VBROADCASTSS (R10)(DX*4), Y6
 	SHLL         $0x02, AX
-	VMOVUPS      (R9)(AX*8), Y9
-	VFMADD231PS  Y7, Y9, Y5
-	VFMADD231PS  Y8, Y9, Y6
+	VMOVUPS      (R9)(AX*8), Y7
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y6, Y7, Y4
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPS      Y3, Y1, Y3
-	VMOVUPS     Y3, K1, (AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Y4, Y1, Y4
-	VMOVUPS     Y4, K1, (AX)(R8*4)
-	MOVQ        48(BX), AX
-	VADDPS      Y5, Y1, Y5
-	VMOVUPS     Y5, K1, (AX)(R8*4)
-	MOVQ        56(BX), AX
-	VADDPS      Y6, Y1, Y6
-	VMOVUPS     Y6, K1, (AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS.Z   (AX)(R8*4), K1, Y7
-	VFMADD231PS Y0, Y3, Y7
-	VADDPS      Y1, Y7, Y7
-	VMOVUPS     Y7, K1, (AX)(R8*4)
-	VSUBPS      Y7, Y7, Y7
-	VADDPS      Y7, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPS.Z   (AX)(R8*4), K1, Y7
-	VFMADD231PS Y0, Y4, Y7
-	VADDPS      Y1, Y7, Y7
-	VMOVUPS     Y7, K1, (AX)(R8*4)
-	VSUBPS      Y7, Y7, Y7
-	VADDPS      Y7, Y2, Y2
-	MOVQ        80(BX), AX
-	VMOVUPS.Z   (AX)(R8*4), K1, Y7
-	VFMADD231PS Y0, Y5, Y7
-	VADDPS      Y1, Y7, Y7
-	VMOVUPS     Y7, K1, (AX)(R8*4)
-	VSUBPS      Y7, Y7, Y7
-	VADDPS      Y7, Y2, Y2
-	MOVQ        88(BX), AX
-	VMOVUPS.Z   (AX)(R8*4), K1, Y7
-	VFMADD231PS Y0, Y6, Y7
-	VADDPS      Y1, Y7, Y7
-	VMOVUPS     Y7, K1, (AX)(R8*4)
-	VSUBPS      Y7, Y7, Y7
-	VADDPS      Y7, Y2, Y2
+	VPXORQ       Y8, Y8, Y8
+	VBROADCASTSS factor+64(FP), Y5
+	MOVQ         (BX), AX
+	VADDPS       Y1, Y8, Y1
+	VMOVUPS      Y1, K1, (AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Y2, Y8, Y2
+	VMOVUPS      Y2, K1, (AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Y3, Y8, Y3
+	VMOVUPS      Y3, K1, (AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Y4, Y8, Y4
+	VMOVUPS      Y4, K1, (AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Y6
+	VFMADD213PS  Y6, Y5, Y1
+	VADDPS       Y8, Y1, Y1
+	VMOVUPS      Y1, K1, (AX)(R8*4)
+	VSUBPS       Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Y6
+	VFMADD213PS  Y6, Y5, Y2
+	VADDPS       Y8, Y2, Y2
+	VMOVUPS      Y2, K1, (AX)(R8*4)
+	VSUBPS       Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	MOVQ         80(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Y6
+	VFMADD213PS  Y6, Y5, Y3
+	VADDPS       Y8, Y3, Y3
+	VMOVUPS      Y3, K1, (AX)(R8*4)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y0, Y0
+	MOVQ         88(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Y6
+	VFMADD213PS  Y6, Y5, Y4
+	VADDPS       Y8, Y4, Y4
+	VMOVUPS      Y4, K1, (AX)(R8*4)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y0, Y0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -6119,7 +6071,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Y2, Y2, K1
+	VCMPPS $0x03, Y0, Y0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -6269,18 +6221,16 @@ added:
 // func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient16x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSS factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
 	SUBQ $0x01, SI
@@ -6315,20 +6265,20 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Z3
+	VMOVUPS.Z (AX)(R8*4), K1, Z1
 	MOVQ      8(BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Z4
+	VMOVUPS.Z (AX)(R8*4), K1, Z2
 	MOVQ      48(BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Z5
+	VMOVUPS.Z (AX)(R8*4), K1, Z3
 	MOVQ      56(BX), AX
-	VMOVUPS.Z (AX)(R8*4), K1, Z6
+	VMOVUPS.Z (AX)(R8*4), K1, Z4
 	JMP       begun
 
 fresh:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
 
 begun:
 	XORQ DI, DI
@@ -6341,22 +6291,22 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z7
-	VBROADCASTSS (R10)(DX*4), Z8
+	VBROADCASTSS (R10)(CX*4), Z5
+	VBROADCASTSS (R10)(DX*4), Z6
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z9
-	VFMADD231PS  Z7, Z9, Z3
-	VFMADD231PS  Z8, Z9, Z4
+	VMOVUPS      (R9)(AX*8), Z7
+	VFMADD231PS  Z5, Z7, Z1
+	VFMADD231PS  Z6, Z7, Z2
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z7
-	VBROADCASTSS (R10)(DX*4), Z8
+	VBROADCASTSS (R10)(CX*4), Z5
+	VBROADCASTSS (R10)(DX*4), Z6
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z9
-	VFMADD231PS  Z7, Z9, Z5
-	VFMADD231PS  Z8, Z9, Z6
+	VMOVUPS      (R9)(AX*8), Z7
+	VFMADD231PS  Z5, Z7, Z3
+	VFMADD231PS  Z6, Z7, Z4
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -6371,59 +6321,61 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z7
-	VBROADCASTSS (R10)(DX*4), Z8
+	VBROADCASTSS (R10)(CX*4), Z5
+	VBROADCASTSS (R10)(DX*4), Z6
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z9
-	VFMADD231PS  Z7, Z9, Z5
-	VFMADD231PS  Z8, Z9, Z6
+	VMOVUPS      (R9)(AX*8), Z7
+	VFMADD231PS  Z5, Z7, Z3
+	VFMADD231PS  Z6, Z7, Z4
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPS      Z3, Z1, Z3
-	VMOVUPS     Z3, K1, (AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Z4, Z1, Z4
-	VMOVUPS     Z4, K1, (AX)(R8*4)
-	MOVQ        48(BX), AX
-	VADDPS      Z5, Z1, Z5
-	VMOVUPS     Z5, K1, (AX)(R8*4)
-	MOVQ        56(BX), AX
-	VADDPS      Z6, Z1, Z6
-	VMOVUPS     Z6, K1, (AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS.Z   (AX)(R8*4), K1, Z7
-	VFMADD231PS Z0, Z3, Z7
-	VADDPS      Z1, Z7, Z7
-	VMOVUPS     Z7, K1, (AX)(R8*4)
-	VSUBPS      Z7, Z7, Z7
-	VADDPS      Z7, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPS.Z   (AX)(R8*4), K1, Z7
-	VFMADD231PS Z0, Z4, Z7
-	VADDPS      Z1, Z7, Z7
-	VMOVUPS     Z7, K1, (AX)(R8*4)
-	VSUBPS      Z7, Z7, Z7
-	VADDPS      Z7, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPS.Z   (AX)(R8*4), K1, Z7
-	VFMADD231PS Z0, Z5, Z7
-	VADDPS      Z1, Z7, Z7
-	VMOVUPS     Z7, K1, (AX)(R8*4)
-	VSUBPS      Z7, Z7, Z7
-	VADDPS      Z7, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPS.Z   (AX)(R8*4), K1, Z7
-	VFMADD231PS Z0, Z6, Z7
-	VADDPS      Z1, Z7, Z7
-	VMOVUPS     Z7, K1, (AX)(R8*4)
-	VSUBPS      Z7, Z7, Z7
-	VADDPS      Z7, Z2, Z2
+	VPXORQ       Z8, Z8, Z8
+	VBROADCASTSS factor+64(FP), Z5
+	MOVQ         (BX), AX
+	VADDPS       Z1, Z8, Z1
+	VMOVUPS      Z1, K1, (AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z2, Z8, Z2
+	VMOVUPS      Z2, K1, (AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z3, Z8, Z3
+	VMOVUPS      Z3, K1, (AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z4, Z8, Z4
+	VMOVUPS      Z4, K1, (AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Z6
+	VFMADD213PS  Z6, Z5, Z1
+	VADDPS       Z8, Z1, Z1
+	VMOVUPS      Z1, K1, (AX)(R8*4)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Z6
+	VFMADD213PS  Z6, Z5, Z2
+	VADDPS       Z8, Z2, Z2
+	VMOVUPS      Z2, K1, (AX)(R8*4)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Z6
+	VFMADD213PS  Z6, Z5, Z3
+	VADDPS       Z8, Z3, Z3
+	VMOVUPS      Z3, K1, (AX)(R8*4)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPS.Z    (AX)(R8*4), K1, Z6
+	VFMADD213PS  Z6, Z5, Z4
+	VADDPS       Z8, Z4, Z4
+	VMOVUPS      Z4, K1, (AX)(R8*4)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z0, Z0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -6431,7 +6383,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z2, Z2, K1
+	VCMPPS $0x03, Z0, Z0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -6597,19 +6549,18 @@ added:
 // func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient20x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000010, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSS factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ X1, X1, X1
 
 next:
 	SUBQ $0x01, SI
@@ -6660,28 +6611,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z3
-	VMOVUPS.Z 64(AX)(R8*4), K1, X4
+	VMOVUPS   (AX)(R8*4), Z2
+	VMOVUPS.Z 64(AX)(R8*4), K1, X3
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z5
-	VMOVUPS.Z 64(AX)(R8*4), K1, X6
+	VMOVUPS   (AX)(R8*4), Z4
+	VMOVUPS.Z 64(AX)(R8*4), K1, X5
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z7
-	VMOVUPS.Z 64(AX)(R8*4), K1, X8
+	VMOVUPS   (AX)(R8*4), Z6
+	VMOVUPS.Z 64(AX)(R8*4), K1, X7
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z9
-	VMOVUPS.Z 64(AX)(R8*4), K1, X10
+	VMOVUPS   (AX)(R8*4), Z8
+	VMOVUPS.Z 64(AX)(R8*4), K1, X9
 	JMP       begun
 
 fresh:
-	VPXORQ Z3, Z3, Z3
-	VPXORQ X4, X4, X4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ X6, X6, X6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ X8, X8, X8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ X10, X10, X10
+	VPXORQ Z2, Z2, Z2
+	VPXORQ X3, X3, X3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ X5, X5, X5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ X7, X7, X7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ X9, X9, X9
 
 begun:
 	XORQ DI, DI
@@ -6694,28 +6645,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z11
-	VBROADCASTSS (R10)(DX*4), Z12
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z3
-	VFMADD231PS  Z12, Z13, Z5
-	VMOVUPS      64(R9)(AX*8), X13
-	VFMADD231PS  X11, X13, X4
-	VFMADD231PS  X12, X13, X6
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z4
+	VMOVUPS      64(R9)(AX*8), X12
+	VFMADD231PS  X10, X12, X3
+	VFMADD231PS  X11, X12, X5
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z11
-	VBROADCASTSS (R10)(DX*4), Z12
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z7
-	VFMADD231PS  Z12, Z13, Z9
-	VMOVUPS      64(R9)(AX*8), X13
-	VFMADD231PS  X11, X13, X8
-	VFMADD231PS  X12, X13, X10
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z8
+	VMOVUPS      64(R9)(AX*8), X12
+	VFMADD231PS  X10, X12, X7
+	VFMADD231PS  X11, X12, X9
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -6730,94 +6681,92 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z11
-	VBROADCASTSS (R10)(DX*4), Z12
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z7
-	VFMADD231PS  Z12, Z13, Z9
-	VMOVUPS      64(R9)(AX*8), X13
-	VFMADD231PS  X11, X13, X8
-	VFMADD231PS  X12, X13, X10
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z8
+	VMOVUPS      64(R9)(AX*8), X12
+	VFMADD231PS  X10, X12, X7
+	VFMADD231PS  X11, X12, X9
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPS      Z3, Z1, Z3
-	VMOVUPS     Z3, (AX)(R8*4)
-	VADDPS      X4, X1, X4
-	VMOVUPS     X4, K1, 64(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Z5, Z1, Z5
-	VMOVUPS     Z5, (AX)(R8*4)
-	VADDPS      X6, X1, X6
-	VMOVUPS     X6, K1, 64(AX)(R8*4)
-	MOVQ        48(BX), AX
-	VADDPS      Z7, Z1, Z7
-	VMOVUPS     Z7, (AX)(R8*4)
-	VADDPS      X8, X1, X8
-	VMOVUPS     X8, K1, 64(AX)(R8*4)
-	MOVQ        56(BX), AX
-	VADDPS      Z9, Z1, Z9
-	VMOVUPS     Z9, (AX)(R8*4)
-	VADDPS      X10, X1, X10
-	VMOVUPS     X10, K1, 64(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z3, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, X14
-	VFMADD231PS X0, X4, X14
-	VADDPS      X1, X14, X14
-	VMOVUPS     X14, K1, 64(AX)(R8*4)
-	VSUBPS      X14, X14, X14
-	VADDPS      Z14, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z5, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, X14
-	VFMADD231PS X0, X6, X14
-	VADDPS      X1, X14, X14
-	VMOVUPS     X14, K1, 64(AX)(R8*4)
-	VSUBPS      X14, X14, X14
-	VADDPS      Z14, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z7, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, X14
-	VFMADD231PS X0, X8, X14
-	VADDPS      X1, X14, X14
-	VMOVUPS     X14, K1, 64(AX)(R8*4)
-	VSUBPS      X14, X14, X14
-	VADDPS      Z14, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z9, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, X14
-	VFMADD231PS X0, X10, X14
-	VADDPS      X1, X14, X14
-	VMOVUPS     X14, K1, 64(AX)(R8*4)
-	VSUBPS      X14, X14, X14
-	VADDPS      Z14, Z2, Z2
+	VPXORQ       Z13, Z13, Z13
+	VBROADCASTSS factor+64(FP), Z10
+	MOVQ         (BX), AX
+	VADDPS       Z2, Z13, Z2
+	VMOVUPS      Z2, (AX)(R8*4)
+	VADDPS       X3, X13, X3
+	VMOVUPS      X3, K1, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z4, Z13, Z4
+	VMOVUPS      Z4, (AX)(R8*4)
+	VADDPS       X5, X13, X5
+	VMOVUPS      X5, K1, 64(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (AX)(R8*4)
+	VADDPS       X7, X13, X7
+	VMOVUPS      X7, K1, 64(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z8, Z13, Z8
+	VMOVUPS      Z8, (AX)(R8*4)
+	VADDPS       X9, X13, X9
+	VMOVUPS      X9, K1, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z10, Z2
+	VADDPS       Z13, Z2, Z2
+	VMOVUPS      Z2, (AX)(R8*4)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, X11
+	VFMADD213PS  X11, X10, X3
+	VADDPS       X13, X3, X3
+	VMOVUPS      X3, K1, 64(AX)(R8*4)
+	VSUBPS       X3, X3, X3
+	VADDPS       X3, X1, X1
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z10, Z4
+	VADDPS       Z13, Z4, Z4
+	VMOVUPS      Z4, (AX)(R8*4)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, X11
+	VFMADD213PS  X11, X10, X5
+	VADDPS       X13, X5, X5
+	VMOVUPS      X5, K1, 64(AX)(R8*4)
+	VSUBPS       X5, X5, X5
+	VADDPS       X5, X1, X1
+	MOVQ         80(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z10, Z6
+	VADDPS       Z13, Z6, Z6
+	VMOVUPS      Z6, (AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, X11
+	VFMADD213PS  X11, X10, X7
+	VADDPS       X13, X7, X7
+	VMOVUPS      X7, K1, 64(AX)(R8*4)
+	VSUBPS       X7, X7, X7
+	VADDPS       X7, X1, X1
+	MOVQ         88(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z10, Z8
+	VADDPS       Z13, Z8, Z8
+	VMOVUPS      Z8, (AX)(R8*4)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, X11
+	VFMADD213PS  X11, X10, X9
+	VADDPS       X13, X9, X9
+	VMOVUPS      X9, K1, 64(AX)(R8*4)
+	VSUBPS       X9, X9, X9
+	VADDPS       X9, X1, X1
 
 stay:
 	ADDQ $0x00000060, BX
@@ -6825,7 +6774,10 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z2, Z2, K1
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPS $0x03, X1, X1, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -6991,19 +6943,18 @@ added:
 // func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient24x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000010, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSS factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
 
 next:
 	SUBQ $0x01, SI
@@ -7054,28 +7005,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z3
-	VMOVUPS.Z 64(AX)(R8*4), K1, Y4
+	VMOVUPS   (AX)(R8*4), Z2
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y3
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z5
-	VMOVUPS.Z 64(AX)(R8*4), K1, Y6
+	VMOVUPS   (AX)(R8*4), Z4
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y5
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z7
-	VMOVUPS.Z 64(AX)(R8*4), K1, Y8
+	VMOVUPS   (AX)(R8*4), Z6
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y7
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z9
-	VMOVUPS.Z 64(AX)(R8*4), K1, Y10
+	VMOVUPS   (AX)(R8*4), Z8
+	VMOVUPS.Z 64(AX)(R8*4), K1, Y9
 	JMP       begun
 
 fresh:
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Y4, Y4, Y4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Y6, Y6, Y6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Y8, Y8, Y8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Y10, Y10, Y10
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Y3, Y3, Y3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Y7, Y7, Y7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Y9, Y9, Y9
 
 begun:
 	XORQ DI, DI
@@ -7088,28 +7039,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z11
-	VBROADCASTSS (R10)(DX*4), Z12
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z3
-	VFMADD231PS  Z12, Z13, Z5
-	VMOVUPS      64(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y4
-	VFMADD231PS  Y12, Y13, Y6
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z4
+	VMOVUPS      64(R9)(AX*8), Y12
+	VFMADD231PS  Y10, Y12, Y3
+	VFMADD231PS  Y11, Y12, Y5
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z11
-	VBROADCASTSS (R10)(DX*4), Z12
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z7
-	VFMADD231PS  Z12, Z13, Z9
-	VMOVUPS      64(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y8
-	VFMADD231PS  Y12, Y13, Y10
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z8
+	VMOVUPS      64(R9)(AX*8), Y12
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y11, Y12, Y9
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -7124,94 +7075,92 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z11
-	VBROADCASTSS (R10)(DX*4), Z12
+	VBROADCASTSS (R10)(CX*4), Z10
+	VBROADCASTSS (R10)(DX*4), Z11
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z7
-	VFMADD231PS  Z12, Z13, Z9
-	VMOVUPS      64(R9)(AX*8), Y13
-	VFMADD231PS  Y11, Y13, Y8
-	VFMADD231PS  Y12, Y13, Y10
+	VMOVUPS      (R9)(AX*8), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z8
+	VMOVUPS      64(R9)(AX*8), Y12
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y11, Y12, Y9
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPS      Z3, Z1, Z3
-	VMOVUPS     Z3, (AX)(R8*4)
-	VADDPS      Y4, Y1, Y4
-	VMOVUPS     Y4, K1, 64(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Z5, Z1, Z5
-	VMOVUPS     Z5, (AX)(R8*4)
-	VADDPS      Y6, Y1, Y6
-	VMOVUPS     Y6, K1, 64(AX)(R8*4)
-	MOVQ        48(BX), AX
-	VADDPS      Z7, Z1, Z7
-	VMOVUPS     Z7, (AX)(R8*4)
-	VADDPS      Y8, Y1, Y8
-	VMOVUPS     Y8, K1, 64(AX)(R8*4)
-	MOVQ        56(BX), AX
-	VADDPS      Z9, Z1, Z9
-	VMOVUPS     Z9, (AX)(R8*4)
-	VADDPS      Y10, Y1, Y10
-	VMOVUPS     Y10, K1, 64(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z3, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, Y14
-	VFMADD231PS Y0, Y4, Y14
-	VADDPS      Y1, Y14, Y14
-	VMOVUPS     Y14, K1, 64(AX)(R8*4)
-	VSUBPS      Y14, Y14, Y14
-	VADDPS      Z14, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z5, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, Y14
-	VFMADD231PS Y0, Y6, Y14
-	VADDPS      Y1, Y14, Y14
-	VMOVUPS     Y14, K1, 64(AX)(R8*4)
-	VSUBPS      Y14, Y14, Y14
-	VADDPS      Z14, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z7, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, Y14
-	VFMADD231PS Y0, Y8, Y14
-	VADDPS      Y1, Y14, Y14
-	VMOVUPS     Y14, K1, 64(AX)(R8*4)
-	VSUBPS      Y14, Y14, Y14
-	VADDPS      Z14, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z9, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, Y14
-	VFMADD231PS Y0, Y10, Y14
-	VADDPS      Y1, Y14, Y14
-	VMOVUPS     Y14, K1, 64(AX)(R8*4)
-	VSUBPS      Y14, Y14, Y14
-	VADDPS      Z14, Z2, Z2
+	VPXORQ       Z13, Z13, Z13
+	VBROADCASTSS factor+64(FP), Z10
+	MOVQ         (BX), AX
+	VADDPS       Z2, Z13, Z2
+	VMOVUPS      Z2, (AX)(R8*4)
+	VADDPS       Y3, Y13, Y3
+	VMOVUPS      Y3, K1, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z4, Z13, Z4
+	VMOVUPS      Z4, (AX)(R8*4)
+	VADDPS       Y5, Y13, Y5
+	VMOVUPS      Y5, K1, 64(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (AX)(R8*4)
+	VADDPS       Y7, Y13, Y7
+	VMOVUPS      Y7, K1, 64(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z8, Z13, Z8
+	VMOVUPS      Z8, (AX)(R8*4)
+	VADDPS       Y9, Y13, Y9
+	VMOVUPS      Y9, K1, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z10, Z2
+	VADDPS       Z13, Z2, Z2
+	VMOVUPS      Z2, (AX)(R8*4)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
+	VFMADD213PS  Y11, Y10, Y3
+	VADDPS       Y13, Y3, Y3
+	VMOVUPS      Y3, K1, 64(AX)(R8*4)
+	VSUBPS       Y3, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z10, Z4
+	VADDPS       Z13, Z4, Z4
+	VMOVUPS      Z4, (AX)(R8*4)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
+	VFMADD213PS  Y11, Y10, Y5
+	VADDPS       Y13, Y5, Y5
+	VMOVUPS      Y5, K1, 64(AX)(R8*4)
+	VSUBPS       Y5, Y5, Y5
+	VADDPS       Y5, Y1, Y1
+	MOVQ         80(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z10, Z6
+	VADDPS       Z13, Z6, Z6
+	VMOVUPS      Z6, (AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
+	VFMADD213PS  Y11, Y10, Y7
+	VADDPS       Y13, Y7, Y7
+	VMOVUPS      Y7, K1, 64(AX)(R8*4)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y1, Y1
+	MOVQ         88(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z10, Z8
+	VADDPS       Z13, Z8, Z8
+	VMOVUPS      Z8, (AX)(R8*4)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Y11
+	VFMADD213PS  Y11, Y10, Y9
+	VADDPS       Y13, Y9, Y9
+	VMOVUPS      Y9, K1, 64(AX)(R8*4)
+	VSUBPS       Y9, Y9, Y9
+	VADDPS       Y9, Y1, Y1
 
 stay:
 	ADDQ $0x00000060, BX
@@ -7219,7 +7168,10 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z2, Z2, K1
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPS $0x03, Y1, Y1, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -7385,19 +7337,17 @@ added:
 // func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient32x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000010, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSS factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
 	SUBQ $0x01, SI
@@ -7448,28 +7398,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
+	VMOVUPS   (AX)(R8*4), Z1
+	VMOVUPS.Z 64(AX)(R8*4), K1, Z2
+	MOVQ      8(BX), AX
 	VMOVUPS   (AX)(R8*4), Z3
 	VMOVUPS.Z 64(AX)(R8*4), K1, Z4
-	MOVQ      8(BX), AX
+	MOVQ      48(BX), AX
 	VMOVUPS   (AX)(R8*4), Z5
 	VMOVUPS.Z 64(AX)(R8*4), K1, Z6
-	MOVQ      48(BX), AX
+	MOVQ      56(BX), AX
 	VMOVUPS   (AX)(R8*4), Z7
 	VMOVUPS.Z 64(AX)(R8*4), K1, Z8
-	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z9
-	VMOVUPS.Z 64(AX)(R8*4), K1, Z10
 	JMP       begun
 
 fresh:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
 	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
 
 begun:
 	XORQ DI, DI
@@ -7482,28 +7432,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z11
-	VBROADCASTSS (R10)(DX*4), Z12
+	VBROADCASTSS (R10)(CX*4), Z9
+	VBROADCASTSS (R10)(DX*4), Z10
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z3
-	VFMADD231PS  Z12, Z13, Z5
-	VMOVUPS      64(R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z4
-	VFMADD231PS  Z12, Z13, Z6
+	VMOVUPS      (R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z1
+	VFMADD231PS  Z10, Z11, Z3
+	VMOVUPS      64(R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z2
+	VFMADD231PS  Z10, Z11, Z4
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z11
-	VBROADCASTSS (R10)(DX*4), Z12
+	VBROADCASTSS (R10)(CX*4), Z9
+	VBROADCASTSS (R10)(DX*4), Z10
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z7
-	VFMADD231PS  Z12, Z13, Z9
-	VMOVUPS      64(R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z8
-	VFMADD231PS  Z12, Z13, Z10
+	VMOVUPS      (R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z5
+	VFMADD231PS  Z10, Z11, Z7
+	VMOVUPS      64(R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z6
+	VFMADD231PS  Z10, Z11, Z8
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -7518,94 +7468,92 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z11
-	VBROADCASTSS (R10)(DX*4), Z12
+	VBROADCASTSS (R10)(CX*4), Z9
+	VBROADCASTSS (R10)(DX*4), Z10
 	SHLL         $0x04, AX
-	VMOVUPS      (R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z7
-	VFMADD231PS  Z12, Z13, Z9
-	VMOVUPS      64(R9)(AX*8), Z13
-	VFMADD231PS  Z11, Z13, Z8
-	VFMADD231PS  Z12, Z13, Z10
+	VMOVUPS      (R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z5
+	VFMADD231PS  Z10, Z11, Z7
+	VMOVUPS      64(R9)(AX*8), Z11
+	VFMADD231PS  Z9, Z11, Z6
+	VFMADD231PS  Z10, Z11, Z8
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPS      Z3, Z1, Z3
-	VMOVUPS     Z3, (AX)(R8*4)
-	VADDPS      Z4, Z1, Z4
-	VMOVUPS     Z4, K1, 64(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Z5, Z1, Z5
-	VMOVUPS     Z5, (AX)(R8*4)
-	VADDPS      Z6, Z1, Z6
-	VMOVUPS     Z6, K1, 64(AX)(R8*4)
-	MOVQ        48(BX), AX
-	VADDPS      Z7, Z1, Z7
-	VMOVUPS     Z7, (AX)(R8*4)
-	VADDPS      Z8, Z1, Z8
-	VMOVUPS     Z8, K1, 64(AX)(R8*4)
-	MOVQ        56(BX), AX
-	VADDPS      Z9, Z1, Z9
-	VMOVUPS     Z9, (AX)(R8*4)
-	VADDPS      Z10, Z1, Z10
-	VMOVUPS     Z10, K1, 64(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z3, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, Z11
-	VFMADD231PS Z0, Z4, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, K1, 64(AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z5, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, Z11
-	VFMADD231PS Z0, Z6, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, K1, 64(AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z7, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, Z11
-	VFMADD231PS Z0, Z8, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, K1, 64(AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPS     (AX)(R8*4), Z11
-	VFMADD231PS Z0, Z9, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
-	VMOVUPS.Z   64(AX)(R8*4), K1, Z11
-	VFMADD231PS Z0, Z10, Z11
-	VADDPS      Z1, Z11, Z11
-	VMOVUPS     Z11, K1, 64(AX)(R8*4)
-	VSUBPS      Z11, Z11, Z11
-	VADDPS      Z11, Z2, Z2
+	VPXORQ       Z12, Z12, Z12
+	VBROADCASTSS factor+64(FP), Z9
+	MOVQ         (BX), AX
+	VADDPS       Z1, Z12, Z1
+	VMOVUPS      Z1, (AX)(R8*4)
+	VADDPS       Z2, Z12, Z2
+	VMOVUPS      Z2, K1, 64(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z3, Z12, Z3
+	VMOVUPS      Z3, (AX)(R8*4)
+	VADDPS       Z4, Z12, Z4
+	VMOVUPS      Z4, K1, 64(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z5, Z12, Z5
+	VMOVUPS      Z5, (AX)(R8*4)
+	VADDPS       Z6, Z12, Z6
+	VMOVUPS      Z6, K1, 64(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z7, Z12, Z7
+	VMOVUPS      Z7, (AX)(R8*4)
+	VADDPS       Z8, Z12, Z8
+	VMOVUPS      Z8, K1, 64(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z9, Z1
+	VADDPS       Z12, Z1, Z1
+	VMOVUPS      Z1, (AX)(R8*4)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
+	VFMADD213PS  Z10, Z9, Z2
+	VADDPS       Z12, Z2, Z2
+	VMOVUPS      Z2, K1, 64(AX)(R8*4)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z0, Z0
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z9, Z3
+	VADDPS       Z12, Z3, Z3
+	VMOVUPS      Z3, (AX)(R8*4)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
+	VFMADD213PS  Z10, Z9, Z4
+	VADDPS       Z12, Z4, Z4
+	VMOVUPS      Z4, K1, 64(AX)(R8*4)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z0, Z0
+	MOVQ         80(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z9, Z5
+	VADDPS       Z12, Z5, Z5
+	VMOVUPS      Z5, (AX)(R8*4)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
+	VFMADD213PS  Z10, Z9, Z6
+	VADDPS       Z12, Z6, Z6
+	VMOVUPS      Z6, K1, 64(AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	MOVQ         88(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z9, Z7
+	VADDPS       Z12, Z7, Z7
+	VMOVUPS      Z7, (AX)(R8*4)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS.Z    64(AX)(R8*4), K1, Z10
+	VFMADD213PS  Z10, Z9, Z8
+	VADDPS       Z12, Z8, Z8
+	VMOVUPS      Z8, K1, 64(AX)(R8*4)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z0, Z0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -7613,7 +7561,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z2, Z2, K1
+	VCMPPS $0x03, Z0, Z0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -7796,20 +7744,19 @@ added:
 // func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient40x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000010, AX
-	SUBQ         $0x00000010, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSS factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
 
 next:
 	SUBQ $0x01, SI
@@ -7876,36 +7823,36 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z3
-	VMOVUPS   64(AX)(R8*4), Z4
-	VMOVUPS.Z 128(AX)(R8*4), K1, Y5
+	VMOVUPS   (AX)(R8*4), Z2
+	VMOVUPS   64(AX)(R8*4), Z3
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y4
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z6
-	VMOVUPS   64(AX)(R8*4), Z7
-	VMOVUPS.Z 128(AX)(R8*4), K1, Y8
+	VMOVUPS   (AX)(R8*4), Z5
+	VMOVUPS   64(AX)(R8*4), Z6
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y7
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z9
-	VMOVUPS   64(AX)(R8*4), Z10
-	VMOVUPS.Z 128(AX)(R8*4), K1, Y11
+	VMOVUPS   (AX)(R8*4), Z8
+	VMOVUPS   64(AX)(R8*4), Z9
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y10
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z12
-	VMOVUPS   64(AX)(R8*4), Z13
-	VMOVUPS.Z 128(AX)(R8*4), K1, Y14
+	VMOVUPS   (AX)(R8*4), Z11
+	VMOVUPS   64(AX)(R8*4), Z12
+	VMOVUPS.Z 128(AX)(R8*4), K1, Y13
 	JMP       begun
 
 fresh:
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Y5, Y5, Y5
+	VPXORQ Y4, Y4, Y4
+	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Y8, Y8, Y8
+	VPXORQ Y7, Y7, Y7
+	VPXORQ Z8, Z8, Z8
 	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Y11, Y11, Y11
+	VPXORQ Y10, Y10, Y10
+	VPXORQ Z11, Z11, Z11
 	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Y14, Y14, Y14
+	VPXORQ Y13, Y13, Y13
 
 begun:
 	XORQ DI, DI
@@ -7918,36 +7865,36 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z15
-	VBROADCASTSS (R10)(DX*4), Z16
+	VBROADCASTSS (R10)(CX*4), Z14
+	VBROADCASTSS (R10)(DX*4), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z3
-	VFMADD231PS  Z16, Z17, Z6
-	VMOVUPS      64(R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z4
-	VFMADD231PS  Z16, Z17, Z7
-	VMOVUPS      128(R9)(AX*8), Y17
-	VFMADD231PS  Y15, Y17, Y5
-	VFMADD231PS  Y16, Y17, Y8
+	VMOVUPS      (R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z5
+	VMOVUPS      64(R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z3
+	VFMADD231PS  Z15, Z16, Z6
+	VMOVUPS      128(R9)(AX*8), Y16
+	VFMADD231PS  Y14, Y16, Y4
+	VFMADD231PS  Y15, Y16, Y7
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z15
-	VBROADCASTSS (R10)(DX*4), Z16
+	VBROADCASTSS (R10)(CX*4), Z14
+	VBROADCASTSS (R10)(DX*4), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z9
-	VFMADD231PS  Z16, Z17, Z12
-	VMOVUPS      64(R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z10
-	VFMADD231PS  Z16, Z17, Z13
-	VMOVUPS      128(R9)(AX*8), Y17
-	VFMADD231PS  Y15, Y17, Y11
-	VFMADD231PS  Y16, Y17, Y14
+	VMOVUPS      (R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z11
+	VMOVUPS      64(R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z9
+	VFMADD231PS  Z15, Z16, Z12
+	VMOVUPS      128(R9)(AX*8), Y16
+	VFMADD231PS  Y14, Y16, Y10
+	VFMADD231PS  Y15, Y16, Y13
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -7962,130 +7909,124 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z15
-	VBROADCASTSS (R10)(DX*4), Z16
+	VBROADCASTSS (R10)(CX*4), Z14
+	VBROADCASTSS (R10)(DX*4), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z9
-	VFMADD231PS  Z16, Z17, Z12
-	VMOVUPS      64(R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z10
-	VFMADD231PS  Z16, Z17, Z13
-	VMOVUPS      128(R9)(AX*8), Y17
-	VFMADD231PS  Y15, Y17, Y11
-	VFMADD231PS  Y16, Y17, Y14
+	VMOVUPS      (R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z11
+	VMOVUPS      64(R9)(AX*8), Z16
+	VFMADD231PS  Z14, Z16, Z9
+	VFMADD231PS  Z15, Z16, Z12
+	VMOVUPS      128(R9)(AX*8), Y16
+	VFMADD231PS  Y14, Y16, Y10
+	VFMADD231PS  Y15, Y16, Y13
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPS      Z3, Z1, Z3
-	VMOVUPS     Z3, (AX)(R8*4)
-	VADDPS      Z4, Z1, Z4
-	VMOVUPS     Z4, 64(AX)(R8*4)
-	VADDPS      Y5, Y1, Y5
-	VMOVUPS     Y5, K1, 128(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Z6, Z1, Z6
-	VMOVUPS     Z6, (AX)(R8*4)
-	VADDPS      Z7, Z1, Z7
-	VMOVUPS     Z7, 64(AX)(R8*4)
-	VADDPS      Y8, Y1, Y8
-	VMOVUPS     Y8, K1, 128(AX)(R8*4)
-	MOVQ        48(BX), AX
-	VADDPS      Z9, Z1, Z9
-	VMOVUPS     Z9, (AX)(R8*4)
-	VADDPS      Z10, Z1, Z10
-	VMOVUPS     Z10, 64(AX)(R8*4)
-	VADDPS      Y11, Y1, Y11
-	VMOVUPS     Y11, K1, 128(AX)(R8*4)
-	MOVQ        56(BX), AX
-	VADDPS      Z12, Z1, Z12
-	VMOVUPS     Z12, (AX)(R8*4)
-	VADDPS      Z13, Z1, Z13
-	VMOVUPS     Z13, 64(AX)(R8*4)
-	VADDPS      Y14, Y1, Y14
-	VMOVUPS     Y14, K1, 128(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Z15
-	VFMADD231PS Z0, Z3, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, (AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z15
-	VFMADD231PS Z0, Z4, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, 64(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS.Z   128(AX)(R8*4), K1, Y18
-	VFMADD231PS Y0, Y5, Y18
-	VADDPS      Y1, Y18, Y18
-	VMOVUPS     Y18, K1, 128(AX)(R8*4)
-	VSUBPS      Y18, Y18, Y18
-	VADDPS      Z18, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Z15
-	VFMADD231PS Z0, Z6, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, (AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z15
-	VFMADD231PS Z0, Z7, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, 64(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS.Z   128(AX)(R8*4), K1, Y18
-	VFMADD231PS Y0, Y8, Y18
-	VADDPS      Y1, Y18, Y18
-	VMOVUPS     Y18, K1, 128(AX)(R8*4)
-	VSUBPS      Y18, Y18, Y18
-	VADDPS      Z18, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPS     (AX)(R8*4), Z15
-	VFMADD231PS Z0, Z9, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, (AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z15
-	VFMADD231PS Z0, Z10, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, 64(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS.Z   128(AX)(R8*4), K1, Y18
-	VFMADD231PS Y0, Y11, Y18
-	VADDPS      Y1, Y18, Y18
-	VMOVUPS     Y18, K1, 128(AX)(R8*4)
-	VSUBPS      Y18, Y18, Y18
-	VADDPS      Z18, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPS     (AX)(R8*4), Z15
-	VFMADD231PS Z0, Z12, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, (AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z15
-	VFMADD231PS Z0, Z13, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, 64(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS.Z   128(AX)(R8*4), K1, Y18
-	VFMADD231PS Y0, Y14, Y18
-	VADDPS      Y1, Y18, Y18
-	VMOVUPS     Y18, K1, 128(AX)(R8*4)
-	VSUBPS      Y18, Y18, Y18
-	VADDPS      Z18, Z2, Z2
+	VPXORQ       Z17, Z17, Z17
+	VBROADCASTSS factor+64(FP), Z14
+	MOVQ         (BX), AX
+	VADDPS       Z2, Z17, Z2
+	VMOVUPS      Z2, (AX)(R8*4)
+	VADDPS       Z3, Z17, Z3
+	VMOVUPS      Z3, 64(AX)(R8*4)
+	VADDPS       Y4, Y17, Y4
+	VMOVUPS      Y4, K1, 128(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z5, Z17, Z5
+	VMOVUPS      Z5, (AX)(R8*4)
+	VADDPS       Z6, Z17, Z6
+	VMOVUPS      Z6, 64(AX)(R8*4)
+	VADDPS       Y7, Y17, Y7
+	VMOVUPS      Y7, K1, 128(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z8, Z17, Z8
+	VMOVUPS      Z8, (AX)(R8*4)
+	VADDPS       Z9, Z17, Z9
+	VMOVUPS      Z9, 64(AX)(R8*4)
+	VADDPS       Y10, Y17, Y10
+	VMOVUPS      Y10, K1, 128(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z11, Z17, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VADDPS       Z12, Z17, Z12
+	VMOVUPS      Z12, 64(AX)(R8*4)
+	VADDPS       Y13, Y17, Y13
+	VMOVUPS      Y13, K1, 128(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z14, Z2
+	VADDPS       Z17, Z2, Z2
+	VMOVUPS      Z2, (AX)(R8*4)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z14, Z3
+	VADDPS       Z17, Z3, Z3
+	VMOVUPS      Z3, 64(AX)(R8*4)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
+	VFMADD213PS  Y15, Y14, Y4
+	VADDPS       Y17, Y4, Y4
+	VMOVUPS      Y4, K1, 128(AX)(R8*4)
+	VSUBPS       Y4, Y4, Y4
+	VADDPS       Y4, Y1, Y1
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z14, Z5
+	VADDPS       Z17, Z5, Z5
+	VMOVUPS      Z5, (AX)(R8*4)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z14, Z6
+	VADDPS       Z17, Z6, Z6
+	VMOVUPS      Z6, 64(AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
+	VFMADD213PS  Y15, Y14, Y7
+	VADDPS       Y17, Y7, Y7
+	VMOVUPS      Y7, K1, 128(AX)(R8*4)
+	VSUBPS       Y7, Y7, Y7
+	VADDPS       Y7, Y1, Y1
+	MOVQ         80(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z14, Z8
+	VADDPS       Z17, Z8, Z8
+	VMOVUPS      Z8, (AX)(R8*4)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z14, Z9
+	VADDPS       Z17, Z9, Z9
+	VMOVUPS      Z9, 64(AX)(R8*4)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
+	VFMADD213PS  Y15, Y14, Y10
+	VADDPS       Y17, Y10, Y10
+	VMOVUPS      Y10, K1, 128(AX)(R8*4)
+	VSUBPS       Y10, Y10, Y10
+	VADDPS       Y10, Y1, Y1
+	MOVQ         88(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z14, Z11
+	VADDPS       Z17, Z11, Z11
+	VMOVUPS      Z11, (AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z14, Z12
+	VADDPS       Z17, Z12, Z12
+	VMOVUPS      Z12, 64(AX)(R8*4)
+	VSUBPS       Z12, Z12, Z12
+	VADDPS       Z12, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Y15
+	VFMADD213PS  Y15, Y14, Y13
+	VADDPS       Y17, Y13, Y13
+	VMOVUPS      Y13, K1, 128(AX)(R8*4)
+	VSUBPS       Y13, Y13, Y13
+	VADDPS       Y13, Y1, Y1
 
 stay:
 	ADDQ $0x00000060, BX
@@ -8093,7 +8034,10 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z2, Z2, K1
+	VCMPPS $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPS $0x03, Y1, Y1, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -8276,20 +8220,18 @@ added:
 // func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient48x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000010, AX
-	SUBQ         $0x00000010, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSS factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
 	SUBQ $0x01, SI
@@ -8356,24 +8298,26 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z3
-	VMOVUPS   64(AX)(R8*4), Z4
-	VMOVUPS.Z 128(AX)(R8*4), K1, Z5
+	VMOVUPS   (AX)(R8*4), Z1
+	VMOVUPS   64(AX)(R8*4), Z2
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z3
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z6
-	VMOVUPS   64(AX)(R8*4), Z7
-	VMOVUPS.Z 128(AX)(R8*4), K1, Z8
+	VMOVUPS   (AX)(R8*4), Z4
+	VMOVUPS   64(AX)(R8*4), Z5
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z6
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z9
-	VMOVUPS   64(AX)(R8*4), Z10
-	VMOVUPS.Z 128(AX)(R8*4), K1, Z11
+	VMOVUPS   (AX)(R8*4), Z7
+	VMOVUPS   64(AX)(R8*4), Z8
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z9
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z12
-	VMOVUPS   64(AX)(R8*4), Z13
-	VMOVUPS.Z 128(AX)(R8*4), K1, Z14
+	VMOVUPS   (AX)(R8*4), Z10
+	VMOVUPS   64(AX)(R8*4), Z11
+	VMOVUPS.Z 128(AX)(R8*4), K1, Z12
 	JMP       begun
 
 fresh:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
@@ -8384,8 +8328,6 @@ fresh:
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
 	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
 
 begun:
 	XORQ DI, DI
@@ -8398,36 +8340,36 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z15
-	VBROADCASTSS (R10)(DX*4), Z16
+	VBROADCASTSS (R10)(CX*4), Z13
+	VBROADCASTSS (R10)(DX*4), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z3
-	VFMADD231PS  Z16, Z17, Z6
-	VMOVUPS      64(R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z4
-	VFMADD231PS  Z16, Z17, Z7
-	VMOVUPS      128(R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z5
-	VFMADD231PS  Z16, Z17, Z8
+	VMOVUPS      (R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z4
+	VMOVUPS      64(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z2
+	VFMADD231PS  Z14, Z15, Z5
+	VMOVUPS      128(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z3
+	VFMADD231PS  Z14, Z15, Z6
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z15
-	VBROADCASTSS (R10)(DX*4), Z16
+	VBROADCASTSS (R10)(CX*4), Z13
+	VBROADCASTSS (R10)(DX*4), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z9
-	VFMADD231PS  Z16, Z17, Z12
-	VMOVUPS      64(R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z10
-	VFMADD231PS  Z16, Z17, Z13
-	VMOVUPS      128(R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z11
-	VFMADD231PS  Z16, Z17, Z14
+	VMOVUPS      (R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z10
+	VMOVUPS      64(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z8
+	VFMADD231PS  Z14, Z15, Z11
+	VMOVUPS      128(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z9
+	VFMADD231PS  Z14, Z15, Z12
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -8442,130 +8384,124 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z15
-	VBROADCASTSS (R10)(DX*4), Z16
+	VBROADCASTSS (R10)(CX*4), Z13
+	VBROADCASTSS (R10)(DX*4), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPS      (R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z9
-	VFMADD231PS  Z16, Z17, Z12
-	VMOVUPS      64(R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z10
-	VFMADD231PS  Z16, Z17, Z13
-	VMOVUPS      128(R9)(AX*8), Z17
-	VFMADD231PS  Z15, Z17, Z11
-	VFMADD231PS  Z16, Z17, Z14
+	VMOVUPS      (R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z7
+	VFMADD231PS  Z14, Z15, Z10
+	VMOVUPS      64(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z8
+	VFMADD231PS  Z14, Z15, Z11
+	VMOVUPS      128(R9)(AX*8), Z15
+	VFMADD231PS  Z13, Z15, Z9
+	VFMADD231PS  Z14, Z15, Z12
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPS      Z3, Z1, Z3
-	VMOVUPS     Z3, (AX)(R8*4)
-	VADDPS      Z4, Z1, Z4
-	VMOVUPS     Z4, 64(AX)(R8*4)
-	VADDPS      Z5, Z1, Z5
-	VMOVUPS     Z5, K1, 128(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Z6, Z1, Z6
-	VMOVUPS     Z6, (AX)(R8*4)
-	VADDPS      Z7, Z1, Z7
-	VMOVUPS     Z7, 64(AX)(R8*4)
-	VADDPS      Z8, Z1, Z8
-	VMOVUPS     Z8, K1, 128(AX)(R8*4)
-	MOVQ        48(BX), AX
-	VADDPS      Z9, Z1, Z9
-	VMOVUPS     Z9, (AX)(R8*4)
-	VADDPS      Z10, Z1, Z10
-	VMOVUPS     Z10, 64(AX)(R8*4)
-	VADDPS      Z11, Z1, Z11
-	VMOVUPS     Z11, K1, 128(AX)(R8*4)
-	MOVQ        56(BX), AX
-	VADDPS      Z12, Z1, Z12
-	VMOVUPS     Z12, (AX)(R8*4)
-	VADDPS      Z13, Z1, Z13
-	VMOVUPS     Z13, 64(AX)(R8*4)
-	VADDPS      Z14, Z1, Z14
-	VMOVUPS     Z14, K1, 128(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Z15
-	VFMADD231PS Z0, Z3, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, (AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z15
-	VFMADD231PS Z0, Z4, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, 64(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS.Z   128(AX)(R8*4), K1, Z15
-	VFMADD231PS Z0, Z5, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, K1, 128(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Z15
-	VFMADD231PS Z0, Z6, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, (AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z15
-	VFMADD231PS Z0, Z7, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, 64(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS.Z   128(AX)(R8*4), K1, Z15
-	VFMADD231PS Z0, Z8, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, K1, 128(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPS     (AX)(R8*4), Z15
-	VFMADD231PS Z0, Z9, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, (AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z15
-	VFMADD231PS Z0, Z10, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, 64(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS.Z   128(AX)(R8*4), K1, Z15
-	VFMADD231PS Z0, Z11, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, K1, 128(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPS     (AX)(R8*4), Z15
-	VFMADD231PS Z0, Z12, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, (AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z15
-	VFMADD231PS Z0, Z13, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, 64(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
-	VMOVUPS.Z   128(AX)(R8*4), K1, Z15
-	VFMADD231PS Z0, Z14, Z15
-	VADDPS      Z1, Z15, Z15
-	VMOVUPS     Z15, K1, 128(AX)(R8*4)
-	VSUBPS      Z15, Z15, Z15
-	VADDPS      Z15, Z2, Z2
+	VPXORQ       Z16, Z16, Z16
+	VBROADCASTSS factor+64(FP), Z13
+	MOVQ         (BX), AX
+	VADDPS       Z1, Z16, Z1
+	VMOVUPS      Z1, (AX)(R8*4)
+	VADDPS       Z2, Z16, Z2
+	VMOVUPS      Z2, 64(AX)(R8*4)
+	VADDPS       Z3, Z16, Z3
+	VMOVUPS      Z3, K1, 128(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z4, Z16, Z4
+	VMOVUPS      Z4, (AX)(R8*4)
+	VADDPS       Z5, Z16, Z5
+	VMOVUPS      Z5, 64(AX)(R8*4)
+	VADDPS       Z6, Z16, Z6
+	VMOVUPS      Z6, K1, 128(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z7, Z16, Z7
+	VMOVUPS      Z7, (AX)(R8*4)
+	VADDPS       Z8, Z16, Z8
+	VMOVUPS      Z8, 64(AX)(R8*4)
+	VADDPS       Z9, Z16, Z9
+	VMOVUPS      Z9, K1, 128(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z10, Z16, Z10
+	VMOVUPS      Z10, (AX)(R8*4)
+	VADDPS       Z11, Z16, Z11
+	VMOVUPS      Z11, 64(AX)(R8*4)
+	VADDPS       Z12, Z16, Z12
+	VMOVUPS      Z12, K1, 128(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z13, Z1
+	VADDPS       Z16, Z1, Z1
+	VMOVUPS      Z1, (AX)(R8*4)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z13, Z2
+	VADDPS       Z16, Z2, Z2
+	VMOVUPS      Z2, 64(AX)(R8*4)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
+	VFMADD213PS  Z14, Z13, Z3
+	VADDPS       Z16, Z3, Z3
+	VMOVUPS      Z3, K1, 128(AX)(R8*4)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z0, Z0
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z13, Z4
+	VADDPS       Z16, Z4, Z4
+	VMOVUPS      Z4, (AX)(R8*4)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z13, Z5
+	VADDPS       Z16, Z5, Z5
+	VMOVUPS      Z5, 64(AX)(R8*4)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
+	VFMADD213PS  Z14, Z13, Z6
+	VADDPS       Z16, Z6, Z6
+	VMOVUPS      Z6, K1, 128(AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	MOVQ         80(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z13, Z7
+	VADDPS       Z16, Z7, Z7
+	VMOVUPS      Z7, (AX)(R8*4)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z13, Z8
+	VADDPS       Z16, Z8, Z8
+	VMOVUPS      Z8, 64(AX)(R8*4)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
+	VFMADD213PS  Z14, Z13, Z9
+	VADDPS       Z16, Z9, Z9
+	VMOVUPS      Z9, K1, 128(AX)(R8*4)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z0, Z0
+	MOVQ         88(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z13, Z10
+	VADDPS       Z16, Z10, Z10
+	VMOVUPS      Z10, (AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z13, Z11
+	VADDPS       Z16, Z11, Z11
+	VMOVUPS      Z11, 64(AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    128(AX)(R8*4), K1, Z14
+	VFMADD213PS  Z14, Z13, Z12
+	VADDPS       Z16, Z12, Z12
+	VMOVUPS      Z12, K1, 128(AX)(R8*4)
+	VSUBPS       Z12, Z12, Z12
+	VADDPS       Z12, Z0, Z0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -8573,7 +8509,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z2, Z2, K1
+	VCMPPS $0x03, Z0, Z0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -8771,21 +8707,19 @@ added:
 // func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient64x32(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000010, AX
-	SUBQ         $0x00000010, AX
-	SUBQ         $0x00000010, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSS factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000010, AX
+	SUBQ   $0x00000010, AX
+	SUBQ   $0x00000010, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
 	SUBQ $0x01, SI
@@ -8868,28 +8802,30 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPS   (AX)(R8*4), Z3
-	VMOVUPS   64(AX)(R8*4), Z4
-	VMOVUPS   128(AX)(R8*4), Z5
-	VMOVUPS.Z 192(AX)(R8*4), K1, Z6
+	VMOVUPS   (AX)(R8*4), Z1
+	VMOVUPS   64(AX)(R8*4), Z2
+	VMOVUPS   128(AX)(R8*4), Z3
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z4
 	MOVQ      8(BX), AX
-	VMOVUPS   (AX)(R8*4), Z7
-	VMOVUPS   64(AX)(R8*4), Z8
-	VMOVUPS   128(AX)(R8*4), Z9
-	VMOVUPS.Z 192(AX)(R8*4), K1, Z10
+	VMOVUPS   (AX)(R8*4), Z5
+	VMOVUPS   64(AX)(R8*4), Z6
+	VMOVUPS   128(AX)(R8*4), Z7
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z8
 	MOVQ      48(BX), AX
-	VMOVUPS   (AX)(R8*4), Z11
-	VMOVUPS   64(AX)(R8*4), Z12
-	VMOVUPS   128(AX)(R8*4), Z13
-	VMOVUPS.Z 192(AX)(R8*4), K1, Z14
+	VMOVUPS   (AX)(R8*4), Z9
+	VMOVUPS   64(AX)(R8*4), Z10
+	VMOVUPS   128(AX)(R8*4), Z11
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z12
 	MOVQ      56(BX), AX
-	VMOVUPS   (AX)(R8*4), Z15
-	VMOVUPS   64(AX)(R8*4), Z16
-	VMOVUPS   128(AX)(R8*4), Z17
-	VMOVUPS.Z 192(AX)(R8*4), K1, Z18
+	VMOVUPS   (AX)(R8*4), Z13
+	VMOVUPS   64(AX)(R8*4), Z14
+	VMOVUPS   128(AX)(R8*4), Z15
+	VMOVUPS.Z 192(AX)(R8*4), K1, Z16
 	JMP       begun
 
 fresh:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
@@ -8904,8 +8840,6 @@ fresh:
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
 	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
 
 begun:
 	XORQ DI, DI
@@ -8918,40 +8852,40 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z19
-	VBROADCASTSS (R10)(DX*4), Z20
+	VBROADCASTSS (R10)(CX*4), Z17
+	VBROADCASTSS (R10)(DX*4), Z18
 	SHLL         $0x05, AX
-	VMOVUPS      (R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z3
-	VFMADD231PS  Z20, Z21, Z7
-	VMOVUPS      64(R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z4
-	VFMADD231PS  Z20, Z21, Z8
-	VMOVUPS      128(R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z5
-	VFMADD231PS  Z20, Z21, Z9
-	VMOVUPS      192(R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z6
-	VFMADD231PS  Z20, Z21, Z10
+	VMOVUPS      (R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z1
+	VFMADD231PS  Z18, Z19, Z5
+	VMOVUPS      64(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z2
+	VFMADD231PS  Z18, Z19, Z6
+	VMOVUPS      128(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z3
+	VFMADD231PS  Z18, Z19, Z7
+	VMOVUPS      192(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z4
+	VFMADD231PS  Z18, Z19, Z8
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z19
-	VBROADCASTSS (R10)(DX*4), Z20
+	VBROADCASTSS (R10)(CX*4), Z17
+	VBROADCASTSS (R10)(DX*4), Z18
 	SHLL         $0x05, AX
-	VMOVUPS      (R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z11
-	VFMADD231PS  Z20, Z21, Z15
-	VMOVUPS      64(R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z12
-	VFMADD231PS  Z20, Z21, Z16
-	VMOVUPS      128(R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z13
-	VFMADD231PS  Z20, Z21, Z17
-	VMOVUPS      192(R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z14
-	VFMADD231PS  Z20, Z21, Z18
+	VMOVUPS      (R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z9
+	VFMADD231PS  Z18, Z19, Z13
+	VMOVUPS      64(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z10
+	VFMADD231PS  Z18, Z19, Z14
+	VMOVUPS      128(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z11
+	VFMADD231PS  Z18, Z19, Z15
+	VMOVUPS      192(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z12
+	VFMADD231PS  Z18, Z19, Z16
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -8966,164 +8900,154 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSS (R10)(CX*4), Z19
-	VBROADCASTSS (R10)(DX*4), Z20
+	VBROADCASTSS (R10)(CX*4), Z17
+	VBROADCASTSS (R10)(DX*4), Z18
 	SHLL         $0x05, AX
-	VMOVUPS      (R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z11
-	VFMADD231PS  Z20, Z21, Z15
-	VMOVUPS      64(R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z12
-	VFMADD231PS  Z20, Z21, Z16
-	VMOVUPS      128(R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z13
-	VFMADD231PS  Z20, Z21, Z17
-	VMOVUPS      192(R9)(AX*8), Z21
-	VFMADD231PS  Z19, Z21, Z14
-	VFMADD231PS  Z20, Z21, Z18
+	VMOVUPS      (R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z9
+	VFMADD231PS  Z18, Z19, Z13
+	VMOVUPS      64(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z10
+	VFMADD231PS  Z18, Z19, Z14
+	VMOVUPS      128(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z11
+	VFMADD231PS  Z18, Z19, Z15
+	VMOVUPS      192(R9)(AX*8), Z19
+	VFMADD231PS  Z17, Z19, Z12
+	VFMADD231PS  Z18, Z19, Z16
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPS      Z3, Z1, Z3
-	VMOVUPS     Z3, (AX)(R8*4)
-	VADDPS      Z4, Z1, Z4
-	VMOVUPS     Z4, 64(AX)(R8*4)
-	VADDPS      Z5, Z1, Z5
-	VMOVUPS     Z5, 128(AX)(R8*4)
-	VADDPS      Z6, Z1, Z6
-	VMOVUPS     Z6, K1, 192(AX)(R8*4)
-	MOVQ        8(BX), AX
-	VADDPS      Z7, Z1, Z7
-	VMOVUPS     Z7, (AX)(R8*4)
-	VADDPS      Z8, Z1, Z8
-	VMOVUPS     Z8, 64(AX)(R8*4)
-	VADDPS      Z9, Z1, Z9
-	VMOVUPS     Z9, 128(AX)(R8*4)
-	VADDPS      Z10, Z1, Z10
-	VMOVUPS     Z10, K1, 192(AX)(R8*4)
-	MOVQ        48(BX), AX
-	VADDPS      Z11, Z1, Z11
-	VMOVUPS     Z11, (AX)(R8*4)
-	VADDPS      Z12, Z1, Z12
-	VMOVUPS     Z12, 64(AX)(R8*4)
-	VADDPS      Z13, Z1, Z13
-	VMOVUPS     Z13, 128(AX)(R8*4)
-	VADDPS      Z14, Z1, Z14
-	VMOVUPS     Z14, K1, 192(AX)(R8*4)
-	MOVQ        56(BX), AX
-	VADDPS      Z15, Z1, Z15
-	VMOVUPS     Z15, (AX)(R8*4)
-	VADDPS      Z16, Z1, Z16
-	VMOVUPS     Z16, 64(AX)(R8*4)
-	VADDPS      Z17, Z1, Z17
-	VMOVUPS     Z17, 128(AX)(R8*4)
-	VADDPS      Z18, Z1, Z18
-	VMOVUPS     Z18, K1, 192(AX)(R8*4)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPS     (AX)(R8*4), Z19
-	VFMADD231PS Z0, Z3, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, (AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z19
-	VFMADD231PS Z0, Z4, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, 64(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS     128(AX)(R8*4), Z19
-	VFMADD231PS Z0, Z5, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, 128(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS.Z   192(AX)(R8*4), K1, Z19
-	VFMADD231PS Z0, Z6, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, K1, 192(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPS     (AX)(R8*4), Z19
-	VFMADD231PS Z0, Z7, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, (AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z19
-	VFMADD231PS Z0, Z8, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, 64(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS     128(AX)(R8*4), Z19
-	VFMADD231PS Z0, Z9, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, 128(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS.Z   192(AX)(R8*4), K1, Z19
-	VFMADD231PS Z0, Z10, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, K1, 192(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPS     (AX)(R8*4), Z19
-	VFMADD231PS Z0, Z11, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, (AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z19
-	VFMADD231PS Z0, Z12, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, 64(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS     128(AX)(R8*4), Z19
-	VFMADD231PS Z0, Z13, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, 128(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS.Z   192(AX)(R8*4), K1, Z19
-	VFMADD231PS Z0, Z14, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, K1, 192(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPS     (AX)(R8*4), Z19
-	VFMADD231PS Z0, Z15, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, (AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS     64(AX)(R8*4), Z19
-	VFMADD231PS Z0, Z16, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, 64(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS     128(AX)(R8*4), Z19
-	VFMADD231PS Z0, Z17, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, 128(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
-	VMOVUPS.Z   192(AX)(R8*4), K1, Z19
-	VFMADD231PS Z0, Z18, Z19
-	VADDPS      Z1, Z19, Z19
-	VMOVUPS     Z19, K1, 192(AX)(R8*4)
-	VSUBPS      Z19, Z19, Z19
-	VADDPS      Z19, Z2, Z2
+	VPXORQ       Z20, Z20, Z20
+	VBROADCASTSS factor+64(FP), Z17
+	MOVQ         (BX), AX
+	VADDPS       Z1, Z20, Z1
+	VMOVUPS      Z1, (AX)(R8*4)
+	VADDPS       Z2, Z20, Z2
+	VMOVUPS      Z2, 64(AX)(R8*4)
+	VADDPS       Z3, Z20, Z3
+	VMOVUPS      Z3, 128(AX)(R8*4)
+	VADDPS       Z4, Z20, Z4
+	VMOVUPS      Z4, K1, 192(AX)(R8*4)
+	MOVQ         8(BX), AX
+	VADDPS       Z5, Z20, Z5
+	VMOVUPS      Z5, (AX)(R8*4)
+	VADDPS       Z6, Z20, Z6
+	VMOVUPS      Z6, 64(AX)(R8*4)
+	VADDPS       Z7, Z20, Z7
+	VMOVUPS      Z7, 128(AX)(R8*4)
+	VADDPS       Z8, Z20, Z8
+	VMOVUPS      Z8, K1, 192(AX)(R8*4)
+	MOVQ         48(BX), AX
+	VADDPS       Z9, Z20, Z9
+	VMOVUPS      Z9, (AX)(R8*4)
+	VADDPS       Z10, Z20, Z10
+	VMOVUPS      Z10, 64(AX)(R8*4)
+	VADDPS       Z11, Z20, Z11
+	VMOVUPS      Z11, 128(AX)(R8*4)
+	VADDPS       Z12, Z20, Z12
+	VMOVUPS      Z12, K1, 192(AX)(R8*4)
+	MOVQ         56(BX), AX
+	VADDPS       Z13, Z20, Z13
+	VMOVUPS      Z13, (AX)(R8*4)
+	VADDPS       Z14, Z20, Z14
+	VMOVUPS      Z14, 64(AX)(R8*4)
+	VADDPS       Z15, Z20, Z15
+	VMOVUPS      Z15, 128(AX)(R8*4)
+	VADDPS       Z16, Z20, Z16
+	VMOVUPS      Z16, K1, 192(AX)(R8*4)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z17, Z1
+	VADDPS       Z20, Z1, Z1
+	VMOVUPS      Z1, (AX)(R8*4)
+	VSUBPS       Z1, Z1, Z1
+	VADDPS       Z1, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z17, Z2
+	VADDPS       Z20, Z2, Z2
+	VMOVUPS      Z2, 64(AX)(R8*4)
+	VSUBPS       Z2, Z2, Z2
+	VADDPS       Z2, Z0, Z0
+	VFMADD213PS  128(AX)(R8*4), Z17, Z3
+	VADDPS       Z20, Z3, Z3
+	VMOVUPS      Z3, 128(AX)(R8*4)
+	VSUBPS       Z3, Z3, Z3
+	VADDPS       Z3, Z0, Z0
+	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
+	VFMADD213PS  Z18, Z17, Z4
+	VADDPS       Z20, Z4, Z4
+	VMOVUPS      Z4, K1, 192(AX)(R8*4)
+	VSUBPS       Z4, Z4, Z4
+	VADDPS       Z4, Z0, Z0
+	MOVQ         40(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z17, Z5
+	VADDPS       Z20, Z5, Z5
+	VMOVUPS      Z5, (AX)(R8*4)
+	VSUBPS       Z5, Z5, Z5
+	VADDPS       Z5, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z17, Z6
+	VADDPS       Z20, Z6, Z6
+	VMOVUPS      Z6, 64(AX)(R8*4)
+	VSUBPS       Z6, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	VFMADD213PS  128(AX)(R8*4), Z17, Z7
+	VADDPS       Z20, Z7, Z7
+	VMOVUPS      Z7, 128(AX)(R8*4)
+	VSUBPS       Z7, Z7, Z7
+	VADDPS       Z7, Z0, Z0
+	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
+	VFMADD213PS  Z18, Z17, Z8
+	VADDPS       Z20, Z8, Z8
+	VMOVUPS      Z8, K1, 192(AX)(R8*4)
+	VSUBPS       Z8, Z8, Z8
+	VADDPS       Z8, Z0, Z0
+	MOVQ         80(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z17, Z9
+	VADDPS       Z20, Z9, Z9
+	VMOVUPS      Z9, (AX)(R8*4)
+	VSUBPS       Z9, Z9, Z9
+	VADDPS       Z9, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z17, Z10
+	VADDPS       Z20, Z10, Z10
+	VMOVUPS      Z10, 64(AX)(R8*4)
+	VSUBPS       Z10, Z10, Z10
+	VADDPS       Z10, Z0, Z0
+	VFMADD213PS  128(AX)(R8*4), Z17, Z11
+	VADDPS       Z20, Z11, Z11
+	VMOVUPS      Z11, 128(AX)(R8*4)
+	VSUBPS       Z11, Z11, Z11
+	VADDPS       Z11, Z0, Z0
+	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
+	VFMADD213PS  Z18, Z17, Z12
+	VADDPS       Z20, Z12, Z12
+	VMOVUPS      Z12, K1, 192(AX)(R8*4)
+	VSUBPS       Z12, Z12, Z12
+	VADDPS       Z12, Z0, Z0
+	MOVQ         88(BX), AX
+	VFMADD213PS  (AX)(R8*4), Z17, Z13
+	VADDPS       Z20, Z13, Z13
+	VMOVUPS      Z13, (AX)(R8*4)
+	VSUBPS       Z13, Z13, Z13
+	VADDPS       Z13, Z0, Z0
+	VFMADD213PS  64(AX)(R8*4), Z17, Z14
+	VADDPS       Z20, Z14, Z14
+	VMOVUPS      Z14, 64(AX)(R8*4)
+	VSUBPS       Z14, Z14, Z14
+	VADDPS       Z14, Z0, Z0
+	VFMADD213PS  128(AX)(R8*4), Z17, Z15
+	VADDPS       Z20, Z15, Z15
+	VMOVUPS      Z15, 128(AX)(R8*4)
+	VSUBPS       Z15, Z15, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS.Z    192(AX)(R8*4), K1, Z18
+	VFMADD213PS  Z18, Z17, Z16
+	VADDPS       Z20, Z16, Z16
+	VMOVUPS      Z16, K1, 192(AX)(R8*4)
+	VSUBPS       Z16, Z16, Z16
+	VADDPS       Z16, Z0, Z0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -9131,7 +9055,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPS $0x03, Z2, Z2, K1
+	VCMPPS $0x03, Z0, Z0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -10877,90 +10801,90 @@ done:
 	VBROADCASTSD factor+88(FP), Y12
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Y13
-	VFMADD231PD  Y12, Y0, Y13
-	VADDPD       Y14, Y13, Y13
-	VMOVUPD      Y13, K1, (AX)
-	VSUBPD       Y13, Y13, Y13
-	VADDPD       Y13, Y15, Y15
-	ADDQ         CX, AX
-	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y1, Y0
-	VADDPD       Y14, Y0, Y0
+	VFMADD213PD  Y13, Y12, Y0
+	VADDPD       Y15, Y0, Y0
 	VMOVUPD      Y0, K1, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VADDPD       Y0, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y2, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y1
+	VADDPD       Y15, Y1, Y1
+	VMOVUPD      Y1, K1, (AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y3, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y2
+	VADDPD       Y15, Y2, Y2
+	VMOVUPD      Y2, K1, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y4, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y3
+	VADDPD       Y15, Y3, Y3
+	VMOVUPD      Y3, K1, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y5, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y4
+	VADDPD       Y15, Y4, Y4
+	VMOVUPD      Y4, K1, (AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y6, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y5
+	VADDPD       Y15, Y5, Y5
+	VMOVUPD      Y5, K1, (AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y7, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y6
+	VADDPD       Y15, Y6, Y6
+	VMOVUPD      Y6, K1, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y8, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y7
+	VADDPD       Y15, Y7, Y7
+	VMOVUPD      Y7, K1, (AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y9, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y8
+	VADDPD       Y15, Y8, Y8
+	VMOVUPD      Y8, K1, (AX)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y10, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y9
+	VADDPD       Y15, Y9, Y9
+	VMOVUPD      Y9, K1, (AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y14, Y14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y12, Y11, Y0
-	VADDPD       Y14, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y15, Y15
+	VFMADD213PD  Y0, Y12, Y10
+	VADDPD       Y15, Y10, Y10
+	VMOVUPD      Y10, K1, (AX)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y14, Y14
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD213PD  Y0, Y12, Y11
+	VADDPD       Y15, Y11, Y11
+	VMOVUPD      Y11, K1, (AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y14, Y14
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y15, Y15, K1
+	VCMPPD       $0x03, Y14, Y14, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -11108,62 +11032,62 @@ done:
 	VBROADCASTSD factor+88(FP), Y8
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Y9
-	VFMADD231PD  Y8, Y0, Y9
-	VADDPD       Y10, Y9, Y9
-	VMOVUPD      Y9, K1, (AX)
-	VSUBPD       Y9, Y9, Y9
-	VADDPD       Y9, Y11, Y11
-	ADDQ         CX, AX
-	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y8, Y1, Y0
-	VADDPD       Y10, Y0, Y0
+	VFMADD213PD  Y9, Y8, Y0
+	VADDPD       Y11, Y0, Y0
 	VMOVUPD      Y0, K1, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
+	VADDPD       Y0, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y8, Y2, Y0
-	VADDPD       Y10, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
+	VFMADD213PD  Y0, Y8, Y1
+	VADDPD       Y11, Y1, Y1
+	VMOVUPD      Y1, K1, (AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y8, Y3, Y0
-	VADDPD       Y10, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
+	VFMADD213PD  Y0, Y8, Y2
+	VADDPD       Y11, Y2, Y2
+	VMOVUPD      Y2, K1, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y8, Y4, Y0
-	VADDPD       Y10, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
+	VFMADD213PD  Y0, Y8, Y3
+	VADDPD       Y11, Y3, Y3
+	VMOVUPD      Y3, K1, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y8, Y5, Y0
-	VADDPD       Y10, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
+	VFMADD213PD  Y0, Y8, Y4
+	VADDPD       Y11, Y4, Y4
+	VMOVUPD      Y4, K1, (AX)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y8, Y6, Y0
-	VADDPD       Y10, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
+	VFMADD213PD  Y0, Y8, Y5
+	VADDPD       Y11, Y5, Y5
+	VMOVUPD      Y5, K1, (AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y10, Y10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y8, Y7, Y0
-	VADDPD       Y10, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y11, Y11
+	VFMADD213PD  Y0, Y8, Y6
+	VADDPD       Y11, Y6, Y6
+	VMOVUPD      Y6, K1, (AX)
+	VSUBPD       Y6, Y6, Y6
+	VADDPD       Y6, Y10, Y10
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD213PD  Y0, Y8, Y7
+	VADDPD       Y11, Y7, Y7
+	VMOVUPD      Y7, K1, (AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y10, Y10
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y11, Y11, K1
+	VCMPPD       $0x03, Y10, Y10, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -11264,34 +11188,34 @@ done:
 	VBROADCASTSD factor+88(FP), Y4
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Y5
-	VFMADD231PD  Y4, Y0, Y5
-	VADDPD       Y6, Y5, Y5
-	VMOVUPD      Y5, K1, (AX)
-	VSUBPD       Y5, Y5, Y5
-	VADDPD       Y5, Y7, Y7
-	ADDQ         CX, AX
-	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y4, Y1, Y0
-	VADDPD       Y6, Y0, Y0
+	VFMADD213PD  Y5, Y4, Y0
+	VADDPD       Y7, Y0, Y0
 	VMOVUPD      Y0, K1, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y7, Y7
+	VADDPD       Y0, Y6, Y6
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y4, Y2, Y0
-	VADDPD       Y6, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y7, Y7
+	VFMADD213PD  Y0, Y4, Y1
+	VADDPD       Y7, Y1, Y1
+	VMOVUPD      Y1, K1, (AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y6, Y6
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y4, Y3, Y0
-	VADDPD       Y6, Y0, Y0
-	VMOVUPD      Y0, K1, (AX)
-	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y7, Y7
+	VFMADD213PD  Y0, Y4, Y2
+	VADDPD       Y7, Y2, Y2
+	VMOVUPD      Y2, K1, (AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y6, Y6
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD213PD  Y0, Y4, Y3
+	VADDPD       Y7, Y3, Y3
+	VMOVUPD      Y3, K1, (AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y6, Y6
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y7, Y7, K1
+	VCMPPD       $0x03, Y6, Y6, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -11367,20 +11291,20 @@ done:
 	VBROADCASTSD factor+88(FP), Y2
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Y3
-	VFMADD231PD  Y2, Y0, Y3
-	VADDPD       Y4, Y3, Y3
-	VMOVUPD      Y3, K1, (AX)
-	VSUBPD       Y3, Y3, Y3
-	VADDPD       Y3, Y5, Y5
-	ADDQ         CX, AX
-	VMOVUPD.Z    (AX), K1, Y0
-	VFMADD231PD  Y2, Y1, Y0
-	VADDPD       Y4, Y0, Y0
+	VFMADD213PD  Y3, Y2, Y0
+	VADDPD       Y5, Y0, Y0
 	VMOVUPD      Y0, K1, (AX)
 	VSUBPD       Y0, Y0, Y0
-	VADDPD       Y0, Y5, Y5
+	VADDPD       Y0, Y4, Y4
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Y0
+	VFMADD213PD  Y0, Y2, Y1
+	VADDPD       Y5, Y1, Y1
+	VMOVUPD      Y1, K1, (AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y4, Y4
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y5, Y5, K1
+	VCMPPD       $0x03, Y4, Y4, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -11444,13 +11368,13 @@ done:
 	VBROADCASTSD factor+88(FP), Y1
 	MOVQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Y2
-	VFMADD231PD  Y1, Y0, Y2
-	VADDPD       Y3, Y2, Y2
-	VMOVUPD      Y2, K1, (AX)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Y2, Y4, Y4
+	VFMADD213PD  Y2, Y1, Y0
+	VADDPD       Y4, Y0, Y0
+	VMOVUPD      Y0, K1, (AX)
+	VSUBPD       Y0, Y0, Y0
+	VADDPD       Y0, Y3, Y3
 	XORQ         AX, AX
-	VCMPPD       $0x03, Y4, Y4, K1
+	VCMPPD       $0x03, Y3, Y3, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -11810,90 +11734,90 @@ done:
 	VBROADCASTSD factor+88(FP), Z12
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Z13
-	VFMADD231PD  Z12, Z0, Z13
-	VADDPD       Z14, Z13, Z13
-	VMOVUPD      Z13, K1, (AX)
-	VSUBPD       Z13, Z13, Z13
-	VADDPD       Z13, Z15, Z15
-	ADDQ         CX, AX
-	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z1, Z0
-	VADDPD       Z14, Z0, Z0
+	VFMADD213PD  Z13, Z12, Z0
+	VADDPD       Z15, Z0, Z0
 	VMOVUPD      Z0, K1, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VADDPD       Z0, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z2, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z1
+	VADDPD       Z15, Z1, Z1
+	VMOVUPD      Z1, K1, (AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z3, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z2
+	VADDPD       Z15, Z2, Z2
+	VMOVUPD      Z2, K1, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z4, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z3
+	VADDPD       Z15, Z3, Z3
+	VMOVUPD      Z3, K1, (AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z5, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z4
+	VADDPD       Z15, Z4, Z4
+	VMOVUPD      Z4, K1, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z6, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z5
+	VADDPD       Z15, Z5, Z5
+	VMOVUPD      Z5, K1, (AX)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z7, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z6
+	VADDPD       Z15, Z6, Z6
+	VMOVUPD      Z6, K1, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z8, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z7
+	VADDPD       Z15, Z7, Z7
+	VMOVUPD      Z7, K1, (AX)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z9, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z8
+	VADDPD       Z15, Z8, Z8
+	VMOVUPD      Z8, K1, (AX)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z10, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z9
+	VADDPD       Z15, Z9, Z9
+	VMOVUPD      Z9, K1, (AX)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z14, Z14
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z12, Z11, Z0
-	VADDPD       Z14, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z15, Z15
+	VFMADD213PD  Z0, Z12, Z10
+	VADDPD       Z15, Z10, Z10
+	VMOVUPD      Z10, K1, (AX)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z14, Z14
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD213PD  Z0, Z12, Z11
+	VADDPD       Z15, Z11, Z11
+	VMOVUPD      Z11, K1, (AX)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z14, Z14
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z15, Z15, K1
+	VCMPPD       $0x03, Z14, Z14, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -12043,62 +11967,62 @@ done:
 	VBROADCASTSD factor+88(FP), Z8
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Z9
-	VFMADD231PD  Z8, Z0, Z9
-	VADDPD       Z10, Z9, Z9
-	VMOVUPD      Z9, K1, (AX)
-	VSUBPD       Z9, Z9, Z9
-	VADDPD       Z9, Z11, Z11
-	ADDQ         CX, AX
-	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z8, Z1, Z0
-	VADDPD       Z10, Z0, Z0
+	VFMADD213PD  Z9, Z8, Z0
+	VADDPD       Z11, Z0, Z0
 	VMOVUPD      Z0, K1, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
+	VADDPD       Z0, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z8, Z2, Z0
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
+	VFMADD213PD  Z0, Z8, Z1
+	VADDPD       Z11, Z1, Z1
+	VMOVUPD      Z1, K1, (AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z8, Z3, Z0
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
+	VFMADD213PD  Z0, Z8, Z2
+	VADDPD       Z11, Z2, Z2
+	VMOVUPD      Z2, K1, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z8, Z4, Z0
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
+	VFMADD213PD  Z0, Z8, Z3
+	VADDPD       Z11, Z3, Z3
+	VMOVUPD      Z3, K1, (AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z8, Z5, Z0
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
+	VFMADD213PD  Z0, Z8, Z4
+	VADDPD       Z11, Z4, Z4
+	VMOVUPD      Z4, K1, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z8, Z6, Z0
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
+	VFMADD213PD  Z0, Z8, Z5
+	VADDPD       Z11, Z5, Z5
+	VMOVUPD      Z5, K1, (AX)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z10, Z10
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z8, Z7, Z0
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
+	VFMADD213PD  Z0, Z8, Z6
+	VADDPD       Z11, Z6, Z6
+	VMOVUPD      Z6, K1, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z10, Z10
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD213PD  Z0, Z8, Z7
+	VADDPD       Z11, Z7, Z7
+	VMOVUPD      Z7, K1, (AX)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z10, Z10
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z11, Z11, K1
+	VCMPPD       $0x03, Z10, Z10, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -12201,34 +12125,34 @@ done:
 	VBROADCASTSD factor+88(FP), Z4
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Z5
-	VFMADD231PD  Z4, Z0, Z5
-	VADDPD       Z6, Z5, Z5
-	VMOVUPD      Z5, K1, (AX)
-	VSUBPD       Z5, Z5, Z5
-	VADDPD       Z5, Z7, Z7
-	ADDQ         CX, AX
-	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z4, Z1, Z0
-	VADDPD       Z6, Z0, Z0
+	VFMADD213PD  Z5, Z4, Z0
+	VADDPD       Z7, Z0, Z0
 	VMOVUPD      Z0, K1, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z7, Z7
+	VADDPD       Z0, Z6, Z6
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z4, Z2, Z0
-	VADDPD       Z6, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z7, Z7
+	VFMADD213PD  Z0, Z4, Z1
+	VADDPD       Z7, Z1, Z1
+	VMOVUPD      Z1, K1, (AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z6, Z6
 	ADDQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z4, Z3, Z0
-	VADDPD       Z6, Z0, Z0
-	VMOVUPD      Z0, K1, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z7, Z7
+	VFMADD213PD  Z0, Z4, Z2
+	VADDPD       Z7, Z2, Z2
+	VMOVUPD      Z2, K1, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z6, Z6
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD213PD  Z0, Z4, Z3
+	VADDPD       Z7, Z3, Z3
+	VMOVUPD      Z3, K1, (AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z6, Z6
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z7, Z7, K1
+	VCMPPD       $0x03, Z6, Z6, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -12306,20 +12230,20 @@ done:
 	VBROADCASTSD factor+88(FP), Z2
 	MOVQ         DX, AX
 	VMOVUPD.Z    (AX), K1, Z3
-	VFMADD231PD  Z2, Z0, Z3
-	VADDPD       Z4, Z3, Z3
-	VMOVUPD      Z3, K1, (AX)
-	VSUBPD       Z3, Z3, Z3
-	VADDPD       Z3, Z5, Z5
-	ADDQ         CX, AX
-	VMOVUPD.Z    (AX), K1, Z0
-	VFMADD231PD  Z2, Z1, Z0
-	VADDPD       Z4, Z0, Z0
+	VFMADD213PD  Z3, Z2, Z0
+	VADDPD       Z5, Z0, Z0
 	VMOVUPD      Z0, K1, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z5, Z5
+	VADDPD       Z0, Z4, Z4
+	ADDQ         CX, AX
+	VMOVUPD.Z    (AX), K1, Z0
+	VFMADD213PD  Z0, Z2, Z1
+	VADDPD       Z5, Z1, Z1
+	VMOVUPD      Z1, K1, (AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z4, Z4
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z5, Z5, K1
+	VCMPPD       $0x03, Z4, Z4, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -12385,13 +12309,13 @@ done:
 	VBROADCASTSD factor+88(FP), Z1
 	MOVQ         CX, AX
 	VMOVUPD.Z    (AX), K1, Z2
-	VFMADD231PD  Z1, Z0, Z2
-	VADDPD       Z3, Z2, Z2
-	VMOVUPD      Z2, K1, (AX)
-	VSUBPD       Z2, Z2, Z2
-	VADDPD       Z2, Z4, Z4
+	VFMADD213PD  Z2, Z1, Z0
+	VADDPD       Z4, Z0, Z0
+	VMOVUPD      Z0, K1, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z3, Z3
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z4, Z4, K1
+	VCMPPD       $0x03, Z3, Z3, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -12847,166 +12771,158 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z27, Z27, Z27
-	VPXORQ       Z28, Z28, Z28
+	VPXORQ       Y28, Y28, Y28
+	VPXORQ       Z29, Z29, Z29
 	VBROADCASTSD factor+88(FP), Z24
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z26
-	VFMADD231PD  Z24, Z0, Z26
-	VADDPD       Z27, Z26, Z26
-	VMOVUPD      Z26, (AX)
-	VSUBPD       Z26, Z26, Z26
-	VADDPD       Z26, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y25
-	VFMADD231PD  Y24, Y1, Y25
-	VADDPD       Y27, Y25, Y25
-	VMOVUPD      Y25, K1, 64(AX)
-	VSUBPD       Y25, Y25, Y25
-	VADDPD       Z25, Z28, Z28
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z2, Z0
-	VADDPD       Z27, Z0, Z0
+	VFMADD213PD  (AX), Z24, Z0
+	VADDPD       Z29, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y3, Y1
-	VADDPD       Y27, Y1, Y1
+	VADDPD       Z0, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y1
+	VADDPD       Y29, Y1, Y1
 	VMOVUPD      Y1, K1, 64(AX)
 	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VADDPD       Y1, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z4, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y5, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z2
+	VADDPD       Z29, Z2, Z2
+	VMOVUPD      Z2, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y3
+	VADDPD       Y29, Y3, Y3
+	VMOVUPD      Y3, K1, 64(AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z6, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y7, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z4
+	VADDPD       Z29, Z4, Z4
+	VMOVUPD      Z4, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y5
+	VADDPD       Y29, Y5, Y5
+	VMOVUPD      Y5, K1, 64(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z8, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y9, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z6
+	VADDPD       Z29, Z6, Z6
+	VMOVUPD      Z6, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y7
+	VADDPD       Y29, Y7, Y7
+	VMOVUPD      Y7, K1, 64(AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z10, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y11, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z8
+	VADDPD       Z29, Z8, Z8
+	VMOVUPD      Z8, (AX)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y9
+	VADDPD       Y29, Y9, Y9
+	VMOVUPD      Y9, K1, 64(AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z12, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y13, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z10
+	VADDPD       Z29, Z10, Z10
+	VMOVUPD      Z10, (AX)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y11
+	VADDPD       Y29, Y11, Y11
+	VMOVUPD      Y11, K1, 64(AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z14, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y15, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z12
+	VADDPD       Z29, Z12, Z12
+	VMOVUPD      Z12, (AX)
+	VSUBPD       Z12, Z12, Z12
+	VADDPD       Z12, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y13
+	VADDPD       Y29, Y13, Y13
+	VMOVUPD      Y13, K1, 64(AX)
+	VSUBPD       Y13, Y13, Y13
+	VADDPD       Y13, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z16, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y17, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z14
+	VADDPD       Z29, Z14, Z14
+	VMOVUPD      Z14, (AX)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y15
+	VADDPD       Y29, Y15, Y15
+	VMOVUPD      Y15, K1, 64(AX)
+	VSUBPD       Y15, Y15, Y15
+	VADDPD       Y15, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z18, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y19, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z16
+	VADDPD       Z29, Z16, Z16
+	VMOVUPD      Z16, (AX)
+	VSUBPD       Z16, Z16, Z16
+	VADDPD       Z16, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y17
+	VADDPD       Y29, Y17, Y17
+	VMOVUPD      Y17, K1, 64(AX)
+	VSUBPD       Y17, Y17, Y17
+	VADDPD       Y17, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z20, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y21, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z18
+	VADDPD       Z29, Z18, Z18
+	VMOVUPD      Z18, (AX)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y19
+	VADDPD       Y29, Y19, Y19
+	VMOVUPD      Y19, K1, 64(AX)
+	VSUBPD       Y19, Y19, Y19
+	VADDPD       Y19, Y28, Y28
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z22, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y24, Y23, Y1
-	VADDPD       Y27, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z20
+	VADDPD       Z29, Z20, Z20
+	VMOVUPD      Z20, (AX)
+	VSUBPD       Z20, Z20, Z20
+	VADDPD       Z20, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y21
+	VADDPD       Y29, Y21, Y21
+	VMOVUPD      Y21, K1, 64(AX)
+	VSUBPD       Y21, Y21, Y21
+	VADDPD       Y21, Y28, Y28
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z24, Z22
+	VADDPD       Z29, Z22, Z22
+	VMOVUPD      Z22, (AX)
+	VSUBPD       Z22, Z22, Z22
+	VADDPD       Z22, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y23
+	VADDPD       Y29, Y23, Y23
+	VMOVUPD      Y23, K1, 64(AX)
+	VSUBPD       Y23, Y23, Y23
+	VADDPD       Y23, Y28, Y28
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z28, Z28, K1
+	VCMPPD       $0x03, Z27, Z27, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, Y28, Y28, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -13220,114 +13136,110 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z19, Z19, Z19
-	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Y20, Y20, Y20
+	VPXORQ       Z21, Z21, Z21
 	VBROADCASTSD factor+88(FP), Z16
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z18
-	VFMADD231PD  Z16, Z0, Z18
-	VADDPD       Z19, Z18, Z18
-	VMOVUPD      Z18, (AX)
-	VSUBPD       Z18, Z18, Z18
-	VADDPD       Z18, Z20, Z20
-	VMOVUPD.Z    64(AX), K1, Y17
-	VFMADD231PD  Y16, Y1, Y17
-	VADDPD       Y19, Y17, Y17
-	VMOVUPD      Y17, K1, 64(AX)
-	VSUBPD       Y17, Y17, Y17
-	VADDPD       Z17, Z20, Z20
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z2, Z0
-	VADDPD       Z19, Z0, Z0
+	VFMADD213PD  (AX), Z16, Z0
+	VADDPD       Z21, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y16, Y3, Y1
-	VADDPD       Y19, Y1, Y1
+	VADDPD       Z0, Z19, Z19
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y16, Y1
+	VADDPD       Y21, Y1, Y1
 	VMOVUPD      Y1, K1, 64(AX)
 	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z20, Z20
+	VADDPD       Y1, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z4, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y16, Y5, Y1
-	VADDPD       Y19, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z2
+	VADDPD       Z21, Z2, Z2
+	VMOVUPD      Z2, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z19, Z19
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y16, Y3
+	VADDPD       Y21, Y3, Y3
+	VMOVUPD      Y3, K1, 64(AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z6, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y16, Y7, Y1
-	VADDPD       Y19, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z4
+	VADDPD       Z21, Z4, Z4
+	VMOVUPD      Z4, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z19, Z19
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y16, Y5
+	VADDPD       Y21, Y5, Y5
+	VMOVUPD      Y5, K1, 64(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z8, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y16, Y9, Y1
-	VADDPD       Y19, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z6
+	VADDPD       Z21, Z6, Z6
+	VMOVUPD      Z6, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z19, Z19
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y16, Y7
+	VADDPD       Y21, Y7, Y7
+	VMOVUPD      Y7, K1, 64(AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z10, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y16, Y11, Y1
-	VADDPD       Y19, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z8
+	VADDPD       Z21, Z8, Z8
+	VMOVUPD      Z8, (AX)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z19, Z19
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y16, Y9
+	VADDPD       Y21, Y9, Y9
+	VMOVUPD      Y9, K1, 64(AX)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z12, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y16, Y13, Y1
-	VADDPD       Y19, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z10
+	VADDPD       Z21, Z10, Z10
+	VMOVUPD      Z10, (AX)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z19, Z19
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y16, Y11
+	VADDPD       Y21, Y11, Y11
+	VMOVUPD      Y11, K1, 64(AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y20, Y20
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z14, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y16, Y15, Y1
-	VADDPD       Y19, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z12
+	VADDPD       Z21, Z12, Z12
+	VMOVUPD      Z12, (AX)
+	VSUBPD       Z12, Z12, Z12
+	VADDPD       Z12, Z19, Z19
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y16, Y13
+	VADDPD       Y21, Y13, Y13
+	VMOVUPD      Y13, K1, 64(AX)
+	VSUBPD       Y13, Y13, Y13
+	VADDPD       Y13, Y20, Y20
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z16, Z14
+	VADDPD       Z21, Z14, Z14
+	VMOVUPD      Z14, (AX)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z19, Z19
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y16, Y15
+	VADDPD       Y21, Y15, Y15
+	VMOVUPD      Y15, K1, 64(AX)
+	VSUBPD       Y15, Y15, Y15
+	VADDPD       Y15, Y20, Y20
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z20, Z20, K1
+	VCMPPD       $0x03, Z19, Z19, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, Y20, Y20, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -13462,62 +13374,62 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z11, Z11, Z11
-	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Y12, Y12, Y12
+	VPXORQ       Z13, Z13, Z13
 	VBROADCASTSD factor+88(FP), Z8
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z10
-	VFMADD231PD  Z8, Z0, Z10
-	VADDPD       Z11, Z10, Z10
-	VMOVUPD      Z10, (AX)
-	VSUBPD       Z10, Z10, Z10
-	VADDPD       Z10, Z12, Z12
-	VMOVUPD.Z    64(AX), K1, Y9
-	VFMADD231PD  Y8, Y1, Y9
-	VADDPD       Y11, Y9, Y9
-	VMOVUPD      Y9, K1, 64(AX)
-	VSUBPD       Y9, Y9, Y9
-	VADDPD       Z9, Z12, Z12
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z8, Z2, Z0
-	VADDPD       Z11, Z0, Z0
+	VFMADD213PD  (AX), Z8, Z0
+	VADDPD       Z13, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y8, Y3, Y1
-	VADDPD       Y11, Y1, Y1
+	VADDPD       Z0, Z11, Z11
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y8, Y1
+	VADDPD       Y13, Y1, Y1
 	VMOVUPD      Y1, K1, 64(AX)
 	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z12, Z12
+	VADDPD       Y1, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z8, Z4, Z0
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y8, Y5, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z12, Z12
+	VFMADD213PD  (AX), Z8, Z2
+	VADDPD       Z13, Z2, Z2
+	VMOVUPD      Z2, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z11, Z11
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y8, Y3
+	VADDPD       Y13, Y3, Y3
+	VMOVUPD      Y3, K1, 64(AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y12, Y12
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z8, Z6, Z0
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y8, Y7, Y1
-	VADDPD       Y11, Y1, Y1
-	VMOVUPD      Y1, K1, 64(AX)
-	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z12, Z12
+	VFMADD213PD  (AX), Z8, Z4
+	VADDPD       Z13, Z4, Z4
+	VMOVUPD      Z4, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z11, Z11
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y8, Y5
+	VADDPD       Y13, Y5, Y5
+	VMOVUPD      Y5, K1, 64(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y12, Y12
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z8, Z6
+	VADDPD       Z13, Z6, Z6
+	VMOVUPD      Z6, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z11, Z11
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y8, Y7
+	VADDPD       Y13, Y7, Y7
+	VMOVUPD      Y7, K1, 64(AX)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y12, Y12
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z12, Z12, K1
+	VCMPPD       $0x03, Z11, Z11, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, Y12, Y12, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -13611,36 +13523,38 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
-	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Y8, Y8, Y8
+	VPXORQ       Z9, Z9, Z9
 	VBROADCASTSD factor+88(FP), Z4
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z6
-	VFMADD231PD  Z4, Z0, Z6
-	VADDPD       Z7, Z6, Z6
-	VMOVUPD      Z6, (AX)
-	VSUBPD       Z6, Z6, Z6
-	VADDPD       Z6, Z8, Z8
-	VMOVUPD.Z    64(AX), K1, Y5
-	VFMADD231PD  Y4, Y1, Y5
-	VADDPD       Y7, Y5, Y5
-	VMOVUPD      Y5, K1, 64(AX)
-	VSUBPD       Y5, Y5, Y5
-	VADDPD       Z5, Z8, Z8
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z4, Z2, Z0
-	VADDPD       Z7, Z0, Z0
+	VFMADD213PD  (AX), Z4, Z0
+	VADDPD       Z9, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z8, Z8
-	VMOVUPD.Z    64(AX), K1, Y1
-	VFMADD231PD  Y4, Y3, Y1
-	VADDPD       Y7, Y1, Y1
+	VADDPD       Z0, Z7, Z7
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y4, Y1
+	VADDPD       Y9, Y1, Y1
 	VMOVUPD      Y1, K1, 64(AX)
 	VSUBPD       Y1, Y1, Y1
-	VADDPD       Z1, Z8, Z8
+	VADDPD       Y1, Y8, Y8
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z4, Z2
+	VADDPD       Z9, Z2, Z2
+	VMOVUPD      Z2, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z7, Z7
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y4, Y3
+	VADDPD       Y9, Y3, Y3
+	VMOVUPD      Y3, K1, 64(AX)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y8, Y8
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z8, Z8, K1
+	VCMPPD       $0x03, Z7, Z7, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, Y8, Y8, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -13715,23 +13629,26 @@ done:
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z5, Z5, Z5
-	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Y6, Y6, Y6
+	VPXORQ       Z7, Z7, Z7
 	VBROADCASTSD factor+88(FP), Z2
 	MOVQ         CX, AX
-	VMOVUPD      (AX), Z4
-	VFMADD231PD  Z2, Z0, Z4
-	VADDPD       Z5, Z4, Z4
-	VMOVUPD      Z4, (AX)
-	VSUBPD       Z4, Z4, Z4
-	VADDPD       Z4, Z6, Z6
-	VMOVUPD.Z    64(AX), K1, Y3
-	VFMADD231PD  Y2, Y1, Y3
-	VADDPD       Y5, Y3, Y3
-	VMOVUPD      Y3, K1, 64(AX)
-	VSUBPD       Y3, Y3, Y3
-	VADDPD       Z3, Z6, Z6
+	VFMADD213PD  (AX), Z2, Z0
+	VADDPD       Z7, Z0, Z0
+	VMOVUPD      Z0, (AX)
+	VSUBPD       Z0, Z0, Z0
+	VADDPD       Z0, Z5, Z5
+	VMOVUPD.Z    64(AX), K1, Y0
+	VFMADD213PD  Y0, Y2, Y1
+	VADDPD       Y7, Y1, Y1
+	VMOVUPD      Y1, K1, 64(AX)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y6, Y6
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z6, Z6, K1
+	VCMPPD       $0x03, Z5, Z5, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, Y6, Y6, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -14230,163 +14147,151 @@ done:
 	VPXORQ       Z28, Z28, Z28
 	VBROADCASTSD factor+88(FP), Z24
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z25
-	VFMADD231PD  Z24, Z0, Z25
-	VADDPD       Z27, Z25, Z25
-	VMOVUPD      Z25, (AX)
-	VSUBPD       Z25, Z25, Z25
-	VADDPD       Z25, Z28, Z28
-	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z1, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z2, Z0
-	VADDPD       Z27, Z0, Z0
+	VFMADD213PD  (AX), Z24, Z0
+	VADDPD       Z28, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VADDPD       Z0, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z3, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z1
+	VADDPD       Z28, Z1, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z4, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z2
+	VADDPD       Z28, Z2, Z2
+	VMOVUPD      Z2, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z5, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z3
+	VADDPD       Z28, Z3, Z3
+	VMOVUPD      Z3, K1, 64(AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z6, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z4
+	VADDPD       Z28, Z4, Z4
+	VMOVUPD      Z4, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z7, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z5
+	VADDPD       Z28, Z5, Z5
+	VMOVUPD      Z5, K1, 64(AX)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z8, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z6
+	VADDPD       Z28, Z6, Z6
+	VMOVUPD      Z6, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z9, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z7
+	VADDPD       Z28, Z7, Z7
+	VMOVUPD      Z7, K1, 64(AX)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z10, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z8
+	VADDPD       Z28, Z8, Z8
+	VMOVUPD      Z8, (AX)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z11, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z9
+	VADDPD       Z28, Z9, Z9
+	VMOVUPD      Z9, K1, 64(AX)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z12, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z10
+	VADDPD       Z28, Z10, Z10
+	VMOVUPD      Z10, (AX)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z13, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z11
+	VADDPD       Z28, Z11, Z11
+	VMOVUPD      Z11, K1, 64(AX)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z14, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z12
+	VADDPD       Z28, Z12, Z12
+	VMOVUPD      Z12, (AX)
+	VSUBPD       Z12, Z12, Z12
+	VADDPD       Z12, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z15, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z13
+	VADDPD       Z28, Z13, Z13
+	VMOVUPD      Z13, K1, 64(AX)
+	VSUBPD       Z13, Z13, Z13
+	VADDPD       Z13, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z16, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z14
+	VADDPD       Z28, Z14, Z14
+	VMOVUPD      Z14, (AX)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z17, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z15
+	VADDPD       Z28, Z15, Z15
+	VMOVUPD      Z15, K1, 64(AX)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z18, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z16
+	VADDPD       Z28, Z16, Z16
+	VMOVUPD      Z16, (AX)
+	VSUBPD       Z16, Z16, Z16
+	VADDPD       Z16, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z19, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z17
+	VADDPD       Z28, Z17, Z17
+	VMOVUPD      Z17, K1, 64(AX)
+	VSUBPD       Z17, Z17, Z17
+	VADDPD       Z17, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z20, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z18
+	VADDPD       Z28, Z18, Z18
+	VMOVUPD      Z18, (AX)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z21, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z19
+	VADDPD       Z28, Z19, Z19
+	VMOVUPD      Z19, K1, 64(AX)
+	VSUBPD       Z19, Z19, Z19
+	VADDPD       Z19, Z27, Z27
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z22, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  (AX), Z24, Z20
+	VADDPD       Z28, Z20, Z20
+	VMOVUPD      Z20, (AX)
+	VSUBPD       Z20, Z20, Z20
+	VADDPD       Z20, Z27, Z27
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z24, Z23, Z0
-	VADDPD       Z27, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  Z0, Z24, Z21
+	VADDPD       Z28, Z21, Z21
+	VMOVUPD      Z21, K1, 64(AX)
+	VSUBPD       Z21, Z21, Z21
+	VADDPD       Z21, Z27, Z27
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z24, Z22
+	VADDPD       Z28, Z22, Z22
+	VMOVUPD      Z22, (AX)
+	VSUBPD       Z22, Z22, Z22
+	VADDPD       Z22, Z27, Z27
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD213PD  Z0, Z24, Z23
+	VADDPD       Z28, Z23, Z23
+	VMOVUPD      Z23, K1, 64(AX)
+	VSUBPD       Z23, Z23, Z23
+	VADDPD       Z23, Z27, Z27
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z28, Z28, K1
+	VCMPPD       $0x03, Z27, Z27, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -14603,111 +14508,103 @@ done:
 	VPXORQ       Z20, Z20, Z20
 	VBROADCASTSD factor+88(FP), Z16
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z17
-	VFMADD231PD  Z16, Z0, Z17
-	VADDPD       Z19, Z17, Z17
-	VMOVUPD      Z17, (AX)
-	VSUBPD       Z17, Z17, Z17
-	VADDPD       Z17, Z20, Z20
-	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z16, Z1, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z2, Z0
-	VADDPD       Z19, Z0, Z0
+	VFMADD213PD  (AX), Z16, Z0
+	VADDPD       Z20, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VADDPD       Z0, Z19, Z19
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z16, Z3, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  Z0, Z16, Z1
+	VADDPD       Z20, Z1, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z4, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z2
+	VADDPD       Z20, Z2, Z2
+	VMOVUPD      Z2, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z19, Z19
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z16, Z5, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  Z0, Z16, Z3
+	VADDPD       Z20, Z3, Z3
+	VMOVUPD      Z3, K1, 64(AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z6, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z4
+	VADDPD       Z20, Z4, Z4
+	VMOVUPD      Z4, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z19, Z19
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z16, Z7, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  Z0, Z16, Z5
+	VADDPD       Z20, Z5, Z5
+	VMOVUPD      Z5, K1, 64(AX)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z8, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z6
+	VADDPD       Z20, Z6, Z6
+	VMOVUPD      Z6, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z19, Z19
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z16, Z9, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  Z0, Z16, Z7
+	VADDPD       Z20, Z7, Z7
+	VMOVUPD      Z7, K1, 64(AX)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z10, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z8
+	VADDPD       Z20, Z8, Z8
+	VMOVUPD      Z8, (AX)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z19, Z19
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z16, Z11, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  Z0, Z16, Z9
+	VADDPD       Z20, Z9, Z9
+	VMOVUPD      Z9, K1, 64(AX)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z12, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z10
+	VADDPD       Z20, Z10, Z10
+	VMOVUPD      Z10, (AX)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z19, Z19
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z16, Z13, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  Z0, Z16, Z11
+	VADDPD       Z20, Z11, Z11
+	VMOVUPD      Z11, K1, 64(AX)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z19, Z19
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z16, Z14, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  (AX), Z16, Z12
+	VADDPD       Z20, Z12, Z12
+	VMOVUPD      Z12, (AX)
+	VSUBPD       Z12, Z12, Z12
+	VADDPD       Z12, Z19, Z19
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z16, Z15, Z0
-	VADDPD       Z19, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z20, Z20
+	VFMADD213PD  Z0, Z16, Z13
+	VADDPD       Z20, Z13, Z13
+	VMOVUPD      Z13, K1, 64(AX)
+	VSUBPD       Z13, Z13, Z13
+	VADDPD       Z13, Z19, Z19
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z16, Z14
+	VADDPD       Z20, Z14, Z14
+	VMOVUPD      Z14, (AX)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z19, Z19
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD213PD  Z0, Z16, Z15
+	VADDPD       Z20, Z15, Z15
+	VMOVUPD      Z15, K1, 64(AX)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z19, Z19
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z20, Z20, K1
+	VCMPPD       $0x03, Z19, Z19, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -14845,59 +14742,55 @@ done:
 	VPXORQ       Z12, Z12, Z12
 	VBROADCASTSD factor+88(FP), Z8
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z9
-	VFMADD231PD  Z8, Z0, Z9
-	VADDPD       Z11, Z9, Z9
-	VMOVUPD      Z9, (AX)
-	VSUBPD       Z9, Z9, Z9
-	VADDPD       Z9, Z12, Z12
-	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z8, Z1, Z0
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z8, Z2, Z0
-	VADDPD       Z11, Z0, Z0
+	VFMADD213PD  (AX), Z8, Z0
+	VADDPD       Z12, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
+	VADDPD       Z0, Z11, Z11
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z8, Z3, Z0
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
+	VFMADD213PD  Z0, Z8, Z1
+	VADDPD       Z12, Z1, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z11, Z11
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z8, Z4, Z0
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
+	VFMADD213PD  (AX), Z8, Z2
+	VADDPD       Z12, Z2, Z2
+	VMOVUPD      Z2, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z11, Z11
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z8, Z5, Z0
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
+	VFMADD213PD  Z0, Z8, Z3
+	VADDPD       Z12, Z3, Z3
+	VMOVUPD      Z3, K1, 64(AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z11, Z11
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z8, Z6, Z0
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
+	VFMADD213PD  (AX), Z8, Z4
+	VADDPD       Z12, Z4, Z4
+	VMOVUPD      Z4, (AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z11, Z11
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z8, Z7, Z0
-	VADDPD       Z11, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z12, Z12
+	VFMADD213PD  Z0, Z8, Z5
+	VADDPD       Z12, Z5, Z5
+	VMOVUPD      Z5, K1, 64(AX)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z11, Z11
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z8, Z6
+	VADDPD       Z12, Z6, Z6
+	VMOVUPD      Z6, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z11, Z11
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD213PD  Z0, Z8, Z7
+	VADDPD       Z12, Z7, Z7
+	VMOVUPD      Z7, K1, 64(AX)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z11, Z11
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z12, Z12, K1
+	VCMPPD       $0x03, Z11, Z11, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -14994,33 +14887,31 @@ done:
 	VPXORQ       Z8, Z8, Z8
 	VBROADCASTSD factor+88(FP), Z4
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z5
-	VFMADD231PD  Z4, Z0, Z5
-	VADDPD       Z7, Z5, Z5
-	VMOVUPD      Z5, (AX)
-	VSUBPD       Z5, Z5, Z5
-	VADDPD       Z5, Z8, Z8
-	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z4, Z1, Z0
-	VADDPD       Z7, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z8, Z8
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z4, Z2, Z0
-	VADDPD       Z7, Z0, Z0
+	VFMADD213PD  (AX), Z4, Z0
+	VADDPD       Z8, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z8, Z8
+	VADDPD       Z0, Z7, Z7
 	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z4, Z3, Z0
-	VADDPD       Z7, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z8, Z8
+	VFMADD213PD  Z0, Z4, Z1
+	VADDPD       Z8, Z1, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z7, Z7
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z4, Z2
+	VADDPD       Z8, Z2, Z2
+	VMOVUPD      Z2, (AX)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z7, Z7
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD213PD  Z0, Z4, Z3
+	VADDPD       Z8, Z3, Z3
+	VMOVUPD      Z3, K1, 64(AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z7, Z7
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z8, Z8, K1
+	VCMPPD       $0x03, Z7, Z7, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -15098,20 +14989,19 @@ done:
 	VPXORQ       Z6, Z6, Z6
 	VBROADCASTSD factor+88(FP), Z2
 	MOVQ         CX, AX
-	VMOVUPD      (AX), Z3
-	VFMADD231PD  Z2, Z0, Z3
-	VADDPD       Z5, Z3, Z3
-	VMOVUPD      Z3, (AX)
-	VSUBPD       Z3, Z3, Z3
-	VADDPD       Z3, Z6, Z6
-	VMOVUPD.Z    64(AX), K1, Z0
-	VFMADD231PD  Z2, Z1, Z0
-	VADDPD       Z5, Z0, Z0
-	VMOVUPD      Z0, K1, 64(AX)
+	VFMADD213PD  (AX), Z2, Z0
+	VADDPD       Z6, Z0, Z0
+	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z6, Z6
+	VADDPD       Z0, Z5, Z5
+	VMOVUPD.Z    64(AX), K1, Z0
+	VFMADD213PD  Z0, Z2, Z1
+	VADDPD       Z6, Z1, Z1
+	VMOVUPD      Z1, K1, 64(AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z5, Z5
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z6, Z6, K1
+	VCMPPD       $0x03, Z5, Z5, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -15588,162 +15478,150 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z28, Z28, Z28
-	VPXORQ       Z29, Z29, Z29
+	VPXORQ       Y29, Y29, Y29
+	VPXORQ       Z30, Z30, Z30
 	VBROADCASTSD factor+88(FP), Z24
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z25
-	VFMADD231PD  Z24, Z0, Z25
-	VADDPD       Z28, Z25, Z25
-	VMOVUPD      Z25, (AX)
-	VSUBPD       Z25, Z25, Z25
-	VADDPD       Z25, Z29, Z29
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z24, Z1, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD.Z    128(AX), K1, Y26
-	VFMADD231PD  Y24, Y2, Y26
-	VADDPD       Y28, Y26, Y26
-	VMOVUPD      Y26, K1, 128(AX)
-	VSUBPD       Y26, Y26, Y26
-	VADDPD       Z26, Z29, Z29
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z3, Z0
-	VADDPD       Z28, Z0, Z0
+	VFMADD213PD  (AX), Z24, Z0
+	VADDPD       Z30, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z24, Z4, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y24, Y5, Y2
-	VADDPD       Y28, Y2, Y2
+	VADDPD       Z0, Z28, Z28
+	VFMADD213PD  64(AX), Z24, Z1
+	VADDPD       Z30, Z1, Z1
+	VMOVUPD      Z1, 64(AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z28, Z28
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y2
+	VADDPD       Y30, Y2, Y2
 	VMOVUPD      Y2, K1, 128(AX)
 	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z29, Z29
+	VADDPD       Y2, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z6, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z24, Z7, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y24, Y8, Y2
-	VADDPD       Y28, Y2, Y2
-	VMOVUPD      Y2, K1, 128(AX)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z29, Z29
+	VFMADD213PD  (AX), Z24, Z3
+	VADDPD       Z30, Z3, Z3
+	VMOVUPD      Z3, (AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z28, Z28
+	VFMADD213PD  64(AX), Z24, Z4
+	VADDPD       Z30, Z4, Z4
+	VMOVUPD      Z4, 64(AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z28, Z28
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y5
+	VADDPD       Y30, Y5, Y5
+	VMOVUPD      Y5, K1, 128(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z9, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z24, Z10, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y24, Y11, Y2
-	VADDPD       Y28, Y2, Y2
-	VMOVUPD      Y2, K1, 128(AX)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z29, Z29
+	VFMADD213PD  (AX), Z24, Z6
+	VADDPD       Z30, Z6, Z6
+	VMOVUPD      Z6, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z28, Z28
+	VFMADD213PD  64(AX), Z24, Z7
+	VADDPD       Z30, Z7, Z7
+	VMOVUPD      Z7, 64(AX)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z28, Z28
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y8
+	VADDPD       Y30, Y8, Y8
+	VMOVUPD      Y8, K1, 128(AX)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z12, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z24, Z13, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y24, Y14, Y2
-	VADDPD       Y28, Y2, Y2
-	VMOVUPD      Y2, K1, 128(AX)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z29, Z29
+	VFMADD213PD  (AX), Z24, Z9
+	VADDPD       Z30, Z9, Z9
+	VMOVUPD      Z9, (AX)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z28, Z28
+	VFMADD213PD  64(AX), Z24, Z10
+	VADDPD       Z30, Z10, Z10
+	VMOVUPD      Z10, 64(AX)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z28, Z28
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y11
+	VADDPD       Y30, Y11, Y11
+	VMOVUPD      Y11, K1, 128(AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z15, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z24, Z16, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y24, Y17, Y2
-	VADDPD       Y28, Y2, Y2
-	VMOVUPD      Y2, K1, 128(AX)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z29, Z29
+	VFMADD213PD  (AX), Z24, Z12
+	VADDPD       Z30, Z12, Z12
+	VMOVUPD      Z12, (AX)
+	VSUBPD       Z12, Z12, Z12
+	VADDPD       Z12, Z28, Z28
+	VFMADD213PD  64(AX), Z24, Z13
+	VADDPD       Z30, Z13, Z13
+	VMOVUPD      Z13, 64(AX)
+	VSUBPD       Z13, Z13, Z13
+	VADDPD       Z13, Z28, Z28
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y14
+	VADDPD       Y30, Y14, Y14
+	VMOVUPD      Y14, K1, 128(AX)
+	VSUBPD       Y14, Y14, Y14
+	VADDPD       Y14, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z18, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z24, Z19, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y24, Y20, Y2
-	VADDPD       Y28, Y2, Y2
-	VMOVUPD      Y2, K1, 128(AX)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z29, Z29
+	VFMADD213PD  (AX), Z24, Z15
+	VADDPD       Z30, Z15, Z15
+	VMOVUPD      Z15, (AX)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z28, Z28
+	VFMADD213PD  64(AX), Z24, Z16
+	VADDPD       Z30, Z16, Z16
+	VMOVUPD      Z16, 64(AX)
+	VSUBPD       Z16, Z16, Z16
+	VADDPD       Z16, Z28, Z28
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y17
+	VADDPD       Y30, Y17, Y17
+	VMOVUPD      Y17, K1, 128(AX)
+	VSUBPD       Y17, Y17, Y17
+	VADDPD       Y17, Y29, Y29
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z24, Z21, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z24, Z22, Z0
-	VADDPD       Z28, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z29, Z29
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y24, Y23, Y2
-	VADDPD       Y28, Y2, Y2
-	VMOVUPD      Y2, K1, 128(AX)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z29, Z29
+	VFMADD213PD  (AX), Z24, Z18
+	VADDPD       Z30, Z18, Z18
+	VMOVUPD      Z18, (AX)
+	VSUBPD       Z18, Z18, Z18
+	VADDPD       Z18, Z28, Z28
+	VFMADD213PD  64(AX), Z24, Z19
+	VADDPD       Z30, Z19, Z19
+	VMOVUPD      Z19, 64(AX)
+	VSUBPD       Z19, Z19, Z19
+	VADDPD       Z19, Z28, Z28
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y20
+	VADDPD       Y30, Y20, Y20
+	VMOVUPD      Y20, K1, 128(AX)
+	VSUBPD       Y20, Y20, Y20
+	VADDPD       Y20, Y29, Y29
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z24, Z21
+	VADDPD       Z30, Z21, Z21
+	VMOVUPD      Z21, (AX)
+	VSUBPD       Z21, Z21, Z21
+	VADDPD       Z21, Z28, Z28
+	VFMADD213PD  64(AX), Z24, Z22
+	VADDPD       Z30, Z22, Z22
+	VMOVUPD      Z22, 64(AX)
+	VSUBPD       Z22, Z22, Z22
+	VADDPD       Z22, Z28, Z28
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y24, Y23
+	VADDPD       Y30, Y23, Y23
+	VMOVUPD      Y23, K1, 128(AX)
+	VSUBPD       Y23, Y23, Y23
+	VADDPD       Y23, Y29, Y29
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z29, Z29, K1
+	VCMPPD       $0x03, Z28, Z28, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, Y29, Y29, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -15914,86 +15792,82 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z16, Z16, Z16
-	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Y17, Y17, Y17
+	VPXORQ       Z18, Z18, Z18
 	VBROADCASTSD factor+88(FP), Z12
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z13
-	VFMADD231PD  Z12, Z0, Z13
-	VADDPD       Z16, Z13, Z13
-	VMOVUPD      Z13, (AX)
-	VSUBPD       Z13, Z13, Z13
-	VADDPD       Z13, Z17, Z17
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z12, Z1, Z0
-	VADDPD       Z16, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z17, Z17
-	VMOVUPD.Z    128(AX), K1, Y14
-	VFMADD231PD  Y12, Y2, Y14
-	VADDPD       Y16, Y14, Y14
-	VMOVUPD      Y14, K1, 128(AX)
-	VSUBPD       Y14, Y14, Y14
-	VADDPD       Z14, Z17, Z17
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z12, Z3, Z0
-	VADDPD       Z16, Z0, Z0
+	VFMADD213PD  (AX), Z12, Z0
+	VADDPD       Z18, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z17, Z17
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z12, Z4, Z0
-	VADDPD       Z16, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z17, Z17
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y12, Y5, Y2
-	VADDPD       Y16, Y2, Y2
+	VADDPD       Z0, Z16, Z16
+	VFMADD213PD  64(AX), Z12, Z1
+	VADDPD       Z18, Z1, Z1
+	VMOVUPD      Z1, 64(AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z16, Z16
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y12, Y2
+	VADDPD       Y18, Y2, Y2
 	VMOVUPD      Y2, K1, 128(AX)
 	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z17, Z17
+	VADDPD       Y2, Y17, Y17
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z12, Z6, Z0
-	VADDPD       Z16, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z17, Z17
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z12, Z7, Z0
-	VADDPD       Z16, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z17, Z17
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y12, Y8, Y2
-	VADDPD       Y16, Y2, Y2
-	VMOVUPD      Y2, K1, 128(AX)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z17, Z17
+	VFMADD213PD  (AX), Z12, Z3
+	VADDPD       Z18, Z3, Z3
+	VMOVUPD      Z3, (AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z16, Z16
+	VFMADD213PD  64(AX), Z12, Z4
+	VADDPD       Z18, Z4, Z4
+	VMOVUPD      Z4, 64(AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z16, Z16
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y12, Y5
+	VADDPD       Y18, Y5, Y5
+	VMOVUPD      Y5, K1, 128(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y17, Y17
 	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z12, Z9, Z0
-	VADDPD       Z16, Z0, Z0
-	VMOVUPD      Z0, (AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z17, Z17
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z12, Z10, Z0
-	VADDPD       Z16, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z17, Z17
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y12, Y11, Y2
-	VADDPD       Y16, Y2, Y2
-	VMOVUPD      Y2, K1, 128(AX)
-	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z17, Z17
+	VFMADD213PD  (AX), Z12, Z6
+	VADDPD       Z18, Z6, Z6
+	VMOVUPD      Z6, (AX)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z16, Z16
+	VFMADD213PD  64(AX), Z12, Z7
+	VADDPD       Z18, Z7, Z7
+	VMOVUPD      Z7, 64(AX)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z16, Z16
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y12, Y8
+	VADDPD       Y18, Y8, Y8
+	VMOVUPD      Y8, K1, 128(AX)
+	VSUBPD       Y8, Y8, Y8
+	VADDPD       Y8, Y17, Y17
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z12, Z9
+	VADDPD       Z18, Z9, Z9
+	VMOVUPD      Z9, (AX)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z16, Z16
+	VFMADD213PD  64(AX), Z12, Z10
+	VADDPD       Z18, Z10, Z10
+	VMOVUPD      Z10, 64(AX)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z16, Z16
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y12, Y11
+	VADDPD       Y18, Y11, Y11
+	VMOVUPD      Y11, K1, 128(AX)
+	VSUBPD       Y11, Y11, Y11
+	VADDPD       Y11, Y17, Y17
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z17, Z17, K1
+	VCMPPD       $0x03, Z16, Z16, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, Y17, Y17, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -16107,48 +15981,48 @@ done:
 	TESTQ        DX, DX
 	JZ           stay
 	VPXORQ       Z10, Z10, Z10
-	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Y11, Y11, Y11
+	VPXORQ       Z12, Z12, Z12
 	VBROADCASTSD factor+88(FP), Z6
 	MOVQ         DX, AX
-	VMOVUPD      (AX), Z7
-	VFMADD231PD  Z6, Z0, Z7
-	VADDPD       Z10, Z7, Z7
-	VMOVUPD      Z7, (AX)
-	VSUBPD       Z7, Z7, Z7
-	VADDPD       Z7, Z11, Z11
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z6, Z1, Z0
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
-	VMOVUPD.Z    128(AX), K1, Y8
-	VFMADD231PD  Y6, Y2, Y8
-	VADDPD       Y10, Y8, Y8
-	VMOVUPD      Y8, K1, 128(AX)
-	VSUBPD       Y8, Y8, Y8
-	VADDPD       Z8, Z11, Z11
-	ADDQ         CX, AX
-	VMOVUPD      (AX), Z0
-	VFMADD231PD  Z6, Z3, Z0
-	VADDPD       Z10, Z0, Z0
+	VFMADD213PD  (AX), Z6, Z0
+	VADDPD       Z12, Z0, Z0
 	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z6, Z4, Z0
-	VADDPD       Z10, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
-	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z11, Z11
-	VMOVUPD.Z    128(AX), K1, Y2
-	VFMADD231PD  Y6, Y5, Y2
-	VADDPD       Y10, Y2, Y2
+	VADDPD       Z0, Z10, Z10
+	VFMADD213PD  64(AX), Z6, Z1
+	VADDPD       Z12, Z1, Z1
+	VMOVUPD      Z1, 64(AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z10, Z10
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y6, Y2
+	VADDPD       Y12, Y2, Y2
 	VMOVUPD      Y2, K1, 128(AX)
 	VSUBPD       Y2, Y2, Y2
-	VADDPD       Z2, Z11, Z11
+	VADDPD       Y2, Y11, Y11
+	ADDQ         CX, AX
+	VFMADD213PD  (AX), Z6, Z3
+	VADDPD       Z12, Z3, Z3
+	VMOVUPD      Z3, (AX)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z10, Z10
+	VFMADD213PD  64(AX), Z6, Z4
+	VADDPD       Z12, Z4, Z4
+	VMOVUPD      Z4, 64(AX)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z10, Z10
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y6, Y5
+	VADDPD       Y12, Y5, Y5
+	VMOVUPD      Y5, K1, 128(AX)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y11, Y11
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z11, Z11, K1
+	VCMPPD       $0x03, Z10, Z10, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, Y11, Y11, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -16235,29 +16109,31 @@ done:
 	TESTQ        CX, CX
 	JZ           stay
 	VPXORQ       Z7, Z7, Z7
-	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Y8, Y8, Y8
+	VPXORQ       Z9, Z9, Z9
 	VBROADCASTSD factor+88(FP), Z3
 	MOVQ         CX, AX
-	VMOVUPD      (AX), Z4
-	VFMADD231PD  Z3, Z0, Z4
-	VADDPD       Z7, Z4, Z4
-	VMOVUPD      Z4, (AX)
-	VSUBPD       Z4, Z4, Z4
-	VADDPD       Z4, Z8, Z8
-	VMOVUPD      64(AX), Z0
-	VFMADD231PD  Z3, Z1, Z0
-	VADDPD       Z7, Z0, Z0
-	VMOVUPD      Z0, 64(AX)
+	VFMADD213PD  (AX), Z3, Z0
+	VADDPD       Z9, Z0, Z0
+	VMOVUPD      Z0, (AX)
 	VSUBPD       Z0, Z0, Z0
-	VADDPD       Z0, Z8, Z8
-	VMOVUPD.Z    128(AX), K1, Y5
-	VFMADD231PD  Y3, Y2, Y5
-	VADDPD       Y7, Y5, Y5
-	VMOVUPD      Y5, K1, 128(AX)
-	VSUBPD       Y5, Y5, Y5
-	VADDPD       Z5, Z8, Z8
+	VADDPD       Z0, Z7, Z7
+	VFMADD213PD  64(AX), Z3, Z1
+	VADDPD       Z9, Z1, Z1
+	VMOVUPD      Z1, 64(AX)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z7, Z7
+	VMOVUPD.Z    128(AX), K1, Y0
+	VFMADD213PD  Y0, Y3, Y2
+	VADDPD       Y9, Y2, Y2
+	VMOVUPD      Y2, K1, 128(AX)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y8, Y8
 	XORQ         AX, AX
-	VCMPPD       $0x03, Z8, Z8, K1
+	VCMPPD       $0x03, Z7, Z7, K1
+	KMOVQ        K1, CX
+	ORQ          CX, AX
+	VCMPPD       $0x03, Y8, Y8, K1
 	KMOVQ        K1, CX
 	ORQ          CX, AX
 
@@ -16644,18 +16520,16 @@ added:
 // func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient4x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Y1, Y1, Y1
-	VPXORQ       Y2, Y2, Y2
-	VBROADCASTSD factor+64(FP), Y0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Y0, Y0, Y0
 
 next:
 	SUBQ $0x01, SI
@@ -16690,20 +16564,20 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Y3
+	VMOVUPD.Z (AX)(R8*8), K1, Y1
 	MOVQ      8(BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Y4
+	VMOVUPD.Z (AX)(R8*8), K1, Y2
 	MOVQ      48(BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Y5
+	VMOVUPD.Z (AX)(R8*8), K1, Y3
 	MOVQ      56(BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Y6
+	VMOVUPD.Z (AX)(R8*8), K1, Y4
 	JMP       begun
 
 fresh:
+	VPXORQ Y1, Y1, Y1
+	VPXORQ Y2, Y2, Y2
 	VPXORQ Y3, Y3, Y3
 	VPXORQ Y4, Y4, Y4
-	VPXORQ Y5, Y5, Y5
-	VPXORQ Y6, Y6, Y6
 
 begun:
 	XORQ DI, DI
@@ -16716,22 +16590,22 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y7
-	VBROADCASTSD (R10)(DX*8), Y8
+	VBROADCASTSD (R10)(CX*8), Y5
+	VBROADCASTSD (R10)(DX*8), Y6
 	SHLL         $0x02, AX
-	VMOVUPD      (R9)(AX*8), Y9
-	VFMADD231PD  Y7, Y9, Y3
-	VFMADD231PD  Y8, Y9, Y4
+	VMOVUPD      (R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y1
+	VFMADD231PD  Y6, Y7, Y2
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y7
-	VBROADCASTSD (R10)(DX*8), Y8
+	VBROADCASTSD (R10)(CX*8), Y5
+	VBROADCASTSD (R10)(DX*8), Y6
 	SHLL         $0x02, AX
-	VMOVUPD      (R9)(AX*8), Y9
-	VFMADD231PD  Y7, Y9, Y5
-	VFMADD231PD  Y8, Y9, Y6
+	VMOVUPD      (R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y3
+	VFMADD231PD  Y6, Y7, Y4
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -16746,59 +16620,61 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Y7
-	VBROADCASTSD (R10)(DX*8), Y8
+	VBROADCASTSD (R10)(CX*8), Y5
+	VBROADCASTSD (R10)(DX*8), Y6
 	SHLL         $0x02, AX
-	VMOVUPD      (R9)(AX*8), Y9
-	VFMADD231PD  Y7, Y9, Y5
-	VFMADD231PD  Y8, Y9, Y6
+	VMOVUPD      (R9)(AX*8), Y7
+	VFMADD231PD  Y5, Y7, Y3
+	VFMADD231PD  Y6, Y7, Y4
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPD      Y3, Y1, Y3
-	VMOVUPD     Y3, K1, (AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Y4, Y1, Y4
-	VMOVUPD     Y4, K1, (AX)(R8*8)
-	MOVQ        48(BX), AX
-	VADDPD      Y5, Y1, Y5
-	VMOVUPD     Y5, K1, (AX)(R8*8)
-	MOVQ        56(BX), AX
-	VADDPD      Y6, Y1, Y6
-	VMOVUPD     Y6, K1, (AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD.Z   (AX)(R8*8), K1, Y7
-	VFMADD231PD Y0, Y3, Y7
-	VADDPD      Y1, Y7, Y7
-	VMOVUPD     Y7, K1, (AX)(R8*8)
-	VSUBPD      Y7, Y7, Y7
-	VADDPD      Y7, Y2, Y2
-	MOVQ        40(BX), AX
-	VMOVUPD.Z   (AX)(R8*8), K1, Y7
-	VFMADD231PD Y0, Y4, Y7
-	VADDPD      Y1, Y7, Y7
-	VMOVUPD     Y7, K1, (AX)(R8*8)
-	VSUBPD      Y7, Y7, Y7
-	VADDPD      Y7, Y2, Y2
-	MOVQ        80(BX), AX
-	VMOVUPD.Z   (AX)(R8*8), K1, Y7
-	VFMADD231PD Y0, Y5, Y7
-	VADDPD      Y1, Y7, Y7
-	VMOVUPD     Y7, K1, (AX)(R8*8)
-	VSUBPD      Y7, Y7, Y7
-	VADDPD      Y7, Y2, Y2
-	MOVQ        88(BX), AX
-	VMOVUPD.Z   (AX)(R8*8), K1, Y7
-	VFMADD231PD Y0, Y6, Y7
-	VADDPD      Y1, Y7, Y7
-	VMOVUPD     Y7, K1, (AX)(R8*8)
-	VSUBPD      Y7, Y7, Y7
-	VADDPD      Y7, Y2, Y2
+	VPXORQ       Y8, Y8, Y8
+	VBROADCASTSD factor+64(FP), Y5
+	MOVQ         (BX), AX
+	VADDPD       Y1, Y8, Y1
+	VMOVUPD      Y1, K1, (AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Y2, Y8, Y2
+	VMOVUPD      Y2, K1, (AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Y3, Y8, Y3
+	VMOVUPD      Y3, K1, (AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Y4, Y8, Y4
+	VMOVUPD      Y4, K1, (AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Y6
+	VFMADD213PD  Y6, Y5, Y1
+	VADDPD       Y8, Y1, Y1
+	VMOVUPD      Y1, K1, (AX)(R8*8)
+	VSUBPD       Y1, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	MOVQ         40(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Y6
+	VFMADD213PD  Y6, Y5, Y2
+	VADDPD       Y8, Y2, Y2
+	VMOVUPD      Y2, K1, (AX)(R8*8)
+	VSUBPD       Y2, Y2, Y2
+	VADDPD       Y2, Y0, Y0
+	MOVQ         80(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Y6
+	VFMADD213PD  Y6, Y5, Y3
+	VADDPD       Y8, Y3, Y3
+	VMOVUPD      Y3, K1, (AX)(R8*8)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y0, Y0
+	MOVQ         88(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Y6
+	VFMADD213PD  Y6, Y5, Y4
+	VADDPD       Y8, Y4, Y4
+	VMOVUPD      Y4, K1, (AX)(R8*8)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y0, Y0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -16806,7 +16682,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Y2, Y2, K1
+	VCMPPD $0x03, Y0, Y0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -16956,18 +16832,16 @@ added:
 // func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient8x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSD factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
 	SUBQ $0x01, SI
@@ -17002,20 +16876,20 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Z3
+	VMOVUPD.Z (AX)(R8*8), K1, Z1
 	MOVQ      8(BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Z4
+	VMOVUPD.Z (AX)(R8*8), K1, Z2
 	MOVQ      48(BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Z5
+	VMOVUPD.Z (AX)(R8*8), K1, Z3
 	MOVQ      56(BX), AX
-	VMOVUPD.Z (AX)(R8*8), K1, Z6
+	VMOVUPD.Z (AX)(R8*8), K1, Z4
 	JMP       begun
 
 fresh:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Z6, Z6, Z6
 
 begun:
 	XORQ DI, DI
@@ -17028,22 +16902,22 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z7
-	VBROADCASTSD (R10)(DX*8), Z8
+	VBROADCASTSD (R10)(CX*8), Z5
+	VBROADCASTSD (R10)(DX*8), Z6
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z9
-	VFMADD231PD  Z7, Z9, Z3
-	VFMADD231PD  Z8, Z9, Z4
+	VMOVUPD      (R9)(AX*8), Z7
+	VFMADD231PD  Z5, Z7, Z1
+	VFMADD231PD  Z6, Z7, Z2
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z7
-	VBROADCASTSD (R10)(DX*8), Z8
+	VBROADCASTSD (R10)(CX*8), Z5
+	VBROADCASTSD (R10)(DX*8), Z6
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z9
-	VFMADD231PD  Z7, Z9, Z5
-	VFMADD231PD  Z8, Z9, Z6
+	VMOVUPD      (R9)(AX*8), Z7
+	VFMADD231PD  Z5, Z7, Z3
+	VFMADD231PD  Z6, Z7, Z4
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -17058,59 +16932,61 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z7
-	VBROADCASTSD (R10)(DX*8), Z8
+	VBROADCASTSD (R10)(CX*8), Z5
+	VBROADCASTSD (R10)(DX*8), Z6
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z9
-	VFMADD231PD  Z7, Z9, Z5
-	VFMADD231PD  Z8, Z9, Z6
+	VMOVUPD      (R9)(AX*8), Z7
+	VFMADD231PD  Z5, Z7, Z3
+	VFMADD231PD  Z6, Z7, Z4
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPD      Z3, Z1, Z3
-	VMOVUPD     Z3, K1, (AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Z4, Z1, Z4
-	VMOVUPD     Z4, K1, (AX)(R8*8)
-	MOVQ        48(BX), AX
-	VADDPD      Z5, Z1, Z5
-	VMOVUPD     Z5, K1, (AX)(R8*8)
-	MOVQ        56(BX), AX
-	VADDPD      Z6, Z1, Z6
-	VMOVUPD     Z6, K1, (AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD.Z   (AX)(R8*8), K1, Z7
-	VFMADD231PD Z0, Z3, Z7
-	VADDPD      Z1, Z7, Z7
-	VMOVUPD     Z7, K1, (AX)(R8*8)
-	VSUBPD      Z7, Z7, Z7
-	VADDPD      Z7, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPD.Z   (AX)(R8*8), K1, Z7
-	VFMADD231PD Z0, Z4, Z7
-	VADDPD      Z1, Z7, Z7
-	VMOVUPD     Z7, K1, (AX)(R8*8)
-	VSUBPD      Z7, Z7, Z7
-	VADDPD      Z7, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPD.Z   (AX)(R8*8), K1, Z7
-	VFMADD231PD Z0, Z5, Z7
-	VADDPD      Z1, Z7, Z7
-	VMOVUPD     Z7, K1, (AX)(R8*8)
-	VSUBPD      Z7, Z7, Z7
-	VADDPD      Z7, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPD.Z   (AX)(R8*8), K1, Z7
-	VFMADD231PD Z0, Z6, Z7
-	VADDPD      Z1, Z7, Z7
-	VMOVUPD     Z7, K1, (AX)(R8*8)
-	VSUBPD      Z7, Z7, Z7
-	VADDPD      Z7, Z2, Z2
+	VPXORQ       Z8, Z8, Z8
+	VBROADCASTSD factor+64(FP), Z5
+	MOVQ         (BX), AX
+	VADDPD       Z1, Z8, Z1
+	VMOVUPD      Z1, K1, (AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z2, Z8, Z2
+	VMOVUPD      Z2, K1, (AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z3, Z8, Z3
+	VMOVUPD      Z3, K1, (AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z4, Z8, Z4
+	VMOVUPD      Z4, K1, (AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Z6
+	VFMADD213PD  Z6, Z5, Z1
+	VADDPD       Z8, Z1, Z1
+	VMOVUPD      Z1, K1, (AX)(R8*8)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z0, Z0
+	MOVQ         40(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Z6
+	VFMADD213PD  Z6, Z5, Z2
+	VADDPD       Z8, Z2, Z2
+	VMOVUPD      Z2, K1, (AX)(R8*8)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z0, Z0
+	MOVQ         80(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Z6
+	VFMADD213PD  Z6, Z5, Z3
+	VADDPD       Z8, Z3, Z3
+	VMOVUPD      Z3, K1, (AX)(R8*8)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z0, Z0
+	MOVQ         88(BX), AX
+	VMOVUPD.Z    (AX)(R8*8), K1, Z6
+	VFMADD213PD  Z6, Z5, Z4
+	VADDPD       Z8, Z4, Z4
+	VMOVUPD      Z4, K1, (AX)(R8*8)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z0, Z0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -17118,7 +16994,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z2, Z2, K1
+	VCMPPD $0x03, Z0, Z0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -17284,19 +17160,18 @@ added:
 // func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient10x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000008, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSD factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ X1, X1, X1
 
 next:
 	SUBQ $0x01, SI
@@ -17347,28 +17222,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z3
-	VMOVUPD.Z 64(AX)(R8*8), K1, X4
+	VMOVUPD   (AX)(R8*8), Z2
+	VMOVUPD.Z 64(AX)(R8*8), K1, X3
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z5
-	VMOVUPD.Z 64(AX)(R8*8), K1, X6
+	VMOVUPD   (AX)(R8*8), Z4
+	VMOVUPD.Z 64(AX)(R8*8), K1, X5
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z7
-	VMOVUPD.Z 64(AX)(R8*8), K1, X8
+	VMOVUPD   (AX)(R8*8), Z6
+	VMOVUPD.Z 64(AX)(R8*8), K1, X7
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z9
-	VMOVUPD.Z 64(AX)(R8*8), K1, X10
+	VMOVUPD   (AX)(R8*8), Z8
+	VMOVUPD.Z 64(AX)(R8*8), K1, X9
 	JMP       begun
 
 fresh:
-	VPXORQ Z3, Z3, Z3
-	VPXORQ X4, X4, X4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ X6, X6, X6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ X8, X8, X8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ X10, X10, X10
+	VPXORQ Z2, Z2, Z2
+	VPXORQ X3, X3, X3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ X5, X5, X5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ X7, X7, X7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ X9, X9, X9
 
 begun:
 	XORQ DI, DI
@@ -17381,28 +17256,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z11
-	VBROADCASTSD (R10)(DX*8), Z12
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z3
-	VFMADD231PD  Z12, Z13, Z5
-	VMOVUPD      64(R9)(AX*8), X13
-	VFMADD231PD  X11, X13, X4
-	VFMADD231PD  X12, X13, X6
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z2
+	VFMADD231PD  Z11, Z12, Z4
+	VMOVUPD      64(R9)(AX*8), X12
+	VFMADD231PD  X10, X12, X3
+	VFMADD231PD  X11, X12, X5
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z11
-	VBROADCASTSD (R10)(DX*8), Z12
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z7
-	VFMADD231PD  Z12, Z13, Z9
-	VMOVUPD      64(R9)(AX*8), X13
-	VFMADD231PD  X11, X13, X8
-	VFMADD231PD  X12, X13, X10
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z6
+	VFMADD231PD  Z11, Z12, Z8
+	VMOVUPD      64(R9)(AX*8), X12
+	VFMADD231PD  X10, X12, X7
+	VFMADD231PD  X11, X12, X9
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -17417,94 +17292,92 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z11
-	VBROADCASTSD (R10)(DX*8), Z12
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z7
-	VFMADD231PD  Z12, Z13, Z9
-	VMOVUPD      64(R9)(AX*8), X13
-	VFMADD231PD  X11, X13, X8
-	VFMADD231PD  X12, X13, X10
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z6
+	VFMADD231PD  Z11, Z12, Z8
+	VMOVUPD      64(R9)(AX*8), X12
+	VFMADD231PD  X10, X12, X7
+	VFMADD231PD  X11, X12, X9
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPD      Z3, Z1, Z3
-	VMOVUPD     Z3, (AX)(R8*8)
-	VADDPD      X4, X1, X4
-	VMOVUPD     X4, K1, 64(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Z5, Z1, Z5
-	VMOVUPD     Z5, (AX)(R8*8)
-	VADDPD      X6, X1, X6
-	VMOVUPD     X6, K1, 64(AX)(R8*8)
-	MOVQ        48(BX), AX
-	VADDPD      Z7, Z1, Z7
-	VMOVUPD     Z7, (AX)(R8*8)
-	VADDPD      X8, X1, X8
-	VMOVUPD     X8, K1, 64(AX)(R8*8)
-	MOVQ        56(BX), AX
-	VADDPD      Z9, Z1, Z9
-	VMOVUPD     Z9, (AX)(R8*8)
-	VADDPD      X10, X1, X10
-	VMOVUPD     X10, K1, 64(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z3, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, X14
-	VFMADD231PD X0, X4, X14
-	VADDPD      X1, X14, X14
-	VMOVUPD     X14, K1, 64(AX)(R8*8)
-	VSUBPD      X14, X14, X14
-	VADDPD      Z14, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z5, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, X14
-	VFMADD231PD X0, X6, X14
-	VADDPD      X1, X14, X14
-	VMOVUPD     X14, K1, 64(AX)(R8*8)
-	VSUBPD      X14, X14, X14
-	VADDPD      Z14, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z7, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, X14
-	VFMADD231PD X0, X8, X14
-	VADDPD      X1, X14, X14
-	VMOVUPD     X14, K1, 64(AX)(R8*8)
-	VSUBPD      X14, X14, X14
-	VADDPD      Z14, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z9, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, X14
-	VFMADD231PD X0, X10, X14
-	VADDPD      X1, X14, X14
-	VMOVUPD     X14, K1, 64(AX)(R8*8)
-	VSUBPD      X14, X14, X14
-	VADDPD      Z14, Z2, Z2
+	VPXORQ       Z13, Z13, Z13
+	VBROADCASTSD factor+64(FP), Z10
+	MOVQ         (BX), AX
+	VADDPD       Z2, Z13, Z2
+	VMOVUPD      Z2, (AX)(R8*8)
+	VADDPD       X3, X13, X3
+	VMOVUPD      X3, K1, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z4, Z13, Z4
+	VMOVUPD      Z4, (AX)(R8*8)
+	VADDPD       X5, X13, X5
+	VMOVUPD      X5, K1, 64(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z6, Z13, Z6
+	VMOVUPD      Z6, (AX)(R8*8)
+	VADDPD       X7, X13, X7
+	VMOVUPD      X7, K1, 64(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z8, Z13, Z8
+	VMOVUPD      Z8, (AX)(R8*8)
+	VADDPD       X9, X13, X9
+	VMOVUPD      X9, K1, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z10, Z2
+	VADDPD       Z13, Z2, Z2
+	VMOVUPD      Z2, (AX)(R8*8)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, X11
+	VFMADD213PD  X11, X10, X3
+	VADDPD       X13, X3, X3
+	VMOVUPD      X3, K1, 64(AX)(R8*8)
+	VSUBPD       X3, X3, X3
+	VADDPD       X3, X1, X1
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z10, Z4
+	VADDPD       Z13, Z4, Z4
+	VMOVUPD      Z4, (AX)(R8*8)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, X11
+	VFMADD213PD  X11, X10, X5
+	VADDPD       X13, X5, X5
+	VMOVUPD      X5, K1, 64(AX)(R8*8)
+	VSUBPD       X5, X5, X5
+	VADDPD       X5, X1, X1
+	MOVQ         80(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z10, Z6
+	VADDPD       Z13, Z6, Z6
+	VMOVUPD      Z6, (AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, X11
+	VFMADD213PD  X11, X10, X7
+	VADDPD       X13, X7, X7
+	VMOVUPD      X7, K1, 64(AX)(R8*8)
+	VSUBPD       X7, X7, X7
+	VADDPD       X7, X1, X1
+	MOVQ         88(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z10, Z8
+	VADDPD       Z13, Z8, Z8
+	VMOVUPD      Z8, (AX)(R8*8)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, X11
+	VFMADD213PD  X11, X10, X9
+	VADDPD       X13, X9, X9
+	VMOVUPD      X9, K1, 64(AX)(R8*8)
+	VSUBPD       X9, X9, X9
+	VADDPD       X9, X1, X1
 
 stay:
 	ADDQ $0x00000060, BX
@@ -17512,7 +17385,10 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z2, Z2, K1
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPD $0x03, X1, X1, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -17678,19 +17554,18 @@ added:
 // func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient12x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000008, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSD factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
 
 next:
 	SUBQ $0x01, SI
@@ -17741,28 +17616,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z3
-	VMOVUPD.Z 64(AX)(R8*8), K1, Y4
+	VMOVUPD   (AX)(R8*8), Z2
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y3
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z5
-	VMOVUPD.Z 64(AX)(R8*8), K1, Y6
+	VMOVUPD   (AX)(R8*8), Z4
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y5
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z7
-	VMOVUPD.Z 64(AX)(R8*8), K1, Y8
+	VMOVUPD   (AX)(R8*8), Z6
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y7
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z9
-	VMOVUPD.Z 64(AX)(R8*8), K1, Y10
+	VMOVUPD   (AX)(R8*8), Z8
+	VMOVUPD.Z 64(AX)(R8*8), K1, Y9
 	JMP       begun
 
 fresh:
-	VPXORQ Z3, Z3, Z3
-	VPXORQ Y4, Y4, Y4
-	VPXORQ Z5, Z5, Z5
-	VPXORQ Y6, Y6, Y6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Y8, Y8, Y8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Y10, Y10, Y10
+	VPXORQ Z2, Z2, Z2
+	VPXORQ Y3, Y3, Y3
+	VPXORQ Z4, Z4, Z4
+	VPXORQ Y5, Y5, Y5
+	VPXORQ Z6, Z6, Z6
+	VPXORQ Y7, Y7, Y7
+	VPXORQ Z8, Z8, Z8
+	VPXORQ Y9, Y9, Y9
 
 begun:
 	XORQ DI, DI
@@ -17775,28 +17650,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z11
-	VBROADCASTSD (R10)(DX*8), Z12
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z3
-	VFMADD231PD  Z12, Z13, Z5
-	VMOVUPD      64(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y4
-	VFMADD231PD  Y12, Y13, Y6
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z2
+	VFMADD231PD  Z11, Z12, Z4
+	VMOVUPD      64(R9)(AX*8), Y12
+	VFMADD231PD  Y10, Y12, Y3
+	VFMADD231PD  Y11, Y12, Y5
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z11
-	VBROADCASTSD (R10)(DX*8), Z12
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z7
-	VFMADD231PD  Z12, Z13, Z9
-	VMOVUPD      64(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y8
-	VFMADD231PD  Y12, Y13, Y10
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z6
+	VFMADD231PD  Z11, Z12, Z8
+	VMOVUPD      64(R9)(AX*8), Y12
+	VFMADD231PD  Y10, Y12, Y7
+	VFMADD231PD  Y11, Y12, Y9
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -17811,94 +17686,92 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z11
-	VBROADCASTSD (R10)(DX*8), Z12
+	VBROADCASTSD (R10)(CX*8), Z10
+	VBROADCASTSD (R10)(DX*8), Z11
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z7
-	VFMADD231PD  Z12, Z13, Z9
-	VMOVUPD      64(R9)(AX*8), Y13
-	VFMADD231PD  Y11, Y13, Y8
-	VFMADD231PD  Y12, Y13, Y10
+	VMOVUPD      (R9)(AX*8), Z12
+	VFMADD231PD  Z10, Z12, Z6
+	VFMADD231PD  Z11, Z12, Z8
+	VMOVUPD      64(R9)(AX*8), Y12
+	VFMADD231PD  Y10, Y12, Y7
+	VFMADD231PD  Y11, Y12, Y9
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPD      Z3, Z1, Z3
-	VMOVUPD     Z3, (AX)(R8*8)
-	VADDPD      Y4, Y1, Y4
-	VMOVUPD     Y4, K1, 64(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Z5, Z1, Z5
-	VMOVUPD     Z5, (AX)(R8*8)
-	VADDPD      Y6, Y1, Y6
-	VMOVUPD     Y6, K1, 64(AX)(R8*8)
-	MOVQ        48(BX), AX
-	VADDPD      Z7, Z1, Z7
-	VMOVUPD     Z7, (AX)(R8*8)
-	VADDPD      Y8, Y1, Y8
-	VMOVUPD     Y8, K1, 64(AX)(R8*8)
-	MOVQ        56(BX), AX
-	VADDPD      Z9, Z1, Z9
-	VMOVUPD     Z9, (AX)(R8*8)
-	VADDPD      Y10, Y1, Y10
-	VMOVUPD     Y10, K1, 64(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z3, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, Y14
-	VFMADD231PD Y0, Y4, Y14
-	VADDPD      Y1, Y14, Y14
-	VMOVUPD     Y14, K1, 64(AX)(R8*8)
-	VSUBPD      Y14, Y14, Y14
-	VADDPD      Z14, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z5, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, Y14
-	VFMADD231PD Y0, Y6, Y14
-	VADDPD      Y1, Y14, Y14
-	VMOVUPD     Y14, K1, 64(AX)(R8*8)
-	VSUBPD      Y14, Y14, Y14
-	VADDPD      Z14, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z7, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, Y14
-	VFMADD231PD Y0, Y8, Y14
-	VADDPD      Y1, Y14, Y14
-	VMOVUPD     Y14, K1, 64(AX)(R8*8)
-	VSUBPD      Y14, Y14, Y14
-	VADDPD      Z14, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z9, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, Y14
-	VFMADD231PD Y0, Y10, Y14
-	VADDPD      Y1, Y14, Y14
-	VMOVUPD     Y14, K1, 64(AX)(R8*8)
-	VSUBPD      Y14, Y14, Y14
-	VADDPD      Z14, Z2, Z2
+	VPXORQ       Z13, Z13, Z13
+	VBROADCASTSD factor+64(FP), Z10
+	MOVQ         (BX), AX
+	VADDPD       Z2, Z13, Z2
+	VMOVUPD      Z2, (AX)(R8*8)
+	VADDPD       Y3, Y13, Y3
+	VMOVUPD      Y3, K1, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z4, Z13, Z4
+	VMOVUPD      Z4, (AX)(R8*8)
+	VADDPD       Y5, Y13, Y5
+	VMOVUPD      Y5, K1, 64(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z6, Z13, Z6
+	VMOVUPD      Z6, (AX)(R8*8)
+	VADDPD       Y7, Y13, Y7
+	VMOVUPD      Y7, K1, 64(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z8, Z13, Z8
+	VMOVUPD      Z8, (AX)(R8*8)
+	VADDPD       Y9, Y13, Y9
+	VMOVUPD      Y9, K1, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z10, Z2
+	VADDPD       Z13, Z2, Z2
+	VMOVUPD      Z2, (AX)(R8*8)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
+	VFMADD213PD  Y11, Y10, Y3
+	VADDPD       Y13, Y3, Y3
+	VMOVUPD      Y3, K1, 64(AX)(R8*8)
+	VSUBPD       Y3, Y3, Y3
+	VADDPD       Y3, Y1, Y1
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z10, Z4
+	VADDPD       Z13, Z4, Z4
+	VMOVUPD      Z4, (AX)(R8*8)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
+	VFMADD213PD  Y11, Y10, Y5
+	VADDPD       Y13, Y5, Y5
+	VMOVUPD      Y5, K1, 64(AX)(R8*8)
+	VSUBPD       Y5, Y5, Y5
+	VADDPD       Y5, Y1, Y1
+	MOVQ         80(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z10, Z6
+	VADDPD       Z13, Z6, Z6
+	VMOVUPD      Z6, (AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
+	VFMADD213PD  Y11, Y10, Y7
+	VADDPD       Y13, Y7, Y7
+	VMOVUPD      Y7, K1, 64(AX)(R8*8)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y1, Y1
+	MOVQ         88(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z10, Z8
+	VADDPD       Z13, Z8, Z8
+	VMOVUPD      Z8, (AX)(R8*8)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Y11
+	VFMADD213PD  Y11, Y10, Y9
+	VADDPD       Y13, Y9, Y9
+	VMOVUPD      Y9, K1, 64(AX)(R8*8)
+	VSUBPD       Y9, Y9, Y9
+	VADDPD       Y9, Y1, Y1
 
 stay:
 	ADDQ $0x00000060, BX
@@ -17906,7 +17779,10 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z2, Z2, K1
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPD $0x03, Y1, Y1, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -18072,19 +17948,17 @@ added:
 // func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient16x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000008, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSD factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
 	SUBQ $0x01, SI
@@ -18135,28 +18009,28 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
+	VMOVUPD   (AX)(R8*8), Z1
+	VMOVUPD.Z 64(AX)(R8*8), K1, Z2
+	MOVQ      8(BX), AX
 	VMOVUPD   (AX)(R8*8), Z3
 	VMOVUPD.Z 64(AX)(R8*8), K1, Z4
-	MOVQ      8(BX), AX
+	MOVQ      48(BX), AX
 	VMOVUPD   (AX)(R8*8), Z5
 	VMOVUPD.Z 64(AX)(R8*8), K1, Z6
-	MOVQ      48(BX), AX
+	MOVQ      56(BX), AX
 	VMOVUPD   (AX)(R8*8), Z7
 	VMOVUPD.Z 64(AX)(R8*8), K1, Z8
-	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z9
-	VMOVUPD.Z 64(AX)(R8*8), K1, Z10
 	JMP       begun
 
 fresh:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
 	VPXORQ Z7, Z7, Z7
 	VPXORQ Z8, Z8, Z8
-	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
 
 begun:
 	XORQ DI, DI
@@ -18169,28 +18043,28 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z11
-	VBROADCASTSD (R10)(DX*8), Z12
+	VBROADCASTSD (R10)(CX*8), Z9
+	VBROADCASTSD (R10)(DX*8), Z10
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z3
-	VFMADD231PD  Z12, Z13, Z5
-	VMOVUPD      64(R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z4
-	VFMADD231PD  Z12, Z13, Z6
+	VMOVUPD      (R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z1
+	VFMADD231PD  Z10, Z11, Z3
+	VMOVUPD      64(R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z2
+	VFMADD231PD  Z10, Z11, Z4
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z11
-	VBROADCASTSD (R10)(DX*8), Z12
+	VBROADCASTSD (R10)(CX*8), Z9
+	VBROADCASTSD (R10)(DX*8), Z10
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z7
-	VFMADD231PD  Z12, Z13, Z9
-	VMOVUPD      64(R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z8
-	VFMADD231PD  Z12, Z13, Z10
+	VMOVUPD      (R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z5
+	VFMADD231PD  Z10, Z11, Z7
+	VMOVUPD      64(R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z6
+	VFMADD231PD  Z10, Z11, Z8
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -18205,94 +18079,92 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z11
-	VBROADCASTSD (R10)(DX*8), Z12
+	VBROADCASTSD (R10)(CX*8), Z9
+	VBROADCASTSD (R10)(DX*8), Z10
 	SHLL         $0x04, AX
-	VMOVUPD      (R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z7
-	VFMADD231PD  Z12, Z13, Z9
-	VMOVUPD      64(R9)(AX*8), Z13
-	VFMADD231PD  Z11, Z13, Z8
-	VFMADD231PD  Z12, Z13, Z10
+	VMOVUPD      (R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z5
+	VFMADD231PD  Z10, Z11, Z7
+	VMOVUPD      64(R9)(AX*8), Z11
+	VFMADD231PD  Z9, Z11, Z6
+	VFMADD231PD  Z10, Z11, Z8
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPD      Z3, Z1, Z3
-	VMOVUPD     Z3, (AX)(R8*8)
-	VADDPD      Z4, Z1, Z4
-	VMOVUPD     Z4, K1, 64(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Z5, Z1, Z5
-	VMOVUPD     Z5, (AX)(R8*8)
-	VADDPD      Z6, Z1, Z6
-	VMOVUPD     Z6, K1, 64(AX)(R8*8)
-	MOVQ        48(BX), AX
-	VADDPD      Z7, Z1, Z7
-	VMOVUPD     Z7, (AX)(R8*8)
-	VADDPD      Z8, Z1, Z8
-	VMOVUPD     Z8, K1, 64(AX)(R8*8)
-	MOVQ        56(BX), AX
-	VADDPD      Z9, Z1, Z9
-	VMOVUPD     Z9, (AX)(R8*8)
-	VADDPD      Z10, Z1, Z10
-	VMOVUPD     Z10, K1, 64(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z3, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, Z11
-	VFMADD231PD Z0, Z4, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, K1, 64(AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z5, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, Z11
-	VFMADD231PD Z0, Z6, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, K1, 64(AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z7, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, Z11
-	VFMADD231PD Z0, Z8, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, K1, 64(AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPD     (AX)(R8*8), Z11
-	VFMADD231PD Z0, Z9, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
-	VMOVUPD.Z   64(AX)(R8*8), K1, Z11
-	VFMADD231PD Z0, Z10, Z11
-	VADDPD      Z1, Z11, Z11
-	VMOVUPD     Z11, K1, 64(AX)(R8*8)
-	VSUBPD      Z11, Z11, Z11
-	VADDPD      Z11, Z2, Z2
+	VPXORQ       Z12, Z12, Z12
+	VBROADCASTSD factor+64(FP), Z9
+	MOVQ         (BX), AX
+	VADDPD       Z1, Z12, Z1
+	VMOVUPD      Z1, (AX)(R8*8)
+	VADDPD       Z2, Z12, Z2
+	VMOVUPD      Z2, K1, 64(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z3, Z12, Z3
+	VMOVUPD      Z3, (AX)(R8*8)
+	VADDPD       Z4, Z12, Z4
+	VMOVUPD      Z4, K1, 64(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z5, Z12, Z5
+	VMOVUPD      Z5, (AX)(R8*8)
+	VADDPD       Z6, Z12, Z6
+	VMOVUPD      Z6, K1, 64(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z7, Z12, Z7
+	VMOVUPD      Z7, (AX)(R8*8)
+	VADDPD       Z8, Z12, Z8
+	VMOVUPD      Z8, K1, 64(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z9, Z1
+	VADDPD       Z12, Z1, Z1
+	VMOVUPD      Z1, (AX)(R8*8)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
+	VFMADD213PD  Z10, Z9, Z2
+	VADDPD       Z12, Z2, Z2
+	VMOVUPD      Z2, K1, 64(AX)(R8*8)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z0, Z0
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z9, Z3
+	VADDPD       Z12, Z3, Z3
+	VMOVUPD      Z3, (AX)(R8*8)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
+	VFMADD213PD  Z10, Z9, Z4
+	VADDPD       Z12, Z4, Z4
+	VMOVUPD      Z4, K1, 64(AX)(R8*8)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z0, Z0
+	MOVQ         80(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z9, Z5
+	VADDPD       Z12, Z5, Z5
+	VMOVUPD      Z5, (AX)(R8*8)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
+	VFMADD213PD  Z10, Z9, Z6
+	VADDPD       Z12, Z6, Z6
+	VMOVUPD      Z6, K1, 64(AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+	MOVQ         88(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z9, Z7
+	VADDPD       Z12, Z7, Z7
+	VMOVUPD      Z7, (AX)(R8*8)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z0, Z0
+	VMOVUPD.Z    64(AX)(R8*8), K1, Z10
+	VFMADD213PD  Z10, Z9, Z8
+	VADDPD       Z12, Z8, Z8
+	VMOVUPD      Z8, K1, 64(AX)(R8*8)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z0, Z0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -18300,7 +18172,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z2, Z2, K1
+	VCMPPD $0x03, Z0, Z0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -18483,20 +18355,19 @@ added:
 // func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, FMA3
 TEXT ·avx512PairsGradient20x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000008, AX
-	SUBQ         $0x00000008, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSD factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
+	VPXORQ Y1, Y1, Y1
 
 next:
 	SUBQ $0x01, SI
@@ -18563,36 +18434,36 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z3
-	VMOVUPD   64(AX)(R8*8), Z4
-	VMOVUPD.Z 128(AX)(R8*8), K1, Y5
+	VMOVUPD   (AX)(R8*8), Z2
+	VMOVUPD   64(AX)(R8*8), Z3
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y4
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z6
-	VMOVUPD   64(AX)(R8*8), Z7
-	VMOVUPD.Z 128(AX)(R8*8), K1, Y8
+	VMOVUPD   (AX)(R8*8), Z5
+	VMOVUPD   64(AX)(R8*8), Z6
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y7
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z9
-	VMOVUPD   64(AX)(R8*8), Z10
-	VMOVUPD.Z 128(AX)(R8*8), K1, Y11
+	VMOVUPD   (AX)(R8*8), Z8
+	VMOVUPD   64(AX)(R8*8), Z9
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y10
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z12
-	VMOVUPD   64(AX)(R8*8), Z13
-	VMOVUPD.Z 128(AX)(R8*8), K1, Y14
+	VMOVUPD   (AX)(R8*8), Z11
+	VMOVUPD   64(AX)(R8*8), Z12
+	VMOVUPD.Z 128(AX)(R8*8), K1, Y13
 	JMP       begun
 
 fresh:
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
-	VPXORQ Z4, Z4, Z4
-	VPXORQ Y5, Y5, Y5
+	VPXORQ Y4, Y4, Y4
+	VPXORQ Z5, Z5, Z5
 	VPXORQ Z6, Z6, Z6
-	VPXORQ Z7, Z7, Z7
-	VPXORQ Y8, Y8, Y8
+	VPXORQ Y7, Y7, Y7
+	VPXORQ Z8, Z8, Z8
 	VPXORQ Z9, Z9, Z9
-	VPXORQ Z10, Z10, Z10
-	VPXORQ Y11, Y11, Y11
+	VPXORQ Y10, Y10, Y10
+	VPXORQ Z11, Z11, Z11
 	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Y14, Y14, Y14
+	VPXORQ Y13, Y13, Y13
 
 begun:
 	XORQ DI, DI
@@ -18605,36 +18476,36 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z15
-	VBROADCASTSD (R10)(DX*8), Z16
+	VBROADCASTSD (R10)(CX*8), Z14
+	VBROADCASTSD (R10)(DX*8), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z3
-	VFMADD231PD  Z16, Z17, Z6
-	VMOVUPD      64(R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z4
-	VFMADD231PD  Z16, Z17, Z7
-	VMOVUPD      128(R9)(AX*8), Y17
-	VFMADD231PD  Y15, Y17, Y5
-	VFMADD231PD  Y16, Y17, Y8
+	VMOVUPD      (R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z2
+	VFMADD231PD  Z15, Z16, Z5
+	VMOVUPD      64(R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z3
+	VFMADD231PD  Z15, Z16, Z6
+	VMOVUPD      128(R9)(AX*8), Y16
+	VFMADD231PD  Y14, Y16, Y4
+	VFMADD231PD  Y15, Y16, Y7
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z15
-	VBROADCASTSD (R10)(DX*8), Z16
+	VBROADCASTSD (R10)(CX*8), Z14
+	VBROADCASTSD (R10)(DX*8), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z9
-	VFMADD231PD  Z16, Z17, Z12
-	VMOVUPD      64(R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z10
-	VFMADD231PD  Z16, Z17, Z13
-	VMOVUPD      128(R9)(AX*8), Y17
-	VFMADD231PD  Y15, Y17, Y11
-	VFMADD231PD  Y16, Y17, Y14
+	VMOVUPD      (R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z8
+	VFMADD231PD  Z15, Z16, Z11
+	VMOVUPD      64(R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z9
+	VFMADD231PD  Z15, Z16, Z12
+	VMOVUPD      128(R9)(AX*8), Y16
+	VFMADD231PD  Y14, Y16, Y10
+	VFMADD231PD  Y15, Y16, Y13
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -18649,130 +18520,124 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z15
-	VBROADCASTSD (R10)(DX*8), Z16
+	VBROADCASTSD (R10)(CX*8), Z14
+	VBROADCASTSD (R10)(DX*8), Z15
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z9
-	VFMADD231PD  Z16, Z17, Z12
-	VMOVUPD      64(R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z10
-	VFMADD231PD  Z16, Z17, Z13
-	VMOVUPD      128(R9)(AX*8), Y17
-	VFMADD231PD  Y15, Y17, Y11
-	VFMADD231PD  Y16, Y17, Y14
+	VMOVUPD      (R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z8
+	VFMADD231PD  Z15, Z16, Z11
+	VMOVUPD      64(R9)(AX*8), Z16
+	VFMADD231PD  Z14, Z16, Z9
+	VFMADD231PD  Z15, Z16, Z12
+	VMOVUPD      128(R9)(AX*8), Y16
+	VFMADD231PD  Y14, Y16, Y10
+	VFMADD231PD  Y15, Y16, Y13
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPD      Z3, Z1, Z3
-	VMOVUPD     Z3, (AX)(R8*8)
-	VADDPD      Z4, Z1, Z4
-	VMOVUPD     Z4, 64(AX)(R8*8)
-	VADDPD      Y5, Y1, Y5
-	VMOVUPD     Y5, K1, 128(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Z6, Z1, Z6
-	VMOVUPD     Z6, (AX)(R8*8)
-	VADDPD      Z7, Z1, Z7
-	VMOVUPD     Z7, 64(AX)(R8*8)
-	VADDPD      Y8, Y1, Y8
-	VMOVUPD     Y8, K1, 128(AX)(R8*8)
-	MOVQ        48(BX), AX
-	VADDPD      Z9, Z1, Z9
-	VMOVUPD     Z9, (AX)(R8*8)
-	VADDPD      Z10, Z1, Z10
-	VMOVUPD     Z10, 64(AX)(R8*8)
-	VADDPD      Y11, Y1, Y11
-	VMOVUPD     Y11, K1, 128(AX)(R8*8)
-	MOVQ        56(BX), AX
-	VADDPD      Z12, Z1, Z12
-	VMOVUPD     Z12, (AX)(R8*8)
-	VADDPD      Z13, Z1, Z13
-	VMOVUPD     Z13, 64(AX)(R8*8)
-	VADDPD      Y14, Y1, Y14
-	VMOVUPD     Y14, K1, 128(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Z15
-	VFMADD231PD Z0, Z3, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, (AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z15
-	VFMADD231PD Z0, Z4, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, 64(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD.Z   128(AX)(R8*8), K1, Y18
-	VFMADD231PD Y0, Y5, Y18
-	VADDPD      Y1, Y18, Y18
-	VMOVUPD     Y18, K1, 128(AX)(R8*8)
-	VSUBPD      Y18, Y18, Y18
-	VADDPD      Z18, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Z15
-	VFMADD231PD Z0, Z6, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, (AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z15
-	VFMADD231PD Z0, Z7, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, 64(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD.Z   128(AX)(R8*8), K1, Y18
-	VFMADD231PD Y0, Y8, Y18
-	VADDPD      Y1, Y18, Y18
-	VMOVUPD     Y18, K1, 128(AX)(R8*8)
-	VSUBPD      Y18, Y18, Y18
-	VADDPD      Z18, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPD     (AX)(R8*8), Z15
-	VFMADD231PD Z0, Z9, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, (AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z15
-	VFMADD231PD Z0, Z10, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, 64(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD.Z   128(AX)(R8*8), K1, Y18
-	VFMADD231PD Y0, Y11, Y18
-	VADDPD      Y1, Y18, Y18
-	VMOVUPD     Y18, K1, 128(AX)(R8*8)
-	VSUBPD      Y18, Y18, Y18
-	VADDPD      Z18, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPD     (AX)(R8*8), Z15
-	VFMADD231PD Z0, Z12, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, (AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z15
-	VFMADD231PD Z0, Z13, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, 64(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD.Z   128(AX)(R8*8), K1, Y18
-	VFMADD231PD Y0, Y14, Y18
-	VADDPD      Y1, Y18, Y18
-	VMOVUPD     Y18, K1, 128(AX)(R8*8)
-	VSUBPD      Y18, Y18, Y18
-	VADDPD      Z18, Z2, Z2
+	VPXORQ       Z17, Z17, Z17
+	VBROADCASTSD factor+64(FP), Z14
+	MOVQ         (BX), AX
+	VADDPD       Z2, Z17, Z2
+	VMOVUPD      Z2, (AX)(R8*8)
+	VADDPD       Z3, Z17, Z3
+	VMOVUPD      Z3, 64(AX)(R8*8)
+	VADDPD       Y4, Y17, Y4
+	VMOVUPD      Y4, K1, 128(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z5, Z17, Z5
+	VMOVUPD      Z5, (AX)(R8*8)
+	VADDPD       Z6, Z17, Z6
+	VMOVUPD      Z6, 64(AX)(R8*8)
+	VADDPD       Y7, Y17, Y7
+	VMOVUPD      Y7, K1, 128(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z8, Z17, Z8
+	VMOVUPD      Z8, (AX)(R8*8)
+	VADDPD       Z9, Z17, Z9
+	VMOVUPD      Z9, 64(AX)(R8*8)
+	VADDPD       Y10, Y17, Y10
+	VMOVUPD      Y10, K1, 128(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z11, Z17, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VADDPD       Z12, Z17, Z12
+	VMOVUPD      Z12, 64(AX)(R8*8)
+	VADDPD       Y13, Y17, Y13
+	VMOVUPD      Y13, K1, 128(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z14, Z2
+	VADDPD       Z17, Z2, Z2
+	VMOVUPD      Z2, (AX)(R8*8)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z14, Z3
+	VADDPD       Z17, Z3, Z3
+	VMOVUPD      Z3, 64(AX)(R8*8)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
+	VFMADD213PD  Y15, Y14, Y4
+	VADDPD       Y17, Y4, Y4
+	VMOVUPD      Y4, K1, 128(AX)(R8*8)
+	VSUBPD       Y4, Y4, Y4
+	VADDPD       Y4, Y1, Y1
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z14, Z5
+	VADDPD       Z17, Z5, Z5
+	VMOVUPD      Z5, (AX)(R8*8)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z14, Z6
+	VADDPD       Z17, Z6, Z6
+	VMOVUPD      Z6, 64(AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
+	VFMADD213PD  Y15, Y14, Y7
+	VADDPD       Y17, Y7, Y7
+	VMOVUPD      Y7, K1, 128(AX)(R8*8)
+	VSUBPD       Y7, Y7, Y7
+	VADDPD       Y7, Y1, Y1
+	MOVQ         80(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z14, Z8
+	VADDPD       Z17, Z8, Z8
+	VMOVUPD      Z8, (AX)(R8*8)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z14, Z9
+	VADDPD       Z17, Z9, Z9
+	VMOVUPD      Z9, 64(AX)(R8*8)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
+	VFMADD213PD  Y15, Y14, Y10
+	VADDPD       Y17, Y10, Y10
+	VMOVUPD      Y10, K1, 128(AX)(R8*8)
+	VSUBPD       Y10, Y10, Y10
+	VADDPD       Y10, Y1, Y1
+	MOVQ         88(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z14, Z11
+	VADDPD       Z17, Z11, Z11
+	VMOVUPD      Z11, (AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z14, Z12
+	VADDPD       Z17, Z12, Z12
+	VMOVUPD      Z12, 64(AX)(R8*8)
+	VSUBPD       Z12, Z12, Z12
+	VADDPD       Z12, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Y15
+	VFMADD213PD  Y15, Y14, Y13
+	VADDPD       Y17, Y13, Y13
+	VMOVUPD      Y13, K1, 128(AX)(R8*8)
+	VSUBPD       Y13, Y13, Y13
+	VADDPD       Y13, Y1, Y1
 
 stay:
 	ADDQ $0x00000060, BX
@@ -18780,7 +18645,10 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z2, Z2, K1
+	VCMPPD $0x03, Z0, Z0, K1
+	KMOVQ  K1, CX
+	ORQ    CX, AX
+	VCMPPD $0x03, Y1, Y1, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -18963,20 +18831,18 @@ added:
 // func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient24x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000008, AX
-	SUBQ         $0x00000008, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSD factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
 	SUBQ $0x01, SI
@@ -19043,24 +18909,26 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z3
-	VMOVUPD   64(AX)(R8*8), Z4
-	VMOVUPD.Z 128(AX)(R8*8), K1, Z5
+	VMOVUPD   (AX)(R8*8), Z1
+	VMOVUPD   64(AX)(R8*8), Z2
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z3
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z6
-	VMOVUPD   64(AX)(R8*8), Z7
-	VMOVUPD.Z 128(AX)(R8*8), K1, Z8
+	VMOVUPD   (AX)(R8*8), Z4
+	VMOVUPD   64(AX)(R8*8), Z5
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z6
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z9
-	VMOVUPD   64(AX)(R8*8), Z10
-	VMOVUPD.Z 128(AX)(R8*8), K1, Z11
+	VMOVUPD   (AX)(R8*8), Z7
+	VMOVUPD   64(AX)(R8*8), Z8
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z9
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z12
-	VMOVUPD   64(AX)(R8*8), Z13
-	VMOVUPD.Z 128(AX)(R8*8), K1, Z14
+	VMOVUPD   (AX)(R8*8), Z10
+	VMOVUPD   64(AX)(R8*8), Z11
+	VMOVUPD.Z 128(AX)(R8*8), K1, Z12
 	JMP       begun
 
 fresh:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
@@ -19071,8 +18939,6 @@ fresh:
 	VPXORQ Z10, Z10, Z10
 	VPXORQ Z11, Z11, Z11
 	VPXORQ Z12, Z12, Z12
-	VPXORQ Z13, Z13, Z13
-	VPXORQ Z14, Z14, Z14
 
 begun:
 	XORQ DI, DI
@@ -19085,36 +18951,36 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z15
-	VBROADCASTSD (R10)(DX*8), Z16
+	VBROADCASTSD (R10)(CX*8), Z13
+	VBROADCASTSD (R10)(DX*8), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z3
-	VFMADD231PD  Z16, Z17, Z6
-	VMOVUPD      64(R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z4
-	VFMADD231PD  Z16, Z17, Z7
-	VMOVUPD      128(R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z5
-	VFMADD231PD  Z16, Z17, Z8
+	VMOVUPD      (R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z1
+	VFMADD231PD  Z14, Z15, Z4
+	VMOVUPD      64(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z2
+	VFMADD231PD  Z14, Z15, Z5
+	VMOVUPD      128(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z3
+	VFMADD231PD  Z14, Z15, Z6
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z15
-	VBROADCASTSD (R10)(DX*8), Z16
+	VBROADCASTSD (R10)(CX*8), Z13
+	VBROADCASTSD (R10)(DX*8), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z9
-	VFMADD231PD  Z16, Z17, Z12
-	VMOVUPD      64(R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z10
-	VFMADD231PD  Z16, Z17, Z13
-	VMOVUPD      128(R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z11
-	VFMADD231PD  Z16, Z17, Z14
+	VMOVUPD      (R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z7
+	VFMADD231PD  Z14, Z15, Z10
+	VMOVUPD      64(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z8
+	VFMADD231PD  Z14, Z15, Z11
+	VMOVUPD      128(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z9
+	VFMADD231PD  Z14, Z15, Z12
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -19129,130 +18995,124 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z15
-	VBROADCASTSD (R10)(DX*8), Z16
+	VBROADCASTSD (R10)(CX*8), Z13
+	VBROADCASTSD (R10)(DX*8), Z14
 	LEAL         (AX)(AX*2), AX
 	SHLL         $0x03, AX
-	VMOVUPD      (R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z9
-	VFMADD231PD  Z16, Z17, Z12
-	VMOVUPD      64(R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z10
-	VFMADD231PD  Z16, Z17, Z13
-	VMOVUPD      128(R9)(AX*8), Z17
-	VFMADD231PD  Z15, Z17, Z11
-	VFMADD231PD  Z16, Z17, Z14
+	VMOVUPD      (R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z7
+	VFMADD231PD  Z14, Z15, Z10
+	VMOVUPD      64(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z8
+	VFMADD231PD  Z14, Z15, Z11
+	VMOVUPD      128(R9)(AX*8), Z15
+	VFMADD231PD  Z13, Z15, Z9
+	VFMADD231PD  Z14, Z15, Z12
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPD      Z3, Z1, Z3
-	VMOVUPD     Z3, (AX)(R8*8)
-	VADDPD      Z4, Z1, Z4
-	VMOVUPD     Z4, 64(AX)(R8*8)
-	VADDPD      Z5, Z1, Z5
-	VMOVUPD     Z5, K1, 128(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Z6, Z1, Z6
-	VMOVUPD     Z6, (AX)(R8*8)
-	VADDPD      Z7, Z1, Z7
-	VMOVUPD     Z7, 64(AX)(R8*8)
-	VADDPD      Z8, Z1, Z8
-	VMOVUPD     Z8, K1, 128(AX)(R8*8)
-	MOVQ        48(BX), AX
-	VADDPD      Z9, Z1, Z9
-	VMOVUPD     Z9, (AX)(R8*8)
-	VADDPD      Z10, Z1, Z10
-	VMOVUPD     Z10, 64(AX)(R8*8)
-	VADDPD      Z11, Z1, Z11
-	VMOVUPD     Z11, K1, 128(AX)(R8*8)
-	MOVQ        56(BX), AX
-	VADDPD      Z12, Z1, Z12
-	VMOVUPD     Z12, (AX)(R8*8)
-	VADDPD      Z13, Z1, Z13
-	VMOVUPD     Z13, 64(AX)(R8*8)
-	VADDPD      Z14, Z1, Z14
-	VMOVUPD     Z14, K1, 128(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Z15
-	VFMADD231PD Z0, Z3, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, (AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z15
-	VFMADD231PD Z0, Z4, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, 64(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD.Z   128(AX)(R8*8), K1, Z15
-	VFMADD231PD Z0, Z5, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, K1, 128(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Z15
-	VFMADD231PD Z0, Z6, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, (AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z15
-	VFMADD231PD Z0, Z7, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, 64(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD.Z   128(AX)(R8*8), K1, Z15
-	VFMADD231PD Z0, Z8, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, K1, 128(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPD     (AX)(R8*8), Z15
-	VFMADD231PD Z0, Z9, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, (AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z15
-	VFMADD231PD Z0, Z10, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, 64(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD.Z   128(AX)(R8*8), K1, Z15
-	VFMADD231PD Z0, Z11, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, K1, 128(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPD     (AX)(R8*8), Z15
-	VFMADD231PD Z0, Z12, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, (AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z15
-	VFMADD231PD Z0, Z13, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, 64(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
-	VMOVUPD.Z   128(AX)(R8*8), K1, Z15
-	VFMADD231PD Z0, Z14, Z15
-	VADDPD      Z1, Z15, Z15
-	VMOVUPD     Z15, K1, 128(AX)(R8*8)
-	VSUBPD      Z15, Z15, Z15
-	VADDPD      Z15, Z2, Z2
+	VPXORQ       Z16, Z16, Z16
+	VBROADCASTSD factor+64(FP), Z13
+	MOVQ         (BX), AX
+	VADDPD       Z1, Z16, Z1
+	VMOVUPD      Z1, (AX)(R8*8)
+	VADDPD       Z2, Z16, Z2
+	VMOVUPD      Z2, 64(AX)(R8*8)
+	VADDPD       Z3, Z16, Z3
+	VMOVUPD      Z3, K1, 128(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z4, Z16, Z4
+	VMOVUPD      Z4, (AX)(R8*8)
+	VADDPD       Z5, Z16, Z5
+	VMOVUPD      Z5, 64(AX)(R8*8)
+	VADDPD       Z6, Z16, Z6
+	VMOVUPD      Z6, K1, 128(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z7, Z16, Z7
+	VMOVUPD      Z7, (AX)(R8*8)
+	VADDPD       Z8, Z16, Z8
+	VMOVUPD      Z8, 64(AX)(R8*8)
+	VADDPD       Z9, Z16, Z9
+	VMOVUPD      Z9, K1, 128(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z10, Z16, Z10
+	VMOVUPD      Z10, (AX)(R8*8)
+	VADDPD       Z11, Z16, Z11
+	VMOVUPD      Z11, 64(AX)(R8*8)
+	VADDPD       Z12, Z16, Z12
+	VMOVUPD      Z12, K1, 128(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z13, Z1
+	VADDPD       Z16, Z1, Z1
+	VMOVUPD      Z1, (AX)(R8*8)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z13, Z2
+	VADDPD       Z16, Z2, Z2
+	VMOVUPD      Z2, 64(AX)(R8*8)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
+	VFMADD213PD  Z14, Z13, Z3
+	VADDPD       Z16, Z3, Z3
+	VMOVUPD      Z3, K1, 128(AX)(R8*8)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z0, Z0
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z13, Z4
+	VADDPD       Z16, Z4, Z4
+	VMOVUPD      Z4, (AX)(R8*8)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z13, Z5
+	VADDPD       Z16, Z5, Z5
+	VMOVUPD      Z5, 64(AX)(R8*8)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
+	VFMADD213PD  Z14, Z13, Z6
+	VADDPD       Z16, Z6, Z6
+	VMOVUPD      Z6, K1, 128(AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+	MOVQ         80(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z13, Z7
+	VADDPD       Z16, Z7, Z7
+	VMOVUPD      Z7, (AX)(R8*8)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z13, Z8
+	VADDPD       Z16, Z8, Z8
+	VMOVUPD      Z8, 64(AX)(R8*8)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
+	VFMADD213PD  Z14, Z13, Z9
+	VADDPD       Z16, Z9, Z9
+	VMOVUPD      Z9, K1, 128(AX)(R8*8)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z0, Z0
+	MOVQ         88(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z13, Z10
+	VADDPD       Z16, Z10, Z10
+	VMOVUPD      Z10, (AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z13, Z11
+	VADDPD       Z16, Z11, Z11
+	VMOVUPD      Z11, 64(AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    128(AX)(R8*8), K1, Z14
+	VFMADD213PD  Z14, Z13, Z12
+	VADDPD       Z16, Z12, Z12
+	VMOVUPD      Z12, K1, 128(AX)(R8*8)
+	VSUBPD       Z12, Z12, Z12
+	VADDPD       Z12, Z0, Z0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -19260,7 +19120,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z2, Z2, K1
+	VCMPPD $0x03, Z0, Z0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)
@@ -19458,21 +19318,19 @@ added:
 // func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·avx512PairsGradient32x64(SB), NOSPLIT, $0-80
-	MOVQ         pairs+0(FP), BX
-	MOVQ         groups+8(FP), SI
-	MOVQ         left+16(FP), R8
-	MOVQ         grad+24(FP), R9
-	MOVQ         values+32(FP), R10
-	MOVQ         width+40(FP), AX
-	SUBQ         $0x00000008, AX
-	SUBQ         $0x00000008, AX
-	SUBQ         $0x00000008, AX
-	MOVQ         $-1, CX
-	BZHIQ        AX, CX, CX
-	KMOVQ        CX, K1
-	VPXORQ       Z1, Z1, Z1
-	VPXORQ       Z2, Z2, Z2
-	VBROADCASTSD factor+64(FP), Z0
+	MOVQ   pairs+0(FP), BX
+	MOVQ   groups+8(FP), SI
+	MOVQ   left+16(FP), R8
+	MOVQ   grad+24(FP), R9
+	MOVQ   values+32(FP), R10
+	MOVQ   width+40(FP), AX
+	SUBQ   $0x00000008, AX
+	SUBQ   $0x00000008, AX
+	SUBQ   $0x00000008, AX
+	MOVQ   $-1, CX
+	BZHIQ  AX, CX, CX
+	KMOVQ  CX, K1
+	VPXORQ Z0, Z0, Z0
 
 next:
 	SUBQ $0x01, SI
@@ -19555,28 +19413,30 @@ nothingtofetch:
 	TESTQ     AX, AX
 	JZ        fresh
 	MOVQ      (BX), AX
-	VMOVUPD   (AX)(R8*8), Z3
-	VMOVUPD   64(AX)(R8*8), Z4
-	VMOVUPD   128(AX)(R8*8), Z5
-	VMOVUPD.Z 192(AX)(R8*8), K1, Z6
+	VMOVUPD   (AX)(R8*8), Z1
+	VMOVUPD   64(AX)(R8*8), Z2
+	VMOVUPD   128(AX)(R8*8), Z3
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z4
 	MOVQ      8(BX), AX
-	VMOVUPD   (AX)(R8*8), Z7
-	VMOVUPD   64(AX)(R8*8), Z8
-	VMOVUPD   128(AX)(R8*8), Z9
-	VMOVUPD.Z 192(AX)(R8*8), K1, Z10
+	VMOVUPD   (AX)(R8*8), Z5
+	VMOVUPD   64(AX)(R8*8), Z6
+	VMOVUPD   128(AX)(R8*8), Z7
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z8
 	MOVQ      48(BX), AX
-	VMOVUPD   (AX)(R8*8), Z11
-	VMOVUPD   64(AX)(R8*8), Z12
-	VMOVUPD   128(AX)(R8*8), Z13
-	VMOVUPD.Z 192(AX)(R8*8), K1, Z14
+	VMOVUPD   (AX)(R8*8), Z9
+	VMOVUPD   64(AX)(R8*8), Z10
+	VMOVUPD   128(AX)(R8*8), Z11
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z12
 	MOVQ      56(BX), AX
-	VMOVUPD   (AX)(R8*8), Z15
-	VMOVUPD   64(AX)(R8*8), Z16
-	VMOVUPD   128(AX)(R8*8), Z17
-	VMOVUPD.Z 192(AX)(R8*8), K1, Z18
+	VMOVUPD   (AX)(R8*8), Z13
+	VMOVUPD   64(AX)(R8*8), Z14
+	VMOVUPD   128(AX)(R8*8), Z15
+	VMOVUPD.Z 192(AX)(R8*8), K1, Z16
 	JMP       begun
 
 fresh:
+	VPXORQ Z1, Z1, Z1
+	VPXORQ Z2, Z2, Z2
 	VPXORQ Z3, Z3, Z3
 	VPXORQ Z4, Z4, Z4
 	VPXORQ Z5, Z5, Z5
@@ -19591,8 +19451,6 @@ fresh:
 	VPXORQ Z14, Z14, Z14
 	VPXORQ Z15, Z15, Z15
 	VPXORQ Z16, Z16, Z16
-	VPXORQ Z17, Z17, Z17
-	VPXORQ Z18, Z18, Z18
 
 begun:
 	XORQ DI, DI
@@ -19605,40 +19463,40 @@ loop0:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z19
-	VBROADCASTSD (R10)(DX*8), Z20
+	VBROADCASTSD (R10)(CX*8), Z17
+	VBROADCASTSD (R10)(DX*8), Z18
 	SHLL         $0x05, AX
-	VMOVUPD      (R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z3
-	VFMADD231PD  Z20, Z21, Z7
-	VMOVUPD      64(R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z4
-	VFMADD231PD  Z20, Z21, Z8
-	VMOVUPD      128(R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z5
-	VFMADD231PD  Z20, Z21, Z9
-	VMOVUPD      192(R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z6
-	VFMADD231PD  Z20, Z21, Z10
+	VMOVUPD      (R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z1
+	VFMADD231PD  Z18, Z19, Z5
+	VMOVUPD      64(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z2
+	VFMADD231PD  Z18, Z19, Z6
+	VMOVUPD      128(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z3
+	VFMADD231PD  Z18, Z19, Z7
+	VMOVUPD      192(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z4
+	VFMADD231PD  Z18, Z19, Z8
 	MOVL         (R12)(DI*4), AX
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z19
-	VBROADCASTSD (R10)(DX*8), Z20
+	VBROADCASTSD (R10)(CX*8), Z17
+	VBROADCASTSD (R10)(DX*8), Z18
 	SHLL         $0x05, AX
-	VMOVUPD      (R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z11
-	VFMADD231PD  Z20, Z21, Z15
-	VMOVUPD      64(R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z12
-	VFMADD231PD  Z20, Z21, Z16
-	VMOVUPD      128(R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z13
-	VFMADD231PD  Z20, Z21, Z17
-	VMOVUPD      192(R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z14
-	VFMADD231PD  Z20, Z21, Z18
+	VMOVUPD      (R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z9
+	VFMADD231PD  Z18, Z19, Z13
+	VMOVUPD      64(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z10
+	VFMADD231PD  Z18, Z19, Z14
+	VMOVUPD      128(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z11
+	VFMADD231PD  Z18, Z19, Z15
+	VMOVUPD      192(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z12
+	VFMADD231PD  Z18, Z19, Z16
 	INCQ         DI
 	CMPQ         DI, R13
 	JNE          loop0
@@ -19653,164 +19511,154 @@ loop1:
 	MOVBLZX      AL, CX
 	MOVBLZX      AH, DX
 	SHRL         $0x10, AX
-	VBROADCASTSD (R10)(CX*8), Z19
-	VBROADCASTSD (R10)(DX*8), Z20
+	VBROADCASTSD (R10)(CX*8), Z17
+	VBROADCASTSD (R10)(DX*8), Z18
 	SHLL         $0x05, AX
-	VMOVUPD      (R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z11
-	VFMADD231PD  Z20, Z21, Z15
-	VMOVUPD      64(R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z12
-	VFMADD231PD  Z20, Z21, Z16
-	VMOVUPD      128(R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z13
-	VFMADD231PD  Z20, Z21, Z17
-	VMOVUPD      192(R9)(AX*8), Z21
-	VFMADD231PD  Z19, Z21, Z14
-	VFMADD231PD  Z20, Z21, Z18
+	VMOVUPD      (R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z9
+	VFMADD231PD  Z18, Z19, Z13
+	VMOVUPD      64(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z10
+	VFMADD231PD  Z18, Z19, Z14
+	VMOVUPD      128(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z11
+	VFMADD231PD  Z18, Z19, Z15
+	VMOVUPD      192(R9)(AX*8), Z19
+	VFMADD231PD  Z17, Z19, Z12
+	VFMADD231PD  Z18, Z19, Z16
 	INCQ         DI
 	CMPQ         DI, R11
 	JNE          loop1
 
 done1:
-	MOVQ        (BX), AX
-	VADDPD      Z3, Z1, Z3
-	VMOVUPD     Z3, (AX)(R8*8)
-	VADDPD      Z4, Z1, Z4
-	VMOVUPD     Z4, 64(AX)(R8*8)
-	VADDPD      Z5, Z1, Z5
-	VMOVUPD     Z5, 128(AX)(R8*8)
-	VADDPD      Z6, Z1, Z6
-	VMOVUPD     Z6, K1, 192(AX)(R8*8)
-	MOVQ        8(BX), AX
-	VADDPD      Z7, Z1, Z7
-	VMOVUPD     Z7, (AX)(R8*8)
-	VADDPD      Z8, Z1, Z8
-	VMOVUPD     Z8, 64(AX)(R8*8)
-	VADDPD      Z9, Z1, Z9
-	VMOVUPD     Z9, 128(AX)(R8*8)
-	VADDPD      Z10, Z1, Z10
-	VMOVUPD     Z10, K1, 192(AX)(R8*8)
-	MOVQ        48(BX), AX
-	VADDPD      Z11, Z1, Z11
-	VMOVUPD     Z11, (AX)(R8*8)
-	VADDPD      Z12, Z1, Z12
-	VMOVUPD     Z12, 64(AX)(R8*8)
-	VADDPD      Z13, Z1, Z13
-	VMOVUPD     Z13, 128(AX)(R8*8)
-	VADDPD      Z14, Z1, Z14
-	VMOVUPD     Z14, K1, 192(AX)(R8*8)
-	MOVQ        56(BX), AX
-	VADDPD      Z15, Z1, Z15
-	VMOVUPD     Z15, (AX)(R8*8)
-	VADDPD      Z16, Z1, Z16
-	VMOVUPD     Z16, 64(AX)(R8*8)
-	VADDPD      Z17, Z1, Z17
-	VMOVUPD     Z17, 128(AX)(R8*8)
-	VADDPD      Z18, Z1, Z18
-	VMOVUPD     Z18, K1, 192(AX)(R8*8)
-	CMPQ        descend+56(FP), $0x00
-	JEQ         stay
-	MOVQ        32(BX), AX
-	VMOVUPD     (AX)(R8*8), Z19
-	VFMADD231PD Z0, Z3, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, (AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z19
-	VFMADD231PD Z0, Z4, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, 64(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD     128(AX)(R8*8), Z19
-	VFMADD231PD Z0, Z5, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, 128(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD.Z   192(AX)(R8*8), K1, Z19
-	VFMADD231PD Z0, Z6, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, K1, 192(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	MOVQ        40(BX), AX
-	VMOVUPD     (AX)(R8*8), Z19
-	VFMADD231PD Z0, Z7, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, (AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z19
-	VFMADD231PD Z0, Z8, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, 64(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD     128(AX)(R8*8), Z19
-	VFMADD231PD Z0, Z9, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, 128(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD.Z   192(AX)(R8*8), K1, Z19
-	VFMADD231PD Z0, Z10, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, K1, 192(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	MOVQ        80(BX), AX
-	VMOVUPD     (AX)(R8*8), Z19
-	VFMADD231PD Z0, Z11, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, (AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z19
-	VFMADD231PD Z0, Z12, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, 64(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD     128(AX)(R8*8), Z19
-	VFMADD231PD Z0, Z13, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, 128(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD.Z   192(AX)(R8*8), K1, Z19
-	VFMADD231PD Z0, Z14, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, K1, 192(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	MOVQ        88(BX), AX
-	VMOVUPD     (AX)(R8*8), Z19
-	VFMADD231PD Z0, Z15, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, (AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD     64(AX)(R8*8), Z19
-	VFMADD231PD Z0, Z16, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, 64(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD     128(AX)(R8*8), Z19
-	VFMADD231PD Z0, Z17, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, 128(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
-	VMOVUPD.Z   192(AX)(R8*8), K1, Z19
-	VFMADD231PD Z0, Z18, Z19
-	VADDPD      Z1, Z19, Z19
-	VMOVUPD     Z19, K1, 192(AX)(R8*8)
-	VSUBPD      Z19, Z19, Z19
-	VADDPD      Z19, Z2, Z2
+	VPXORQ       Z20, Z20, Z20
+	VBROADCASTSD factor+64(FP), Z17
+	MOVQ         (BX), AX
+	VADDPD       Z1, Z20, Z1
+	VMOVUPD      Z1, (AX)(R8*8)
+	VADDPD       Z2, Z20, Z2
+	VMOVUPD      Z2, 64(AX)(R8*8)
+	VADDPD       Z3, Z20, Z3
+	VMOVUPD      Z3, 128(AX)(R8*8)
+	VADDPD       Z4, Z20, Z4
+	VMOVUPD      Z4, K1, 192(AX)(R8*8)
+	MOVQ         8(BX), AX
+	VADDPD       Z5, Z20, Z5
+	VMOVUPD      Z5, (AX)(R8*8)
+	VADDPD       Z6, Z20, Z6
+	VMOVUPD      Z6, 64(AX)(R8*8)
+	VADDPD       Z7, Z20, Z7
+	VMOVUPD      Z7, 128(AX)(R8*8)
+	VADDPD       Z8, Z20, Z8
+	VMOVUPD      Z8, K1, 192(AX)(R8*8)
+	MOVQ         48(BX), AX
+	VADDPD       Z9, Z20, Z9
+	VMOVUPD      Z9, (AX)(R8*8)
+	VADDPD       Z10, Z20, Z10
+	VMOVUPD      Z10, 64(AX)(R8*8)
+	VADDPD       Z11, Z20, Z11
+	VMOVUPD      Z11, 128(AX)(R8*8)
+	VADDPD       Z12, Z20, Z12
+	VMOVUPD      Z12, K1, 192(AX)(R8*8)
+	MOVQ         56(BX), AX
+	VADDPD       Z13, Z20, Z13
+	VMOVUPD      Z13, (AX)(R8*8)
+	VADDPD       Z14, Z20, Z14
+	VMOVUPD      Z14, 64(AX)(R8*8)
+	VADDPD       Z15, Z20, Z15
+	VMOVUPD      Z15, 128(AX)(R8*8)
+	VADDPD       Z16, Z20, Z16
+	VMOVUPD      Z16, K1, 192(AX)(R8*8)
+	CMPQ         descend+56(FP), $0x00
+	JEQ          stay
+	MOVQ         32(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z17, Z1
+	VADDPD       Z20, Z1, Z1
+	VMOVUPD      Z1, (AX)(R8*8)
+	VSUBPD       Z1, Z1, Z1
+	VADDPD       Z1, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z17, Z2
+	VADDPD       Z20, Z2, Z2
+	VMOVUPD      Z2, 64(AX)(R8*8)
+	VSUBPD       Z2, Z2, Z2
+	VADDPD       Z2, Z0, Z0
+	VFMADD213PD  128(AX)(R8*8), Z17, Z3
+	VADDPD       Z20, Z3, Z3
+	VMOVUPD      Z3, 128(AX)(R8*8)
+	VSUBPD       Z3, Z3, Z3
+	VADDPD       Z3, Z0, Z0
+	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
+	VFMADD213PD  Z18, Z17, Z4
+	VADDPD       Z20, Z4, Z4
+	VMOVUPD      Z4, K1, 192(AX)(R8*8)
+	VSUBPD       Z4, Z4, Z4
+	VADDPD       Z4, Z0, Z0
+	MOVQ         40(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z17, Z5
+	VADDPD       Z20, Z5, Z5
+	VMOVUPD      Z5, (AX)(R8*8)
+	VSUBPD       Z5, Z5, Z5
+	VADDPD       Z5, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z17, Z6
+	VADDPD       Z20, Z6, Z6
+	VMOVUPD      Z6, 64(AX)(R8*8)
+	VSUBPD       Z6, Z6, Z6
+	VADDPD       Z6, Z0, Z0
+	VFMADD213PD  128(AX)(R8*8), Z17, Z7
+	VADDPD       Z20, Z7, Z7
+	VMOVUPD      Z7, 128(AX)(R8*8)
+	VSUBPD       Z7, Z7, Z7
+	VADDPD       Z7, Z0, Z0
+	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
+	VFMADD213PD  Z18, Z17, Z8
+	VADDPD       Z20, Z8, Z8
+	VMOVUPD      Z8, K1, 192(AX)(R8*8)
+	VSUBPD       Z8, Z8, Z8
+	VADDPD       Z8, Z0, Z0
+	MOVQ         80(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z17, Z9
+	VADDPD       Z20, Z9, Z9
+	VMOVUPD      Z9, (AX)(R8*8)
+	VSUBPD       Z9, Z9, Z9
+	VADDPD       Z9, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z17, Z10
+	VADDPD       Z20, Z10, Z10
+	VMOVUPD      Z10, 64(AX)(R8*8)
+	VSUBPD       Z10, Z10, Z10
+	VADDPD       Z10, Z0, Z0
+	VFMADD213PD  128(AX)(R8*8), Z17, Z11
+	VADDPD       Z20, Z11, Z11
+	VMOVUPD      Z11, 128(AX)(R8*8)
+	VSUBPD       Z11, Z11, Z11
+	VADDPD       Z11, Z0, Z0
+	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
+	VFMADD213PD  Z18, Z17, Z12
+	VADDPD       Z20, Z12, Z12
+	VMOVUPD      Z12, K1, 192(AX)(R8*8)
+	VSUBPD       Z12, Z12, Z12
+	VADDPD       Z12, Z0, Z0
+	MOVQ         88(BX), AX
+	VFMADD213PD  (AX)(R8*8), Z17, Z13
+	VADDPD       Z20, Z13, Z13
+	VMOVUPD      Z13, (AX)(R8*8)
+	VSUBPD       Z13, Z13, Z13
+	VADDPD       Z13, Z0, Z0
+	VFMADD213PD  64(AX)(R8*8), Z17, Z14
+	VADDPD       Z20, Z14, Z14
+	VMOVUPD      Z14, 64(AX)(R8*8)
+	VSUBPD       Z14, Z14, Z14
+	VADDPD       Z14, Z0, Z0
+	VFMADD213PD  128(AX)(R8*8), Z17, Z15
+	VADDPD       Z20, Z15, Z15
+	VMOVUPD      Z15, 128(AX)(R8*8)
+	VSUBPD       Z15, Z15, Z15
+	VADDPD       Z15, Z0, Z0
+	VMOVUPD.Z    192(AX)(R8*8), K1, Z18
+	VFMADD213PD  Z18, Z17, Z16
+	VADDPD       Z20, Z16, Z16
+	VMOVUPD      Z16, K1, 192(AX)(R8*8)
+	VSUBPD       Z16, Z16, Z16
+	VADDPD       Z16, Z0, Z0
 
 stay:
 	ADDQ $0x00000060, BX
@@ -19818,7 +19666,7 @@ stay:
 
 done:
 	XORQ   AX, AX
-	VCMPPD $0x03, Z2, Z2, K1
+	VCMPPD $0x03, Z0, Z0, K1
 	KMOVQ  K1, CX
 	ORQ    CX, AX
 	MOVQ   AX, bad+72(FP)

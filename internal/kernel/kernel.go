@@ -80,7 +80,7 @@ type product[T Float] struct {
 	pairs   *Pairs
 	then    Follower // of which each part follows that part of the product, or nil
 	m, k, n int
-	begun   []pieceCount // by part, of a product in pieces; else nil, as where value is not: a part may return before its pieces are all made
+	begun   []pieceCount // by part, of a product in pieces; else nil, as where value is not: a part may return before its pieces are all made, and some implementations have a parameter follow behind the part
 
 	// Of a gradient y that its parameter follows at once: value = value + factor·y, as
 	// loops.Update computes it. value is nil elsewhere.

@@ -178,6 +178,9 @@ func TestPoolDoesTasksAlone(t *testing.T) {
 		if shared := c.parts[1].Load() > before; shared == late {
 			t.Errorf("task %d: shared is %v, where workers are late that is %v", round, shared, late)
 		}
+		if alone := p.shared.alone.Load() > 0; alone != late {
+			t.Errorf("after task %d: whether the clock is to be asked is %v, want %v", round, alone, late)
+		}
 	}
 }
 

@@ -216,7 +216,7 @@ func (v *vectors[T]) group(left int, of span, inner int, strips bool, b factor[T
 	}
 	rows, apart := of.bottom-of.top, b.inner*sizeOf[T]()
 	g := group[T]{panel: panel, left: left, count: 1, width: min(panel.columns, of.right-left)}
-	g.place = b.row == 1 && (rows < few || rows < manyAPage && apart%line == 0 && apart < page)
+	g.place = b.row == 1 && (rows < few || rows < manyAPage && apart%line == 0 && 2*apart <= page)
 	if !g.place {
 		g.count = v.panelsTogether(panel, inner, rows, of.right-left)
 	}

@@ -125,14 +125,15 @@ type number struct {
 	size  int
 	load  func(...operand.Op)
 	bcast func(...operand.Op)
-	fma   func(...operand.Op)
+	fma   func(...operand.Op) // a, b, c: c = a·b + c
+	onto  func(...operand.Op) // a, b, c: c = b·c + a
 	add   func(...operand.Op)
 	xor   func(...operand.Op)
 }
 
 var numbers = []number{
-	{"float32", "32", 4, VMOVUPS, VBROADCASTSS, VFMADD231PS, VADDPS, VXORPS},
-	{"float64", "64", 8, VMOVUPD, VBROADCASTSD, VFMADD231PD, VADDPD, VXORPD},
+	{"float32", "32", 4, VMOVUPS, VBROADCASTSS, VFMADD231PS, VFMADD213PS, VADDPS, VXORPS},
+	{"float64", "64", 8, VMOVUPD, VBROADCASTSD, VFMADD231PD, VFMADD213PD, VADDPD, VXORPD},
 }
 
 type generator struct {
@@ -224,7 +225,7 @@ func (g generator) loadRow(row []reg.VecVirtual, m operand.Mem, mask reg.OpmaskV
 	}
 }
 
-func (g generator) maskedLoad(m operand.Mem, k reg.OpmaskVirtual, r operand.Op) {
+func (g generator) maskedLoad(m operand.Mem, k reg.OpmaskVirtual, r reg.VecVirtual) {
 	if g.size == 4 {
 		VMOVUPS_Z(m, k, r)
 	} else {
@@ -356,7 +357,8 @@ func (g generator) tile(rows int, widths []int) {
 	value = load("value")
 	TESTQ(value, value)
 	JZ(stay.ref())
-	f := g.newFollower(widths[0])
+	f := g.newFollower(widths)
+	f.begin()
 	eachRow(value, func(r int, m operand.Mem) { f.follow(acc[r], m, mask) })
 	MOVQ(f.lost(), bad)
 	stay.here()
@@ -368,46 +370,58 @@ func (g generator) tile(rows int, widths []int) {
 // follower is what rows of weights follow their gradients with.
 type follower struct {
 	generator
-	factor, zero reg.VecVirtual
-	differences  reg.VecVirtual // sums of w - w, which is 0 for a finite number and NaN for others
+	differences  map[int]reg.VecVirtual // by width of a register: sums of w - w, which is 0 for a finite number and NaN for others
+	all          []reg.VecVirtual       // these, in order
+	factor, zero reg.VecVirtual         // from begin on
 }
 
-// newFollower takes the parameter factor, for rows whose widest register has that many bytes.
-func (g generator) newFollower(widest int) follower {
-	f := follower{g, vector(widest), vector(widest), vector(widest)}
-	g.zero(f.zero)
-	g.zero(f.differences)
-	g.broadcast(parameter("factor").(operand.Mem), f.factor)
+// newFollower is for rows of these registers, the widest first.
+func (g generator) newFollower(registers []int) *follower {
+	f := &follower{generator: g, differences: map[int]reg.VecVirtual{}}
+	for _, width := range registers {
+		if f.differences[width] == nil {
+			f.differences[width] = vector(width)
+			f.all = append(f.all, f.differences[width])
+			g.zero(f.differences[width])
+		}
+	}
 	return f
 }
 
-// follow computes w = fma(factor, gradient, w) + 0 for a row of weights at m.
-func (f follower) follow(gradient []reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) {
+// begin takes the parameter factor.
+func (f *follower) begin() {
+	widest := int(f.all[0].Size())
+	f.factor, f.zero = vector(widest), vector(widest)
+	f.generator.zero(f.zero)
+	f.broadcast(parameter("factor").(operand.Mem), f.factor)
+}
+
+// follow computes w = fma(factor, gradient, w) + 0 for a row of weights at m, in the registers
+// of the gradient: others there may be none.
+func (f *follower) follow(gradient []reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) {
 	for i, d := range gradient {
 		width := int(d.Size())
-		whole := vector(int(f.factor.Size()))
-		w := narrow(whole, width) // what is written to it leaves 0 in the rest
-		last := i == len(gradient)-1 && mask != nil
-		if last {
-			f.maskedLoad(m, mask, w)
-		} else {
-			f.load(m, w)
+		k := mask // of the last register only
+		if i < len(gradient)-1 {
+			k = nil
 		}
-		f.fma(narrow(f.factor, width), d, w)
-		f.add(narrow(f.zero, width), w, w)
-		if last {
-			f.load(w, mask, m)
-		} else {
-			f.load(w, m)
+		w := operand.Op(m)
+		if k != nil {
+			part := vector(width)
+			f.maskedLoad(m, k, part)
+			w = part
 		}
-		f.arithmetic().sub(w, w, w)
-		f.add(whole, f.differences, f.differences)
+		f.onto(w, narrow(f.factor, width), d)
+		f.add(narrow(f.zero, width), d, d)
+		f.put(d, m, k)
+		f.arithmetic().sub(d, d, d)
+		f.add(d, f.differences[width], f.differences[width])
 		m = m.Offset(width)
 	}
 }
 
 // lost is not 0 if a number that has followed is infinite or no number.
-func (f follower) lost() reg.GPVirtual { return f.notNumbers([]reg.VecVirtual{f.differences}) }
+func (f *follower) lost() reg.GPVirtual { return f.notNumbers(f.all) }
 
 // broadcast loads one number into all lanes.
 func (g generator) broadcast(m operand.Mem, v reg.VecVirtual) {

@@ -13,7 +13,8 @@ import (
 
 // neonPanels are the registers that one row of a panel may take, neonRows the
 // rows of a register tile: of 32 registers 16 hold sums, 4 a row of the panel,
-// one a broadcast value and one the number 1.
+// one a broadcast value and one the number 1; where weights
+// follow, three more.
 var (
 	neonPanels = []int{1, 2, 4}
 	neonRows   = []int{4, 2, 1}

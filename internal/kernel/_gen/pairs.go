@@ -252,7 +252,7 @@ func (g generator) pairsGradient(together int, registers []int) {
 	const d0, d1, list, count, w0, w1, size = 0, 8, 16, 24, 32, 40, 48 // of pairRow
 	pair, groups, left, gs, values := load("pairs"), load("groups"), load("left"), load("grad"), load("values")
 	mask := g.tailMask(registers)
-	f := g.newFollower(registers[0])
+	f := g.newFollower(registers)
 	next, done := label("next"), label("done")
 	next.here()
 	SUBQ(operand.U8(1), groups)
@@ -314,6 +314,7 @@ func (g generator) pairsGradient(together int, registers []int) {
 			}
 		})
 	}
+	f.begin()
 	zero := make([]reg.VecVirtual, len(registers))
 	for i := range zero {
 		zero[i] = f.zero
