@@ -164,8 +164,10 @@ func (n *Network[T]) ForwardPixels(t *Trace[T], pixels matrix.Pixels, mode Mode)
 		return n.Forward(t, matrix.Unpack(t.unpacked, pixels), mode)
 	}
 	first.ForwardPixels(t.Caches[0], pixels, mode)
+	// By way of Cache.Out, which is what Forward returns (see Layer): a matrix that is returned
+	// and passed on is copied as a whole, and waits for its words to be written.
 	for i, l := range n.layers[1:] {
-		l.Forward(t.Caches[i+1], t.Caches[i].Out, mode) // what the layer before has returned, copied less often
+		l.Forward(t.Caches[i+1], t.Caches[i].Out, mode)
 	}
 	return t.Caches[len(t.Caches)-1].Out
 }

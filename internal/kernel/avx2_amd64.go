@@ -4,27 +4,27 @@
 
 package kernel
 
-// avx2Tile12x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile12x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile12x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile8x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile8x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile8x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile4x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile2x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile1x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x4x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -44,27 +44,27 @@ func avx2Sparse1x4x32(rows *byte, groups int, left int, b *float32, bs int, rest
 //go:noescape
 func avx2Pack4x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx2Tile12x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile12x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile8x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile8x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile2x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile1x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -84,22 +84,22 @@ func avx2Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, rest
 //go:noescape
 func avx2Pack8x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx2Tile6x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile6x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile6x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile4x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile2x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile1x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x12x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x12x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -119,22 +119,22 @@ func avx2Sparse1x12x32(rows *byte, groups int, left int, b *float32, bs int, res
 //go:noescape
 func avx2Pack12x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx2Tile6x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile6x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile6x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile2x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile1x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -154,17 +154,17 @@ func avx2Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, res
 //go:noescape
 func avx2Pack16x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx2Tile4x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile2x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile1x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x20x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x20x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -184,17 +184,17 @@ func avx2Sparse1x20x32(rows *byte, groups int, left int, b *float32, bs int, res
 //go:noescape
 func avx2Pack20x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx2Tile4x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile2x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx2Tile1x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -224,7 +224,7 @@ func avx2PairsSum4x32(sums *float32, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish4x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient4x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -239,7 +239,7 @@ func avx2PairsSum8x32(sums *float32, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -254,7 +254,7 @@ func avx2PairsSum12x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish12x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient12x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient12x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient12x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -269,7 +269,7 @@ func avx2PairsSum16x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -284,7 +284,7 @@ func avx2PairsSum20x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish20x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -299,7 +299,7 @@ func avx2PairsSum24x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish24x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -314,7 +314,7 @@ func avx2PairsSum32x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish32x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -329,7 +329,7 @@ func avx2PairsSum36x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish36x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient36x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient36x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient36x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -344,7 +344,7 @@ func avx2PairsSum40x32(sums *float32, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish40x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx2PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -414,27 +414,27 @@ func avx2Exponentials32(y *float32, x *float32, n int, powers *float64, constant
 //go:noescape
 func avx2TransposePanel32(dst *float32, columns int, src *float32, stride int, inner int)
 
-// avx2Tile12x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile12x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile12x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile8x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile8x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile8x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile4x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile2x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile1x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x2x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -454,27 +454,27 @@ func avx2Sparse1x2x64(rows *byte, groups int, left int, b *float64, bs int, rest
 //go:noescape
 func avx2Pack2x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx2Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile8x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile8x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile2x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile1x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -494,22 +494,22 @@ func avx2Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, rest
 //go:noescape
 func avx2Pack4x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx2Tile6x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile6x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile6x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile4x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile2x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile1x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x6x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x6x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -529,22 +529,22 @@ func avx2Sparse1x6x64(rows *byte, groups int, left int, b *float64, bs int, rest
 //go:noescape
 func avx2Pack6x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx2Tile6x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile6x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 6 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile6x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile2x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile1x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -564,17 +564,17 @@ func avx2Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, rest
 //go:noescape
 func avx2Pack8x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx2Tile4x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile2x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile1x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x10x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x10x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -594,17 +594,17 @@ func avx2Sparse1x10x64(rows *byte, groups int, left int, b *float64, bs int, res
 //go:noescape
 func avx2Pack10x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx2Tile4x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile4x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile2x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile2x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx2Tile1x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx2Tile1x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx2Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -634,7 +634,7 @@ func avx2PairsSum2x64(sums *float64, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish2x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 2 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 2 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient2x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -649,7 +649,7 @@ func avx2PairsSum4x64(sums *float64, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -664,7 +664,7 @@ func avx2PairsSum6x64(sums *float64, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish6x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient6x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient6x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient6x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -679,7 +679,7 @@ func avx2PairsSum8x64(sums *float64, images int, first int, entries *uint32, sta
 //go:noescape
 func avx2PairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -694,7 +694,7 @@ func avx2PairsSum10x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish10x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -709,7 +709,7 @@ func avx2PairsSum12x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish12x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -724,7 +724,7 @@ func avx2PairsSum16x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish16x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -739,7 +739,7 @@ func avx2PairsSum18x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish18x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient18x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient18x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient18x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -754,7 +754,7 @@ func avx2PairsSum20x64(sums *float64, images int, first int, entries *uint32, st
 //go:noescape
 func avx2PairsFinish20x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx2PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx2PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 1 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx2PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)

@@ -4,27 +4,27 @@
 
 package kernel
 
-// avx512Tile12x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile12x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile12x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile8x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile2x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile1x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x8x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -44,27 +44,27 @@ func avx512Sparse1x8x32(rows *byte, groups int, left int, b *float32, bs int, re
 //go:noescape
 func avx512Pack8x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx512Tile12x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile12x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile12x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile8x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile2x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile1x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x16x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -84,27 +84,27 @@ func avx512Sparse1x16x32(rows *byte, groups int, left int, b *float32, bs int, r
 //go:noescape
 func avx512Pack16x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx512Tile12x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile12x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile12x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile8x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile4x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile2x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile1x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x24x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x24x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -124,27 +124,27 @@ func avx512Sparse1x24x32(rows *byte, groups int, left int, b *float32, bs int, r
 //go:noescape
 func avx512Pack24x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx512Tile12x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile12x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile12x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile8x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile4x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile2x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile1x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x32x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x32x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -164,22 +164,22 @@ func avx512Sparse1x32x32(rows *byte, groups int, left int, b *float32, bs int, r
 //go:noescape
 func avx512Pack32x32(dst *float32, src *float32, stride int, inner int, width int)
 
-// avx512Tile8x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile4x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile2x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
 
-// avx512Tile1x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x40x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x40x32(y *float32, ys int, a *float32, ar int, ai int, b *float32, bs int, bias *float32, inner int, width int, value *float32, factor float32) (bad int)
@@ -209,7 +209,7 @@ func avx512PairsSum8x32(sums *float32, images int, first int, entries *uint32, s
 //go:noescape
 func avx512PairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient8x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -224,7 +224,7 @@ func avx512PairsSum16x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient16x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -239,7 +239,7 @@ func avx512PairsSum20x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish20x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient20x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient20x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -254,7 +254,7 @@ func avx512PairsSum24x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish24x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient24x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient24x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -269,7 +269,7 @@ func avx512PairsSum32x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish32x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient32x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient32x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -284,7 +284,7 @@ func avx512PairsSum40x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish40x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient40x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient40x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -299,7 +299,7 @@ func avx512PairsSum48x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish48x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient48x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient48x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 48 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient48x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -314,7 +314,7 @@ func avx512PairsSum64x32(sums *float32, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish64x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// avx512PairsGradient64x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 64 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient64x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 64 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient64x32(pairs *byte, groups int, left int, grad *float32, values *float32, width int, more int, descend int, factor float32) (bad int)
@@ -404,27 +404,27 @@ func avx512Softmax32(p *float32, z *float32, sum *float32, best *int32, rows int
 //go:noescape
 func avx512TransposePanel32(dst *float32, columns int, src *float32, stride int, inner int)
 
-// avx512Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile12x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile12x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile8x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile2x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile1x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x4x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -444,27 +444,27 @@ func avx512Sparse1x4x64(rows *byte, groups int, left int, b *float64, bs int, re
 //go:noescape
 func avx512Pack4x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx512Tile12x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile12x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile12x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile8x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile2x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile1x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x8x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -484,27 +484,27 @@ func avx512Sparse1x8x64(rows *byte, groups int, left int, b *float64, bs int, re
 //go:noescape
 func avx512Pack8x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx512Tile12x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile12x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile12x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile8x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile4x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile2x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile1x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x12x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x12x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -524,27 +524,27 @@ func avx512Sparse1x12x64(rows *byte, groups int, left int, b *float64, bs int, r
 //go:noescape
 func avx512Pack12x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx512Tile12x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile12x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 12 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile12x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile8x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile4x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile2x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile1x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x16x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x16x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -564,22 +564,22 @@ func avx512Sparse1x16x64(rows *byte, groups int, left int, b *float64, bs int, r
 //go:noescape
 func avx512Pack16x64(dst *float64, src *float64, stride int, inner int, width int)
 
-// avx512Tile8x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile8x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 8 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile8x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile4x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile4x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile4x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile2x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile2x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile2x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
 
-// avx512Tile1x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// avx512Tile1x20x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func avx512Tile1x20x64(y *float64, ys int, a *float64, ar int, ai int, b *float64, bs int, bias *float64, inner int, width int, value *float64, factor float64) (bad int)
@@ -609,7 +609,7 @@ func avx512PairsSum4x64(sums *float64, images int, first int, entries *uint32, s
 //go:noescape
 func avx512PairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 4 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient4x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -624,7 +624,7 @@ func avx512PairsSum8x64(sums *float64, images int, first int, entries *uint32, s
 //go:noescape
 func avx512PairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 8 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient8x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -639,7 +639,7 @@ func avx512PairsSum10x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish10x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient10x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient10x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -654,7 +654,7 @@ func avx512PairsSum12x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish12x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient12x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient12x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -669,7 +669,7 @@ func avx512PairsSum16x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish16x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient16x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 16 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient16x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -684,7 +684,7 @@ func avx512PairsSum20x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish20x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient20x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient20x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -699,7 +699,7 @@ func avx512PairsSum24x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish24x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient24x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient24x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 24 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient24x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)
@@ -714,7 +714,7 @@ func avx512PairsSum32x64(sums *float64, images int, first int, entries *uint32, 
 //go:noescape
 func avx512PairsFinish32x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// avx512PairsGradient32x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// avx512PairsGradient32x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. Rows of grad are 32 numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func avx512PairsGradient32x64(pairs *byte, groups int, left int, grad *float64, values *float64, width int, more int, descend int, factor float64) (bad int)

@@ -263,6 +263,19 @@ func testLeftovers[T Float](t *testing.T) {
 		if !e.Finish() {
 			t.Errorf("%d columns: a parameter is not finite, says Finish", n)
 		}
+		for wider := n + 1; wider <= 64; wider++ {
+			x, infinite := fill[T](r, m*k, 0), slices.Repeat([]T{T(math.Inf(1))}, m*wider)
+			e.Collect(0.1)
+			e.MatMulTransposed(make([]T, k*wider), x, infinite, m, k, wider)
+			e.Descend(make([]T, k*wider))
+			e.Finish()
+			e.Collect(0.1)
+			e.MatMulTransposed(make([]T, k*n), x, g, m, k, n)
+			e.Descend(make([]T, k*n))
+			if !e.Finish() {
+				t.Errorf("%d columns after %d: a parameter is not finite, says Finish", n, wider)
+			}
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func (e *Engine[T]) compute(p *product[T], thread, part, parts int) {
 	default:
 		e.Multiply(&e.scratch[thread], p, part, parts)
 	}
-	if (p.kind == sumColumns || !e.descends) && p.descends() {
+	if (p.kind == sumColumns || !e.fusesUpdate) && p.descends() {
 		lo, hi := 0, p.n
 		if p.kind != sumColumns {
 			top, bottom := p.rows(part, parts)

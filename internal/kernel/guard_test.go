@@ -84,6 +84,8 @@ func testFences[T Float](t *testing.T) {
 			pairs.Collect(0.1)
 			pairs.MatMulPairsTransposed(d, &l, pixels, g, n)
 			pairs.Descend(w)
+			pairs.MatMulTransposed(d, x, g, m, k, n)
+			pairs.Descend(w)
 			pairs.Finish()
 			for h := range l.halves {
 				l.ahead[h] = fenced(f, l.ahead[h])

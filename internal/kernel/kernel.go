@@ -61,8 +61,9 @@ type Table[T Float] struct {
 	// prepare does what a part of a pairsForWeight can do before g is there; may be nil.
 	prepare func(s *Scratch[T], p *product[T], part, parts int)
 
-	// descends says that Multiply has the parameter of a gradient of weights follow it.
-	descends bool
+	// fusesUpdate says that Multiply also updates the parameter of a gradient of weights (fused
+	// update); else Engine does, behind each part.
+	fusesUpdate bool
 
 	loops[T]
 }
@@ -80,7 +81,7 @@ type product[T Float] struct {
 	pairs   *Pairs
 	then    Follower // of which each part follows that part of the product, or nil
 	m, k, n int
-	begun   []pieceCount // by part, of a product in pieces; else nil, as where value is not: a part may return before its pieces are all made, and some implementations have a parameter follow behind the part
+	begun   []pieceCount // by part, of a product in pieces; else nil, as of collected sums, whose pieces a deque has
 
 	// Of a gradient y that its parameter follows at once: value = value + factor·y, as
 	// loops.Update computes it. value is nil elsewhere.

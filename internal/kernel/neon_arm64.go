@@ -4,17 +4,17 @@
 
 package kernel
 
-// neonTile4x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile4x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile2x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile2x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile1x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x4x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile1x4x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
@@ -39,22 +39,22 @@ func neonPairsSum4x32(sums *float32, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish4x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// neonPairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// neonPairsGradient4x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func neonPairsGradient4x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
 
-// neonTile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile4x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile2x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile2x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile1x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x8x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile1x8x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
@@ -79,22 +79,22 @@ func neonPairsSum8x32(sums *float32, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish8x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// neonPairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// neonPairsGradient8x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func neonPairsGradient8x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
 
-// neonTile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 16 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 16 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile4x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile2x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 16 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 16 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile2x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
 
-// neonTile1x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 16 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x16x32 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 16 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile1x16x32(y *float32, ys int, a *float32, ar, ai int, b *float32, bs int, bias *float32, inner, width int, value *float32, factor float32) (bad int)
@@ -119,7 +119,7 @@ func neonPairsSum16x32(sums *float32, images, first int, entries *uint32, starts
 //go:noescape
 func neonPairsFinish16x32(y *float32, ys int, sums *float32, images int, bias *float32, width int, more int)
 
-// neonPairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 16 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// neonPairsGradient16x32 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 16 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func neonPairsGradient16x32(pairs *byte, groups, left int, grad, values *float32, width, more, descend int, factor float32) (bad int)
@@ -134,17 +134,17 @@ func neonAddScaled32(y, x *float32, n int, a float32)
 //go:noescape
 func neonPeak32(n int) (flops int)
 
-// neonTile4x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 2 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 2 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile4x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile2x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 2 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 2 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile2x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile1x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 2 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x2x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 2 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile1x2x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
@@ -169,22 +169,22 @@ func neonPairsSum2x64(sums *float64, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish2x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// neonPairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 2 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// neonPairsGradient2x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 2 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func neonPairsGradient2x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
 
-// neonTile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile4x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile2x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile2x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile1x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x4x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 4 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile1x4x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
@@ -209,22 +209,22 @@ func neonPairsSum4x64(sums *float64, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish4x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// neonPairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// neonPairsGradient4x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 4 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func neonPairsGradient4x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)
 
-// neonTile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile4x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 4 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile4x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile2x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile2x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 2 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile2x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
 
-// neonTile1x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.
+// neonTile1x8x64 computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for 1 rows and 8 columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.
 //
 //go:noescape
 func neonTile1x8x64(y *float64, ys int, a *float64, ar, ai int, b *float64, bs int, bias *float64, inner, width int, value *float64, factor float64) (bad int)
@@ -249,7 +249,7 @@ func neonPairsSum8x64(sums *float64, images, first int, entries *uint32, starts,
 //go:noescape
 func neonPairsFinish8x64(y *float64, ys int, sums *float64, images int, bias *float64, width int, more int)
 
-// neonPairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.
+// neonPairsGradient8x64 computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and 8 columns, beginning with what is there if more is not 0, for groups of 2 pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.
 //
 //go:noescape
 func neonPairsGradient8x64(pairs *byte, groups, left int, grad, values *float64, width, more, descend int, factor float64) (bad int)

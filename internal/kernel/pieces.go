@@ -37,7 +37,7 @@ func (v *vectors[T]) densePart(s *Scratch[T], p *product[T], cols, inner int, a,
 	// with the last of others, as in a collection, when it has none of its own left.
 	high := v.widest().heights[0]
 	var first factor[T] // a, as rows [top, bottom) need it, in strips or not
-	top, bottom, packedStrips := 0, 0, false
+	top, bottom := 0, 0
 	for i := range parts {
 		other := (part + i) % parts
 		of := v.spanOf(p, other, parts)
@@ -58,12 +58,12 @@ func (v *vectors[T]) densePart(s *Scratch[T], p *product[T], cols, inner int, a,
 			}
 			number, from := piece/blocks, of.top+piece%blocks*block
 			to := span{from, min(of.bottom, from+block), of.left, of.right}
-			if to.top < top || to.bottom > bottom || strips != packedStrips {
+			if to.top < top || to.bottom > bottom {
 				needs := of
 				if i > 0 { // of rows that are another's no more than for this piece, but again for each
 					needs = to
 				}
-				first, top, bottom, packedStrips = v.packFirst(s, a, strips, inner, needs), needs.top, needs.bottom, strips
+				first, top, bottom = v.packFirst(s, a, strips, inner, needs), needs.top, needs.bottom
 			}
 			if number != packed {
 				g = v.group(of.left, of, inner, strips, b)

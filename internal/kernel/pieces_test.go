@@ -94,7 +94,7 @@ func testProductsInPieces[T Float](t *testing.T) {
 					for i := range e.begun {
 						begun = begun || e.begun[i].counts.Load() > 0
 					}
-					if vectors := e.descends; begun != vectors { // the portable implementation has none
+					if vectors := e.fusesUpdate; begun != vectors { // the portable implementation has none
 						t.Errorf("m, k, n = %v, %d threads: in pieces: %t, want %t", shape, threads, begun, vectors)
 					}
 					if begun && !slices.Equal(bitsOf(got), bitsOf(want)) {

@@ -161,13 +161,14 @@ func (v *vectors[T]) narrowest(columns int) *panel[T] {
 	return v.widest()
 }
 
-// few is the number of rows from which it pays to pack a panel that does not lie as well
-// where it is: whole cache lines, of which several rows are on a page. Of such a panel it pays
-// from manyAPage on; fewer read it where it is.
 const (
-	few       = 8
-	manyAPage = 129
-	page      = 4096
+	// packFrom is the number of rows of a result from which it pays to pack a panel of its
+	// second factor.
+	packFrom = 8
+	// packAlignedFrom is that number where the panel's rows are whole cache lines and two or
+	// more of them lie on a page: 64 rows took less time by a panel in place, 256 more.
+	packAlignedFrom = 129
+	page            = 4096 // bytes
 )
 
 // large is the size in bytes of a first factor, or of a thread's part of it, from which
@@ -194,11 +195,11 @@ func (v *vectors[T]) dense(s *Scratch[T], p *product[T], cols, inner int, a, b f
 
 // group is some panels side by side of the second factor.
 type group[T Float] struct {
-	panel *panel[T]
-	left  int  // its first column
-	count int  // panels
-	width int  // columns of each: several are full
-	place bool // it is too few rows' to pay for packing: unless its last columns must be padded, it is read in place
+	panel   *panel[T]
+	left    int  // its first column
+	count   int  // panels
+	width   int  // columns of each: several are full
+	inPlace bool // it is read where it lies in the second factor, not packed
 
 	data   []T // count panels [inner, panel.columns], or in place
 	bias   []T // [count·panel.columns]
@@ -216,8 +217,9 @@ func (v *vectors[T]) group(left int, of span, inner int, strips bool, b factor[T
 	}
 	rows, apart := of.bottom-of.top, b.inner*sizeOf[T]()
 	g := group[T]{panel: panel, left: left, count: 1, width: min(panel.columns, of.right-left)}
-	g.place = b.row == 1 && (rows < few || rows < manyAPage && apart%line == 0 && 2*apart <= page)
-	if !g.place {
+	g.inPlace = b.row == 1 && (v.masked || g.width == panel.columns) &&
+		(rows < packFrom || rows < packAlignedFrom && apart%line == 0 && 2*apart <= page)
+	if !g.inPlace {
 		g.count = v.panelsTogether(panel, inner, rows, of.right-left)
 	}
 	return g
@@ -225,7 +227,12 @@ func (v *vectors[T]) group(left int, of span, inner int, strips bool, b factor[T
 
 // packSecond packs the second factor [inner, .] for a group, and pads the bias.
 func (v *vectors[T]) packSecond(s *Scratch[T], g *group[T], inner int, b factor[T], bias []T) {
-	g.data, g.stride = v.pack(s, g.panel, g.count, g.width, g.left, inner, b, g.place && (v.masked || g.width == g.panel.columns))
+	if g.inPlace {
+		g.data, g.stride = b.data[min(g.left, len(b.data)):], b.inner
+	} else {
+		v.packBlocks(&s.panel, g.panel, g.count*g.width, g.width, g.left, inner, b)
+		g.data, g.stride = s.panel, g.panel.columns
+	}
 	g.bias = s.padBias(bias, g.left, g.count*g.width, g.count*g.panel.columns)
 }
 
@@ -300,9 +307,10 @@ const worthStrips = 120
 const packedRows = 64
 
 // inStrips says whether it pays to pack a [., inner] in strips for a part of the result: it is
-// transposed, and more than one number stands side by side.
+// transposed, and not a single column, which is as well where it is. So only gradients of weights
+// have strips, whose parts share no rows.
 func (v *vectors[T]) inStrips(a factor[T], inner int, of span) bool {
-	return v.strip != nil && a.row == 1 && a.inner > 1 && inner > 0 && inner*a.inner*sizeOf[T]() >= v.stripsFrom && of.bottom-of.top >= few && of.right-of.left >= worthStrips
+	return v.strip != nil && a.row == 1 && a.inner > 1 && inner > 0 && inner*a.inner*sizeOf[T]() >= v.stripsFrom && of.bottom-of.top >= packFrom && of.right-of.left >= worthStrips
 }
 
 // packFirst returns a [., inner] from row to.top on, for the rows of to: as it is, skewed, or to
@@ -347,7 +355,7 @@ func address[T any](v []T, i int) *T {
 // once. The caches here repeat every 4 KiB. a begins with the part's first row.
 func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
 	stride, size := max(a.row, a.inner), sizeOf[T]()
-	if stride*size%4096 != 0 || inner == 0 || to.bottom-to.top < few || (to.right-to.left)*size < 256 {
+	if stride*size%page != 0 || inner == 0 || to.bottom-to.top < packFrom || (to.right-to.left)*size < 256 {
 		return a
 	}
 	rows, length := inner, to.bottom-to.top // in memory
@@ -366,17 +374,6 @@ func (s *Scratch[T]) skew(a factor[T], inner int, to span) factor[T] {
 		a.inner = wider
 	}
 	return a
-}
-
-// pack copies count times width columns of b, from left on, into panels, the rest of them
-// 0, and returns where they are and how far apart their rows. Where direct is true, for one
-// panel of columns that are side by side in b, it leaves them there.
-func (v *vectors[T]) pack(s *Scratch[T], p *panel[T], count, width, left, inner int, b factor[T], direct bool) ([]T, int) {
-	if direct {
-		return b.data[min(left, len(b.data)):], b.inner
-	}
-	v.packBlocks(&s.panel, p, count*width, width, left, inner, b)
-	return s.panel, p.columns
 }
 
 // packBlocks copies columns [left, left+cols) of b [inner, .] into panels [inner, p.columns]
@@ -398,7 +395,8 @@ func (v *vectors[T]) packBlocks(to *[]T, p *panel[T], cols, width, left, inner i
 	}
 }
 
-// packPieces is pack for lists.
+// packPieces packs a panel of w [inner, .] for lists, width columns from left on; where direct is
+// true it leaves them where they lie.
 func (v *vectors[T]) packPieces(s *Scratch[T], p *panel[T], width, left, inner int, w factor[T], direct bool) pieces[T] {
 	inLines := v.inLines(p.columns)
 	if direct {
@@ -487,8 +485,8 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 	grow(&s.counts, height)
 	v.compressRows(s, p, to, capacity)
 	s.sortRows(height, inner)
-	whole := height / lists * lists // rows in groups; of few there are none, and full panels are read where they lie
-	if height < few {
+	whole := height / lists * lists // rows in groups; of a few there are none, and full panels are read where they lie
+	if height < packFrom {
 		whole = 0
 	}
 	grow(&s.rows, height)
@@ -508,7 +506,7 @@ func (v *vectors[T]) sparse(s *Scratch[T], p *product[T], part, parts int) {
 		panel := v.narrowest(to.right - left)
 		width := min(panel.columns, to.right-left)
 		full := v.masked || width == panel.columns
-		b := v.packPieces(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, full && height < few)
+		b := v.packPieces(s, panel, width, left, inner, factor[T]{p.w, 1, cols}, full && height < packFrom)
 		biases := &s.padBias(p.b, left, width, panel.columns)[0]
 		if full {
 			if whole > 0 {

@@ -120,15 +120,15 @@ var sets = map[string]set{
 
 // number is a number type with its instructions.
 type number struct {
-	name  string // of the Go type
-	short string // in the names of functions
-	size  int
-	load  func(...operand.Op)
-	bcast func(...operand.Op)
-	fma   func(...operand.Op) // a, b, c: c = a·b + c
-	onto  func(...operand.Op) // a, b, c: c = b·c + a
-	add   func(...operand.Op)
-	xor   func(...operand.Op)
+	name   string // of the Go type
+	short  string // in the names of functions
+	size   int
+	load   func(...operand.Op)
+	bcast  func(...operand.Op)
+	fma    func(...operand.Op) // a, b, c: c = a·b + c
+	fma213 func(...operand.Op) // a, b, c: c = b·c + a
+	add    func(...operand.Op)
+	xor    func(...operand.Op)
 }
 
 var numbers = []number{
@@ -269,7 +269,7 @@ const panelAhead = 24
 func (g generator) tile(rows int, widths []int) {
 	g.function(fmt.Sprintf("Tile%dx%dx", rows, total(widths)/g.size),
 		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width int, value *%[1]s, factor %[1]s) (bad int", g.number.name),
-		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.", rows))
+		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and width columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.", rows))
 	y, ys := load("y"), load("ys")
 	a, ar, ai := load("a"), load("ar"), load("ai")
 	b, bs := load("b"), load("bs")
@@ -357,27 +357,27 @@ func (g generator) tile(rows int, widths []int) {
 	value = load("value")
 	TESTQ(value, value)
 	JZ(stay.ref())
-	f := g.newFollower(widths)
+	f := g.newFusedUpdate(widths)
 	f.begin()
-	eachRow(value, func(r int, m operand.Mem) { f.follow(acc[r], m, mask) })
-	MOVQ(f.lost(), bad)
+	eachRow(value, func(r int, m operand.Mem) { f.update(acc[r], m, mask) })
+	MOVQ(f.notFinite(), bad)
 	stay.here()
 	Store(bad, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }
 
-// follower is what rows of weights follow their gradients with.
-type follower struct {
+// fusedUpdate writes the update of rows of weights whose gradients are in registers.
+type fusedUpdate struct {
 	generator
 	differences  map[int]reg.VecVirtual // by width of a register: sums of w - w, which is 0 for a finite number and NaN for others
 	all          []reg.VecVirtual       // these, in order
 	factor, zero reg.VecVirtual         // from begin on
 }
 
-// newFollower is for rows of these registers, the widest first.
-func (g generator) newFollower(registers []int) *follower {
-	f := &follower{generator: g, differences: map[int]reg.VecVirtual{}}
+// newFusedUpdate is for rows of these registers, the widest first.
+func (g generator) newFusedUpdate(registers []int) *fusedUpdate {
+	f := &fusedUpdate{generator: g, differences: map[int]reg.VecVirtual{}}
 	for _, width := range registers {
 		if f.differences[width] == nil {
 			f.differences[width] = vector(width)
@@ -389,16 +389,16 @@ func (g generator) newFollower(registers []int) *follower {
 }
 
 // begin takes the parameter factor.
-func (f *follower) begin() {
+func (f *fusedUpdate) begin() {
 	widest := int(f.all[0].Size())
 	f.factor, f.zero = vector(widest), vector(widest)
 	f.generator.zero(f.zero)
 	f.broadcast(parameter("factor").(operand.Mem), f.factor)
 }
 
-// follow computes w = fma(factor, gradient, w) + 0 for a row of weights at m, in the registers
+// update computes w = fma(factor, gradient, w) + 0 for a row of weights at m, in the registers
 // of the gradient: others there may be none.
-func (f *follower) follow(gradient []reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) {
+func (f *fusedUpdate) update(gradient []reg.VecVirtual, m operand.Mem, mask reg.OpmaskVirtual) {
 	for i, d := range gradient {
 		width := int(d.Size())
 		k := mask // of the last register only
@@ -411,7 +411,7 @@ func (f *follower) follow(gradient []reg.VecVirtual, m operand.Mem, mask reg.Opm
 			f.maskedLoad(m, k, part)
 			w = part
 		}
-		f.onto(w, narrow(f.factor, width), d)
+		f.fma213(w, narrow(f.factor, width), d)
 		f.add(narrow(f.zero, width), d, d)
 		f.put(d, m, k)
 		f.arithmetic().sub(d, d, d)
@@ -420,8 +420,8 @@ func (f *follower) follow(gradient []reg.VecVirtual, m operand.Mem, mask reg.Opm
 	}
 }
 
-// lost is not 0 if a number that has followed is infinite or no number.
-func (f *follower) lost() reg.GPVirtual { return f.notNumbers(f.all) }
+// notFinite is not 0 if a number of the updated weights is infinite or NaN.
+func (f *fusedUpdate) notFinite() reg.GPVirtual { return f.notNumbers(f.all) }
 
 // broadcast loads one number into all lanes.
 func (g generator) broadcast(m operand.Mem, v reg.VecVirtual) {

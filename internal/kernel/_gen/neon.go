@@ -13,8 +13,8 @@ import (
 
 // neonPanels are the registers that one row of a panel may take, neonRows the
 // rows of a register tile: of 32 registers 16 hold sums, 4 a row of the panel,
-// one a broadcast value and one the number 1; where weights
-// follow, three more.
+// one a broadcast value and one the number 1; an update
+// takes three more.
 var (
 	neonPanels = []int{1, 2, 4}
 	neonRows   = []int{4, 2, 1}
@@ -115,7 +115,7 @@ func (n neon) one() {
 func (n neon) tile(rows, panel int) {
 	n.function(fmt.Sprintf("neonTile%dx%dx%s", rows, panel*n.lanes, n.short),
 		fmt.Sprintf("y *%[1]s, ys int, a *%[1]s, ar, ai int, b *%[1]s, bs int, bias *%[1]s, inner, width int, value *%[1]s, factor %[1]s", n.typ), " (bad int)",
-		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and %d columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or no number.", rows, panel*n.lanes), 104)
+		fmt.Sprintf("computes y[r, j] = Σ_p a[r·ar + p·ai]·b[p·bs + j] + bias[j] for %d rows and %d columns. If value is not nil, its rows, which are ys apart too, become fma(factor, y, value) + 0; bad is not 0 when a number of them is infinite or NaN.", rows, panel*n.lanes), 104)
 	n.load(0, "y:R0", "ys:R1", "a:R8", "ar:R3", "ai:R4", "b:R5", "bs:R6", "bias:R2", "inner:R7")
 	for _, stride := range []int{1, 3, 4, 6} {
 		n.line("LSL $%d, R%d, R%d", n.shift, stride, stride)
@@ -150,34 +150,34 @@ func (n neon) tile(rows, panel int) {
 	}
 	n.line("MOVD $0, R12")
 	n.line("CBZ R13, stay")
-	n.beginToFollow(88)
+	n.beginUpdate(88)
 	for r := range rows {
-		n.follow("R13", r*panel, panel)
+		n.update("R13", r*panel, panel)
 		n.line("ADD R1, R13, R13")
 	}
-	n.lost("R12", "R14")
+	n.notFinite("R12", "R14")
 	n.label("stay")
 	n.line("MOVD R12, bad+96(FP)")
 	n.line("RET")
 }
 
-// Registers for rows of weights that follow their gradients.
+// Registers of a fused update.
 const (
 	neonFactor = 22
 	neonLost   = 23 // sums of 0·w, which are NaN where w is not finite
 	neonZero   = 30
 )
 
-// beginToFollow takes the parameter factor, so many bytes behind the first.
-func (n neon) beginToFollow(offset int) {
+// beginUpdate takes the parameter factor, so many bytes behind the first.
+func (n neon) beginUpdate(offset int) {
 	n.line("%s factor+%d(FP), F%d", n.move, offset, neonFactor)
 	n.line("VDUP V%d.%s[0], V%d.%s", neonFactor, n.arrangement[:1], neonFactor, n.arrangement)
 	n.line("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", neonLost)
 	n.line("VEOR V%[1]d.B16, V%[1]d.B16, V%[1]d.B16", neonZero)
 }
 
-// follow computes w = fma(factor, gradient, w) + 0 for a row of weights at what is in a register.
-func (n neon) follow(at string, gradient, panel int) {
+// update computes w = fma(factor, gradient, w) + 0 for a row of weights at what is in a register.
+func (n neon) update(at string, gradient, panel int) {
 	n.line("VLD1 (%s), %s", at, n.registers(neonRow, panel))
 	for v := range panel {
 		n.fma(neonFactor, gradient+v, neonRow+v)
@@ -187,8 +187,8 @@ func (n neon) follow(at string, gradient, panel int) {
 	n.line("VST1 %s, (%s)", n.registers(neonRow, panel), at)
 }
 
-// lost sets bad to something else than 0 if a number that has followed is infinite or no number.
-func (n neon) lost(bad, scratch string) {
+// notFinite sets bad to something else than 0 if a number of the updated weights is infinite or NaN.
+func (n neon) notFinite(bad, scratch string) {
 	n.line("VMOV V%d.D[0], %s", neonLost, bad)
 	n.line("VMOV V%d.D[1], %s", neonLost, scratch)
 	n.line("ORR %[2]s, %[1]s, %[1]s", bad, scratch)
@@ -344,10 +344,10 @@ func (n neon) pairsGradient(panel int) {
 	const d0, d1, list, count, w0, w1, size, together = 0, 8, 16, 24, 32, 40, 48, 2 // of pairRow
 	n.function(fmt.Sprintf("neonPairsGradient%dx%s", panel*n.lanes, n.short),
 		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width, more, descend int, factor %[1]s", n.typ), " (bad int)",
-		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and %d columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.", panel*n.lanes, together), 80)
+		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and %d columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.", panel*n.lanes, together), 80)
 	n.load(0, "pairs:R0", "groups:R1", "left:R2", "grad:R3", "values:R4")
 	n.load(48, "more:R5")
-	n.beginToFollow(64)
+	n.beginUpdate(64)
 	n.line("LSL $%d, R2, R2", n.shift)
 	n.one()
 	n.label("next")
@@ -398,13 +398,13 @@ func (n neon) pairsGradient(panel int) {
 	for r := range 2 * together {
 		n.line("MOVD %d(R0), R12", size*(r/2)+[]int{w0, w1}[r%2])
 		n.line("ADD R2, R12, R12")
-		n.follow("R12", r*panel, panel)
+		n.update("R12", r*panel, panel)
 	}
 	n.label("stay")
 	n.line("ADD $%d, R0, R0", size*together)
 	n.line("B next")
 	n.label("done")
-	n.lost("R12", "R13")
+	n.notFinite("R12", "R13")
 	n.line("MOVD R12, bad+72(FP)")
 	n.line("RET")
 }

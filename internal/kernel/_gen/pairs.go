@@ -248,11 +248,11 @@ func (g generator) pairsGradient(together int, registers []int) {
 	apart := stride(total(registers))
 	g.function(fmt.Sprintf("PairsGradient%dx", g.lanes(total(registers))),
 		fmt.Sprintf("pairs *byte, groups, left int, grad, values *%[1]s, width, more, descend int, factor %[1]s) (bad int", g.number.name),
-		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next. Rows of grad are %d numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or no number.", together, apart/g.size))
+		fmt.Sprintf("computes pair.d0[left + j] = Σ values[first]·grad[image, j] + 0 and pair.d1[left + j] = Σ values[second]·grad[image, j] + 0 over pair.entries and width columns, beginning with what is there if more is not 0, for groups of %d pairs, of which none has more entries than the next. Rows of grad are %d numbers apart. If descend is not 0, pair.w0 and pair.w1 become fma(factor, d, w) + 0; bad is not 0 when one is infinite or NaN.", together, apart/g.size))
 	const d0, d1, list, count, w0, w1, size = 0, 8, 16, 24, 32, 40, 48 // of pairRow
 	pair, groups, left, gs, values := load("pairs"), load("groups"), load("left"), load("grad"), load("values")
 	mask := g.tailMask(registers)
-	f := g.newFollower(registers)
+	f := g.newFusedUpdate(registers)
 	next, done := label("next"), label("done")
 	next.here()
 	SUBQ(operand.U8(1), groups)
@@ -326,13 +326,13 @@ func (g generator) pairsGradient(together int, registers []int) {
 	CMPQ(parameter("descend"), operand.U8(0))
 	JEQ(stay.ref())
 	for r := range acc {
-		f.follow(acc[r], row(r, weights), mask)
+		f.update(acc[r], row(r, weights), mask)
 	}
 	stay.here()
 	ADDQ(operand.U32(size*together), pair)
 	JMP(next.ref())
 	done.here()
-	Store(f.lost(), ReturnIndex(0))
+	Store(f.notFinite(), ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }
